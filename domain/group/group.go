@@ -1,0 +1,162 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+)
+
+// State is what deciding about a group needs; its zero value is a group that does not exist.
+type State struct {
+	Exists      bool
+	Retired     bool
+	Name        string
+	Description string
+	CompanyID   uuid.UUID
+	Permissions domain.Permissions
+}
+
+// Evolve folds one event into the state.
+func (s *State) Evolve(event domain.Event) {
+	switch e := event.(type) {
+	case Created:
+		s.Exists, s.Name, s.Description, s.CompanyID, s.Permissions = true, e.Name, e.Description, e.CompanyID, e.Permissions
+	case Renamed:
+		s.Name = e.Name.To
+	case DescriptionChanged:
+		s.Description = e.Description.To
+	case MadeGlobal:
+		s.CompanyID = uuid.Nil
+	case PermissionsChanged:
+		s.Permissions = e.Permissions.To
+	case Retired:
+		s.Retired = true
+	}
+}
+
+// Claim is the unique name that the group holds; none before it exists and after it is retired.
+func (s State) Claim() claim.Key {
+	if !s.Exists || s.Retired {
+		return claim.Key{}
+	}
+	return NameClaim(s.CompanyID, s.Name)
+}
+
+// NameClaim is the key under which a group's name is unique within its company, or among the global groups.
+func NameClaim(companyID uuid.UUID, name string) claim.Key {
+	return claim.Key{Kind: "groupname", Value: companyID.String() + "/" + name}
+}
+
+// Details are the fields of a new group.
+type Details struct {
+	Name        string
+	Description string
+	CompanyID   uuid.UUID
+	Permissions domain.Permissions
+}
+
+// Normalized trims the texts and drops modules without an allowed action.
+func (d Details) Normalized() Details {
+	d.Name, d.Description = strings.TrimSpace(d.Name), strings.TrimSpace(d.Description)
+	d.Permissions = d.Permissions.Normalized()
+	return d
+}
+
+// Validate reports every wrong field. known says whether a module is registered or one of SecBoard's own.
+func (d Details) Validate(known func(module string) bool) error {
+	var invalid domain.Invalid
+	invalid.Text("name", d.Name, true, 200)
+	invalid.Prose("description", d.Description, false, 2000)
+	for _, module := range slices.Sorted(maps.Keys(d.Permissions)) {
+		if !domain.ModuleKey.MatchString(module) || !known(module) {
+			invalid.Add("permissions."+module, "unknown_module", "there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
+		}
+	}
+	return invalid.Err()
+}
+
+// Create starts a group with the given details.
+func Create(s State, details Details, known func(module string) bool) ([]domain.Event, error) {
+	details = details.Normalized()
+	if err := details.Validate(known); err != nil {
+		return nil, err
+	}
+	if s.Exists {
+		return nil, nil
+	}
+	return []domain.Event{Created(details)}, nil
+}
+
+// Patch changes a group; nil leaves a field as it is, CompanyID pointing to uuid.Nil makes it global.
+type Patch struct {
+	Name        *string
+	Description *string
+	CompanyID   *uuid.UUID
+	Permissions *domain.Permissions
+}
+
+// Change applies a patch: one event for each thing that changes. A group can be opened to all companies but not be
+// moved to one: its members of other companies would silently lose what it grants.
+func Change(s State, patch Patch, known func(module string) bool) ([]domain.Event, error) {
+	if !s.Exists {
+		return nil, domain.Refusef(domain.CodeNotFound, "there is no such group")
+	}
+	if s.Retired {
+		return nil, domain.Refusef(domain.CodeRetired, "the group %s is retired and can't be changed", s.Name)
+	}
+	wanted := Details{s.Name, s.Description, s.CompanyID, s.Permissions}
+	if patch.Name != nil {
+		wanted.Name = *patch.Name
+	}
+	if patch.Description != nil {
+		wanted.Description = *patch.Description
+	}
+	if patch.CompanyID != nil {
+		wanted.CompanyID = *patch.CompanyID
+	}
+	if patch.Permissions != nil {
+		wanted.Permissions = *patch.Permissions
+	}
+	wanted = wanted.Normalized()
+	if err := wanted.Validate(known); err != nil {
+		return nil, err
+	}
+	var events []domain.Event
+	if name, ok := domain.Change(s.Name, &wanted.Name); ok {
+		events = append(events, Renamed{name})
+	}
+	if description, ok := domain.Change(s.Description, &wanted.Description); ok {
+		events = append(events, DescriptionChanged{description})
+	}
+	if company, ok := domain.Change(s.CompanyID, &wanted.CompanyID); ok {
+		if company.To != uuid.Nil {
+			return nil, domain.Refusef("group_company_fixed",
+				"the group %s can be opened to all companies (company_id null) but not be moved to one: create a group in that company", s.Name)
+		}
+		events = append(events, MadeGlobal{company})
+	}
+	if !maps.Equal(s.Permissions, wanted.Permissions) {
+		events = append(events, PermissionsChanged{domain.Changed[domain.Permissions]{From: s.Permissions, To: wanted.Permissions}})
+	}
+	return events, nil
+}
+
+// Retire takes the group out of use; doing it again changes nothing.
+func Retire(s State, reason string) ([]domain.Event, error) {
+	reason, err := domain.Reason(reason, false)
+	if err != nil {
+		return nil, err
+	}
+	if !s.Exists {
+		return nil, domain.Refusef(domain.CodeNotFound, "there is no such group")
+	}
+	if s.Retired {
+		return nil, nil
+	}
+	return []domain.Event{Retired{Reason: reason}}, nil
+}

@@ -1,0 +1,161 @@
+package user
+
+import (
+	"fmt"
+	"net/mail"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+)
+
+// State is what deciding about an account needs; its zero value is an account that does not exist.
+type State struct {
+	Exists            bool
+	Details           Details
+	Source            string
+	Active            bool
+	Superuser         bool
+	TwoFactorRequired bool
+	Password          domain.Sealed
+	Roles             map[uuid.UUID]string // id → name when given
+	Groups            map[uuid.UUID]string // id → name when joined
+}
+
+// Evolve folds one event into the state.
+func (s *State) Evolve(event domain.Event) {
+	switch e := event.(type) {
+	case Registered:
+		s.Exists, s.Active, s.Source = true, true, e.Source
+		s.Details = Details{e.Email, e.FirstName, e.LastName, e.Phone, e.CompanyID, e.Department, e.Position, e.StartDate, e.EndDate}
+		s.Roles, s.Groups = map[uuid.UUID]string{}, map[uuid.UUID]string{}
+	case EmailChanged:
+		s.Details.Email = e.Email.To
+	case NameChanged:
+		if e.FirstName != (domain.Changed[string]{}) {
+			s.Details.FirstName = e.FirstName.To
+		}
+		if e.LastName != (domain.Changed[string]{}) {
+			s.Details.LastName = e.LastName.To
+		}
+	case PhoneChanged:
+		s.Details.Phone = e.Phone.To
+	case CompanyChanged:
+		s.Details.CompanyID = e.CompanyID.To
+	case DepartmentChanged:
+		s.Details.Department = e.Department.To
+	case PositionChanged:
+		s.Details.Position = e.Position.To
+	case AccessPeriodChanged:
+		if e.StartDate != (domain.Changed[domain.Date]{}) {
+			s.Details.StartDate = e.StartDate.To
+		}
+		if e.EndDate != (domain.Changed[domain.Date]{}) {
+			s.Details.EndDate = e.EndDate.To
+		}
+	case Activated:
+		s.Active = true
+	case Deactivated:
+		s.Active = false
+	case SuperuserGranted:
+		s.Superuser = true
+	case SuperuserRevoked:
+		s.Superuser = false
+	case TwoFactorRequired:
+		s.TwoFactorRequired = true
+	case TwoFactorRequirementLifted:
+		s.TwoFactorRequired = false
+	case PasswordSet:
+		s.Password = e.Hash
+	case RoleGiven:
+		s.Roles[e.RoleID] = e.RoleName
+	case RoleTaken:
+		delete(s.Roles, e.RoleID)
+	case GroupJoined:
+		s.Groups[e.GroupID] = e.GroupName
+	case GroupLeft:
+		delete(s.Groups, e.GroupID)
+	}
+}
+
+// Claim is the e-mail address that the account holds; none before it exists.
+func (s State) Claim() claim.Key {
+	if !s.Exists {
+		return claim.Key{}
+	}
+	return EmailClaim(s.Details.Email)
+}
+
+// EmailClaim is the key under which an address is unique, whatever its case.
+func EmailClaim(email string) claim.Key {
+	return claim.Key{Kind: "email", Value: NormalizeEmail(email)}
+}
+
+// NormalizeEmail is the form in which addresses are compared.
+func NormalizeEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+// Name is the full name, or the e-mail address of an account without one.
+func (d Details) Name() string {
+	if name := strings.TrimSpace(d.FirstName + " " + d.LastName); name != "" {
+		return name
+	}
+	return d.Email
+}
+
+// Details are an account's own data. CompanyID is uuid.Nil for none; StartDate and EndDate are the first and the last
+// day of access.
+type Details struct {
+	Email      string
+	FirstName  string
+	LastName   string
+	Phone      string
+	CompanyID  uuid.UUID
+	Department string
+	Position   string
+	StartDate  domain.Date
+	EndDate    domain.Date
+}
+
+// Normalized trims the texts.
+func (d Details) Normalized() Details {
+	for _, text := range []*string{&d.Email, &d.FirstName, &d.LastName, &d.Phone, &d.Department, &d.Position} {
+		*text = strings.TrimSpace(*text)
+	}
+	return d
+}
+
+// Validate reports every wrong field.
+func (d Details) Validate() error {
+	var invalid domain.Invalid
+	if message := emailProblem(d.Email); message != "" {
+		invalid.Add("email", "email", "%s", message)
+	}
+	invalid.Text("first_name", d.FirstName, false, 100)
+	invalid.Text("last_name", d.LastName, false, 100)
+	invalid.Text("phone", d.Phone, false, 50)
+	invalid.Text("department", d.Department, false, 200)
+	invalid.Text("position", d.Position, false, 200)
+	if !d.StartDate.IsZero() && !d.EndDate.IsZero() && d.EndDate.Before(d.StartDate) {
+		invalid.Add("end_date", "before_start_date", "must not be before start_date (%s)", d.StartDate)
+	}
+	return invalid.Err()
+}
+
+// emailProblem says what is wrong with an address, or "".
+func emailProblem(email string) string {
+	if email == "" {
+		return "must not be empty: the e-mail address is the user name"
+	}
+	address, err := mail.ParseAddress(email)
+	switch {
+	case err != nil || address.Address != email || address.Name != "":
+		return fmt.Sprintf("%q is not an e-mail address such as anna@example.com", email)
+	case len(email) > 254:
+		return "must have at most 254 characters"
+	case strings.ContainsAny(email, "\" \t\r\n\x00"):
+		return "must not contain quotes, spaces or control characters"
+	}
+	return ""
+}

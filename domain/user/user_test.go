@@ -1,0 +1,177 @@
+package user_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/scenario"
+	"github.com/secboard/secboard/domain/user"
+)
+
+var (
+	acme, other = uuid.UUID{1}, uuid.UUID{2}
+	riskReaders = user.Group{ID: uuid.UUID{10}, Name: "Risk readers", CompanyID: acme, Permissions: domain.Permissions{"risks": {View: true, Export: true}}}
+	everybody   = user.Group{ID: uuid.UUID{11}, Name: "Everybody", Permissions: domain.Permissions{"reports": {View: true}}}
+	auditor     = user.Role{ID: uuid.UUID{20}, Name: "Auditor"}
+
+	super = user.By{Superuser: true}
+	anna  = user.Registered{Email: "anna@acme.example", FirstName: "Anna", CompanyID: acme, Source: user.SourceLocal}
+)
+
+type decision = func(user.State) ([]domain.Event, error)
+
+func change(by user.By, patch user.Patch) decision {
+	return func(s user.State) ([]domain.Event, error) { return user.Change(s, by, patch) }
+}
+
+func TestRegisterGivesEverythingInOneDecision(t *testing.T) {
+	scenario.Given[user.State]().
+		When(func(s user.State) ([]domain.Event, error) {
+			return user.Register(s, super, user.Details{Email: " anna@acme.example ", FirstName: "Anna", CompanyID: acme},
+				user.Grants{Inactive: true, Superuser: true, RequireTwoFactor: true, Roles: []user.Role{auditor}, Groups: []user.Group{riskReaders, riskReaders}})
+		}).
+		Then(t, anna, user.Deactivated{}, user.SuperuserGranted{}, user.TwoFactorRequired{},
+			user.RoleGiven{RoleID: auditor.ID, RoleName: "Auditor"}, user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
+}
+
+func TestRegisterReportsEveryWrongField(t *testing.T) {
+	start, _ := domain.ParseDate("2026-05-02")
+	end, _ := domain.ParseDate("2026-05-01")
+	scenario.Given[user.State]().
+		When(func(s user.State) ([]domain.Event, error) {
+			return user.Register(s, super, user.Details{
+				Email: "Anna <anna@acme.example>", FirstName: "A\x00", Phone: strings.Repeat("1", 51), StartDate: start, EndDate: end,
+			}, user.Grants{})
+		}).
+		ThenInvalid(t, "email", "first_name", "phone", "end_date")
+}
+
+func TestEmailAddresses(t *testing.T) {
+	for address, valid := range map[string]bool{
+		"anna@acme.example": true, "o'brien+x@acme.example": true, "ганна@приклад.укр": true,
+		"": false, "anna": false, "anna@": false, "@acme.example": false, "anna@acme.example\n": true, "an na@acme.example": false,
+		`"a b"@acme.example`: false, "a\x00@acme.example": false, strings.Repeat("a", 250) + "@b.cd": false, "a@b, c@d": false,
+	} {
+		err := user.Details{Email: address}.Normalized().Validate()
+		if (err == nil) != valid {
+			t.Errorf("%q: valid %v wanted, got %v", address, valid, err)
+		}
+	}
+}
+
+func TestChangeGivesOneEventForEachThing(t *testing.T) {
+	name, department, end := "Hanna", "Risk", domain.Date{}
+	until, _ := domain.ParseDate("2026-12-31")
+	registered := anna
+	registered.EndDate = until
+	scenario.Given[user.State](registered).
+		When(change(super, user.Patch{FirstName: &name, Department: &department, EndDate: &end, Groups: &[]user.Group{everybody}})).
+		Then(t,
+			user.NameChanged{FirstName: domain.Changed[string]{From: "Anna", To: "Hanna"}},
+			user.DepartmentChanged{Department: domain.Changed[string]{To: "Risk"}},
+			user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{From: until}},
+			user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
+}
+
+func TestChangeToTheSameChangesNothing(t *testing.T) {
+	email, active, company := " anna@acme.example", true, acme
+	scenario.Given[user.State](anna).
+		When(change(super, user.Patch{Email: &email, Active: &active, CompanyID: &company, Groups: &[]user.Group{}})).
+		Then(t)
+}
+
+func TestGroupsOfAnotherCompany(t *testing.T) {
+	foreign := riskReaders
+	foreign.CompanyID = other
+	join := func(g user.Group) decision {
+		return func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, super, g) }
+	}
+	scenario.Given[user.State](anna).When(join(foreign)).ThenRefused(t, "group_of_other_company")
+	scenario.Given[user.State](anna).When(join(everybody)).Then(t, user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
+
+	member := user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"}
+	to := other
+	scenario.Given[user.State](anna, member).
+		When(change(super, user.Patch{CompanyID: &to, Groups: &[]user.Group{riskReaders}})).
+		ThenRefused(t, "group_of_other_company")
+	scenario.Given[user.State](anna, member).
+		When(change(super, user.Patch{CompanyID: &to, Groups: &[]user.Group{everybody}})).
+		Then(t, user.CompanyChanged{CompanyID: domain.Changed[uuid.UUID]{From: acme, To: other}},
+			user.GroupLeft{GroupID: riskReaders.ID, GroupName: "Risk readers"}, user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
+}
+
+func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
+	clerk := user.By{Permissions: domain.Permissions{"users": {Edit: true}, "risks": {View: true}}}
+	join := func(by user.By) decision {
+		return func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, by, riskReaders) }
+	}
+	scenario.Given[user.State](anna).When(join(clerk)).ThenRefused(t, domain.CodeForbidden)
+	clerk.Permissions["risks"] = domain.Actions{View: true, Export: true}
+	scenario.Given[user.State](anna).When(join(clerk)).Then(t, user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
+
+	yes := true
+	scenario.Given[user.State](anna).When(change(clerk, user.Patch{Superuser: &yes})).ThenRefused(t, domain.CodeForbidden)
+}
+
+func TestASuperuserIsChangedOnlyBySuperusers(t *testing.T) {
+	email := "mine@acme.example"
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).
+		When(change(user.By{Permissions: domain.Permissions{"users": {Edit: true}}}, user.Patch{Email: &email})).
+		ThenRefused(t, domain.CodeForbidden)
+}
+
+func TestNobodyClosesTheOwnAccount(t *testing.T) {
+	self := user.By{Superuser: true, Self: true}
+	no := false
+	scenario.Given[user.State](anna).
+		When(func(s user.State) ([]domain.Event, error) { return user.Deactivate(s, self, "") }).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{Superuser: &no})).ThenRefused(t, "own_account")
+}
+
+func TestDeactivateAndActivate(t *testing.T) {
+	deactivate := func(s user.State) ([]domain.Event, error) { return user.Deactivate(s, super, " left ") }
+	activate := func(s user.State) ([]domain.Event, error) { return user.Activate(s, super) }
+	scenario.Given[user.State](anna).When(deactivate).Then(t, user.Deactivated{Reason: "left"})
+	scenario.Given[user.State](anna, user.Deactivated{}).When(deactivate).Then(t)
+	scenario.Given[user.State](anna, user.Deactivated{}).When(activate).Then(t, user.Activated{})
+	scenario.Given[user.State]().When(deactivate).ThenRefused(t, domain.CodeNotFound)
+}
+
+func TestRetiredRolesAndGroupsAreNotGiven(t *testing.T) {
+	role, group := auditor, everybody
+	role.Retired, group.Retired = true, true
+	scenario.Given[user.State](anna).
+		When(func(s user.State) ([]domain.Event, error) { return user.GiveRole(s, super, role) }).ThenRefused(t, domain.CodeRetired)
+	scenario.Given[user.State](anna).
+		When(func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, super, group) }).ThenRefused(t, domain.CodeRetired)
+}
+
+func TestHistoryLinesOfAChange(t *testing.T) {
+	until, _ := domain.ParseDate("2026-12-31")
+	for name, test := range map[string]struct {
+		event domain.Event
+		want  []domain.FieldChange
+	}{
+		"a change has old and new": {
+			user.NameChanged{LastName: domain.Changed[string]{From: "Old", To: "New"}},
+			[]domain.FieldChange{{Field: "last_name", From: "Old", To: "New"}},
+		},
+		"nothing is null": {
+			user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: until}},
+			[]domain.FieldChange{{Field: "end_date", From: nil, To: until}},
+		},
+		"a beginning has no old values": {anna, []domain.FieldChange{
+			{Field: "email", To: "anna@acme.example"}, {Field: "first_name", To: "Anna"}, {Field: "company_id", To: acme}, {Field: "source", To: "local"},
+		}},
+		"flags":                {user.SuperuserGranted{}, []domain.FieldChange{{Field: "superuser", From: false, To: true}}},
+		"secrets are left out": {user.PasswordSet{Hash: domain.Sealed("x")}, []domain.FieldChange{}},
+	} {
+		if diff := cmp.Diff(test.want, domain.ChangesOf(test.event), cmp.Comparer(func(a, b domain.Date) bool { return a == b })); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
