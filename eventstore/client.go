@@ -1,0 +1,489 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Client is a Log on EventStoreDB through its official client, guarded against what that client does in an outage:
+// it outlasts deadlines, hangs concurrent callers and can be dead for good. Every call here is bounded; after a
+// failure calls are refused at once while one goroutine tries, with a new connection, until the server answers.
+type Client struct {
+	config  esdb.Configuration
+	logger  *slog.Logger
+	timeout time.Duration
+
+	lifetime context.Context
+	stop     context.CancelFunc
+	recovery sync.WaitGroup
+
+	mu      sync.Mutex
+	current *connection
+	up      chan struct{} // closed while the server answers
+	down    error         // why it does not; nil while up
+}
+
+// connection counts the calls under way, because closing the official client during one can panic.
+type connection struct {
+	client  *esdb.Client
+	calls   int
+	retired bool
+}
+
+// DefaultTimeout bounds one call to the store: short enough to say 503 within two seconds.
+const DefaultTimeout = 1500 * time.Millisecond
+
+// Options of a Client.
+type Options struct {
+	Logger  *slog.Logger  // nil: slog.Default()
+	Timeout time.Duration // of one append or stream read; 0: DefaultTimeout
+}
+
+// Connect makes a Client for a connection string (esdb://host:port?tls=false, esdb+discover://…), or for a Unix socket
+// (unix:///path). It does not wait for the server.
+func Connect(url string, options Options) (*Client, error) {
+	config, err := parseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	// The official client gives up for good after so many attempts, with callers left hanging; so it never gives up.
+	config.MaxDiscoverAttempts = math.MaxInt32
+	config.DiscoveryInterval = 100
+	config.GossipTimeout = 1
+	config.Logger = esdb.NoopLogging()
+	client := &Client{config: *config, logger: options.Logger, timeout: options.Timeout, up: make(chan struct{})}
+	if client.logger == nil {
+		client.logger = slog.Default()
+	}
+	if client.timeout == 0 {
+		client.timeout = DefaultTimeout
+	}
+	close(client.up)
+	client.lifetime, client.stop = context.WithCancel(context.Background())
+	if client.current, err = client.dial(); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+func parseURL(url string) (*esdb.Configuration, error) {
+	if strings.HasPrefix(url, "unix://") {
+		config, err := esdb.ParseConnectionString("esdb://localhost?tls=false")
+		if err != nil {
+			return nil, err
+		}
+		config.Address = url
+		return config, nil
+	}
+	config, err := esdb.ParseConnectionString(url)
+	if err != nil || (config.Address == "" && len(config.GossipSeeds) == 0) {
+		// The cause is left out: it repeats the URL, which may hold a password.
+		return nil, errors.New("SECBOARD_EVENTSTORE_URL is not a connection string such as esdb://admin:password@host:2113?tls=true")
+	}
+	return config, nil
+}
+
+func (c *Client) dial() (*connection, error) {
+	config := c.config
+	client, err := esdb.NewClient(&config)
+	if err != nil {
+		return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
+	}
+	return &connection{client: client}, nil
+}
+
+// Close ends the connection. Calls under way end first or with ErrUnavailable.
+func (c *Client) Close() error {
+	c.stop()
+	c.recovery.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down == nil {
+		c.down, c.up = errors.New("the client is closed"), make(chan struct{})
+	}
+	return c.retire(c.current)
+}
+
+// retire closes a connection, now or when its last call has ended. The caller holds c.mu.
+func (c *Client) retire(conn *connection) error {
+	conn.retired = true
+	if conn.calls == 0 {
+		return conn.client.Close()
+	}
+	return nil
+}
+
+// acquire gives the connection for one call, or says at once that the server is away.
+func (c *Client) acquire() (*connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, c.down)
+	}
+	c.current.calls++
+	return c.current, nil
+}
+
+func (c *Client) release(conn *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.calls--
+	if conn.retired && conn.calls == 0 {
+		if err := conn.client.Close(); err != nil {
+			c.logger.Warn("close a former event store connection", "error", err)
+		}
+	}
+}
+
+// lost notes that a connection failed and starts the recovery, once.
+func (c *Client) lost(failed *connection, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down != nil || failed != c.current || c.lifetime.Err() != nil {
+		return
+	}
+	c.logger.Warn("event store unavailable", "error", cause)
+	c.down, c.up = cause, make(chan struct{})
+	if err := c.retire(failed); err != nil {
+		c.logger.Warn("close the failed event store connection", "error", err)
+	}
+	c.recovery.Go(c.recover)
+}
+
+// recover tries new connections until one answers. A candidate is given up after a few refusals, because its
+// connection may be one into nowhere.
+func (c *Client) recover() {
+	var candidate *connection
+	for attempt := 0; ; attempt++ {
+		if candidate == nil {
+			var err error
+			if candidate, err = c.dial(); err != nil {
+				c.logger.Error("event store recovery", "error", err)
+				return // the configuration was accepted at the start, so this can't succeed later
+			}
+		}
+		answered := make(chan error, 1)
+		c.mu.Lock()
+		candidate.calls++
+		c.mu.Unlock()
+		go func(conn *connection) {
+			ctx, cancel := context.WithTimeout(c.lifetime, c.timeout)
+			defer cancel()
+			answered <- ping(ctx, conn.client)
+			c.release(conn)
+		}(candidate)
+		var err error
+		select {
+		case err = <-answered:
+		case <-c.lifetime.Done():
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if err := c.retire(candidate); err != nil {
+				c.logger.Warn("close an event store connection", "error", err)
+			}
+			return
+		}
+		c.mu.Lock()
+		if err == nil {
+			c.current, c.down = candidate, nil
+			close(c.up)
+			c.mu.Unlock()
+			c.logger.Info("event store available again")
+			return
+		}
+		c.down = err
+		if attempt%3 == 2 || isCode(err, esdb.ErrorCodeConnectionClosed) {
+			if err := c.retire(candidate); err != nil {
+				c.logger.Warn("close an event store connection", "error", err)
+			}
+			candidate = nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-c.lifetime.Done():
+		}
+	}
+}
+
+func ping(ctx context.Context, client *esdb.Client) error {
+	stream, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	if _, err := stream.Recv(); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// Ping says whether the server answers.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := bounded(ctx, c, func(ctx context.Context, client *esdb.Client) (struct{}, error) {
+		return struct{}{}, ping(ctx, client)
+	})
+	return err
+}
+
+// bounded runs one call on the current connection and returns when ctx or the client's time-out ends, whatever the
+// official client does. The call itself ends later by its cancelled context.
+func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	var none T
+	conn, err := c.acquire()
+	if err != nil {
+		return none, err
+	}
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer c.release(conn)
+		value, err := call(ctx, conn.client)
+		done <- outcome{value, err}
+	}()
+	select {
+	case result := <-done:
+		return result.value, c.classify(conn, result.err)
+	case <-ctx.Done():
+		if errors.Is(caller.Err(), context.Canceled) {
+			return none, caller.Err()
+		}
+		err := errors.New("no answer in time")
+		if caller.Err() == nil { // else the caller's own time was too short to blame the server
+			c.lost(conn, err)
+		}
+		return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+}
+
+// classify turns an error of the official client into one of ours, and notes a lost connection.
+func (c *Client) classify(conn *connection, err error) error {
+	var failure *esdb.Error
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case isCode(err, esdb.ErrorCodeWrongExpectedVersion):
+		return ErrConflict
+	case errors.Is(err, ErrTooLarge):
+		return err
+	case status.Code(err) == codes.Canceled:
+		return context.Canceled
+	case errors.As(err, &failure):
+		switch failure.Code() {
+		case esdb.ErrorCodeUnauthenticated, esdb.ErrorCodeAccessDenied:
+			return fmt.Errorf("the event store refuses the user or password in SECBOARD_EVENTSTORE_URL: %w", err)
+		case esdb.ErrorCodeUnknown:
+			if strings.Contains(err.Error(), "code = InvalidArgument") {
+				return fmt.Errorf("the event store refuses the request: %w", err)
+			}
+		}
+	}
+	// All else leaves open what happened: the connection broke, or the server is stopping, overloaded or not leader.
+	c.lost(conn, err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+func isCode(err error, code esdb.ErrorCode) bool {
+	var failure *esdb.Error
+	return errors.As(err, &failure) && failure.Code() == code
+}
+
+// awaitUp waits until the server answers again; false when ctx ends first.
+func (c *Client) awaitUp(ctx context.Context) bool {
+	c.mu.Lock()
+	up := c.up
+	c.mu.Unlock()
+	select {
+	case <-up:
+		return true
+	case <-ctx.Done():
+	case <-c.lifetime.Done():
+	}
+	return false
+}
+
+// maxAppend is the server's limit for the sum of an append's events, in bytes.
+const maxAppend = 1 << 20
+
+// Append implements Log. While the outcome is unknown it repeats the same append until ctx or twice the client's
+// time-out ends.
+func (c *Client) Append(ctx context.Context, stream string, expected Revision, events []Proposed) (Appended, error) {
+	options := esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}
+	if expected != NoStream {
+		options.ExpectedRevision = esdb.Revision(uint64(expected))
+	}
+	proposed := make([]esdb.EventData, len(events))
+	size := 0
+	for i, event := range events {
+		proposed[i] = esdb.EventData{EventID: event.ID, EventType: event.Type, ContentType: esdb.ContentTypeJson, Data: event.Data, Metadata: event.Metadata}
+		size += len(event.Data) + len(event.Metadata) + 2*len(event.Type)
+	}
+	if size > maxAppend {
+		return Appended{}, ErrTooLarge
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
+	defer cancel()
+	for {
+		result, err := bounded(ctx, c, func(ctx context.Context, client *esdb.Client) (*esdb.WriteResult, error) {
+			return client.AppendToStream(ctx, stream, options, proposed...)
+		})
+		if err == nil {
+			return Appended{Revision: Revision(result.NextExpectedVersion), Position: Position(result.CommitPosition)}, nil
+		}
+		if !errors.Is(err, ErrUnavailable) || !c.awaitUp(ctx) {
+			return Appended{}, err
+		}
+	}
+}
+
+// ReadStream implements Log.
+func (c *Client) ReadStream(ctx context.Context, name string) ([]Recorded, error) {
+	return bounded(ctx, c, func(ctx context.Context, client *esdb.Client) ([]Recorded, error) {
+		stream, err := client.ReadStream(ctx, name, esdb.ReadStreamOptions{From: esdb.Start{}}, math.MaxInt64)
+		if err != nil {
+			return nil, err
+		}
+		defer stream.Close()
+		var events []Recorded
+		for {
+			// After an error Recv answers io.EOF, as if the stream were complete: the first error counts.
+			event, err := stream.Recv()
+			switch {
+			case errors.Is(err, io.EOF), isCode(err, esdb.ErrorCodeResourceNotFound):
+				return events, nil
+			case err != nil:
+				return nil, err
+			}
+			events = append(events, recorded(event.Event))
+		}
+	})
+}
+
+// ReadAll implements Log.
+func (c *Client) ReadAll(ctx context.Context, after Position) iter.Seq2[Recorded, error] {
+	return func(yield func(Recorded, error) bool) {
+		for delivery, err := range c.Subscribe(ctx, after) {
+			if delivery.CaughtUp {
+				return
+			}
+			if !yield(delivery.Event, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Subscribe implements Log. The server leaves its own events out.
+func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delivery, error] {
+	return func(yield func(Delivery, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		conn, err := c.acquire()
+		if err != nil {
+			yield(Delivery{}, err)
+			return
+		}
+		subscription, err := c.open(ctx, conn, after)
+		if err != nil {
+			yield(Delivery{}, err)
+			return
+		}
+		defer c.release(conn)
+		defer func() {
+			if err := subscription.Close(); err != nil {
+				c.logger.Warn("close a subscription", "error", err)
+			}
+		}()
+		for {
+			message := subscription.Recv()
+			switch {
+			case message.EventAppeared != nil:
+				if !yield(Delivery{Event: recorded(message.EventAppeared.Event)}, nil) {
+					return
+				}
+			case message.CaughtUp != nil:
+				if !yield(Delivery{CaughtUp: true}, nil) {
+					return
+				}
+			case message.SubscriptionDropped != nil:
+				err := message.SubscriptionDropped.Error
+				if ctx.Err() == nil {
+					err = c.classify(conn, err)
+				}
+				yield(Delivery{}, err)
+				return
+			}
+		}
+	}
+}
+
+// open subscribes on an acquired connection within the time-out; on failure the connection is released.
+func (c *Client) open(ctx context.Context, conn *connection, after Position) (*esdb.Subscription, error) {
+	var from esdb.AllPosition = esdb.Start{}
+	if after > 0 {
+		from = esdb.Position{Commit: uint64(after), Prepare: uint64(after)}
+	}
+	options := esdb.SubscribeToAllOptions{
+		From: from, Filter: esdb.ExcludeSystemEventsFilter(),
+		MaxSearchWindow: 1000, CheckpointInterval: 10, // the defaults send a checkpoint every 32 events
+	}
+	type outcome struct {
+		subscription *esdb.Subscription
+		err          error
+	}
+	opened := make(chan outcome, 1)
+	go func() {
+		subscription, err := conn.client.SubscribeToAll(ctx, options)
+		opened <- outcome{subscription, err}
+	}()
+	timeout := time.NewTimer(c.timeout)
+	defer timeout.Stop()
+	var err error
+	select {
+	case result := <-opened:
+		if result.err == nil {
+			return result.subscription, nil
+		}
+		c.release(conn)
+		return nil, c.classify(conn, result.err)
+	case <-timeout.C:
+		c.lost(conn, errors.New("no answer in time"))
+		err = fmt.Errorf("%w: no answer in time", ErrUnavailable)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	go func() { // the caller's cancelled context ends the late subscription
+		if result := <-opened; result.err == nil {
+			if err := result.subscription.Close(); err != nil {
+				c.logger.Warn("close a late subscription", "error", err)
+			}
+		}
+		c.release(conn)
+	}()
+	return nil, err
+}
+
+func recorded(event *esdb.RecordedEvent) Recorded {
+	return Recorded{
+		ID: event.EventID, Stream: event.StreamID, Revision: Revision(event.EventNumber), Position: Position(event.Position.Commit),
+		Type: event.EventType, Created: event.CreatedDate, Data: event.Data, Metadata: event.UserMetadata,
+	}
+}

@@ -1,0 +1,161 @@
+package eventstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/installation"
+	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/user"
+)
+
+// Catalogue lists every event that may stand in the log, as a zero value, one aggregate after the other.
+var Catalogue = slices.Concat(claim.Events, company.Events, group.Events, installation.Events, module.Events, role.Events, user.Events)
+
+// SchemaVersion is written into each event's metadata, so that a later codec knows how to read an older event.
+const SchemaVersion = 1
+
+// Kinds of actor.
+const (
+	ActorUser      = "user"      // a signed-in person; ID is the account
+	ActorSystem    = "system"    // SecBoard itself
+	ActorDirectory = "directory" // a directory connection; ID is the connection
+	ActorOperator  = "operator"  // somebody with a shell on the server
+)
+
+// Actor is who caused an event. ID is empty for system and operator.
+type Actor struct {
+	Kind string `json:"kind"`
+	ID   string `json:"id,omitempty"`
+}
+
+// Metadata stands beside the data of each event: who, when, from where and why.
+type Metadata struct {
+	At            time.Time `json:"at"` // when it was decided, UTC; never earlier than the event before in its stream
+	Actor         Actor     `json:"actor"`
+	Session       string    `json:"session,omitempty"`
+	IP            string    `json:"ip,omitempty"`
+	UserAgent     string    `json:"user_agent,omitempty"`
+	CommandID     uuid.UUID `json:"command_id"`
+	CorrelationID uuid.UUID `json:"$correlationId"`
+	CausationID   uuid.UUID `json:"$causationId"`
+	SchemaVersion int       `json:"schema_version"`
+}
+
+// Envelope is a recorded event with its decoded content. Err says why it could not be decoded; Event is nil then.
+type Envelope struct {
+	Recorded
+	Event Event
+	Meta  Metadata
+	Err   error
+}
+
+// Event is a domain event.
+type Event = domain.Event
+
+var types, secrets = registerTypes()
+
+func registerTypes() (byName map[string]reflect.Type, withSecret map[string]bool) {
+	byName, withSecret = map[string]reflect.Type{}, map[string]bool{}
+	for _, event := range Catalogue {
+		eventType := reflect.TypeOf(event)
+		if byName[event.EventType()] != nil {
+			panic("two events are called " + event.EventType())
+		}
+		byName[event.EventType()] = eventType
+		for i := range eventType.NumField() {
+			if eventType.Field(i).Tag.Get("secret") == "true" {
+				withSecret[event.EventType()] = true
+			}
+		}
+	}
+	return byName, withSecret
+}
+
+// EventID is the id of the event that a command writes at a revision of a stream. The same append tried again has the
+// same ids, which is what makes it repeatable; two appends of one command never share an id.
+func EventID(command uuid.UUID, stream string, revision Revision) uuid.UUID {
+	return uuid.NewSHA1(command, []byte(stream+"/"+strconv.FormatInt(int64(revision), 10)))
+}
+
+// Encode prepares a command's events for a stream whose last event has the revision expected.
+func Encode(stream string, expected Revision, events []Event, meta Metadata) ([]Proposed, error) {
+	meta.At = meta.At.UTC().Truncate(time.Microsecond)
+	meta.SchemaVersion = SchemaVersion
+	metadata, err := json.Marshal(meta)
+	if err != nil {
+		return nil, fmt.Errorf("encode metadata: %w", err)
+	}
+	proposed := make([]Proposed, len(events))
+	for i, event := range events {
+		if types[event.EventType()] != reflect.TypeOf(event) {
+			return nil, fmt.Errorf("event %T (%s) stands in no catalogue", event, event.EventType())
+		}
+		data, err := json.Marshal(event)
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", event.EventType(), err)
+		}
+		proposed[i] = Proposed{ID: EventID(meta.CommandID, stream, expected+1+Revision(i)), Type: event.EventType(), Data: data, Metadata: metadata}
+	}
+	return proposed, nil
+}
+
+// Decode reads a recorded event.
+func Decode(recorded Recorded) Envelope {
+	envelope := Envelope{Recorded: recorded}
+	if err := json.Unmarshal(recorded.Metadata, &envelope.Meta); err != nil {
+		envelope.Err = fmt.Errorf("metadata of event %s at %d: %w", recorded.ID, recorded.Position, err)
+		return envelope
+	}
+	event, err := DecodeData(recorded.Type, recorded.Data)
+	if err != nil {
+		envelope.Err = fmt.Errorf("event %s at %d: %w", recorded.ID, recorded.Position, err)
+		return envelope
+	}
+	envelope.Event = event
+	return envelope
+}
+
+// DecodeData reads an event's data by its type.
+func DecodeData(eventType string, data []byte) (Event, error) {
+	known := types[eventType]
+	if known == nil {
+		return nil, fmt.Errorf("unknown event type %q: it was written by a newer SecBoard", eventType)
+	}
+	value := reflect.New(known)
+	if err := json.Unmarshal(data, value.Interface()); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", eventType, err)
+	}
+	return value.Elem().Interface().(Event), nil
+}
+
+// WithoutSecrets gives an event's data as it may stand in a read model: JSON in which every secret is null. Sealed
+// secrets are useless without the keyset, but nobody who reads a history needs them.
+func WithoutSecrets(envelope Envelope) ([]byte, error) {
+	if !secrets[envelope.Type] {
+		return envelope.Data, nil
+	}
+	value := reflect.New(types[envelope.Type]).Elem()
+	value.Set(reflect.ValueOf(envelope.Event))
+	for i := range value.NumField() {
+		if value.Type().Field(i).Tag.Get("secret") == "true" {
+			value.Field(i).SetZero()
+		}
+	}
+	data, err := json.Marshal(value.Interface())
+	if err != nil {
+		return nil, fmt.Errorf("encode %s without its secrets: %w", envelope.Type, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,248 @@
+package eventstore_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/eventstore"
+)
+
+var update = flag.Bool("update", false, "write the golden files of new event types")
+
+var exact = cmp.Comparer(func(a, b domain.Date) bool { return a == b })
+
+// Each event type has one golden file for ever: what was once written must be readable for ever.
+func TestEveryEventTypeDecodesItsGoldenFile(t *testing.T) {
+	t.Parallel()
+	for _, event := range eventstore.Catalogue {
+		path := filepath.Join("testdata", event.EventType()+".json")
+		golden, err := os.ReadFile(path)
+		if os.IsNotExist(err) && *update {
+			golden = indent(t, filled(reflect.TypeOf(event)))
+			if err := os.WriteFile(path, golden, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else if err != nil {
+			t.Errorf("%v: write it with go test ./eventstore -run Golden -update", err)
+			continue
+		}
+		decoded, err := eventstore.DecodeData(event.EventType(), golden)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if diff := cmp.Diff(filled(reflect.TypeOf(event)), decoded, exact); diff != "" {
+			t.Errorf("%s reads otherwise than it was written (-want +got):\n%s", path, diff)
+		}
+		if again := indent(t, decoded); !bytes.Equal(golden, again) {
+			t.Errorf("%s is written otherwise now (-golden +now):\n%s", path, cmp.Diff(string(golden), string(again)))
+		}
+	}
+}
+
+func TestNoGoldenFileIsLeftWithoutItsEvent(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		eventType := strings.TrimSuffix(filepath.Base(file), ".json")
+		if _, err := eventstore.DecodeData(eventType, []byte("{}")); err != nil {
+			t.Errorf("%s: the event was released and must stay readable: %v", file, err)
+		}
+	}
+}
+
+func TestEventTypesAreDottedAndInThePast(t *testing.T) {
+	t.Parallel()
+	for _, event := range eventstore.Catalogue {
+		aggregate, name, dotted := strings.Cut(event.EventType(), ".")
+		if !dotted || strings.ToLower(event.EventType()) != event.EventType() || aggregate == "" || !strings.HasSuffix(lastWord(name), "d") &&
+			!strings.HasSuffix(name, "_set") && !strings.HasSuffix(name, "_left") && !strings.HasSuffix(name, "_given") && !strings.HasSuffix(name, "_taken") && !strings.HasSuffix(name, "_global") {
+			t.Errorf("%s is no dotted name in the past tense", event.EventType())
+		}
+		if event.Summary() == "" {
+			t.Errorf("%s has no summary", event.EventType())
+		}
+	}
+}
+
+func lastWord(name string) string { return name[strings.LastIndex(name, "_")+1:] }
+
+func TestEncodeDecode(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		event := rapid.SampledFrom(eventstore.Catalogue).Draw(t, "event")
+		value := random(t, reflect.TypeOf(event))
+		meta := eventstore.Metadata{
+			At: time.UnixMicro(rapid.Int64Range(0, 1<<51).Draw(t, "at")).UTC(), Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: rapid.String().Draw(t, "actor")},
+			IP: rapid.String().Draw(t, "ip"), UserAgent: rapid.String().Draw(t, "agent"), CommandID: uuid.New(), CorrelationID: uuid.New(), CausationID: uuid.New(),
+		}
+		proposed, err := eventstore.Encode("user-x", 4, []domain.Event{value}, meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		envelope := eventstore.Decode(eventstore.Recorded{Type: proposed[0].Type, Data: proposed[0].Data, Metadata: proposed[0].Metadata})
+		if envelope.Err != nil {
+			t.Fatal(envelope.Err)
+		}
+		meta.SchemaVersion = eventstore.SchemaVersion
+		if diff := cmp.Diff(value, envelope.Event, exact); diff != "" {
+			t.Fatalf("event (-written +read):\n%s", diff)
+		}
+		if diff := cmp.Diff(meta, envelope.Meta); diff != "" {
+			t.Fatalf("metadata (-written +read):\n%s", diff)
+		}
+	})
+}
+
+func TestEventIDsRepeatWithTheAppendAndNeverOtherwise(t *testing.T) {
+	t.Parallel()
+	command := uuid.New()
+	if eventstore.EventID(command, "user-1", 3) != eventstore.EventID(command, "user-1", 3) {
+		t.Error("the same append has other ids the second time")
+	}
+	seen := map[uuid.UUID]bool{}
+	for _, id := range []uuid.UUID{
+		eventstore.EventID(command, "user-1", 3), eventstore.EventID(command, "user-1", 4),
+		eventstore.EventID(command, "user-2", 3), eventstore.EventID(uuid.New(), "user-1", 3),
+	} {
+		if seen[id] {
+			t.Error("two appends share an event id")
+		}
+		seen[id] = true
+	}
+}
+
+func TestSecretsStayOutOfReadModels(t *testing.T) {
+	t.Parallel()
+	for _, event := range eventstore.Catalogue {
+		value := filled(reflect.TypeOf(event))
+		data, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown, err := eventstore.WithoutSecrets(eventstore.Envelope{Recorded: eventstore.Recorded{Type: event.EventType(), Data: data}, Event: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(shown, []byte("c2VjcmV0")) { // "secret" in base64
+			t.Errorf("%s shows its secret: %s", event.EventType(), shown)
+		}
+		changes, err := json.Marshal(domain.ChangesOf(value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(changes, []byte("c2VjcmV0")) {
+			t.Errorf("the changes of %s show its secret: %s", event.EventType(), changes)
+		}
+	}
+}
+
+func TestUnknownAndBrokenEventsAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, recorded := range []eventstore.Recorded{
+		{Type: "user.flown_to_mars", Data: []byte("{}"), Metadata: []byte("{}")},
+		{Type: "user.registered", Data: []byte("{"), Metadata: []byte("{}")},
+		{Type: "user.registered", Data: []byte("{}"), Metadata: []byte("x")},
+	} {
+		if envelope := eventstore.Decode(recorded); envelope.Err == nil || envelope.Event != nil {
+			t.Errorf("%s %q %q was accepted", recorded.Type, recorded.Data, recorded.Metadata)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, event := range eventstore.Catalogue {
+		data, err := json.Marshal(event)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(event.EventType(), data)
+	}
+	f.Fuzz(func(t *testing.T, eventType string, data []byte) {
+		event, err := eventstore.DecodeData(eventType, data)
+		if err != nil {
+			return
+		}
+		domain.ChangesOf(event)
+		written, err := json.Marshal(event)
+		if err != nil {
+			t.Fatalf("%s %q is read but can't be written: %v", eventType, data, err)
+		}
+		if _, err := eventstore.DecodeData(eventType, written); err != nil {
+			t.Fatalf("%s %q is written but can't be read: %v", eventType, written, err)
+		}
+	})
+}
+
+// filled gives an event in which every field has a value that tells its name.
+func filled(eventType reflect.Type) domain.Event {
+	value := reflect.New(eventType).Elem()
+	for i := range value.NumField() {
+		fill(value.Field(i), eventType.Field(i).Name)
+	}
+	return value.Interface().(domain.Event)
+}
+
+func fill(value reflect.Value, name string) {
+	date, _ := domain.ParseDate("2026-03-04")
+	switch value.Interface().(type) {
+	case string:
+		value.SetString("the " + name)
+	case uuid.UUID:
+		value.Set(reflect.ValueOf(uuid.NewSHA1(uuid.Nil, []byte(name))))
+	case domain.Date:
+		value.Set(reflect.ValueOf(date))
+	case time.Time:
+		value.Set(reflect.ValueOf(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)))
+	case domain.Sealed:
+		value.SetBytes([]byte("secret"))
+	case []string:
+		value.Set(reflect.ValueOf([]string{name, "another"}))
+	case domain.Permissions:
+		value.Set(reflect.ValueOf(domain.Permissions{"risks": {View: true, Export: name == "To"}}))
+	default:
+		if value.Kind() != reflect.Struct {
+			panic("teach fill about " + value.Type().String())
+		}
+		for i := range value.NumField() {
+			fill(value.Field(i), value.Type().Field(i).Name)
+		}
+	}
+}
+
+// random gives an event whose texts are arbitrary.
+func random(t *rapid.T, eventType reflect.Type) domain.Event {
+	value := reflect.ValueOf(filled(eventType))
+	changed := reflect.New(eventType).Elem()
+	changed.Set(value)
+	for i := range changed.NumField() {
+		if field := changed.Field(i); field.Kind() == reflect.String {
+			field.SetString(rapid.String().Draw(t, eventType.Field(i).Name))
+		}
+	}
+	return changed.Interface().(domain.Event)
+}
+
+func indent(t *testing.T, event domain.Event) []byte {
+	t.Helper()
+	text, err := json.MarshalIndent(event, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(text, '\n')
+}
