@@ -1,0 +1,207 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// reclaimAfter is how long a reservation that its owner has not recorded counts as a change under way.
+const reclaimAfter = 2 * time.Second
+
+// reserveClaim gives a unique value to an owner that is about to record it, or says that it is taken.
+//
+// A claim is held in truth by whoever's own stream says so. A claim whose owner does not hold the value is left over
+// from a crash, or belongs to a change under way; after reclaimAfter it is taken over. First the owner's stream gets an
+// event: whatever is still under way for it then fails on its expected revision and can't record the value twice.
+func (h *Handler) reserveClaim(ctx context.Context, caller Caller, key claim.Key, owner string) error {
+	stream, err := h.claimStream(key)
+	if err != nil {
+		return err
+	}
+	for {
+		current, err := load[claim.State](ctx, h.Log, stream)
+		if err != nil {
+			return err
+		}
+		now := h.Now()
+		switch {
+		case current.State.Owner == "":
+		case current.State.Owner == owner:
+			// Its own: left over from an earlier try of the same change, or about to be released. Written again so that
+			// whoever is taking it over at this moment fails.
+		default:
+			free, err := h.contest(ctx, caller, key, stream, current, now)
+			if err != nil {
+				return err
+			}
+			if !free {
+				if err := wait(ctx, 50*time.Millisecond); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		reservation := []domain.Event{claim.Reserved{Owner: owner, At: now.UTC()}}
+		_, err = h.append(ctx, caller, now, stream, current.Revision, reservation)
+		if !errors.Is(err, eventstore.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// contest looks whether somebody else's claim may be taken over: nil and true when it is an orphan, nil and false while
+// its owner may still be recording it, taken otherwise.
+func (h *Handler) contest(ctx context.Context, caller Caller, key claim.Key, stream string, current loaded[claim.State], now time.Time) (free bool, err error) {
+	holder := current.State.Owner
+	held, revision, at, err := h.heldClaim(ctx, holder)
+	if err != nil {
+		return false, err
+	}
+	if held == key {
+		return false, taken(key)
+	}
+	if !current.State.Confirmed && now.Sub(current.State.ReservedAt).Abs() < reclaimAfter {
+		return false, nil
+	}
+	if at.After(now) {
+		now = at
+	}
+	fence := []domain.Event{claim.Contested{Claim: stream}}
+	if _, err := h.append(ctx, caller, now, holder, revision, fence); errors.Is(err, eventstore.ErrConflict) {
+		return false, nil // the owner moved: look again
+	} else if err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// heldClaim gives the value that the aggregate of a stream holds, and where that stream stands.
+func (h *Handler) heldClaim(ctx context.Context, stream string) (claim.Key, eventstore.Revision, time.Time, error) {
+	switch kind, _ := domain.SplitStream(stream); kind {
+	case user.Kind:
+		return holding[user.State](ctx, h.Log, stream)
+	case company.Kind:
+		return holding[company.State](ctx, h.Log, stream)
+	case role.Kind:
+		return holding[role.State](ctx, h.Log, stream)
+	case group.Kind:
+		return holding[group.State](ctx, h.Log, stream)
+	}
+	return claim.Key{}, 0, time.Time{}, fmt.Errorf("the stream %s can't hold a claim", stream)
+}
+
+func holding[S claimant, P state[S]](ctx context.Context, log eventstore.Log, stream string) (claim.Key, eventstore.Revision, time.Time, error) {
+	aggregate, err := load[S, P](ctx, log, stream)
+	return aggregate.State.Claim(), aggregate.Revision, aggregate.At, err
+}
+
+// claimChange is what a change does to the unique values of its aggregate: the zero Key for none.
+type claimChange struct {
+	reserved claim.Key
+	givenUp  claim.Key
+	// givenUpAt is the revision of the given-up claim before the change. Releasing it at exactly that revision can't
+	// hit a later reservation of the same value by the same owner.
+	givenUpAt eventstore.Revision
+}
+
+// prepareClaims reserves the value that a change introduces. If the change fails afterwards the reservation stays and
+// expires: releasing it could hit another change of the same owner.
+func (h *Handler) prepareClaims(ctx context.Context, caller Caller, owner string, before, wanted claim.Key) (claimChange, error) {
+	var change claimChange
+	if before == wanted {
+		return change, nil
+	}
+	if before != (claim.Key{}) {
+		stream, err := h.claimStream(before)
+		if err != nil {
+			return change, err
+		}
+		current, err := load[claim.State](ctx, h.Log, stream)
+		if err != nil {
+			return change, err
+		}
+		change.givenUp, change.givenUpAt = before, current.Revision
+	}
+	if wanted != (claim.Key{}) {
+		change.reserved = wanted
+		return change, h.reserveClaim(ctx, caller, wanted, owner)
+	}
+	return change, nil
+}
+
+// settleClaims confirms the value that was recorded and releases the former one. Failing here loses nothing: the log of
+// the owner decides, and the next command that asks for the value repairs its claim.
+func (h *Handler) settleClaims(ctx context.Context, caller Caller, owner string, change claimChange) {
+	if change.reserved != (claim.Key{}) {
+		if err := h.confirmClaim(ctx, caller, change.reserved, owner); err != nil {
+			slog.WarnContext(ctx, "confirming a claim failed; it is repaired when somebody asks for the value", "owner", owner, "error", err)
+		}
+	}
+	if change.givenUp != (claim.Key{}) {
+		if err := h.releaseClaim(ctx, caller, change.givenUp, change.givenUpAt); err != nil {
+			slog.WarnContext(ctx, "releasing a claim failed; it is repaired when somebody asks for the value", "owner", owner, "error", err)
+		}
+	}
+}
+
+func (h *Handler) confirmClaim(ctx context.Context, caller Caller, key claim.Key, owner string) error {
+	stream, err := h.claimStream(key)
+	if err != nil {
+		return err
+	}
+	current, err := load[claim.State](ctx, h.Log, stream)
+	if err != nil || current.State.Owner != owner || current.State.Confirmed {
+		return err
+	}
+	return ignoreConflict(h.append(ctx, caller, h.Now(), stream, current.Revision, []domain.Event{claim.Confirmed{}}))
+}
+
+func (h *Handler) releaseClaim(ctx context.Context, caller Caller, key claim.Key, at eventstore.Revision) error {
+	stream, err := h.claimStream(key)
+	if err != nil {
+		return err
+	}
+	return ignoreConflict(h.append(ctx, caller, h.Now(), stream, at, []domain.Event{claim.Released{Reason: "given up by its owner"}}))
+}
+
+// ignoreConflict: somebody else moved the claim, and what they wrote is newer.
+func ignoreConflict(_ eventstore.Appended, err error) error {
+	if errors.Is(err, eventstore.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+func (h *Handler) claimStream(key claim.Key) (string, error) {
+	name, err := h.Keys.Name(key.Kind, key.Value)
+	return key.Kind + "-" + name, err
+}
+
+func taken(key claim.Key) error {
+	if key.Kind == "email" {
+		return domain.Refusef(domain.CodeEmailTaken, "another account has this e-mail address")
+	}
+	return domain.Refusef(domain.CodeNameTaken, "the name is taken already")
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,198 @@
+// Package commands carries out what people ask for: it loads an aggregate from the log, lets the domain decide, and
+// appends the decision at exactly the revision that was read.
+package commands
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/secrets"
+)
+
+// Handler carries out commands. It keeps no state: any number of instances may run on one log.
+type Handler struct {
+	Log    eventstore.Log
+	Keys   *secrets.Keyset
+	Hasher *secrets.Hasher
+	Now    func() time.Time
+}
+
+// New makes a Handler with the system's clock.
+func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
+	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now}
+}
+
+// Caller is who asks, from where, and what that caller may do.
+type Caller struct {
+	Actor         eventstore.Actor
+	Session       string
+	IP            string
+	UserAgent     string
+	CommandID     uuid.UUID // names this request; asking again with the same id changes nothing twice
+	CorrelationID uuid.UUID // uuid.Nil: CommandID
+	CausationID   uuid.UUID // uuid.Nil: CommandID
+	Superuser     bool
+	Permissions   domain.Permissions
+	// IfMatch is the only revision at which the caller wants the change; nil for any.
+	IfMatch *eventstore.Revision
+}
+
+// System is SecBoard itself as a caller; Operator is somebody with a shell on the server.
+func System() Caller { return internal(eventstore.ActorSystem) }
+
+// Operator is somebody with a shell on the server as a caller.
+func Operator() Caller { return internal(eventstore.ActorOperator) }
+
+func internal(kind string) Caller {
+	return Caller{Actor: eventstore.Actor{Kind: kind}, CommandID: uuid.Must(uuid.NewV7()), Superuser: true}
+}
+
+func (c Caller) metadata(at time.Time) eventstore.Metadata {
+	meta := eventstore.Metadata{
+		At: at, Actor: c.Actor, Session: c.Session, IP: c.IP, UserAgent: c.UserAgent,
+		CommandID: c.CommandID, CorrelationID: c.CorrelationID, CausationID: c.CausationID,
+	}
+	if meta.CorrelationID == uuid.Nil {
+		meta.CorrelationID = c.CommandID
+	}
+	if meta.CausationID == uuid.Nil {
+		meta.CausationID = c.CommandID
+	}
+	return meta
+}
+
+// Result says where the aggregate stands after a command.
+type Result struct {
+	ID       string // of the aggregate: a UUID, or a module's key
+	Revision eventstore.Revision
+	Position eventstore.Position
+	Changed  bool // false: it was so already, and no event was written
+}
+
+// ErrBusy: others changed the aggregate again and again while the command was being decided.
+var ErrBusy = &domain.Error{Code: "conflict", Detail: "others are changing this at the same time: try again"}
+
+// attempts is how often a command is decided anew after a conflict.
+const attempts = 10
+
+// state is what every aggregate's State type gives: how events change it.
+type state[S any] interface {
+	*S
+	Evolve(event domain.Event)
+}
+
+// claimant is a State that holds a value which must be unique.
+type claimant interface{ Claim() claim.Key }
+
+// loaded is an aggregate as read from its stream.
+type loaded[S any] struct {
+	State    S
+	Revision eventstore.Revision
+	Position eventstore.Position
+	At       time.Time
+	history  []domain.Event
+}
+
+func load[S any, P state[S]](ctx context.Context, log eventstore.Log, stream string) (loaded[S], error) {
+	aggregate := loaded[S]{Revision: eventstore.NoStream}
+	recorded, err := log.ReadStream(ctx, stream)
+	if err != nil {
+		return aggregate, err
+	}
+	for _, event := range recorded {
+		envelope := eventstore.Decode(event)
+		if envelope.Err != nil {
+			return aggregate, envelope.Err
+		}
+		P(&aggregate.State).Evolve(envelope.Event)
+		aggregate.history = append(aggregate.history, envelope.Event)
+		aggregate.Revision, aggregate.Position, aggregate.At = event.Revision, event.Position, envelope.Meta.At
+	}
+	return aggregate, nil
+}
+
+// after is the state as it will be when the given events are recorded.
+func after[S any, P state[S]](aggregate loaded[S], events []domain.Event) S {
+	var next S
+	for _, event := range aggregate.history {
+		P(&next).Evolve(event)
+	}
+	for _, event := range events {
+		P(&next).Evolve(event)
+	}
+	return next
+}
+
+// change runs one command on an existing aggregate: load, decide, append; on a conflict again.
+func change[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, decide func(S) ([]domain.Event, error)) (Result, error) {
+	return execute[S, P](ctx, h, caller, stream, false, decide)
+}
+
+// create runs the first command of an aggregate whose id is new. It saves reading a stream that can't exist; should the
+// same command have been carried out before, the append answers as it did then.
+func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, decide func(S) ([]domain.Event, error)) (Result, error) {
+	return execute[S, P](ctx, h, caller, stream, true, decide)
+}
+
+func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool, decide func(S) ([]domain.Event, error)) (Result, error) {
+	_, id := domain.SplitStream(stream)
+	for attempt := range attempts {
+		aggregate := loaded[S]{Revision: eventstore.NoStream}
+		if !isNew || attempt > 0 {
+			var err error
+			if aggregate, err = load[S, P](ctx, h.Log, stream); err != nil {
+				return Result{}, err
+			}
+		}
+		if caller.IfMatch != nil && *caller.IfMatch != aggregate.Revision {
+			return Result{}, domain.Refusef(domain.CodeRevisionMismatch,
+				"the revision is %d, not %d: somebody changed it meanwhile; read it again", aggregate.Revision, *caller.IfMatch)
+		}
+		events, err := decide(aggregate.State)
+		if err != nil {
+			return Result{}, err
+		}
+		if len(events) == 0 {
+			return Result{ID: id, Revision: aggregate.Revision, Position: aggregate.Position}, nil
+		}
+		claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State), claimOf(after[S, P](aggregate, events)))
+		if err != nil {
+			return Result{}, err
+		}
+		at := h.Now()
+		if at.Before(aggregate.At) {
+			at = aggregate.At
+		}
+		appended, err := h.append(ctx, caller, at, stream, aggregate.Revision, events)
+		if errors.Is(err, eventstore.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return Result{}, err
+		}
+		h.settleClaims(ctx, caller, stream, claims)
+		return Result{ID: id, Revision: appended.Revision, Position: appended.Position, Changed: true}, nil
+	}
+	return Result{}, ErrBusy
+}
+
+func (h *Handler) append(ctx context.Context, caller Caller, at time.Time, stream string, expected eventstore.Revision, events []domain.Event) (eventstore.Appended, error) {
+	proposed, err := eventstore.Encode(stream, expected, events, caller.metadata(at))
+	if err != nil {
+		return eventstore.Appended{}, err
+	}
+	return h.Log.Append(ctx, stream, expected, proposed)
+}
+
+func claimOf(state any) claim.Key {
+	if holder, ok := state.(claimant); ok {
+		return holder.Claim()
+	}
+	return claim.Key{}
+}
