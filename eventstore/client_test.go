@@ -1,0 +1,295 @@
+package eventstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/nodetest"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func connect(t *testing.T, url string) *eventstore.Client {
+	t.Helper()
+	client, err := eventstore.Connect(url, eventstore.Options{Logger: quiet, Timeout: 500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return client
+}
+
+func proposed(n int) []eventstore.Proposed {
+	events := make([]eventstore.Proposed, n)
+	for i := range events {
+		events[i] = eventstore.Proposed{ID: uuid.New(), Type: "test.happened", Data: []byte(fmt.Sprintf(`{"n":%d}`, i)), Metadata: []byte(`{"who":"me"}`)}
+	}
+	return events
+}
+
+// eventually waits for something that has to become true by itself.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not happen", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func TestAppendsAtExactRevisions(t *testing.T) {
+	t.Parallel()
+	client := nodetest.Connect(t)
+	ctx := t.Context()
+	first := proposed(2)
+	written, err := client.Append(ctx, "test-1", eventstore.NoStream, first)
+	if err != nil || written.Revision != 1 || written.Position == 0 {
+		t.Fatalf("append: %+v, %v", written, err)
+	}
+	if again, err := client.Append(ctx, "test-1", eventstore.NoStream, first); err != nil || again != written {
+		t.Errorf("the same append again: %+v, %v", again, err)
+	}
+	if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); !errors.Is(err, eventstore.ErrConflict) {
+		t.Errorf("another append at a past revision: %v", err)
+	}
+	if _, err := client.Append(ctx, "test-1", 1, proposed(1)); err != nil {
+		t.Errorf("append at the revision: %v", err)
+	}
+	events, err := client.ReadStream(ctx, "test-1")
+	if err != nil || len(events) != 3 || events[1].ID != first[1].ID || events[1].Revision != 1 || string(events[1].Data) != `{"n":1}` || events[1].Position != written.Position {
+		t.Errorf("read: %+v, %v", events, err)
+	}
+	if none, err := client.ReadStream(ctx, "test-nowhere"); err != nil || len(none) != 0 {
+		t.Errorf("a stream that does not exist: %v, %v", none, err)
+	}
+	huge := proposed(1)
+	huge[0].Data = []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
+	if _, err := client.Append(ctx, "test-2", eventstore.NoStream, huge); !errors.Is(err, eventstore.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+func TestReadAllAndSubscribeSeeTheSame(t *testing.T) {
+	t.Parallel()
+	client := nodetest.Connect(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for i := range 3 {
+		if _, err := client.Append(ctx, fmt.Sprintf("test-%d", i), eventstore.NoStream, proposed(2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var read []eventstore.Recorded
+	for event, err := range client.ReadAll(ctx, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read = append(read, event)
+	}
+	if len(read) != 6 {
+		t.Fatalf("read %d events", len(read))
+	}
+	var seen []eventstore.Recorded
+	for delivery, err := range client.Subscribe(ctx, read[1].Position) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if delivery.CaughtUp {
+			if len(seen) != 4 {
+				t.Errorf("caught up after %d events", len(seen))
+			}
+			if _, err := client.Append(ctx, "test-late", eventstore.NoStream, proposed(1)); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		seen = append(seen, delivery.Event)
+		if len(seen) == 5 {
+			break
+		}
+	}
+	if seen[0].ID != read[2].ID || seen[4].Stream != "test-late" || seen[4].Position <= read[5].Position {
+		t.Errorf("subscribed: %+v", seen)
+	}
+}
+
+func TestAnOutageIsRefusedAtOnceAndHealsByItself(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	address, stop := nodetest.ListenAndServe(t, dir, "127.0.0.1:0")
+	client := connect(t, "esdb://"+address+"?tls=false")
+	ctx := t.Context()
+	if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if _, err := client.ReadStream(ctx, "test-1"); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("read without a server: %v", err)
+	}
+	// Many callers during an outage that is longer than the official client survives.
+	failures := make(chan error, 50)
+	for range cap(failures) {
+		go func() {
+			_, err := client.Append(ctx, "test-1", 0, proposed(1))
+			failures <- err
+		}()
+	}
+	for range cap(failures) {
+		if err := <-failures; !errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("append without a server: %v", err)
+		}
+	}
+	outage := time.Now()
+	eventually(t, "a long outage", func() bool { return time.Since(outage) > 1500*time.Millisecond })
+	_, stopAgain := nodetest.ListenAndServe(t, dir, address)
+	defer stopAgain()
+	eventually(t, "recovery", func() bool {
+		events, err := client.ReadStream(ctx, "test-1")
+		return err == nil && len(events) == 1
+	})
+	if _, err := client.Append(ctx, "test-1", 0, proposed(1)); err != nil {
+		t.Errorf("append after the outage: %v", err)
+	}
+}
+
+// proxied starts a node behind a proxy that can be told to misbehave.
+func proxied(t *testing.T) (*toxiproxy.Proxy, *eventstore.Client) {
+	t.Helper()
+	address, _ := nodetest.ListenAndServe(t, t.TempDir(), "127.0.0.1:0")
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	proxy := toxiproxy.NewProxy(server, "node", "127.0.0.1:0", address)
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Stop)
+	return proxy, connect(t, "esdb://"+proxy.Listen+"?tls=false")
+}
+
+func poison(t *testing.T, proxy *toxiproxy.Proxy, toxic string) {
+	t.Helper()
+	if _, err := proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnAppendWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	proxy, client := proxied(t)
+	ctx := t.Context()
+	if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); err != nil {
+		t.Fatal(err)
+	}
+	// The request goes through, the answer does not: the connection is cut with its first byte.
+	poison(t, proxy, `{"name":"cut","type":"limit_data","stream":"downstream","attributes":{"bytes":0}}`)
+	done := make(chan error, 1)
+	events := proposed(3)
+	go func() {
+		_, err := client.Append(ctx, "test-1", 0, events)
+		done <- err
+	}()
+	eventually(t, "the outage", func() bool { return errors.Is(client.Ping(ctx), eventstore.ErrUnavailable) })
+	if err := proxy.Toxics.RemoveToxic(ctx, "cut"); err != nil {
+		t.Fatal(err)
+	}
+	err := <-done
+	if errors.Is(err, eventstore.ErrUnavailable) { // its time was over first: the caller asks again, with the same ids
+		eventually(t, "recovery", func() bool { _, err = client.Append(ctx, "test-1", 0, events); return err == nil })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := client.ReadStream(ctx, "test-1")
+	if err != nil || len(recorded) != 4 {
+		t.Errorf("%d events are recorded (%v), want 4", len(recorded), err)
+	}
+}
+
+func TestACutReadIsAnErrorAndNotAShortStream(t *testing.T) {
+	t.Parallel()
+	proxy, client := proxied(t)
+	ctx := t.Context()
+	for i := range 10 {
+		if _, err := client.Append(ctx, "test-1", eventstore.Revision(i*100-1), proposed(100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	poison(t, proxy, `{"name":"cut","type":"limit_data","stream":"downstream","attributes":{"bytes":20000}}`)
+	cut := 0
+	for range 5 {
+		events, err := client.ReadStream(ctx, "test-1")
+		if err == nil && len(events) != 1000 {
+			t.Fatalf("%d of 1000 events without an error", len(events))
+		}
+		if err != nil {
+			cut++
+		}
+		n := 0
+		for _, err := range client.ReadAll(ctx, 0) {
+			if err != nil {
+				n = -1
+				break
+			}
+			n++
+		}
+		if n != -1 && n != 1000 {
+			t.Fatalf("%d of 1000 events of the log without an error", n)
+		}
+	}
+	if cut == 0 {
+		t.Error("no read was cut: the test shows nothing")
+	}
+	if err := proxy.Toxics.RemoveToxic(ctx, "cut"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "recovery", func() bool { events, err := client.ReadStream(ctx, "test-1"); return err == nil && len(events) == 1000 })
+}
+
+func TestABlackHoleIsBoundedAndHeals(t *testing.T) {
+	t.Parallel()
+	proxy, client := proxied(t)
+	ctx := t.Context()
+	if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); err != nil {
+		t.Fatal(err)
+	}
+	poison(t, proxy, `{"name":"hole","type":"timeout","stream":"downstream","attributes":{"timeout":0}}`)
+	if _, err := client.ReadStream(ctx, "test-1"); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("read into a black hole: %v", err)
+	}
+	if err := proxy.Toxics.RemoveToxic(ctx, "hole"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "recovery", func() bool { _, err := client.ReadStream(ctx, "test-1"); return err == nil })
+}
+
+func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"http://admin:hunter2@host:2113", "esdb://", "esdb://admin:hunter2@host:port", "nonsense hunter2"} {
+		client, err := eventstore.Connect(url, eventstore.Options{})
+		if err == nil {
+			t.Errorf("%q was accepted", url)
+			if err := client.Close(); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if !strings.Contains(err.Error(), "SECBOARD_EVENTSTORE_URL") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
