@@ -11,6 +11,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/secrets"
 )
@@ -21,11 +22,15 @@ type Handler struct {
 	Keys   *secrets.Keyset
 	Hasher *secrets.Hasher
 	Now    func() time.Time
+	// Directory signs in accounts without a local password; nil when there is none.
+	Directory Directory
+	// Lockout gives the policy in force.
+	Lockout func() signin.Policy
 }
 
 // New makes a Handler with the system's clock.
 func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
-	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now}
+	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy { return signin.DefaultPolicy }}
 }
 
 // Caller is who asks, from where, and what that caller may do.

@@ -49,16 +49,8 @@ func (h *Handler) SetCabinetPassword(ctx context.Context, caller Caller, id uuid
 
 // SetDefaultMailAccount chooses the mail account that sends a company's mail; uuid.Nil for none.
 func (h *Handler) SetDefaultMailAccount(ctx context.Context, caller Caller, id, mailAccountID uuid.UUID) (Result, error) {
-	if mailAccountID != uuid.Nil {
-		events, err := h.Log.ReadStream(ctx, domain.StreamName("mailaccount", mailAccountID))
-		if err != nil {
-			return Result{}, err
-		}
-		if len(events) == 0 {
-			var problems domain.Invalid
-			problems.Add("mail_account_id", "unknown_mail_account", "there is no mail account %s", mailAccountID)
-			return Result{}, problems.Err()
-		}
+	if err := h.checkMailAccount(ctx, "mail_account_id", mailAccountID); err != nil {
+		return Result{}, err
 	}
 	return change(ctx, h, caller, domain.StreamName(company.Kind, id), func(s company.State) ([]domain.Event, error) {
 		return company.SetDefaultMailAccount(s, mailAccountID)

@@ -86,32 +86,6 @@ func (h *Handler) accountOf(ctx context.Context, email string) (uuid.UUID, bool,
 	return parsed, err == nil, err
 }
 
-// CheckPassword says which account an e-mail address and a password belong to. ok is false for anything wrong, after
-// the same work whether there is such an account or not. The account's state says whether it may sign in.
-func (h *Handler) CheckPassword(ctx context.Context, email, password string) (id uuid.UUID, account user.State, ok bool, err error) {
-	id, exists, err := h.accountOf(ctx, email)
-	if err != nil {
-		return uuid.Nil, user.State{}, false, err
-	}
-	hash := ""
-	if exists {
-		found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
-		if err != nil {
-			return uuid.Nil, user.State{}, false, err
-		}
-		account = found.State
-		if account.Password.Set() {
-			opened, err := h.Keys.Open(account.Password, domain.StreamName(user.Kind, id))
-			if err != nil {
-				return uuid.Nil, user.State{}, false, err
-			}
-			hash = string(opened)
-		}
-	}
-	ok, err = h.Hasher.Check(ctx, password, hash)
-	return id, account, ok, err
-}
-
 // sealPassword checks a new password, hashes it and seals the hash for one stream.
 func (h *Handler) sealPassword(ctx context.Context, stream, field, password, email string) (domain.Sealed, error) {
 	if problem := secrets.PasswordProblem(password, email); problem != "" {

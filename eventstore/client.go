@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -356,8 +357,19 @@ func (c *Client) Append(ctx context.Context, stream string, expected Revision, e
 
 // ReadStream implements Log.
 func (c *Client) ReadStream(ctx context.Context, name string) ([]Recorded, error) {
+	return c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.Start{}}, math.MaxInt64)
+}
+
+// ReadNewest implements Log.
+func (c *Client) ReadNewest(ctx context.Context, name string, n int) ([]Recorded, error) {
+	events, err := c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.End{}, Direction: esdb.Backwards}, uint64(n))
+	slices.Reverse(events)
+	return events, err
+}
+
+func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadStreamOptions, count uint64) ([]Recorded, error) {
 	return bounded(ctx, c, func(ctx context.Context, client *esdb.Client) ([]Recorded, error) {
-		stream, err := client.ReadStream(ctx, name, esdb.ReadStreamOptions{From: esdb.Start{}}, math.MaxInt64)
+		stream, err := client.ReadStream(ctx, name, options, count)
 		if err != nil {
 			return nil, err
 		}

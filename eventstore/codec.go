@@ -17,11 +17,14 @@ import (
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 )
 
 // Catalogue lists every event that may stand in the log, as a zero value, one aggregate after the other.
-var Catalogue = slices.Concat(claim.Events, company.Events, group.Events, installation.Events, module.Events, role.Events, user.Events)
+var Catalogue = slices.Concat(claim.Events, company.Events, group.Events, installation.Events, module.Events, role.Events,
+	settings.Events, signin.Events, user.Events)
 
 // SchemaVersion is written into each event's metadata, so that a later codec knows how to read an older event.
 const SchemaVersion = 1

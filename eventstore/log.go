@@ -64,6 +64,8 @@ type Log interface {
 	Append(ctx context.Context, stream string, expected Revision, events []Proposed) (Appended, error)
 	// ReadStream gives a stream's events in order, none for a stream that does not exist.
 	ReadStream(ctx context.Context, stream string) ([]Recorded, error)
+	// ReadNewest gives the last n events of a stream, in order.
+	ReadNewest(ctx context.Context, stream string, n int) ([]Recorded, error)
 	// ReadAll gives the events of all streams but the server's own ($…), in log order, from the first one after a
 	// position to the end as it is when reached. The sequence ends with the first error.
 	ReadAll(ctx context.Context, after Position) iter.Seq2[Recorded, error]

@@ -170,6 +170,15 @@ func (k *Keyset) Name(kind, value string) (string, error) {
 	return hex.EncodeToString(name), nil
 }
 
+// MAC authenticates a payload for one purpose: 128 bits of HMAC.
+func (k *Keyset) MAC(purpose string, payload []byte) ([]byte, error) {
+	mac, err := k.prf.ComputePrimaryPRF(append([]byte("mac\x00"+purpose+"\x00"), payload...), 16)
+	if err != nil {
+		return nil, fmt.Errorf("authenticate a token: %w", err)
+	}
+	return mac, nil
+}
+
 // TokenHash is the form in which a random token is stored. A token has 256 random bits, so no key or salt is needed.
 func TokenHash(token string) []byte {
 	sum := sha256.Sum256([]byte(token))

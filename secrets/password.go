@@ -59,6 +59,12 @@ func (h *Hasher) Check(ctx context.Context, password, hash string) (bool, error)
 	return fits && hash != "", err
 }
 
+// UpToDate says whether a hash was made with today's Parameters.
+func (h *Hasher) UpToDate(hash string) bool {
+	parameters, _, _, err := argon2id.DecodeHash(hash)
+	return err == nil && *parameters == *Parameters
+}
+
 func (h *Hasher) work(ctx context.Context, job func() error) error {
 	select {
 	case h.queue <- struct{}{}:

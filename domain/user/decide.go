@@ -211,14 +211,6 @@ func changeRequirement(s State, required *bool) []domain.Event {
 	return []domain.Event{TwoFactorRequirementLifted{}}
 }
 
-// SetPassword replaces the local password by the sealed hash of a new one.
-func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
-	if !s.Exists {
-		return nil, errNoAccount()
-	}
-	return []domain.Event{PasswordSet{Hash: hash}}, nil
-}
-
 // GiveRole gives the account one role more.
 func GiveRole(s State, by By, role Role) ([]domain.Event, error) {
 	if err := s.changeable(by); err != nil {

@@ -17,12 +17,12 @@ const (
 )
 
 // Events is the catalogue of the account's events.
-var Events = []domain.Event{
+var Events = append([]domain.Event{
 	Registered{}, EmailChanged{}, NameChanged{}, PhoneChanged{}, CompanyChanged{}, DepartmentChanged{}, PositionChanged{},
 	AccessPeriodChanged{}, Activated{}, Deactivated{}, SuperuserGranted{}, SuperuserRevoked{},
-	TwoFactorRequired{}, TwoFactorRequirementLifted{}, PasswordSet{},
+	TwoFactorRequired{}, TwoFactorRequirementLifted{}, LanguageChanged{}, PhotoChanged{}, PhotoRemoved{},
 	RoleGiven{}, RoleTaken{}, GroupJoined{}, GroupLeft{},
-}
+}, credentialEvents...)
 
 // Registered starts an account. CompanyID is uuid.Nil for none; StartDate and EndDate are the first and the last day
 // of access, empty for no bound.
@@ -96,10 +96,20 @@ type TwoFactorRequired struct{}
 // TwoFactorRequirementLifted no longer asks for it.
 type TwoFactorRequirementLifted struct{}
 
-// PasswordSet replaces the local password by a new one, as its sealed Argon2id hash.
-type PasswordSet struct {
-	Hash domain.Sealed `json:"hash" history:"-" secret:"true"`
+// LanguageChanged chooses the language of mails and pages for the person.
+type LanguageChanged struct {
+	Language domain.Changed[string] `json:"language"`
 }
+
+// PhotoChanged replaces the photo: a JPEG, re-encoded by us.
+type PhotoChanged struct {
+	JPEG   []byte `json:"jpeg" history:"-" readmodel:"-" personal:"true"`
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+}
+
+// PhotoRemoved takes the photo away.
+type PhotoRemoved struct{}
 
 // RoleGiven gives the account a role. RoleName is the name at that time.
 type RoleGiven struct {
@@ -139,7 +149,9 @@ func (SuperuserGranted) EventType() string           { return "user.superuser_gr
 func (SuperuserRevoked) EventType() string           { return "user.superuser_revoked" }
 func (TwoFactorRequired) EventType() string          { return "user.two_factor_required" }
 func (TwoFactorRequirementLifted) EventType() string { return "user.two_factor_requirement_lifted" }
-func (PasswordSet) EventType() string                { return "user.password_set" }
+func (LanguageChanged) EventType() string            { return "user.language_changed" }
+func (PhotoChanged) EventType() string               { return "user.photo_changed" }
+func (PhotoRemoved) EventType() string               { return "user.photo_removed" }
 func (RoleGiven) EventType() string                  { return "user.role_given" }
 func (RoleTaken) EventType() string                  { return "user.role_taken" }
 func (GroupJoined) EventType() string                { return "user.group_joined" }
@@ -161,7 +173,9 @@ func (SuperuserGranted) Summary() string           { return "made superuser" }
 func (SuperuserRevoked) Summary() string           { return "no longer superuser" }
 func (TwoFactorRequired) Summary() string          { return "two-factor sign-in required" }
 func (TwoFactorRequirementLifted) Summary() string { return "two-factor sign-in no longer required" }
-func (PasswordSet) Summary() string                { return "password set" }
+func (e LanguageChanged) Summary() string          { return "language changed to " + e.Language.To }
+func (PhotoChanged) Summary() string               { return "photo changed" }
+func (PhotoRemoved) Summary() string               { return "photo removed" }
 func (e RoleGiven) Summary() string                { return "given the role " + e.RoleName }
 func (e RoleTaken) Summary() string                { return "no longer has the role " + e.RoleName }
 func (e GroupJoined) Summary() string              { return "joined the group " + e.GroupName }

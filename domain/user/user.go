@@ -1,8 +1,6 @@
 package user
 
 import (
-	"fmt"
-	"net/mail"
 	"strings"
 
 	"github.com/google/uuid"
@@ -20,6 +18,11 @@ type State struct {
 	Superuser         bool
 	TwoFactorRequired bool
 	Password          domain.Sealed
+	ResetLinks        []Link // asked for since the last password was set
+	FirstLogins       []Link
+	TwoFactor         TwoFactor
+	Language          string
+	HasPhoto          bool
 	Roles             map[uuid.UUID]string // id → name when given
 	Groups            map[uuid.UUID]string // id → name when joined
 }
@@ -67,8 +70,12 @@ func (s *State) Evolve(event domain.Event) {
 		s.TwoFactorRequired = true
 	case TwoFactorRequirementLifted:
 		s.TwoFactorRequired = false
-	case PasswordSet:
-		s.Password = e.Hash
+	case LanguageChanged:
+		s.Language = e.Language.To
+	case PhotoChanged:
+		s.HasPhoto = true
+	case PhotoRemoved:
+		s.HasPhoto = false
 	case RoleGiven:
 		s.Roles[e.RoleID] = e.RoleName
 	case RoleTaken:
@@ -78,6 +85,7 @@ func (s *State) Evolve(event domain.Event) {
 	case GroupLeft:
 		delete(s.Groups, e.GroupID)
 	}
+	s.evolveCredentials(event)
 }
 
 // Claim is the e-mail address that the account holds; none before it exists.
@@ -129,7 +137,7 @@ func (d Details) Normalized() Details {
 // Validate reports every wrong field.
 func (d Details) Validate() error {
 	var invalid domain.Invalid
-	if message := emailProblem(d.Email); message != "" {
+	if message := domain.EmailProblem(d.Email); message != "" {
 		invalid.Add("email", "email", "%s", message)
 	}
 	invalid.Text("first_name", d.FirstName, false, 100)
@@ -141,21 +149,4 @@ func (d Details) Validate() error {
 		invalid.Add("end_date", "before_start_date", "must not be before start_date (%s)", d.StartDate)
 	}
 	return invalid.Err()
-}
-
-// emailProblem says what is wrong with an address, or "".
-func emailProblem(email string) string {
-	if email == "" {
-		return "must not be empty: the e-mail address is the user name"
-	}
-	address, err := mail.ParseAddress(email)
-	switch {
-	case err != nil || address.Address != email || address.Name != "":
-		return fmt.Sprintf("%q is not an e-mail address such as anna@example.com", email)
-	case len(email) > 254:
-		return "must have at most 254 characters"
-	case strings.ContainsAny(email, "\" \t\r\n\x00"):
-		return "must not contain quotes, spaces or control characters"
-	}
-	return ""
 }

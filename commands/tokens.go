@@ -1,0 +1,90 @@
+package commands
+
+import (
+	"crypto/hmac"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain/user"
+)
+
+// Purposes of signed tokens. A token of one purpose is worth nothing for another.
+const (
+	purposeReset      = "password_reset"
+	purposeFirstLogin = "first_login"
+	purposeChallenge  = "two_factor_challenge"
+)
+
+// challengeLife is how long the second factor may take.
+const challengeLife = 5 * time.Minute
+
+// LinkToken is the token of a link that an event asked for. It is computed again whenever it is needed.
+func (h *Handler) linkToken(purpose string, account, link uuid.UUID) (string, error) {
+	return h.sign(purpose, slices.Concat(account[:], link[:]))
+}
+
+// ResetToken is the token of a password reset link.
+func (h *Handler) ResetToken(account, link uuid.UUID) (string, error) {
+	return h.linkToken(purposeReset, account, link)
+}
+
+// FirstLoginToken is the token of a first-login link.
+func (h *Handler) FirstLoginToken(account, link uuid.UUID) (string, error) {
+	return h.linkToken(purposeFirstLogin, account, link)
+}
+
+func (h *Handler) openLinkToken(purpose, token string) (account, link uuid.UUID, ok bool) {
+	payload, ok := h.verify(purpose, token)
+	if !ok || len(payload) != 32 {
+		return uuid.Nil, uuid.Nil, false
+	}
+	return uuid.UUID(payload[:16]), uuid.UUID(payload[16:]), true
+}
+
+// challenge names the account whose first factor was right, and until when. It is void once the password changes.
+func (h *Handler) challenge(account uuid.UUID, state user.State, now time.Time) (string, error) {
+	payload := binary.BigEndian.AppendUint64(slices.Clone(account[:]), uint64(now.Add(challengeLife).Unix())) //nolint:gosec // after 1970
+	return h.sign(purposeChallenge+string(state.Password), payload)
+}
+
+func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.State, error), now time.Time) (uuid.UUID, bool, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(challenge)
+	if err != nil || len(raw) != 24+macSize {
+		return uuid.Nil, false, nil
+	}
+	account := uuid.UUID(raw[:16])
+	state, err := stateOf(account)
+	if err != nil {
+		return uuid.Nil, false, err
+	}
+	payload, ok := h.verify(purposeChallenge+string(state.Password), challenge)
+	if !ok || uint64(now.Unix()) > binary.BigEndian.Uint64(payload[16:]) { //nolint:gosec // after 1970
+		return uuid.Nil, false, nil
+	}
+	return account, true, nil
+}
+
+const macSize = 16
+
+// sign gives payload and MAC as URL-safe text.
+func (h *Handler) sign(purpose string, payload []byte) (string, error) {
+	mac, err := h.Keys.MAC(purpose, payload)
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(append(slices.Clone(payload), mac...)), nil
+}
+
+func (h *Handler) verify(purpose, token string) (payload []byte, ok bool) {
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(raw) <= macSize {
+		return nil, false
+	}
+	payload = raw[:len(raw)-macSize]
+	mac, err := h.Keys.MAC(purpose, payload)
+	return payload, err == nil && hmac.Equal(mac, raw[len(payload):])
+}

@@ -1,0 +1,227 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/totp"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/domain/user"
+)
+
+// Issuer is the name under which authenticator apps show our accounts.
+const Issuer = "SecBoard"
+
+// period is the length of a TOTP time step, and skew how many steps before and after are accepted (RFC 6238).
+const (
+	period = 30
+	skew   = 1
+)
+
+// backupCodes is how many backup codes a set has.
+const backupCodes = 10
+
+// SignInWithCode goes on after a challenge with a code of the authenticator app. Each code works once.
+func (h *Handler) SignInWithCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
+	d, err := h.challenged(ctx, caller, challenge)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	secret, err := h.Keys.Open(d.account.TwoFactor.Secret, domain.StreamName(user.Kind, d.id))
+	if err != nil {
+		return SignedIn{}, err
+	}
+	step, ok := stepOf(string(secret), code, d.attempt.Now)
+	if !ok {
+		return SignedIn{}, h.refuse(ctx, caller, d, signin.WrongCode)
+	}
+	if step <= d.account.TwoFactor.Step {
+		return SignedIn{}, h.refuse(ctx, caller, d, signin.CodeUsed)
+	}
+	return h.open(ctx, caller, d, signin.ByCode, step)
+}
+
+// SignInWithBackupCode goes on after a challenge with a backup code, which is void afterwards.
+func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
+	d, err := h.challenged(ctx, caller, challenge)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	locked, err := h.lockedOut(ctx, caller, d)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	if locked {
+		return SignedIn{}, ErrCredentials
+	}
+	name, err := h.backupCodeName(d.id, code)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	_, err = change(ctx, h, caller, domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
+		events, ok := user.UseBackupCode(s, name)
+		if !ok {
+			return nil, ErrCredentials
+		}
+		return events, nil
+	})
+	if errors.Is(err, ErrCredentials) {
+		return SignedIn{}, h.refuse(ctx, caller, d, signin.WrongBackupCode)
+	}
+	if err != nil {
+		return SignedIn{}, err
+	}
+	return h.open(ctx, caller, d, signin.ByBackupCode, 0)
+}
+
+func (h *Handler) lockedOut(ctx context.Context, caller Caller, d door) (locked bool, err error) {
+	_, err = h.atDoor(ctx, caller, d, func(s signin.State) ([]domain.Event, error) {
+		locked = s.Locked(d.attempt)
+		return nil, nil
+	})
+	return locked, err
+}
+
+// challenged finds the account of a challenge; a wrong or late one is refused as everything is.
+func (h *Handler) challenged(ctx context.Context, caller Caller, challenge string) (door, error) {
+	var d door
+	_, ok, err := h.openChallenge(challenge, func(id uuid.UUID) (user.State, error) {
+		var err error
+		d, err = h.doorOfAccount(ctx, caller, id)
+		return d.account, err
+	}, h.Now())
+	switch {
+	case err != nil:
+		return door{}, err
+	case !ok, !d.account.TwoFactor.Challenges():
+		return door{}, ErrCredentials
+	}
+	if reason := d.account.CanSignIn(d.attempt.Now); reason != "" {
+		return door{}, h.refuse(ctx, caller, d, reason)
+	}
+	return d, nil
+}
+
+// stepOf finds the time step that a code belongs to, within the accepted skew.
+func stepOf(secret, code string, now time.Time) (int64, bool) {
+	code = strings.ReplaceAll(code, " ", "")
+	for offset := int64(-skew); offset <= skew; offset++ {
+		at := now.Add(time.Duration(offset*period) * time.Second)
+		options := totp.ValidateOpts{Period: period, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1}
+		if ok, err := totp.ValidateCustom(code, secret, at, options); err == nil && ok {
+			return at.Unix() / period, true
+		}
+	}
+	return 0, false
+}
+
+// Device is a new authenticator device as it is shown, once, to its owner.
+type Device struct {
+	Secret string // base32
+	URI    string // otpauth://…
+}
+
+// PrepareTwoFactor makes a new device for the own account. It counts when ConfirmTwoFactor was given its code.
+func (h *Handler) PrepareTwoFactor(ctx context.Context, caller Caller, id uuid.UUID) (Device, Result, error) {
+	var device Device
+	stream := domain.StreamName(user.Kind, id)
+	result, err := change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+		key, err := totp.Generate(totp.GenerateOpts{Issuer: Issuer, AccountName: s.Details.Email, Period: period, SecretSize: 20})
+		if err != nil {
+			return nil, err
+		}
+		device = Device{Secret: key.Secret(), URI: key.URL()}
+		sealed, err := h.Keys.Seal([]byte(device.Secret), stream)
+		if err != nil {
+			return nil, err
+		}
+		return user.PrepareTwoFactor(s, sealed)
+	})
+	return device, result, err
+}
+
+// ConfirmTwoFactor makes the prepared device the second factor and gives its backup codes, which are shown only now.
+func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, code string) ([]string, Result, error) {
+	var codes []string
+	stream := domain.StreamName(user.Kind, id)
+	result, err := change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+		if !s.TwoFactor.Prepared.Set() {
+			return user.ConfirmTwoFactor(s, nil, 0)
+		}
+		secret, err := h.Keys.Open(s.TwoFactor.Prepared, stream)
+		if err != nil {
+			return nil, err
+		}
+		step, ok := stepOf(string(secret), code, h.Now())
+		if !ok {
+			return nil, wrongField("code", "wrong_code", "is not the code that the device shows now: check the device's clock")
+		}
+		var names []string
+		if codes, names, err = h.newBackupCodes(id); err != nil {
+			return nil, err
+		}
+		return user.ConfirmTwoFactor(s, names, step)
+	})
+	return codes, result, err
+}
+
+// ReplaceBackupCodes makes a new set of backup codes, which are shown only now; the former ones are void.
+func (h *Handler) ReplaceBackupCodes(ctx context.Context, caller Caller, id uuid.UUID) ([]string, Result, error) {
+	codes, names, err := h.newBackupCodes(id)
+	if err != nil {
+		return nil, Result{}, err
+	}
+	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+		return user.ReplaceBackupCodes(s, names)
+	})
+	return codes, result, err
+}
+
+// DisableTwoFactor switches two-factor off for the own account, whose password is asked for again.
+func (h *Handler) DisableTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, password string) (Result, error) {
+	if err := h.confirmPassword(ctx, caller, id, "password", password); err != nil {
+		return Result{}, err
+	}
+	return change(ctx, h, caller, domain.StreamName(user.Kind, id), user.DisableTwoFactor)
+}
+
+// ResetTwoFactor throws away the lost device of an account.
+func (h *Handler) ResetTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
+	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+		return user.ResetTwoFactor(s, by(caller, id), reason)
+	})
+}
+
+// newBackupCodes makes ten codes of 50 random bits, as "abcde-fghij", and their names.
+func (h *Handler) newBackupCodes(account uuid.UUID) (codes, names []string, err error) {
+	for range backupCodes {
+		random := make([]byte, 7)
+		if _, err := rand.Read(random); err != nil {
+			return nil, nil, err
+		}
+		text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random))[:10]
+		name, err := h.backupCodeName(account, text)
+		if err != nil {
+			return nil, nil, err
+		}
+		codes, names = append(codes, text[:5]+"-"+text[5:]), append(names, name)
+	}
+	return codes, names, nil
+}
+
+func (h *Handler) backupCodeName(account uuid.UUID, code string) (string, error) {
+	code = strings.ToLower(strings.NewReplacer("-", "", " ", "").Replace(code))
+	return h.Keys.Name("backup_code", account.String()+code)
+}
+
+func wrongField(field, code, message string) error {
+	return &domain.Invalid{Fields: []domain.FieldError{{Field: field, Code: code, Message: message}}}
+}

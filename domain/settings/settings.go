@@ -1,0 +1,247 @@
+// Package settings decides about the settings of the installation: of the site, and of its security.
+package settings
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
+)
+
+// The two streams of settings.
+const (
+	SiteStream     = "settings-site"
+	SecurityStream = "settings-security"
+)
+
+// Events is the catalogue of the settings' events.
+var Events = []domain.Event{SiteChanged{}, SecurityChanged{}}
+
+// SiteChanged changes settings of the site; a field that stays is left out.
+type SiteChanged struct {
+	Name                 domain.Changed[string]    `json:"name,omitzero"`
+	Domain               domain.Changed[string]    `json:"domain,omitzero"`
+	Protocol             domain.Changed[string]    `json:"protocol,omitzero"`
+	ProjectType          domain.Changed[string]    `json:"project_type,omitzero"`
+	TimeZone             domain.Changed[string]    `json:"time_zone,omitzero"`
+	DefaultEmail         domain.Changed[string]    `json:"default_email,omitzero"`
+	DefaultMailAccountID domain.Changed[uuid.UUID] `json:"default_mail_account_id,omitzero"`
+	DefaultLanguage      domain.Changed[string]    `json:"default_language,omitzero"`
+}
+
+// SecurityChanged changes settings of the security; a field that stays is left out. Times are in minutes.
+type SecurityChanged struct {
+	LockoutAttempts domain.Changed[int] `json:"lockout_attempts,omitzero"`
+	LockoutWindow   domain.Changed[int] `json:"lockout_window_minutes,omitzero"`
+	LockoutLength   domain.Changed[int] `json:"lockout_minutes,omitzero"`
+	SessionIdle     domain.Changed[int] `json:"session_idle_minutes,omitzero"`
+	SessionLength   domain.Changed[int] `json:"session_minutes,omitzero"`
+}
+
+func (SiteChanged) EventType() string     { return "settings.site_changed" }
+func (SecurityChanged) EventType() string { return "settings.security_changed" }
+
+func (SiteChanged) Summary() string     { return "site settings changed" }
+func (SecurityChanged) Summary() string { return "security settings changed" }
+
+// Site is how the installation presents itself.
+type Site struct {
+	Name                 string
+	Domain               string
+	Protocol             string
+	ProjectType          string
+	TimeZone             string
+	DefaultEmail         string
+	DefaultMailAccountID uuid.UUID
+	DefaultLanguage      string
+}
+
+// DefaultSite is what counts before anything is set.
+var DefaultSite = Site{Name: "SecBoard", Protocol: "https", TimeZone: "UTC", DefaultLanguage: "en"}
+
+// SiteState is the fold of the site's settings; its zero value stands for DefaultSite.
+type SiteState struct {
+	site Site
+	set  bool
+}
+
+// Site gives the settings in force.
+func (s SiteState) Site() Site {
+	if !s.set {
+		return DefaultSite
+	}
+	return s.site
+}
+
+// Evolve folds one event into the state.
+func (s *SiteState) Evolve(event domain.Event) {
+	e, ok := event.(SiteChanged)
+	if !ok {
+		return
+	}
+	s.site, s.set = s.Site(), true
+	apply(&s.site.Name, e.Name)
+	apply(&s.site.Domain, e.Domain)
+	apply(&s.site.Protocol, e.Protocol)
+	apply(&s.site.ProjectType, e.ProjectType)
+	apply(&s.site.TimeZone, e.TimeZone)
+	apply(&s.site.DefaultEmail, e.DefaultEmail)
+	apply(&s.site.DefaultMailAccountID, e.DefaultMailAccountID)
+	apply(&s.site.DefaultLanguage, e.DefaultLanguage)
+}
+
+func apply[T comparable](field *T, changed domain.Changed[T]) {
+	if changed != (domain.Changed[T]{}) {
+		*field = changed.To
+	}
+}
+
+// SitePatch changes the site's settings; nil leaves a field.
+type SitePatch struct {
+	Name, Domain, Protocol, ProjectType, TimeZone, DefaultEmail, DefaultLanguage *string
+	DefaultMailAccountID                                                         *uuid.UUID
+}
+
+// ChangeSite applies a patch. An unknown mail account is for the caller to refuse.
+func ChangeSite(s SiteState, patch SitePatch) ([]domain.Event, error) {
+	if err := patch.validate(); err != nil {
+		return nil, err
+	}
+	current := s.Site()
+	var event SiteChanged
+	event.Name, _ = domain.Change(current.Name, patch.Name)
+	event.Domain, _ = domain.Change(current.Domain, patch.Domain)
+	event.Protocol, _ = domain.Change(current.Protocol, patch.Protocol)
+	event.ProjectType, _ = domain.Change(current.ProjectType, patch.ProjectType)
+	event.TimeZone, _ = domain.Change(current.TimeZone, patch.TimeZone)
+	event.DefaultEmail, _ = domain.Change(current.DefaultEmail, patch.DefaultEmail)
+	event.DefaultMailAccountID, _ = domain.Change(current.DefaultMailAccountID, patch.DefaultMailAccountID)
+	event.DefaultLanguage, _ = domain.Change(current.DefaultLanguage, patch.DefaultLanguage)
+	if event == (SiteChanged{}) {
+		return nil, nil
+	}
+	return []domain.Event{event}, nil
+}
+
+func (p SitePatch) validate() error {
+	var invalid domain.Invalid
+	for _, text := range []*string{p.Name, p.Domain, p.ProjectType, p.DefaultEmail} {
+		if text != nil {
+			*text = strings.TrimSpace(*text)
+		}
+	}
+	if p.Name != nil {
+		invalid.Text("name", *p.Name, true, 200)
+	}
+	if p.ProjectType != nil {
+		invalid.Text("project_type", *p.ProjectType, false, 100)
+	}
+	if p.Domain != nil && *p.Domain != "" {
+		if parsed, err := url.Parse("https://" + *p.Domain); err != nil || parsed.Host != *p.Domain || strings.ContainsAny(*p.Domain, "@/?# ") {
+			invalid.Add("domain", "domain", "must be a host name such as accounts.example.com, with a port if need be")
+		}
+	}
+	if p.Protocol != nil && *p.Protocol != "http" && *p.Protocol != "https" {
+		invalid.Add("protocol", "protocol", "must be https or http")
+	}
+	if p.TimeZone != nil {
+		if _, err := time.LoadLocation(*p.TimeZone); err != nil || *p.TimeZone == "" || *p.TimeZone == "Local" {
+			invalid.Add("time_zone", "time_zone", "must be a time zone such as Europe/Kyiv or UTC")
+		}
+	}
+	if p.DefaultEmail != nil && *p.DefaultEmail != "" {
+		if message := domain.EmailProblem(*p.DefaultEmail); message != "" {
+			invalid.Add("default_email", "email", "%s", message)
+		}
+	}
+	if p.DefaultLanguage != nil && !slices.Contains(domain.Languages, *p.DefaultLanguage) {
+		invalid.Add("default_language", "unknown_language", "must be en, uk or ru")
+	}
+	return invalid.Err()
+}
+
+// Security is when accounts are locked out and sessions end. Times are in minutes.
+type Security struct {
+	LockoutAttempts int
+	LockoutWindow   int
+	LockoutLength   int
+	SessionIdle     int
+	SessionLength   int
+}
+
+// DefaultSecurity is what counts before anything is set.
+var DefaultSecurity = Security{LockoutAttempts: 5, LockoutWindow: 15, LockoutLength: 15, SessionIdle: 30, SessionLength: 12 * 60}
+
+// Lockout is the policy for signing in.
+func (s Security) Lockout() signin.Policy {
+	return signin.Policy{
+		Attempts: s.LockoutAttempts, Within: time.Duration(s.LockoutWindow) * time.Minute, For: time.Duration(s.LockoutLength) * time.Minute,
+	}
+}
+
+// SecurityState is the fold of the security settings; its zero value stands for DefaultSecurity.
+type SecurityState struct {
+	security Security
+	set      bool
+}
+
+// Security gives the settings in force.
+func (s SecurityState) Security() Security {
+	if !s.set {
+		return DefaultSecurity
+	}
+	return s.security
+}
+
+// Evolve folds one event into the state.
+func (s *SecurityState) Evolve(event domain.Event) {
+	e, ok := event.(SecurityChanged)
+	if !ok {
+		return
+	}
+	s.security, s.set = s.Security(), true
+	apply(&s.security.LockoutAttempts, e.LockoutAttempts)
+	apply(&s.security.LockoutWindow, e.LockoutWindow)
+	apply(&s.security.LockoutLength, e.LockoutLength)
+	apply(&s.security.SessionIdle, e.SessionIdle)
+	apply(&s.security.SessionLength, e.SessionLength)
+}
+
+// SecurityPatch changes the security settings; nil leaves a field.
+type SecurityPatch struct {
+	LockoutAttempts, LockoutWindow, LockoutLength, SessionIdle, SessionLength *int
+}
+
+// ChangeSecurity applies a patch.
+func ChangeSecurity(s SecurityState, patch SecurityPatch) ([]domain.Event, error) {
+	var invalid domain.Invalid
+	between := func(field string, value *int, low, high int) {
+		if value != nil && (*value < low || *value > high) {
+			invalid.Add(field, "range", "must be between %d and %d", low, high)
+		}
+	}
+	between("lockout_attempts", patch.LockoutAttempts, 3, 100)
+	between("lockout_window_minutes", patch.LockoutWindow, 1, 24*60)
+	between("lockout_minutes", patch.LockoutLength, 1, 24*60)
+	between("session_idle_minutes", patch.SessionIdle, 1, 7*24*60)
+	between("session_minutes", patch.SessionLength, 1, 30*24*60)
+	if err := invalid.Err(); err != nil {
+		return nil, err
+	}
+	current := s.Security()
+	var event SecurityChanged
+	event.LockoutAttempts, _ = domain.Change(current.LockoutAttempts, patch.LockoutAttempts)
+	event.LockoutWindow, _ = domain.Change(current.LockoutWindow, patch.LockoutWindow)
+	event.LockoutLength, _ = domain.Change(current.LockoutLength, patch.LockoutLength)
+	event.SessionIdle, _ = domain.Change(current.SessionIdle, patch.SessionIdle)
+	event.SessionLength, _ = domain.Change(current.SessionLength, patch.SessionLength)
+	if event == (SecurityChanged{}) {
+		return nil, nil
+	}
+	return []domain.Event{event}, nil
+}

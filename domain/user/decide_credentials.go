@@ -1,0 +1,188 @@
+package user
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+)
+
+// Links expire after this.
+const (
+	ResetLinkLife  = time.Hour
+	FirstLoginLife = time.Hour
+)
+
+// SetPassword replaces the local password by the sealed hash of a new one.
+func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
+	if !s.Exists {
+		return nil, errNoAccount()
+	}
+	return []domain.Event{PasswordSet{Hash: hash}}, nil
+}
+
+// RehashPassword stores the same password with newer parameters, unless it was changed meanwhile.
+func RehashPassword(s State, from, to domain.Sealed) ([]domain.Event, error) {
+	if !slices.Equal(s.Password, from) {
+		return nil, nil
+	}
+	return []domain.Event{PasswordRehashed{Hash: to}}, nil
+}
+
+// RequestPasswordReset asks for a reset link. Nothing happens for accounts that may not sign in or whose password is
+// kept by a directory.
+func RequestPasswordReset(s State, link uuid.UUID, language string, now time.Time) ([]domain.Event, error) {
+	if !s.Exists || s.Source == SourceDirectory || s.CanSignIn(now) != "" {
+		return nil, nil
+	}
+	return []domain.Event{PasswordResetRequested{Link: link, ExpiresAt: now.Add(ResetLinkLife).UTC(), Language: language}}, nil
+}
+
+// UseResetLink sets a password by a link, once.
+func UseResetLink(s State, link uuid.UUID, hash domain.Sealed, now time.Time) ([]domain.Event, error) {
+	if s.CanSignIn(now) != "" || !usable(s.ResetLinks, link, now) {
+		return nil, ErrLink
+	}
+	return []domain.Event{PasswordSet{Hash: hash, Link: link}}, nil
+}
+
+// RequestFirstLogin asks for a first-login link.
+func RequestFirstLogin(s State, link uuid.UUID, language string, now time.Time) ([]domain.Event, error) {
+	if !s.Exists || s.Source == SourceDirectory || s.Password.Set() || s.CanSignIn(now) != "" {
+		return nil, nil
+	}
+	return []domain.Event{FirstLoginRequested{Link: link, ExpiresAt: now.Add(FirstLoginLife).UTC(), Language: language}}, nil
+}
+
+// UseFirstLogin uses a first-login link up.
+func UseFirstLogin(s State, link uuid.UUID, now time.Time) ([]domain.Event, error) {
+	if s.CanSignIn(now) != "" || s.Password.Set() || !usable(s.FirstLogins, link, now) {
+		return nil, ErrLink
+	}
+	return []domain.Event{FirstLoginUsed{Link: link}}, nil
+}
+
+// ErrLink says nothing about why.
+var ErrLink = &domain.Error{Code: "invalid_link", Detail: "the link is wrong, was used already or has expired: ask for a new one"}
+
+// ResetLinkUsable and FirstLoginUsable say whether a link could be used at a time.
+func (s State) ResetLinkUsable(link uuid.UUID, now time.Time) bool {
+	return s.CanSignIn(now) == "" && usable(s.ResetLinks, link, now)
+}
+
+// FirstLoginUsable says whether a first-login link could be used at a time.
+func (s State) FirstLoginUsable(link uuid.UUID, now time.Time) bool {
+	return s.CanSignIn(now) == "" && !s.Password.Set() && usable(s.FirstLogins, link, now)
+}
+
+// PrepareTwoFactor makes the sealed secret of a new device. It counts only when it is confirmed.
+func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
+	if !s.Exists {
+		return nil, errNoAccount()
+	}
+	if s.TwoFactor.Challenges() {
+		return nil, domain.Refusef("two_factor_enrolled", "a device is confirmed already: switch two-factor off first, or ask an administrator to reset it")
+	}
+	return []domain.Event{TwoFactorPrepared{Secret: secret}}, nil
+}
+
+// ConfirmTwoFactor makes the prepared device the second factor, with new backup codes. step is that of the right code.
+func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, error) {
+	if !s.TwoFactor.Prepared.Set() {
+		return nil, domain.Refusef("two_factor_not_prepared", "there is no device to confirm: POST /me/two-factor first")
+	}
+	return []domain.Event{TwoFactorEnrolled{Codes: codes, Step: step}}, nil
+}
+
+// ReplaceBackupCodes makes the former codes void.
+func ReplaceBackupCodes(s State, codes []string) ([]domain.Event, error) {
+	if !s.TwoFactor.Enrolled {
+		return nil, domain.Refusef("two_factor_not_enrolled", "two-factor is not set up")
+	}
+	return []domain.Event{BackupCodesReplaced{Codes: codes}}, nil
+}
+
+// UseBackupCode makes one code void; ok is false when there is no such code.
+func UseBackupCode(s State, code string) (events []domain.Event, ok bool) {
+	if !slices.Contains(s.TwoFactor.Codes, code) {
+		return nil, false
+	}
+	return []domain.Event{BackupCodeUsed{Code: code, Left: len(s.TwoFactor.Codes) - 1}}, true
+}
+
+// DisableTwoFactor is the person's own switching off, which a requirement forbids.
+func DisableTwoFactor(s State) ([]domain.Event, error) {
+	switch {
+	case !s.Exists:
+		return nil, errNoAccount()
+	case s.TwoFactorRequired:
+		return nil, domain.Refusef("two_factor_required", "an administrator requires two-factor for this account")
+	case !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set():
+		return nil, nil
+	}
+	return []domain.Event{TwoFactorDisabled{}}, nil
+}
+
+// ResetTwoFactor throws away a lost device and its codes; a requirement stays.
+func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
+	reason, err := domain.Reason(reason, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.changeable(by); err != nil {
+		return nil, err
+	}
+	if !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set() {
+		return nil, nil
+	}
+	return []domain.Event{TwoFactorReset{Reason: reason}}, nil
+}
+
+// Profile is what a person may change of the own account; nil leaves a field.
+type Profile struct {
+	FirstName *string
+	LastName  *string
+	Phone     *string
+	Language  *string
+}
+
+// ChangeProfile applies what a person changes of the own account.
+func ChangeProfile(s State, profile Profile) ([]domain.Event, error) {
+	if !s.Exists {
+		return nil, errNoAccount()
+	}
+	wanted := Patch{FirstName: profile.FirstName, LastName: profile.LastName, Phone: profile.Phone}.ApplyTo(s.Details)
+	problems := &domain.Invalid{}
+	if invalid, ok := wanted.Validate().(*domain.Invalid); ok {
+		problems = invalid
+	}
+	if profile.Language != nil && !slices.Contains(domain.Languages, *profile.Language) {
+		problems.Add("language", "unknown_language", "must be en, uk or ru")
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	events := changeDetails(s.Details, wanted)
+	if language, ok := domain.Change(s.Language, profile.Language); ok {
+		events = append(events, LanguageChanged{language})
+	}
+	return events, nil
+}
+
+// SetPhoto replaces the photo by a JPEG of the given size.
+func SetPhoto(s State, jpeg []byte, width, height int) ([]domain.Event, error) {
+	if !s.Exists {
+		return nil, errNoAccount()
+	}
+	return []domain.Event{PhotoChanged{JPEG: jpeg, Width: width, Height: height}}, nil
+}
+
+// RemovePhoto takes the photo away.
+func RemovePhoto(s State) ([]domain.Event, error) {
+	if !s.HasPhoto {
+		return nil, nil
+	}
+	return []domain.Event{PhotoRemoved{}}, nil
+}
