@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// dataDir is the directory of the embedded stores, as an absolute path:
+//
+//	lock          held by the one process that runs the stores; says which
+//	eventstore/   the log of the embedded node, its socket, and its credentials for TCP
+//	postgres/     the local Postgres
+//	keyset.json   the keys, unless SECBOARD_KEYSET names another file
+type dataDir struct {
+	path  string
+	given string // as the person wrote it
+}
+
+// makeDataDir makes the directory where it is missing, for its owner only.
+func makeDataDir(path string) (dataDir, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return dataDir{}, fmt.Errorf("SECBOARD_DATA: %w", err)
+	}
+	mode := fs.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711 // Postgres refuses to run as root, and its user has to get through to its own directory
+	}
+	err = os.MkdirAll(absolute, mode)
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
+		return dataDir{}, usagef("SECBOARD_DATA: %s is a file or lies below one: name a directory", path)
+	}
+	if err != nil {
+		return dataDir{}, fmt.Errorf("SECBOARD_DATA: the data directory %s can't be made: %w", path, err)
+	}
+	return dataDir{path: absolute, given: path}, nil
+}
+
+func (d dataDir) lockFile() string   { return filepath.Join(d.path, "lock") }
+func (d dataDir) eventstore() string { return filepath.Join(d.path, "eventstore") }
+func (d dataDir) log() string        { return filepath.Join(d.eventstore(), "log") }
+
+// maxSocketPath is what every system takes for the path of a Unix socket, in bytes, less some for the name under which
+// it is made.
+const maxSocketPath = 90
+
+// socket is where the embedded node listens: in the data directory, or, where that path is too long for a socket or
+// has characters that mean something in a URL, in a directory of its own below /tmp that other processes find too.
+func (d dataDir) socket() string {
+	path := filepath.Join(d.eventstore(), "eventstore.sock")
+	if len(path) <= maxSocketPath && !strings.ContainsAny(path, " %?#\\") {
+		return path
+	}
+	sum := sha256.Sum256([]byte(d.path))
+	return filepath.Join("/tmp", fmt.Sprintf("secboard-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:8])), "eventstore.sock")
+}
+
+// makePrivate makes a directory that only its owner can enter, or checks that it is one: in /tmp somebody else could
+// have put it there.
+func makePrivate(path string) error {
+	if err := os.Mkdir(path, 0o700); err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s must be a directory of this user, but it is not: move it away", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return os.Chmod(path, 0o700) //nolint:gosec // a directory that its owner has to enter
+	}
+	return nil
+}
+
+// holder is the process that holds a data directory, as it says in the lock file.
+type holder struct {
+	PID     int    `json:"pid"`
+	Command string `json:"command"`
+	Address string `json:"address,omitempty"` // of the HTTP API; empty while it does not serve yet
+}
+
+// inUseError says that another process holds the data directory.
+type inUseError struct {
+	dir    dataDir
+	holder holder
+}
+
+func (e *inUseError) Error() string {
+	return fmt.Sprintf("the data directory %s is in use by secboard %s (pid %d): stop it first, or give this one another SECBOARD_DATA",
+		e.dir.given, e.holder.Command, e.holder.PID)
+}
+
+// dirLock is a data directory held by this process. The kernel gives it free when the process ends, however it ends.
+type dirLock struct{ file *os.File }
+
+// lock takes the directory, or says who has it: *inUseError.
+func (d dataDir) lock(command string) (*dirLock, error) {
+	file, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("SECBOARD_DATA: the data directory %s can't be written to: %w", d.given, err)
+	}
+	lock := &dirLock{file}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = &inUseError{d, d.holder()}
+	}
+	if err == nil {
+		err = lock.say(holder{PID: os.Getpid(), Command: command})
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return lock, nil
+}
+
+// holder reads who has the lock. It is zero in the moment between taking the lock and saying so.
+func (d dataDir) holder() holder {
+	var h holder
+	if content, err := os.ReadFile(d.lockFile()); err != nil || json.Unmarshal(content, &h) != nil {
+		return holder{}
+	}
+	return h
+}
+
+// say writes who holds the directory.
+func (l *dirLock) say(h holder) error {
+	content, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	if err := l.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = l.file.WriteAt(append(content, '\n'), 0)
+	return err
+}
+
+func (l *dirLock) release() error { return l.file.Close() }
+
+// lockOrAttach takes the directory, waiting while another short command has it; while `serve` has it the lock is nil
+// and its stores can be attached to.
+func (d dataDir) lockOrAttach(ctx context.Context, command string, patience time.Duration) (*dirLock, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		lock, err := d.lock(command)
+		var inUse *inUseError
+		if !errors.As(err, &inUse) {
+			return lock, err
+		}
+		if inUse.holder.Address != "" {
+			return nil, nil
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			return nil, err
+		}
+	}
+}
+
+// pause waits and says whether ctx is still live.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,366 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sys/unix"
+
+	"github.com/secboard/secboard/domain/installation"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/postgres"
+	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/secrets"
+)
+
+type doctorCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+	httpSettings
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (doctorCmd) Help() string {
+	return `It asks a running secboard serve, or starts the embedded stores for the time of the check. The exit status is 1 when something has to be done.
+
+Examples:
+
+    secboard doctor
+    secboard doctor --json | jq '.checks[] | select(.ok | not)'`
+}
+
+// errProblemsFound is the outcome of a doctor who has said what it found.
+var errProblemsFound = errors.New("problems were found")
+
+// finding is what one check found. Fix says what to do where it is not OK.
+type finding struct {
+	Check  string `json:"check"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// doctor collects findings.
+type doctor struct {
+	*doctorCmd
+	p        *program
+	st       *stores
+	findings []finding
+}
+
+func (d *doctor) ok(check, format string, args ...any) {
+	d.findings = append(d.findings, finding{Check: check, OK: true, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (d *doctor) problem(check, detail, fix string) {
+	d.findings = append(d.findings, finding{Check: check, Detail: detail, Fix: fix})
+}
+
+// Run carries the command out.
+func (c *doctorCmd) Run(ctx context.Context, p *program, app *kong.Kong) error {
+	d := &doctor{doctorCmd: c, p: p}
+	if d.configuration(app.Model) {
+		d.directory()
+		d.disk()
+		if err := d.stores(ctx); err != nil {
+			return err
+		}
+		d.port(ctx)
+	}
+	return d.report()
+}
+
+func (d *doctor) report() error {
+	var failed error
+	for _, f := range d.findings {
+		if !f.OK {
+			failed = errProblemsFound
+		}
+	}
+	if d.JSON {
+		return errors.Join(d.p.printJSON(map[string]any{"ok": failed == nil, "checks": d.findings}), failed)
+	}
+	for _, f := range d.findings {
+		mark, fix := "ok     ", ""
+		if !f.OK {
+			mark, fix = "PROBLEM", "\n                          -> "+f.Fix
+		}
+		if err := d.p.printf("%s  %-15s  %s%s\n", mark, f.Check, f.Detail, fix); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+func (d *doctor) configuration(app *kong.Application) bool {
+	_, err := d.parse()
+	_, bootstrapErr := d.p.bootstrap()
+	if err := errors.Join(d.check(), err, bootstrapErr); err != nil {
+		d.problem("configuration", strings.ReplaceAll(err.Error(), "\n", "; "), "correct the settings; `secboard serve --help` lists all of them")
+		return false
+	}
+	if unknown := d.p.unknownVariables(app); len(unknown) > 0 {
+		d.ok("configuration", "valid; %s are no settings and have no effect", strings.Join(unknown, ", "))
+		return true
+	}
+	d.ok("configuration", "valid")
+	return true
+}
+
+// directory checks who may read what stands in the data directory, and that this user may write.
+func (d *doctor) directory() {
+	path := d.Data
+	if !exists(path) {
+		d.ok("data directory", "%s is not there yet: the first start makes it", path)
+		return
+	}
+	if err := unix.Access(path, unix.W_OK|unix.X_OK); err != nil {
+		d.problem("data directory", fmt.Sprintf("%s can't be written to: %v", path, err), "run secboard as the owner of the directory, or name another in SECBOARD_DATA")
+		return
+	}
+	for _, private := range []string{filepath.Join(path, "eventstore"), d.keysetFile()} {
+		info, err := os.Stat(private)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			d.problem("data directory", err.Error(), "give this user access to it")
+			return
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			d.problem("data directory", fmt.Sprintf("%s may be read by others (mode %04o)", private, info.Mode().Perm()), "chmod go-rwx "+private)
+			return
+		}
+	}
+	d.ok("data directory", "%s is writable, and what is secret in it belongs to this user alone", path)
+}
+
+// leastFree is the room below which a disk counts as nearly full.
+const leastFree = 1 << 30
+
+func (d *doctor) disk() {
+	path, err := filepath.Abs(d.Data)
+	for err == nil && !exists(path) {
+		path = filepath.Dir(path)
+	}
+	var stat syscall.Statfs_t
+	if err == nil {
+		err = syscall.Statfs(path, &stat)
+	}
+	if err != nil {
+		d.problem("disk space", err.Error(), "make the data directory readable for this user")
+		return
+	}
+	free := stat.Bavail * uint64(stat.Bsize) //nolint:gosec // a block size is positive
+	if free < leastFree {
+		d.problem("disk space", humanize.IBytes(free)+" are free at "+path, "make room, or move the data directory: without space every change is refused")
+		return
+	}
+	d.ok("disk space", "%s are free at %s", humanize.IBytes(free), path)
+}
+
+// stores checks the event store and the database, and what belongs to them.
+func (d *doctor) stores(ctx context.Context) (err error) {
+	want := parts{log: true, database: true}
+	if !exists(d.Data) && (d.EventstoreURL == "" || d.DatabaseURL == "") {
+		d.notThereYet(ctx)
+		want = parts{log: d.EventstoreURL != "", database: d.DatabaseURL != ""}
+		if want == (parts{}) {
+			return nil
+		}
+		d.st = &stores{failed: make(chan error, 1)}
+	} else if d.st, err = d.p.claimData(ctx, &d.storeSettings, want, "doctor", true); err != nil {
+		d.problem("data directory", err.Error(), "wait until the other one has started or ended, then try again")
+		return nil
+	}
+	defer func() { err = errors.Join(err, d.st.Close()) }()
+	d.st.logger = d.p.logger(d.LogFormat, slog.LevelWarn)
+	logOK := want.log && d.eventStore(ctx)
+	databaseOK := want.database && d.database(ctx)
+	if logOK && databaseOK {
+		d.projections(ctx)
+	}
+	return nil
+}
+
+// notThereYet: nothing was ever started here, and a check should not make anything.
+func (d *doctor) notThereYet(ctx context.Context) {
+	if d.EventstoreURL == "" {
+		d.ok("event store", "the first start makes the embedded one")
+	}
+	if d.DatabaseURL != "" {
+		return
+	}
+	version, dir, err := postgres.Installed(ctx)
+	if err != nil {
+		d.problem("database", err.Error(), "install it, unless this user may download it at the first start")
+		return
+	}
+	d.ok("database", "the first start makes one with PostgreSQL %s in %s", version, dir)
+}
+
+func (d *doctor) eventStore(ctx context.Context) bool {
+	if err := d.st.openLog(ctx, d.p, &d.storeSettings); err != nil {
+		d.problem("event store", err.Error(), "start it, or correct SECBOARD_EVENTSTORE_URL")
+		return false
+	}
+	switch {
+	case d.EventstoreURL != "":
+		d.ok("event store", "the one of SECBOARD_EVENTSTORE_URL answers")
+	case d.st.attached:
+		d.ok("event store", "the embedded one of the running secboard (pid %d) answers", d.st.dir.holder().PID)
+	default:
+		d.ok("event store", "the embedded one can be opened")
+	}
+	d.keyset(ctx)
+	return true
+}
+
+// keyset checks that the keys are those that the log was written with.
+func (d *doctor) keyset(ctx context.Context) {
+	events, err := d.st.log.ReadStream(ctx, installation.Stream)
+	if err != nil {
+		d.problem("keyset", err.Error(), "check the event store")
+		return
+	}
+	var state installation.State
+	for _, event := range events {
+		envelope := eventstore.Decode(event)
+		if envelope.Err != nil {
+			d.problem("keyset", envelope.Err.Error(), "use a secboard at least as new as the one that wrote the log")
+			return
+		}
+		state.Evolve(envelope.Event)
+	}
+	keys, err := secrets.LoadKeyset(d.keysetFile())
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && state.Keyset == "":
+		d.ok("keyset", "the first start makes %s", d.keysetFile())
+	case err != nil:
+		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be checked")
+	case state.Keyset != "" && state.Keyset != keys.Fingerprint():
+		d.problem("keyset", fmt.Sprintf("%s has the fingerprint %s, but the log was written with %s", d.keysetFile(), keys.Fingerprint(), state.Keyset),
+			"name the keyset file that belongs to this log in SECBOARD_KEYSET")
+	case state.Keyset == "":
+		d.ok("keyset", "%s is readable; the log is empty", d.keysetFile())
+	default:
+		d.ok("keyset", "%s is the one that the log was written with", d.keysetFile())
+	}
+}
+
+func (d *doctor) database(ctx context.Context) bool {
+	if err := d.st.openDatabase(ctx, d.p, &d.storeSettings); err != nil {
+		d.problem("database", err.Error(), "start it, or correct SECBOARD_DATABASE_URL")
+		return false
+	}
+	pending, err := pendingMigrations(ctx, d.st.pool)
+	switch {
+	case err != nil:
+		d.problem("database", err.Error(), "check that the user of SECBOARD_DATABASE_URL owns the database")
+		return false
+	case pending > 0:
+		d.problem("database", fmt.Sprintf("answers, but lacks %d migrations", pending), "secboard migrate up (secboard serve does it too)")
+		return false
+	}
+	d.ok("database", "answers and is migrated")
+	return true
+}
+
+// pendingMigrations counts what the database lacks.
+func pendingMigrations(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+	list, err := migrations.Status(ctx, pool)
+	pending := 0
+	for _, m := range list {
+		if m.AppliedAt.IsZero() {
+			pending++
+		}
+	}
+	return pending, err
+}
+
+func (d *doctor) projections(ctx context.Context) {
+	statuses, err := projections.StatusOf(ctx, d.st.pool, d.st.log)
+	if err != nil {
+		d.problem("projections", err.Error(), "check the database")
+		return
+	}
+	behind, stopped := int64(0), false
+	for _, s := range statuses {
+		behind = max(behind, s.LagEvents)
+		if s.Error != nil {
+			stopped = true
+			d.problem("projections", s.Name+" is stopped: "+*s.Error, "it goes on by itself when the cause is gone; an event of a newer version needs that version")
+		}
+	}
+	switch {
+	case stopped:
+	case behind == 0:
+		d.ok("projections", "all %d are up to date", len(statuses))
+	case d.st.attached:
+		d.ok("projections", "catching up: %d events behind", behind)
+	default:
+		d.ok("projections", "%d events behind: they catch up while secboard serve runs", behind)
+	}
+}
+
+// port checks that the API can listen, or answers already.
+func (d *doctor) port(ctx context.Context) {
+	address := d.Listen
+	if d.st != nil && d.st.attached {
+		address = d.st.dir.holder().Address
+	} else if listener, err := listen(ctx, "SECBOARD_LISTEN", d.Listen); err == nil {
+		if err := listener.Close(); err != nil {
+			d.problem("listen address", err.Error(), "try again")
+			return
+		}
+		d.ok("listen address", "%s is free", d.Listen)
+		return
+	} else if !errors.Is(err, syscall.EADDRINUSE) {
+		d.problem("listen address", err.Error(), "correct SECBOARD_LISTEN")
+		return
+	}
+	if err := answers(ctx, address); err != nil {
+		d.problem("listen address", fmt.Sprintf("something listens on %s, but it does not answer as secboard: %v", address, err),
+			"stop it, or choose another SECBOARD_LISTEN")
+		return
+	}
+	d.ok("listen address", "secboard answers on %s", address)
+}
+
+func answers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET /healthz answered %s", answer.Status)
+	}
+	return errors.Join(err, answer.Body.Close())
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+
+	"github.com/secboard/secboard/eventstore/node"
+)
+
+type eventstoreCmd struct {
+	Serve eventstoreServeCmd `cmd:"" help:"Run the embedded event store alone, for development and tests."`
+}
+
+type eventstoreServeCmd struct {
+	Listen    string `default:"127.0.0.1:2113" placeholder:"HOST:PORT" help:"Address, default ${default}. Port 0: any that is free."`
+	Data      string `group:"settings" default:"./data" placeholder:"DIR" help:"Data directory. The log is in its folder eventstore."`
+	Insecure  bool   `help:"No TLS and no password: whoever reaches the port can write history."`
+	LogFormat string `group:"settings" default:"text" placeholder:"text|json" help:"Form of the log on standard error."`
+}
+
+// Help is the end of the command's --help.
+func (eventstoreServeCmd) Help() string {
+	return `It speaks the gRPC protocol of EventStoreDB. A certificate and the password of the user admin are made on the first start. A data directory that secboard serve has used can be served, while that is stopped.
+
+Examples:
+
+    secboard eventstore serve --data ./events
+    secboard eventstore serve --data ./events --listen 127.0.0.1:2113 --insecure
+    SECBOARD_EVENTSTORE_URL='esdb://127.0.0.1:2113?tls=false' secboard serve`
+}
+
+// Run carries the command out.
+func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
+	s := &storeSettings{Data: c.Data, LogFormat: c.LogFormat}
+	if err := s.check(); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return usagef("--listen is %q: it must be host:port, such as 127.0.0.1:2113", c.Listen)
+	}
+	st, err := p.claimData(ctx, s, parts{log: true}, "eventstore serve", false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	logger := p.logger(c.LogFormat, slog.LevelInfo)
+	listener, err := listen(ctx, "--listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	if err := makePrivate(st.dir.eventstore()); err != nil {
+		return errors.Join(fmt.Errorf("SECBOARD_DATA: the directory of the event store: %w", err), listener.Close())
+	}
+	store, err := node.Open(node.Options{Dir: st.dir.log(), Logger: logger})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	st.onClose(func(context.Context) error { return store.Close() })
+	address := listener.Addr().String()
+	if c.Insecure {
+		err := p.printf("The event store listens on %s, without TLS and password.\n  SECBOARD_EVENTSTORE_URL='esdb://%s?tls=false'\n", address, address)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		return serveNode(ctx, store, func(ctx context.Context) error { return store.ServeInsecure(ctx, listener) })
+	}
+	credentials, err := node.LoadOrCreateCredentials(st.dir.eventstore(), host)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	err = p.printf("The event store listens on %s, with TLS and the user %s.\n  certificate: %s\n  password:    in %s\n  SECBOARD_EVENTSTORE_URL='esdb://%s:PASSWORD@%s?tlsCAFile=%s'\n",
+		address, credentials.Username, credentials.CertificateFile, filepath.Join(st.dir.eventstore(), "node.password"),
+		credentials.Username, address, credentials.CertificateFile)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return serveNode(ctx, store, func(ctx context.Context) error { return store.ServeTCP(ctx, listener, credentials) })
+}
+
+// serveNode serves until ctx ends or the store fails.
+func serveNode(ctx context.Context, store *node.Node, serve func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx) }()
+	select {
+	case err := <-served:
+		return err
+	case err := <-watch(ctx, store):
+		stop()
+		return errors.Join(err, <-served)
+	}
+}

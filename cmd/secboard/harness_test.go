@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// deadline bounds every wait of these tests. It is no expectation of how long something takes.
+const deadline = 60 * time.Second
+
+// outcome of a command that ended.
+type outcome struct {
+	status         int
+	stdout, stderr string
+}
+
+// settings are SECBOARD_* variables.
+type settings map[string]string
+
+func (s settings) with(name, value string) settings {
+	copied := maps.Clone(s)
+	if copied == nil {
+		copied = settings{}
+	}
+	copied[name] = value
+	return copied
+}
+
+func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *program {
+	return &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline}
+}
+
+// command runs a command to its end.
+func command(t *testing.T, env settings, stdin string, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	p := newProgram(env, strings.NewReader(stdin), &stdout, &stderr)
+	status := p.run(t.Context(), args)
+	return outcome{status, stdout.String(), stderr.String()}
+}
+
+func (o outcome) expect(t *testing.T, status int, said ...string) {
+	t.Helper()
+	if o.status != status {
+		t.Errorf("exit status %d, want %d\nstdout: %s\nstderr: %s", o.status, status, o.stdout, o.stderr)
+	}
+	for _, text := range said {
+		if !strings.Contains(o.stdout+o.stderr, text) {
+			t.Errorf("it should say %q\nstdout: %s\nstderr: %s", text, o.stdout, o.stderr)
+		}
+	}
+}
+
+// instance is a command that runs until it is told to end.
+type instance struct {
+	t      *testing.T
+	first  string // what it said until it was ready
+	end    context.CancelFunc
+	status chan int
+	stderr *syncBuffer
+}
+
+// begin starts a command and waits until it has said the text that ready stands for.
+func begin(t *testing.T, env settings, ready string, args ...string) *instance {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	reader, writer := io.Pipe()
+	i := &instance{t: t, end: cancel, status: make(chan int, 1), stderr: &syncBuffer{}}
+	p := newProgram(env, strings.NewReader(""), writer, i.stderr)
+	go func() {
+		i.status <- p.run(ctx, args)
+		if err := writer.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		if i.status != nil {
+			i.stop()
+		}
+	})
+	lines := make(chan string)
+	go func() {
+		scanner := bufio.NewScanner(reader)
+		for scanner.Scan() {
+			lines <- scanner.Text()
+		}
+		close(lines)
+	}()
+	timeout := time.NewTimer(deadline)
+	defer timeout.Stop()
+	for {
+		select {
+		case line, more := <-lines:
+			if !more {
+				t.Fatalf("%s ended early, with status %d: %s", strings.Join(args, " "), <-i.status, i.stderr)
+			}
+			i.first += line + "\n"
+			if strings.Contains(line, ready) {
+				go func() {
+					for range lines { // let it go on writing
+						continue
+					}
+				}()
+				return i
+			}
+		case <-timeout.C:
+			t.Fatalf("%s did not become ready: %s%s", strings.Join(args, " "), i.first, i.stderr)
+		}
+	}
+}
+
+// stop ends the command as Ctrl-C does, and gives its exit status.
+func (i *instance) stop() int {
+	i.t.Helper()
+	i.end()
+	return i.wait()
+}
+
+func (i *instance) wait() int {
+	i.t.Helper()
+	select {
+	case status := <-i.status:
+		i.status = nil
+		return status
+	case <-time.After(deadline):
+		i.t.Fatalf("it does not end: %s", i.stderr)
+		return -1
+	}
+}
+
+// found is what an expression matches in what the instance said first.
+func (i *instance) found(expression string) string {
+	i.t.Helper()
+	match := regexp.MustCompile(expression).FindStringSubmatch(i.first)
+	if match == nil {
+		i.t.Fatalf("it did not say %s:\n%s", expression, i.first)
+	}
+	return match[1]
+}
+
+// serve starts `secboard serve` on any free port.
+func serve(t *testing.T, env settings, args ...string) (*instance, *client) {
+	t.Helper()
+	if env["SECBOARD_LISTEN"] == "" {
+		env = env.with("SECBOARD_LISTEN", "127.0.0.1:0")
+	}
+	i := begin(t, env, "Stop with Ctrl-C", append([]string{"serve"}, args...)...)
+	return i, &client{t: t, url: i.found(`listens on (http://\S+)`)}
+}
+
+// client talks to the HTTP API.
+type client struct {
+	t     *testing.T
+	url   string
+	token string
+}
+
+// answer of the API.
+type answer struct {
+	status int
+	body   map[string]any
+}
+
+// do sends a request and fails the test when the server does not answer it.
+func (c *client) do(method, path string, body any) answer {
+	c.t.Helper()
+	got, err := c.try(method, path, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return got
+}
+
+// try sends a request.
+func (c *client) try(method, path string, body any) (_ answer, err error) {
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return answer{}, err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, c.url+path, content)
+	if err != nil {
+		return answer{}, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	got := answer{status: response.StatusCode}
+	raw, err := io.ReadAll(response.Body)
+	if err != nil || len(raw) == 0 {
+		return got, err
+	}
+	return got, json.Unmarshal(raw, &got.body)
+}
+
+// want sends a request that must be answered with a status, and gives the body.
+func (c *client) want(status int, method, path string, body any) map[string]any {
+	c.t.Helper()
+	got := c.do(method, path, body)
+	if got.status != status {
+		c.t.Fatalf("%s %s answered %d %v, want %d", method, path, got.status, got.body, status)
+	}
+	return got.body
+}
+
+func (c *client) signIn(email, password string) {
+	c.t.Helper()
+	session := c.want(http.StatusCreated, http.MethodPost, "/api/v1/sessions", map[string]string{"email": email, "password": password})
+	c.token, _ = session["token"].(string)
+}
+
+// all pages through a list.
+func (c *client) all(path string) []map[string]any {
+	c.t.Helper()
+	var items []map[string]any
+	for cursor := ""; ; {
+		page := c.want(http.StatusOK, http.MethodGet, path+"?limit=200"+cursor, nil)
+		for _, item := range page["items"].([]any) {
+			items = append(items, item.(map[string]any))
+		}
+		next, more := page["next_cursor"].(string)
+		if !more {
+			return items
+		}
+		cursor = "&cursor=" + next
+	}
+}
+
+// syncBuffer collects what several goroutines write.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

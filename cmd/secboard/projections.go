@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/secboard/secboard/projections"
+)
+
+type projectionsCmd struct {
+	Status projectionsStatusCmd `cmd:"" help:"Show position, lag, state and error of each projection."`
+}
+
+type projectionsStatusCmd struct {
+	JSON bool `name:"json" help:"Print JSON, as GET /api/v1/projections does."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (projectionsStatusCmd) Help() string {
+	return `Projections work while secboard serve runs: without it they stay behind what other commands write.
+
+Examples:
+
+    secboard projections status
+    secboard projections status --json | jq '.items[] | select(.state != "live")'`
+}
+
+// Run carries the command out.
+func (c *projectionsStatusCmd) Run(ctx context.Context, p *program) error {
+	return p.with(ctx, &c.storeSettings, parts{log: true, database: true}, "projections status", func(st *stores) error {
+		pending, err := pendingMigrations(ctx, st.pool)
+		if err != nil {
+			return err
+		}
+		if pending > 0 {
+			return fmt.Errorf("the database lacks %d migrations, so there are no projections yet: `secboard serve` or `secboard migrate up` applies them", pending)
+		}
+		statuses, err := projections.StatusOf(ctx, st.pool, st.log)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return p.printJSON(map[string]any{"items": statuses})
+		}
+		rows := [][]string{{"NAME", "POSITION", "LAG", "STATE", "ERROR"}}
+		for _, s := range statuses {
+			lag := strconv.FormatInt(s.LagEvents, 10) + " events"
+			if s.LagMS > 0 {
+				lag += ", " + (time.Duration(s.LagMS) * time.Millisecond).Round(time.Millisecond).String()
+			}
+			problem := ""
+			if s.Error != nil {
+				problem = *s.Error
+			}
+			rows = append(rows, []string{s.Name, strconv.FormatUint(uint64(s.Position), 10), lag, s.State, problem})
+		}
+		return p.table(rows)
+	})
+}
+
+// table prints rows in columns.
+func (p *program) table(rows [][]string) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 3, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(strings.Join(row, "\t"), "\t")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}

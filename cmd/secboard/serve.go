@@ -1,0 +1,279 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/demo"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/node"
+	"github.com/secboard/secboard/httpapi"
+	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/projections"
+)
+
+type serveCmd struct {
+	Demo bool `help:"Fill an empty store with three companies, 200 people and five years of history."`
+	httpSettings
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (serveCmd) Help() string {
+	return `Without SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL the stores are embedded and live in the data directory, which one process at a time may use.
+
+A first superuser is made at the first start from the variables SECBOARD_BOOTSTRAP_EMAIL and SECBOARD_BOOTSTRAP_PASSWORD, or by secboard superuser create.
+
+Ctrl-C or SIGTERM ends it after the requests under way (at most 10 s); a second one at once.
+
+Examples:
+
+    secboard serve --demo
+    SECBOARD_LISTEN=0.0.0.0:8080 SECBOARD_LOG_FORMAT=json secboard serve --config /etc/secboard.yaml
+    SECBOARD_EVENTSTORE_URL=esdb://... SECBOARD_DATABASE_URL=postgres://... secboard serve`
+}
+
+// graceTime is how long requests under way may take to end at a stop.
+const graceTime = 10 * time.Second
+
+// Run carries the command out.
+func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	options, err := c.parse()
+	if err != nil {
+		return err
+	}
+	first, err := p.bootstrap()
+	if err != nil {
+		return err
+	}
+	logger := p.logger(c.LogFormat, slog.LevelInfo)
+	slog.SetDefault(logger) // for packages that take no logger
+	if unknown := p.unknownVariables(app.Model); len(unknown) > 0 {
+		logger.Warn("these environment variables are no settings of secboard", "names", strings.Join(unknown, ", "))
+	}
+
+	everything := parts{log: true, database: true}
+	st, err := p.claimData(ctx, &c.storeSettings, everything, "serve", false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	listener, err := listen(ctx, "SECBOARD_LISTEN", c.Listen)
+	if err != nil {
+		return err
+	}
+	st.onClose(func(context.Context) error { return ignoreClosed(listener.Close()) })
+	if err := st.open(ctx, p, &c.storeSettings, everything, logger); err != nil {
+		return err
+	}
+	if err := migrations.Up(ctx, st.pool); err != nil {
+		return err
+	}
+	handler, err := st.handler(ctx, &c.storeSettings)
+	if err != nil {
+		return err
+	}
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	runner := projections.NewRunner(st.pool, st.log, logger, registry)
+	api, err := httpapi.New(httpapi.Options{
+		Commands: handler, ReadModels: projections.NewReadModels(st.pool), Runner: runner, Pool: st.pool,
+		PingStore: st.log.Ping, Logger: logger, Registry: registry,
+		AllowedHosts: c.AllowedHosts, TrustedProxies: options.trustedProxies, MaxBody: options.maxBody,
+	})
+	if err != nil {
+		return err
+	}
+	background, stopBackground := context.WithCancel(context.Background())
+	projecting := make(chan error, 1)
+	go func() { projecting <- runner.Run(background) }()
+	defer func() { // after the requests under way, which may wait for the read models
+		stopBackground()
+		if ended := <-projecting; ended != nil && !errors.Is(ended, context.Canceled) {
+			err = errors.Join(err, fmt.Errorf("the projections ended: %w", ended))
+		}
+	}()
+
+	welcome, position, err := c.firstStart(ctx, p, handler, first)
+	if err != nil {
+		return err
+	}
+	st.awaitReadModels(ctx, runner, position)
+	server := &http.Server{
+		Handler:           api,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       5 * time.Minute, // of the largest body on a slow line
+		WriteTimeout:      6 * time.Minute, // begins with the request's header, so it covers reading and answering
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	if err := st.announce(p, listener.Addr(), welcome); err != nil {
+		return errors.Join(err, server.Close())
+	}
+
+	var failure error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping: requests under way may end", "at_most", graceTime)
+	case err := <-served:
+		failure = fmt.Errorf("the HTTP server ended: %w", err)
+	case err := <-projecting:
+		projecting <- cmp.Or(err, errors.New("for no reason that they tell"))
+	case failure = <-st.failed:
+	case failure = <-watch(ctx, st.node):
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		logger.Warn("some requests did not end in time and are cut", "error", err)
+		failure = errors.Join(failure, server.Close())
+	}
+	return failure
+}
+
+// listen opens a TCP port, which the named setting gave.
+func listen(ctx context.Context, setting, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: the port of %s is taken by another program: stop that one, or choose another address; port 0 takes any that is free (%w)", setting, address, syscall.EADDRINUSE)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: this user may not listen on %s: choose a port from 1024 on", setting, address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: this machine has no address %s: use one of its own, or 0.0.0.0 for all", setting, address)
+	case err != nil:
+		return nil, fmt.Errorf("%s: can't listen on %s: %w", setting, address, err)
+	}
+	return listener, nil
+}
+
+// ignoreClosed: the HTTP server closes its listener itself.
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// firstStart makes the first superuser and the demo data where they are asked for, and says what to tell about it.
+func (c *serveCmd) firstStart(ctx context.Context, p *program, h *commands.Handler, first bootstrap) (welcome []string, position eventstore.Position, err error) {
+	if first.email != "" {
+		made, at, err := createBootstrap(ctx, h, first)
+		if err != nil {
+			return nil, 0, err
+		}
+		position = at
+		if made {
+			welcome = append(welcome, "Superuser:  "+first.email+", with the password of "+bootstrapPassword)
+		}
+	}
+	if !c.Demo {
+		return welcome, position, nil
+	}
+	outcome, err := demo.Load(ctx, h, time.Now())
+	if err != nil {
+		return nil, 0, fmt.Errorf("the demo data is incomplete, the next start with --demo goes on with it: %w", err)
+	}
+	switch outcome.State {
+	case demo.Filled:
+		welcome = append(welcome, "Demo:       sign in as "+demo.AdminEmail+" with the password "+outcome.Password+" (shown only now)")
+	case demo.Complete:
+		welcome = append(welcome, "Demo:       sign in as "+demo.AdminEmail+" with the password shown at the first start; for a new one:",
+			"            secboard superuser create --email "+demo.AdminEmail)
+	case demo.Occupied:
+		welcome = append(welcome, "Demo:       the store holds other data, so no demo data was added; choose an empty SECBOARD_DATA for it")
+	case demo.Broken:
+		welcome = append(welcome, "Demo:       an earlier start was interrupted while it filled the store, and the store was used since: the demo",
+			"            data stays incomplete; choose an empty SECBOARD_DATA for a whole one")
+	}
+	return welcome, max(position, outcome.Position), nil
+}
+
+// awaitReadModels lets what the start itself wrote become visible, so that the first request finds it.
+func (st *stores) awaitReadModels(ctx context.Context, runner *projections.Runner, position eventstore.Position) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := runner.WaitFor(ctx, position); err != nil {
+		st.logger.Warn("the read models are still behind; queries show older data until they have caught up", "error", err)
+	}
+}
+
+// announce says where the API is: to people, and in the lock file to other commands.
+func (st *stores) announce(p *program, address net.Addr, welcome []string) error {
+	if st.lock != nil {
+		if err := st.lock.say(holder{PID: os.Getpid(), Command: "serve", Address: address.String()}); err != nil {
+			return fmt.Errorf("SECBOARD_DATA: %w", err)
+		}
+	}
+	lines := []string{
+		"SecBoard listens on http://" + reachable(address),
+		"API:        http://" + reachable(address) + "/api/v1, described at /docs and /openapi.json",
+		"Data:       " + st.whereData(),
+	}
+	if len(welcome) == 0 {
+		welcome = []string{"Sign in:    POST /api/v1/sessions; `secboard superuser create` makes the first account"}
+	}
+	lines = append(lines, welcome...)
+	return p.printf("%s\n", strings.Join(append(lines, "Stop with Ctrl-C."), "\n"))
+}
+
+func (st *stores) whereData() string {
+	switch {
+	case st.node != nil && st.local != nil:
+		return st.dir.path
+	case st.node != nil:
+		return st.dir.path + " (events), database of SECBOARD_DATABASE_URL"
+	case st.local != nil:
+		return "event store of SECBOARD_EVENTSTORE_URL, " + st.dir.path + " (read models)"
+	}
+	return "event store of SECBOARD_EVENTSTORE_URL, database of SECBOARD_DATABASE_URL"
+}
+
+// reachable is an address that a person on this machine can use.
+func reachable(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return address.String()
+}
+
+// watch tells when the embedded event store, if there is one, takes no more appends. That does not heal by itself, so
+// the process has to end and be started again.
+func watch(ctx context.Context, store *node.Node) <-chan error {
+	failed := make(chan error, 1)
+	if store == nil {
+		return failed
+	}
+	go func() {
+		for pause(ctx, time.Second) {
+			if err := store.Err(); err != nil {
+				failed <- fmt.Errorf("the embedded event store failed: %w", err)
+				return
+			}
+		}
+	}()
+	return failed
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	kongyaml "github.com/alecthomas/kong-yaml"
+	"github.com/dustin/go-humanize"
+	"gopkg.in/yaml.v3"
+)
+
+// settingsGroup is the kong group of the flags that are settings: those that a SECBOARD_* variable and a line of the
+// configuration file can give too.
+const settingsGroup = "settings"
+
+const (
+	formatText = "text"
+	formatJSON = "json"
+)
+
+// storeSettings say where the stores are.
+type storeSettings struct {
+	Data          string `group:"settings" default:"./data" placeholder:"DIR" help:"Directory of the embedded stores and of the keyset."`
+	EventstoreURL string `group:"settings" placeholder:"URL" help:"Event store, such as esdb://admin:password@host:2113?tls=true. Empty: the embedded one."`
+	DatabaseURL   string `group:"settings" placeholder:"URL" help:"Postgres, such as postgres://user:password@host:5432/secboard. Empty: a local one that secboard runs itself."`
+	Keyset        string `group:"settings" placeholder:"FILE" help:"File with the keys that seal secrets, made at the first start. Default: keyset.json in the data directory."`
+	LogFormat     string `group:"settings" default:"text" placeholder:"text|json" help:"Form of the log on standard error."`
+}
+
+func (s *storeSettings) check() error {
+	if s.Data == "" {
+		return usagef("SECBOARD_DATA is empty: it must name the directory of the embedded stores, such as ./data")
+	}
+	if s.LogFormat != formatText && s.LogFormat != formatJSON {
+		return usagef("SECBOARD_LOG_FORMAT is %q: it must be text or json", s.LogFormat)
+	}
+	return nil
+}
+
+func (s *storeSettings) keysetFile() string {
+	if s.Keyset != "" {
+		return s.Keyset
+	}
+	return filepath.Join(s.Data, "keyset.json")
+}
+
+// httpSettings say how the HTTP API is reached.
+type httpSettings struct {
+	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any that is free."`
+	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
+	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto count, such as 10.0.0.0/8. Empty: none."`
+	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
+}
+
+// httpOptions are httpSettings as the server takes them.
+type httpOptions struct {
+	trustedProxies []netip.Prefix
+	maxBody        int64
+}
+
+func (s *httpSettings) parse() (httpOptions, error) {
+	var options httpOptions
+	host, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return options, usagef("SECBOARD_LISTEN is %q: it must be host:port, such as 127.0.0.1:8080", s.Listen)
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(number, 10) != port {
+		return options, usagef("SECBOARD_LISTEN is %q: the port must be a number up to 65535", s.Listen)
+	}
+	if strings.ContainsAny(host, "/@ ") {
+		return options, usagef("SECBOARD_LISTEN is %q: it must be host:port without a scheme, such as 127.0.0.1:8080", s.Listen)
+	}
+	for _, name := range s.AllowedHosts {
+		if name == "" || strings.ContainsAny(name, "/@ ") || (strings.Contains(name, ":") && net.ParseIP(name) == nil) {
+			return options, usagef("SECBOARD_ALLOWED_HOSTS has %q: it must be host names without scheme, port and path, such as secboard.example.com", name)
+		}
+	}
+	for _, text := range s.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			if err != nil {
+				return options, usagef("SECBOARD_TRUSTED_PROXIES has %q: it must be addresses or networks, such as 10.0.0.7 or 10.0.0.0/8", text)
+			}
+			prefix = netip.PrefixFrom(address, address.BitLen())
+		}
+		options.trustedProxies = append(options.trustedProxies, prefix.Masked())
+	}
+	size, err := humanize.ParseBytes(s.MaxBody)
+	if err != nil || size < 1024 || size > 1<<32 {
+		return options, usagef("SECBOARD_MAX_BODY is %q: it must be a size from 1KB to 4GB, such as 100MB", s.MaxBody)
+	}
+	options.maxBody = int64(size)
+	return options, nil
+}
+
+// bootstrap is the first superuser, from the environment only: a password on the command line can be read by everybody
+// on the machine.
+type bootstrap struct{ email, password string }
+
+const (
+	bootstrapEmail    = "SECBOARD_BOOTSTRAP_EMAIL"
+	bootstrapPassword = "SECBOARD_BOOTSTRAP_PASSWORD" //nolint:gosec // the name of a variable
+)
+
+func (p *program) bootstrap() (bootstrap, error) {
+	b := bootstrap{p.env[bootstrapEmail], p.env[bootstrapPassword]}
+	switch {
+	case b.email != "" && b.password == "":
+		return b, usagef("%s is set but %s is not: set both, or neither", bootstrapEmail, bootstrapPassword)
+	case b.email == "" && b.password != "":
+		return b, usagef("%s is set but %s is not: set both, or neither", bootstrapPassword, bootstrapEmail)
+	}
+	return b, nil
+}
+
+func isSetting(flag *kong.Flag) bool { return flag.Group != nil && flag.Group.Key == settingsGroup }
+
+// variable is the environment variable of a setting.
+func variable(flag *kong.Flag) string {
+	return "SECBOARD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
+// describeSetting adds the variable and the default to a setting's help.
+func describeSetting(value *kong.Value) string {
+	if value.Flag == nil || !isSetting(value.Flag) {
+		return value.Help
+	}
+	suffix := " (" + variable(value.Flag)
+	if value.HasDefault && value.Default != "" {
+		suffix += ", default " + value.Default
+	}
+	return value.Help + suffix + ")"
+}
+
+// resolveSettings gives the flags that were not on the command line their values: from the environment, else from the
+// configuration file. Of several resolvers kong lets the last one win.
+func (p *program) resolveSettings(c *kong.Context) error {
+	for _, flag := range c.Flags() {
+		if flag.Name != "config" {
+			continue
+		}
+		if path, ok := c.FlagValue(flag).(string); ok && path != "" {
+			file, err := readSettings(path, c.Model)
+			if err != nil {
+				return err
+			}
+			c.AddResolver(file)
+		}
+	}
+	c.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if value := p.env[variable(flag)]; value != "" && isSetting(flag) {
+			return value, nil
+		}
+		return nil, nil
+	}))
+	return nil
+}
+
+// readSettings reads a configuration file. A line that is no setting stops the start: it would be a setting misspelt.
+func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
+	content, err := os.ReadFile(path) //nolint:gosec // the person who starts the program names it
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	var lines map[string]any
+	if err := yaml.Unmarshal(content, &lines); err != nil {
+		return nil, fmt.Errorf("--config: %s is not YAML with one setting a line: %w", path, err)
+	}
+	known := map[string]bool{}
+	for _, node := range app.Leaves(false) {
+		for _, flag := range node.Flags {
+			known[flag.Name] = known[flag.Name] || isSetting(flag)
+		}
+	}
+	maps.DeleteFunc(known, func(_ string, setting bool) bool { return !setting })
+	for name := range lines {
+		if !known[name] {
+			return nil, fmt.Errorf("--config: %s sets %q, which is no setting; there are %s", path, name,
+				strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+	}
+	file, err := kongyaml.Loader(strings.NewReader(string(content)))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %s: %w", path, err)
+	}
+	return kong.ResolverFunc(func(c *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if !isSetting(flag) {
+			return nil, nil
+		}
+		return file.Resolve(c, c.Path[0], flag) // settings stand at the top of the file, whichever the command
+	}), nil
+}
+
+// unknownVariables lists the SECBOARD_* variables that are no setting.
+func (p *program) unknownVariables(app *kong.Application) []string {
+	known := []string{bootstrapEmail, bootstrapPassword}
+	for _, node := range app.Leaves(false) {
+		for _, flag := range node.Flags {
+			if isSetting(flag) {
+				known = append(known, variable(flag))
+			}
+		}
+	}
+	var unknown []string
+	for name := range p.env {
+		if strings.HasPrefix(name, "SECBOARD_") && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}

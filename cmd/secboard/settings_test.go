@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		env  settings
+		args []string
+		said []string
+	}{
+		"listen without port":   {settings{"SECBOARD_LISTEN": "localhost"}, nil, []string{"SECBOARD_LISTEN", `"localhost"`, "host:port"}},
+		"listen with scheme":    {settings{"SECBOARD_LISTEN": "http://127.0.0.1:80"}, nil, []string{"SECBOARD_LISTEN", "http://127.0.0.1:80"}},
+		"listen on high port":   {settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"}},
+		"host with port":        {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`}},
+		"proxy that is a name":  {settings{"SECBOARD_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, nil, []string{"SECBOARD_TRUSTED_PROXIES", `"proxy"`, "10.0.0.0/8"}},
+		"size without number":   {settings{"SECBOARD_MAX_BODY": "much"}, nil, []string{"SECBOARD_MAX_BODY", `"much"`, "100MB"}},
+		"unknown log format":    {settings{"SECBOARD_LOG_FORMAT": "xml"}, nil, []string{"SECBOARD_LOG_FORMAT", `"xml"`, "text or json"}},
+		"data is a file":        {settings{"SECBOARD_DATA": file}, nil, []string{"SECBOARD_DATA", file, "directory"}},
+		"bootstrap password":    {settings{"SECBOARD_BOOTSTRAP_PASSWORD": "secret-hunter"}, nil, []string{"SECBOARD_BOOTSTRAP_EMAIL", "both"}},
+		"bootstrap email":       {settings{"SECBOARD_BOOTSTRAP_EMAIL": "a@example.com"}, nil, []string{"SECBOARD_BOOTSTRAP_PASSWORD", "both"}},
+		"event store no URL":    {settings{"SECBOARD_EVENTSTORE_URL": "esdb://u:pass-hunter@[::", "SECBOARD_DATABASE_URL": "postgres://x/x"}, nil, []string{"SECBOARD_EVENTSTORE_URL"}},
+		"unknown flag":          {nil, []string{"--lisen", "127.0.0.1:0"}, []string{"--lisen"}},
+		"missing file":          {nil, []string{"--config", file + ".yaml"}, []string{"--config", file + ".yaml"}},
+		"file with a wrong key": {nil, []string{"--config", write(t, "lisen: 127.0.0.1:0\n")}, []string{`"lisen"`, "listen, log-format"}},
+		"file that is a list":   {nil, []string{"--config", write(t, "- listen\n")}, []string{"--config", "not YAML with one setting a line"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := test.env
+			if env["SECBOARD_DATA"] == "" {
+				env = env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data"))
+			}
+			if env["SECBOARD_LISTEN"] == "" {
+				env = env.with("SECBOARD_LISTEN", "127.0.0.1:0")
+			}
+			got := command(t, env, "", append([]string{"serve"}, test.args...)...)
+			got.expect(t, exitUsage, test.said...)
+			if strings.Contains(got.stderr, "hunter") {
+				t.Errorf("it says a password: %s", got.stderr)
+			}
+			if strings.Contains(got.stderr, "\n\n") || strings.Contains(got.stderr, "goroutine") {
+				t.Errorf("not a sentence: %s", got.stderr)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secboard.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFlagsWinOverEnvironmentAndThatOverTheFile(t *testing.T) {
+	t.Parallel()
+	file := write(t, "listen: from-file\nmax-body: 5MB\ntrusted-proxies: [10.1.0.0/16]\n")
+	env := settings{"SECBOARD_LISTEN": "from-environment"}
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	command(t, nil, "", "serve", data, "--config", file).expect(t, exitUsage, `"from-file"`)
+	command(t, env, "", "serve", data, "--config", file).expect(t, exitUsage, `"from-environment"`)
+	command(t, env, "", "serve", data, "--config", file, "--listen", "from-flag").expect(t, exitUsage, `"from-flag"`)
+	command(t, settings{"SECBOARD_LISTEN": ""}, "", "serve", data, "--config", file).expect(t, exitUsage, `"from-file"`)
+}
+
+func TestEveryCommandHasHelpWithExamples(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{
+		"serve", "superuser create", "migrate up", "migrate status", "projections status", "eventstore serve", "doctor", "version",
+	} {
+		got := command(t, nil, "", append(strings.Fields(args), "--help")...)
+		got.expect(t, exitDone, "Usage: secboard "+args, "Examples:")
+	}
+	command(t, nil, "", "serve", "--help").expect(t, exitDone,
+		"SECBOARD_LISTEN, default 127.0.0.1:8080", "SECBOARD_DATA, default ./data", "SECBOARD_EVENTSTORE_URL", "SECBOARD_DATABASE_URL",
+		"SECBOARD_KEYSET", "SECBOARD_ALLOWED_HOSTS", "SECBOARD_TRUSTED_PROXIES", "SECBOARD_MAX_BODY, default 100MB", "SECBOARD_LOG_FORMAT, default text",
+		"SECBOARD_BOOTSTRAP_EMAIL", "SECBOARD_BOOTSTRAP_PASSWORD")
+	command(t, nil, "").expect(t, exitUsage, "--help")
+	command(t, nil, "", "serv").expect(t, exitUsage, `did you mean "serve"`)
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	command(t, nil, "", "version").expect(t, exitDone, "secboard ", "go1.")
+	var v buildVersion
+	if err := json.Unmarshal([]byte(command(t, nil, "", "version", "--json").stdout), &v); err != nil || !strings.HasPrefix(v.Go, "go1.") {
+		t.Errorf("got %+v, %v", v, err)
+	}
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/postgres/pgtest"
+)
+
+// nobody is a loopback address at which nothing listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return listener.Addr().String()
+}
+
+func TestStartWithStoresThatAreAway(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		env  settings
+		said []string
+	}{
+		"event store": {settings{
+			"SECBOARD_EVENTSTORE_URL": "esdb://admin:pass-hunter@" + nobody(t) + "?tls=false", "SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t),
+		}, []string{"SECBOARD_EVENTSTORE_URL", "does not answer"}},
+		"database": {settings{
+			"SECBOARD_DATABASE_URL": "postgres://secboard:pass-hunter@" + nobody(t) + "/secboard",
+		}, []string{"SECBOARD_DATABASE_URL", "connection refused"}},
+		"database of another name": {settings{
+			"SECBOARD_DATABASE_URL": "postgres://secboard:pass-hunter@/nosuch?" + strings.SplitN(pgtest.NewDatabaseURL(t), "?", 2)[1],
+		}, []string{"nosuch"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr syncBuffer
+			p := newProgram(test.env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data")), nil, &stdout, &stderr)
+			p.patience = 300 * time.Millisecond
+			got := outcome{p.run(t.Context(), []string{"serve", "--listen", "127.0.0.1:0"}), stdout.String(), stderr.String()}
+			got.expect(t, exitFailed, test.said...)
+			if strings.Contains(got.stderr, "hunter") {
+				t.Errorf("it shows a password: %s", got.stderr)
+			}
+		})
+	}
+}
+
+func TestEventStoreAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store := begin(t, nil, "SECBOARD_EVENTSTORE_URL=", "eventstore", "serve", "--listen", "127.0.0.1:0", "--data", dir, "--insecure")
+	env := settings{"SECBOARD_EVENTSTORE_URL": store.found(`URL='(\S+)'`), "SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone, "is superuser")
+	command(t, settings{"SECBOARD_DATA": dir}, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin", "--help").expect(t, exitDone)
+	if got := newProgram(settings{"SECBOARD_DATA": dir}, nil, &syncBuffer{}, &syncBuffer{}); got != nil {
+		got.patience = 100 * time.Millisecond
+		var said syncBuffer
+		got.stderr = &said
+		if status := got.run(t.Context(), []string{"projections", "status"}); status != exitFailed || !strings.Contains(said.String(), "in use by secboard eventstore serve") {
+			t.Errorf("another command on its directory: status %d, %s", status, said.String())
+		}
+	}
+	if status := store.stop(); status != exitDone {
+		t.Errorf("it ended with status %d: %s", status, store.stderr)
+	}
+
+	// With TLS: only who has the certificate and the password gets in, and what was written is there.
+	store = begin(t, nil, "SECBOARD_EVENTSTORE_URL=", "eventstore", "serve", "--listen", "127.0.0.1:0", "--data", dir)
+	url := store.found(`URL='(\S+)'`)
+	password, err := os.ReadFile(store.found(`password: +in (\S+)`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(store.first, strings.TrimSpace(string(password))) {
+		t.Error("it prints the password instead of where it is")
+	}
+	env["SECBOARD_EVENTSTORE_URL"] = strings.Replace(url, "PASSWORD", "wrong", 1)
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitFailed, "SECBOARD_EVENTSTORE_URL")
+	env["SECBOARD_EVENTSTORE_URL"] = strings.Replace(url, "PASSWORD", strings.TrimSpace(string(password)), 1)
+	log, err := eventstore.Connect(env["SECBOARD_EVENTSTORE_URL"], eventstore.Options{Timeout: deadline})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var types []string
+	for event, err := range log.ReadAll(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		types = append(types, event.Type)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if all := strings.Join(types, " "); !strings.Contains(all, "user.superuser_granted") {
+		t.Errorf("the log holds %s, want the superuser from before", all)
+	}
+
+	// Both stores named: nothing is embedded, so two may run with one data directory.
+	env["SECBOARD_DATABASE_URL"] = pgtest.NewDatabaseURL(t)
+	_, one := serve(t, env)
+	_, other := serve(t, env)
+	one.signIn(rootEmail, rootPassword)
+	other.token = one.token
+	other.want(http.StatusOK, http.MethodGet, "/api/v1/sessions/current", nil)
+	for _, part := range []string{"lock", "eventstore", "postgres"} {
+		if exists(filepath.Join(env["SECBOARD_DATA"], part)) {
+			t.Errorf("with both stores named there is %s in the data directory", part)
+		}
+	}
+	command(t, env, "", "doctor", "--listen", strings.TrimPrefix(one.url, "http://")).expect(t, exitDone, "the one of SECBOARD_EVENTSTORE_URL answers", "secboard answers on")
+}
+
+func TestCommandsWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
+	var both sync.WaitGroup
+	for _, email := range []string{"one@example.com", "two@example.com"} {
+		both.Go(func() {
+			command(t, env, rootPassword, "superuser", "create", "--email", email, "--password-stdin").expect(t, exitDone, email+" is superuser")
+		})
+	}
+	both.Wait()
+	for _, part := range []string{"eventstore", "keyset.json", "lock"} {
+		info, err := os.Stat(filepath.Join(env["SECBOARD_DATA"], part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("others may read %s (mode %04o)", part, info.Mode().Perm())
+		}
+	}
+}
+
+func TestSuperuserCreateRefusesWithASentence(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
+	create := func(email, stdin string, more ...string) outcome {
+		return command(t, env, stdin, append([]string{"superuser", "create", "--email", email}, more...)...)
+	}
+	create("not an address", rootPassword, "--password-stdin").expect(t, exitUsage, "--email", "not an e-mail address")
+	create(rootEmail, "short", "--password-stdin").expect(t, exitFailed, "at least 12 characters")
+	create(rootEmail, "", "--password-stdin").expect(t, exitFailed, "no password on standard input")
+	create(rootEmail, rootPassword).expect(t, exitUsage, "not a terminal", "--password-stdin")
+	create(rootEmail, "", "--password", rootPassword).expect(t, exitUsage, "--password")
+	var made struct{ ID, Email string }
+	got := create(rootEmail, rootPassword+"\r\n", "--password-stdin", "--json")
+	if err := json.Unmarshal([]byte(got.stdout), &made); err != nil || made.ID == "" || made.Email != rootEmail {
+		t.Errorf("with --json: %s, %v", got.stdout, err)
+	}
+}
+
+func TestLogWithAnotherKeysetIsRefused(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
+	again := func() outcome {
+		return command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin")
+	}
+	again().expect(t, exitDone)
+	keyset := filepath.Join(env["SECBOARD_DATA"], "keyset.json")
+	if err := os.Rename(keyset, keyset+".away"); err != nil {
+		t.Fatal(err)
+	}
+	again().expect(t, exitFailed, "SECBOARD_KEYSET", "there is no keyset file "+keyset)
+	if exists(keyset) {
+		t.Error("it made a new keyset for a log that has another")
+	}
+	other := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "other")}
+	command(t, other, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone)
+	env["SECBOARD_KEYSET"] = filepath.Join(other["SECBOARD_DATA"], "keyset.json")
+	again().expect(t, exitFailed, "SECBOARD_KEYSET", "was written with the keyset")
+	env["SECBOARD_KEYSET"] = keyset + ".away"
+	again().expect(t, exitDone)
+	if err := os.Chmod(keyset+".away", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again().expect(t, exitFailed, "SECBOARD_KEYSET", "chmod 600")
+}
+
+func TestLongDataDirectory(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), strings.Repeat("long directory ", 12), "дані")}
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone, "is superuser")
+}
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data"), "SECBOARD_LISTEN": "127.0.0.1:0"}
+	command(t, env, "", "doctor").expect(t, exitDone, "first start makes")
+	if exists(env["SECBOARD_DATA"]) {
+		t.Error("a check made the data directory")
+	}
+
+	env["SECBOARD_DATABASE_URL"] = "postgres://secboard:pass-hunter@" + nobody(t) + "/secboard"
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone)
+	if err := os.Chmod(filepath.Join(env["SECBOARD_DATA"], "keyset.json"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := &http.Server{ReadHeaderTimeout: deadline, Handler: http.NotFoundHandler()}
+	go func() {
+		if err := stranger.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	}()
+	defer func() {
+		if err := stranger.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	env["SECBOARD_LISTEN"] = listener.Addr().String()
+	env["SECBOARD_LISTN"] = "misspelt"
+	var stdout, stderr syncBuffer
+	p := newProgram(env, nil, &stdout, &stderr)
+	p.patience = 300 * time.Millisecond
+	status := p.run(t.Context(), []string{"doctor", "--json"})
+	var report struct {
+		OK     bool
+		Checks []finding
+	}
+	if err := json.Unmarshal([]byte(stdout.String()), &report); err != nil || status != exitFailed || report.OK {
+		t.Fatalf("status %d, %v: %s%s", status, err, stdout.String(), stderr.String())
+	}
+	if strings.Contains(stdout.String(), "hunter") {
+		t.Errorf("it shows a password: %s", stdout.String())
+	}
+	found := map[string]finding{}
+	for _, f := range report.Checks {
+		found[f.Check] = f
+		if !f.OK && f.Fix == "" {
+			t.Errorf("%s is a problem, but nothing is said about what to do: %+v", f.Check, f)
+		}
+	}
+	if !found["configuration"].OK || !strings.Contains(found["configuration"].Detail, "SECBOARD_LISTN") {
+		t.Errorf("the variable that is no setting is not named: %+v", found["configuration"])
+	}
+	if !found["event store"].OK || !found["disk space"].OK {
+		t.Errorf("event store and disk are well: %+v", report.Checks)
+	}
+	for _, check := range []string{"data directory", "keyset", "database", "listen address"} {
+		if f, checked := found[check]; !checked || f.OK {
+			t.Errorf("%s has a problem that it doesn't see: %+v", check, f)
+		}
+	}
+}

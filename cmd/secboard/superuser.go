@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+type superuserCmd struct {
+	Create superuserCreateCmd `cmd:"" help:"Make an account that may do everything, or make an existing one so."`
+}
+
+type superuserCreateCmd struct {
+	Email         string `required:"" placeholder:"E" help:"E-mail address, which is the user name."`
+	PasswordStdin bool   `help:"Read the password from standard input, one line, instead of asking for it."`
+	JSON          bool   `name:"json" help:"Print JSON."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (superuserCreateCmd) Help() string {
+	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated and gets the new password.
+
+Examples:
+
+    secboard superuser create --email anna@example.com
+    pass show secboard/anna | secboard superuser create --email anna@example.com --password-stdin`
+}
+
+// Run carries the command out.
+func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
+	email := strings.TrimSpace(c.Email)
+	if err := (user.Details{Email: email}).Validate(); err != nil {
+		return usagef("--%w", err)
+	}
+	password, err := p.password(ctx, c.PasswordStdin)
+	if err != nil {
+		return err
+	}
+	return p.with(ctx, &c.storeSettings, parts{log: true}, "superuser create", func(st *stores) error {
+		h, err := st.handler(ctx, &c.storeSettings)
+		if err != nil {
+			return err
+		}
+		result, err := h.CreateSuperuser(ctx, commands.Operator(), email, password)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return p.printJSON(map[string]string{"id": result.ID, "email": email})
+		}
+		return p.printf("%s is superuser and can sign in with the password (account %s).\n", email, result.ID)
+	})
+}
+
+// password reads a new password from a pipe, or asks for it twice.
+func (p *program) password(ctx context.Context, piped bool) (string, error) {
+	if piped {
+		password, err := readLine(p.stdin)
+		if err == nil && password == "" {
+			err = errors.New("there is no password on standard input")
+		}
+		return password, err
+	}
+	terminal, ok := p.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(terminal.Fd())) {
+		return "", usagef("standard input is not a terminal: give the password there with --password-stdin")
+	}
+	password, err := p.ask(ctx, terminal, "Password: ")
+	if err != nil {
+		return "", err
+	}
+	again, err := p.ask(ctx, terminal, "Once more: ")
+	if err == nil && password != again {
+		err = errors.New("the two passwords differ: nothing was changed")
+	}
+	return password, err
+}
+
+// ask reads a line from a terminal that does not show it. Ctrl-C leaves the terminal as it was.
+func (p *program) ask(ctx context.Context, terminal *os.File, prompt string) (string, error) {
+	if _, err := fmt.Fprint(p.stderr, prompt); err != nil {
+		return "", err
+	}
+	before, err := term.GetState(int(terminal.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	type line struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan line, 1)
+	go func() { // goes on waiting for the line when ctx ends, until the process does
+		text, err := term.ReadPassword(int(terminal.Fd()))
+		answered <- line{text, err}
+	}()
+	select {
+	case answer := <-answered:
+		p.complain("")
+		if answer.err != nil {
+			return "", fmt.Errorf("read the password: %w", answer.err)
+		}
+		return string(answer.text), nil
+	case <-ctx.Done():
+		p.complain("")
+		return "", errors.Join(ctx.Err(), term.Restore(int(terminal.Fd()), before))
+	}
+}
+
+// readLine reads the first line, without its end, of at most 4 KiB.
+func readLine(r io.Reader) (string, error) {
+	content, err := io.ReadAll(io.LimitReader(r, 4096))
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}
+
+// createBootstrap makes the first superuser, unless the log ever had one: the variables may stay set, and must not
+// bring back an account that was closed or renamed since. It says whether it did.
+func createBootstrap(ctx context.Context, h *commands.Handler, b bootstrap) (made bool, position eventstore.Position, err error) {
+	if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
+		return false, 0, err
+	}
+	result, err := h.CreateSuperuser(ctx, commands.System(), b.email, b.password)
+	if err == nil {
+		return true, result.Position, nil
+	}
+	if refused, ok := errors.AsType[*domain.Error](err); ok && refused.Code == domain.CodeEmailTaken {
+		// Another instance that starts at the same time may have been faster.
+		if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
+			return false, 0, err
+		}
+	}
+	return false, 0, fmt.Errorf("%s and %s: %w", bootstrapEmail, bootstrapPassword, err)
+}
+
+// hadSuperuser looks for the first superuser, who stands near the beginning of every log that has one.
+func hadSuperuser(ctx context.Context, log eventstore.Log) (bool, error) {
+	for event, err := range log.ReadAll(ctx, 0) {
+		if err != nil {
+			return false, err
+		}
+		if event.Type == (user.SuperuserGranted{}).EventType() {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/stretchr/testify/require"
+)
+
+func openNode(t testing.TB, dir string) *Node {
+	t.Helper()
+	n, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	return n
+}
+
+// serveUnix serves the node until the test ends and returns its socket.
+func serveUnix(t testing.TB, n *Node) string {
+	t.Helper()
+	socket := filepath.Join(shortDir(t), "s")
+	listener, err := listenUnix(socket)
+	require.NoError(t, err)
+	serve(t, func(ctx context.Context) error { return n.serve(ctx, listener) })
+	return socket
+}
+
+// serve runs a server until the test ends.
+func serve(t testing.TB, run func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+}
+
+func unixClient(t testing.TB, socket string) *esdb.Client {
+	t.Helper()
+	return newClient(t, &esdb.Configuration{Address: "unix:" + socket, DisableTLS: true})
+}
+
+func newClient(t testing.TB, configuration *esdb.Configuration) *esdb.Client {
+	t.Helper()
+	if configuration.MaxDiscoverAttempts == 0 {
+		configuration.DiscoveryInterval = 100
+		configuration.GossipTimeout = 5
+		configuration.MaxDiscoverAttempts = 10
+		configuration.KeepAliveInterval = 10 * time.Second
+		configuration.KeepAliveTimeout = 10 * time.Second
+	}
+	configuration.Logger = esdb.NoopLogging()
+	client, err := esdb.NewClient(configuration)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
+}
+
+func listenTCP(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return listener
+}

@@ -1,0 +1,139 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/stretchr/testify/require"
+)
+
+// What becomes of an append that is sent again, because its answer got lost, is decided by the
+// event ids: EventStoreDB's CheckCommit.
+var repeatTests = []test{
+	{"the same append again succeeds as before and writes nothing", sameAppendAgain},
+	{"an append inside the stream again succeeds as before", sameAppendInsideStream},
+	{"a part of what was appended counts as the same", beginningOfAppendAgain},
+	{"another id, order or number of events is a conflict", otherAppendIsConflict},
+	{"an empty append below the current revision is a conflict", emptyAppendIsConflict},
+	{"at the current revision ids don't matter", idsDontMatterAtCurrentRevision},
+	{"without expected revision known ids are not written again", knownIDsWithoutRevision},
+	{"without expected revision an unknown first id writes all", unknownFirstID},
+	{"without expected revision known then unknown is a conflict", knownThenUnknown},
+	{"ids of other streams don't matter", idsOfOtherStreams},
+}
+
+func sameAppendAgain(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("repeat")
+	events := newEvents("repeated", 3)
+	first := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
+	again := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
+	require.Equal(t, first, again)
+	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 3)
+}
+
+func sameAppendInsideStream(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("repeat")
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("before", 2)...)
+	events := newEvents("repeated", 3)
+	first := s.mustAppend(ctx, t, stream, esdb.Revision(1), events...)
+	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvents("after", 4)...)
+
+	again := s.mustAppend(ctx, t, stream, esdb.Revision(1), events...)
+	require.Equal(t, first, again)
+	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 9)
+}
+
+func beginningOfAppendAgain(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("repeat")
+	events := newEvents("repeated", 3)
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
+	again := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events[:2]...)
+	require.Equal(t, uint64(1), again.NextExpectedVersion)
+	stored := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
+	require.Len(t, stored, 3)
+	require.Equal(t, stored[1].Position, positionOf(again))
+}
+
+func otherAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("repeat")
+	events := newEvents("repeated", 3)
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
+	for name, other := range map[string][]esdb.EventData{
+		"other ids":        newEvents("repeated", 3),
+		"other order":      {events[1], events[0], events[2]},
+		"last id differs":  {events[0], events[1], newEvent("repeated")},
+		"one more":         {events[0], events[1], events[2], newEvent("repeated")},
+		"begins elsewhere": {events[1], events[2]},
+	} {
+		_, err := s.append(ctx, stream, esdb.NoStream{}, other...)
+		require.Error(t, err, name)
+		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+	}
+	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 3)
+}
+
+func emptyAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("repeat")
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("before", 2)...)
+	for _, expected := range []esdb.ExpectedRevision{esdb.NoStream{}, esdb.Revision(0)} {
+		_, err := s.append(ctx, stream, expected)
+		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+	}
+}
+
+func idsDontMatterAtCurrentRevision(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("repeat")
+	event := newEvent("repeated")
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
+	result := s.mustAppend(ctx, t, stream, esdb.Revision(0), event)
+	require.Equal(t, uint64(1), result.NextExpectedVersion)
+	got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
+	require.Len(t, got, 2)
+	require.Equal(t, got[0].EventID, got[1].EventID)
+}
+
+func knownIDsWithoutRevision(ctx context.Context, t *testing.T, s *store) {
+	for _, expected := range []esdb.ExpectedRevision{esdb.Any{}, esdb.StreamExists{}} {
+		stream := newStream("repeat")
+		s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("before"))
+		events := newEvents("repeated", 2)
+		first := s.mustAppend(ctx, t, stream, expected, events...)
+		s.mustAppend(ctx, t, stream, expected, newEvent("after"))
+		again := s.mustAppend(ctx, t, stream, expected, events...)
+		require.Equal(t, first, again)
+		require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 4)
+	}
+}
+
+func unknownFirstID(ctx context.Context, t *testing.T, s *store) {
+	for _, expected := range []esdb.ExpectedRevision{esdb.Any{}, esdb.StreamExists{}} {
+		stream := newStream("repeat")
+		known := newEvent("known")
+		s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
+		result := s.mustAppend(ctx, t, stream, expected, newEvent("new"), known)
+		require.Equal(t, uint64(2), result.NextExpectedVersion)
+	}
+}
+
+func knownThenUnknown(ctx context.Context, t *testing.T, s *store) {
+	for _, expected := range []esdb.ExpectedRevision{esdb.Any{}, esdb.StreamExists{}} {
+		stream := newStream("repeat")
+		known := newEvent("known")
+		s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
+		_, err := s.append(ctx, stream, expected, known, newEvent("new"))
+		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+		require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 1)
+	}
+}
+
+func idsOfOtherStreams(ctx context.Context, t *testing.T, s *store) {
+	event := newEvent("shared")
+	for _, expected := range []esdb.ExpectedRevision{esdb.NoStream{}, esdb.Any{}} {
+		first, second := newStream("repeat"), newStream("repeat")
+		one := s.mustAppend(ctx, t, first, expected, event)
+		other := s.mustAppend(ctx, t, second, expected, event)
+		require.NotEqual(t, one.CommitPosition, other.CommitPosition)
+		require.Len(t, s.mustRead(ctx, t, second, esdb.Forwards, esdb.Start{}, everything), 1)
+	}
+}

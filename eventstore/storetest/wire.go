@@ -1,0 +1,302 @@
+package storetest
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// What the Go client doesn't show or never sends is asked over gRPC itself.
+var wireTests = []test{
+	{"a wrong expected revision is an answer with all its fields", wrongRevisionFields},
+	{"type and content type of an event are required", requiredProperties},
+	{"an event needs an id", requiredID},
+	{"ids are taken and given in both forms", idForms},
+	{"a content type other than JSON is binary", contentTypes},
+	{"the size limit names itself in the trailers", sizeTrailer},
+	{"what a read request lacks is refused", incompleteReads},
+	{"reads answer with events only", readsAnswerEventsOnly},
+	{"gossip shows a live leader", gossipShowsLeader},
+}
+
+func (s *store) dial(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	c := s.configuration
+	transport := insecure.NewCredentials()
+	options := []grpc.DialOption{}
+	if !c.DisableTLS {
+		transport = credentials.NewTLS(&tls.Config{RootCAs: c.RootCAs, InsecureSkipVerify: c.SkipCertificateVerification}) //nolint:gosec // as the configuration says
+		if c.Username != "" {
+			options = append(options, grpc.WithPerRPCCredentials(basicCredentials(c.Username+":"+c.Password)))
+		}
+	}
+	address := c.Address
+	if len(c.GossipSeeds) > 0 {
+		address = c.GossipSeeds[0].String()
+	}
+	connection, err := grpc.NewClient(address, append(options, grpc.WithTransportCredentials(transport))...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, connection.Close()) })
+	return connection
+}
+
+// basicCredentials is "user:password".
+type basicCredentials string
+
+func (b basicCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(b))}, nil
+}
+
+func (basicCredentials) RequireTransportSecurity() bool { return true }
+
+func optionsFor(stream string) *api.AppendReq_Options {
+	return &api.AppendReq_Options{
+		StreamIdentifier:       &shared.StreamIdentifier{StreamName: []byte(stream)},
+		ExpectedStreamRevision: &api.AppendReq_Options_Any{Any: &shared.Empty{}},
+	}
+}
+
+func textID(id uuid.UUID) *shared.UUID {
+	return &shared.UUID{Value: &shared.UUID_String_{String_: id.String()}}
+}
+
+func proposed() *api.AppendReq_ProposedMessage {
+	return &api.AppendReq_ProposedMessage{
+		Id:       textID(uuid.New()),
+		Metadata: map[string]string{"type": "wired", "content-type": "application/json"},
+		Data:     []byte("{}"),
+	}
+}
+
+// appendRaw sends an append request and returns its answer, trailers and error.
+func (s *store) appendRaw(ctx context.Context, t *testing.T, options *api.AppendReq_Options, events ...*api.AppendReq_ProposedMessage) (*api.AppendResp, metadata.MD, error) {
+	t.Helper()
+	call, err := api.NewStreamsClient(s.dial(t)).Append(ctx)
+	require.NoError(t, err)
+	require.NoError(t, call.Send(&api.AppendReq{Content: &api.AppendReq_Options_{Options: options}}))
+	for _, event := range events {
+		err := call.Send(&api.AppendReq{Content: &api.AppendReq_ProposedMessage_{ProposedMessage: event}})
+		if errors.Is(err, io.EOF) {
+			break // the reason comes with the answer
+		}
+		require.NoError(t, err)
+	}
+	answer, err := call.CloseAndRecv()
+	return answer, call.Trailer(), err
+}
+
+func wrongRevisionFields(ctx context.Context, t *testing.T, s *store) {
+	stream, missing := newStream("wire"), newStream("wire")
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("before", 3)...)
+
+	options := optionsFor(stream)
+	options.ExpectedStreamRevision = &api.AppendReq_Options_Revision{Revision: 7}
+	answer, _, err := s.appendRaw(ctx, t, options, proposed())
+	require.NoError(t, err)
+	wrong := answer.GetWrongExpectedVersion()
+	require.NotNil(t, wrong)
+	require.Equal(t, uint64(2), wrong.GetCurrentRevision())
+	require.Equal(t, uint64(2), wrong.GetCurrentRevision_20_6_0())
+	require.Equal(t, uint64(7), wrong.GetExpectedRevision())
+	require.Equal(t, uint64(7), wrong.GetExpectedRevision_20_6_0())
+
+	options = optionsFor(missing)
+	options.ExpectedStreamRevision = &api.AppendReq_Options_StreamExists{StreamExists: &shared.Empty{}}
+	answer, _, err = s.appendRaw(ctx, t, options, proposed())
+	require.NoError(t, err)
+	wrong = answer.GetWrongExpectedVersion()
+	require.NotNil(t, wrong)
+	require.NotNil(t, wrong.GetCurrentNoStream())
+	require.NotNil(t, wrong.GetNoStream_20_6_0())
+	require.NotNil(t, wrong.GetExpectedStreamExists())
+	require.NotNil(t, wrong.GetStreamExists_20_6_0())
+}
+
+func requiredProperties(ctx context.Context, t *testing.T, s *store) {
+	for _, property := range []string{"type", "content-type"} {
+		event := proposed()
+		event.Metadata = maps.Clone(event.Metadata)
+		delete(event.Metadata, property)
+		_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), proposed(), event)
+		require.Equal(t, codes.InvalidArgument, status.Code(err))
+		require.Equal(t, []string{"missing-required-metadata-property"}, trailers.Get("exception"))
+	}
+	event := proposed()
+	event.Metadata["type"] = ""
+	_, _, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), event)
+	require.Error(t, err)
+}
+
+func requiredID(ctx context.Context, t *testing.T, s *store) {
+	for name, id := range map[string]*shared.UUID{
+		"empty": textID(uuid.Nil), "no id": nil, "no UUID": {Value: &shared.UUID_String_{String_: "one"}},
+	} {
+		event := proposed()
+		event.Id = id
+		stream := newStream("wire")
+		_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
+		require.Error(t, err, name)
+		_, err = s.read(ctx, stream, esdb.Forwards, esdb.Start{}, 1)
+		requireCode(t, esdb.ErrorCodeResourceNotFound, err)
+	}
+}
+
+func readRequest(stream string) *api.ReadReq {
+	return &api.ReadReq{Options: &api.ReadReq_Options{
+		StreamOption: &api.ReadReq_Options_Stream{Stream: &api.ReadReq_Options_StreamOptions{
+			StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte(stream)},
+			RevisionOption:   &api.ReadReq_Options_StreamOptions_Start{Start: &shared.Empty{}},
+		}},
+		CountOption:  &api.ReadReq_Options_Count{Count: 100},
+		FilterOption: &api.ReadReq_Options_NoFilter{NoFilter: &shared.Empty{}},
+		UuidOption:   &api.ReadReq_Options_UUIDOption{Content: &api.ReadReq_Options_UUIDOption_String_{String_: &shared.Empty{}}},
+	}}
+}
+
+func (s *store) readRaw(ctx context.Context, t *testing.T, request *api.ReadReq) ([]*api.ReadResp, error) {
+	t.Helper()
+	call, err := api.NewStreamsClient(s.dial(t)).Read(ctx, request)
+	require.NoError(t, err)
+	var answers []*api.ReadResp
+	for {
+		answer, err := call.Recv()
+		if errors.Is(err, io.EOF) {
+			return answers, nil
+		}
+		if err != nil {
+			return answers, err
+		}
+		answers = append(answers, answer)
+	}
+}
+
+func idForms(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("wire")
+	event := newEvent("wired") // the client sends two integers
+	event.Data = make([]byte, 300)
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
+	message := proposed()
+	_, _, err := s.appendRaw(ctx, t, optionsFor(stream), message)
+	require.NoError(t, err)
+	want := []uuid.UUID{event.EventID, uuid.MustParse(message.GetId().GetString_())}
+	require.Equal(t, want, ids(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)))
+
+	answers, err := s.readRaw(ctx, t, readRequest(stream))
+	require.NoError(t, err)
+	require.Len(t, answers, 2)
+	for i, answer := range answers {
+		recorded := answer.GetEvent().GetEvent()
+		require.Equal(t, want[i].String(), recorded.GetId().GetString_())
+		require.Equal(t, uint64(i), recorded.GetStreamRevision())
+		require.Equal(t, stream, string(recorded.GetStreamIdentifier().GetStreamName()))
+		require.ElementsMatch(t, []string{"type", "content-type", "created"}, slices.Collect(maps.Keys(recorded.GetMetadata())))
+		require.Equal(t, recorded.GetPreparePosition(), recorded.GetCommitPosition())
+	}
+	require.Equal(t, event.Data, answers[0].GetEvent().GetEvent().GetData())
+}
+
+func contentTypes(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("wire")
+	for _, given := range []string{"application/json", "application/octet-stream", "text/plain"} {
+		event := proposed()
+		event.Metadata["content-type"] = given
+		_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
+		require.NoError(t, err)
+	}
+	var got []string
+	for _, event := range s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10) {
+		got = append(got, event.ContentType)
+	}
+	require.Equal(t, []string{"application/json", "application/octet-stream", "application/octet-stream"}, got)
+}
+
+func sizeTrailer(ctx context.Context, t *testing.T, s *store) {
+	events := make([]*api.AppendReq_ProposedMessage, 30)
+	for i := range events {
+		events[i] = proposed()
+		events[i].Data = []byte(strings.Repeat("x", 100_000))
+	}
+	_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), events...)
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	require.Equal(t, []string{"maximum-append-size-exceeded"}, trailers.Get("exception"))
+}
+
+func incompleteReads(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("wire")
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("here"))
+	for name, spoil := range map[string]func(*api.ReadReq_Options){
+		"no uuid_option":   func(o *api.ReadReq_Options) { o.UuidOption = nil },
+		"no stream_option": func(o *api.ReadReq_Options) { o.StreamOption = nil },
+		"no count_option":  func(o *api.ReadReq_Options) { o.CountOption = nil },
+		"count 0":          func(o *api.ReadReq_Options) { o.CountOption = &api.ReadReq_Options_Count{} },
+		"subscription backwards": func(o *api.ReadReq_Options) {
+			o.CountOption = &api.ReadReq_Options_Subscription{Subscription: &api.ReadReq_Options_SubscriptionOptions{}}
+			o.ReadDirection = api.ReadReq_Options_Backwards
+		},
+		"filtered stream": func(o *api.ReadReq_Options) {
+			o.FilterOption = &api.ReadReq_Options_Filter{Filter: &api.ReadReq_Options_FilterOptions{
+				Filter: &api.ReadReq_Options_FilterOptions_EventType{EventType: &api.ReadReq_Options_FilterOptions_Expression{Prefix: []string{"x"}}},
+				Window: &api.ReadReq_Options_FilterOptions_Max{Max: 32}, CheckpointIntervalMultiplier: 1,
+			}}
+		},
+	} {
+		request := readRequest(stream)
+		spoil(request.Options)
+		answers, err := s.readRaw(ctx, t, request)
+		require.Error(t, err, name)
+		require.Empty(t, answers, name)
+	}
+}
+
+func readsAnswerEventsOnly(ctx context.Context, t *testing.T, s *store) {
+	stream := newStream("wire")
+	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("here", 5)...)
+	for _, direction := range []api.ReadReq_Options_ReadDirection{api.ReadReq_Options_Forwards, api.ReadReq_Options_Backwards} {
+		request := readRequest(stream)
+		request.Options.ReadDirection = direction
+		if direction == api.ReadReq_Options_Backwards {
+			request.Options.GetStream().RevisionOption = &api.ReadReq_Options_StreamOptions_End{End: &shared.Empty{}}
+		}
+		answers, err := s.readRaw(ctx, t, request)
+		require.NoError(t, err)
+		require.Len(t, answers, 5)
+		for _, answer := range answers {
+			require.NotNil(t, answer.GetEvent(), "the Go client panics on %T", answer.GetContent())
+		}
+	}
+	answers, err := s.readRaw(ctx, t, readRequest(newStream("missing")))
+	require.NoError(t, err)
+	require.Len(t, answers, 1)
+	require.NotNil(t, answers[0].GetStreamNotFound().GetStreamIdentifier())
+}
+
+func gossipShowsLeader(ctx context.Context, t *testing.T, s *store) {
+	cluster, err := gossip.NewGossipClient(s.dial(t)).Read(ctx, &shared.Empty{})
+	require.NoError(t, err)
+	leaders := 0
+	for _, member := range cluster.GetMembers() {
+		if member.GetState() == gossip.MemberInfo_Leader && member.GetIsAlive() {
+			leaders++
+		}
+	}
+	require.Equal(t, 1, leaders)
+}

@@ -1,0 +1,170 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// CreateHeaders are those that every command takes.
+type CreateHeaders struct {
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"Names this request: sent again with the same body within 24 h it gives the first answer and changes nothing"`
+	Prefer         string `header:"Prefer" doc:"respond-async: answer 202 at once instead of waiting for the read models"`
+}
+
+// ChangeHeaders are those of a command on something that exists.
+type ChangeHeaders struct {
+	CreateHeaders
+	IfMatch string `header:"If-Match" doc:"The ETag that the resource must still have, else 412"`
+}
+
+// ifMatch reads the revision of an If-Match header: nil for none and for *, which anything that exists matches.
+func (h ChangeHeaders) ifMatch() (*eventstore.Revision, error) {
+	text := strings.TrimSpace(h.IfMatch)
+	if text == "" || text == "*" {
+		return nil, nil
+	}
+	// Caches make tags weak when they compress; the revision in it is the same.
+	tag, quoted := strings.CutPrefix(strings.TrimPrefix(text, "W/"), `"`)
+	tag, closed := strings.CutSuffix(tag, `"`)
+	number, err := strconv.ParseInt(tag, 10, 64)
+	if !quoted || !closed || err != nil || number < 0 {
+		return nil, domain.Refusef(domain.CodeRevisionMismatch, `If-Match must be one ETag as answered before, such as "4"`)
+	}
+	revision := eventstore.Revision(number)
+	return &revision, nil
+}
+
+// changer is the caller of a command on something that exists.
+func (s *server) changer(ctx context.Context, headers ChangeHeaders) (commands.Caller, error) {
+	caller := s.caller(ctx)
+	var err error
+	caller.IfMatch, err = headers.ifMatch()
+	return caller, err
+}
+
+// answer is what a command gives: the resource as it now is, or word that the change is accepted.
+type answer[T any] struct {
+	Status   int
+	ETag     string `header:"ETag" doc:"Revision of the resource's stream, for If-Match"`
+	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Location string `header:"Location" doc:"Where the created resource is"`
+	Applied  string `header:"Preference-Applied" doc:"respond-async when that was asked for"`
+	Body     outcome[T]
+}
+
+// Accepted is the body of a 202: the change is recorded, the read models don't have it yet.
+type Accepted struct {
+	ID       string              `json:"id" doc:"Of the resource"`
+	Revision eventstore.Revision `json:"revision" doc:"Of the resource's stream after the change"`
+	Position string              `json:"position" doc:"As in Secboard-Position"`
+}
+
+// outcome is one of the two bodies of an answer.
+type outcome[T any] struct {
+	resource T
+	accepted *Accepted
+}
+
+// MarshalJSON writes the body that there is.
+func (o outcome[T]) MarshalJSON() ([]byte, error) {
+	if o.accepted != nil {
+		return json.Marshal(o.accepted)
+	}
+	return json.Marshal(o.resource)
+}
+
+// Schema is that of the resource; registerCommand documents the 202.
+func (outcome[T]) Schema(registry huma.Registry) *huma.Schema {
+	return registry.Schema(reflect.TypeFor[T](), true, "")
+}
+
+// resource is how the answers of one kind are made.
+type resource[T any] struct {
+	path     string // below basePath
+	read     func(ctx context.Context, id string) (T, error)
+	revision func(T) eventstore.Revision
+}
+
+// created answers a command that started a resource.
+func (r resource[T]) created(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
+	answered, err := r.changed(ctx, s, prefer, result)
+	if err != nil {
+		return nil, err
+	}
+	answered.Location = basePath + r.path + "/" + result.ID
+	if answered.Status == http.StatusOK {
+		answered.Status = http.StatusCreated
+	}
+	return answered, nil
+}
+
+// changed answers a command. From here on the change is recorded, so whatever goes wrong with reading it back only
+// makes the answer a 202.
+func (r resource[T]) changed(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
+	answered := &answer[T]{Status: http.StatusAccepted, ETag: etag(result.Revision), Position: positionText(result.Position)}
+	answered.Body.accepted = &Accepted{ID: result.ID, Revision: result.Revision, Position: answered.Position}
+	if wantsAsync(prefer) {
+		answered.Applied = "respond-async"
+		return answered, nil
+	}
+	if err := s.waitFor(ctx, result.Position); err != nil {
+		return answered, s.notReadBack(ctx, err)
+	}
+	found, err := r.read(ctx, result.ID)
+	if err != nil {
+		return answered, s.notReadBack(ctx, err)
+	}
+	answered.Status, answered.ETag = http.StatusOK, etag(r.revision(found))
+	answered.Body = outcome[T]{resource: found}
+	return answered, nil
+}
+
+// notReadBack logs why a command is answered with 202. It gives no error: the change is recorded.
+func (s *server) notReadBack(ctx context.Context, err error) error {
+	level := slog.LevelWarn
+	if problem, _, _ := problemOf(err); problem.Status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	info := infoOf(ctx)
+	s.Logger.Log(ctx, level, "a change is recorded but could not be read back in time", "request_id", info.id, "route", info.route, "error", err)
+	return nil
+}
+
+func positionText(position eventstore.Position) string {
+	return strconv.FormatUint(uint64(position), 10)
+}
+
+func wantsAsync(prefer string) bool {
+	for preference := range strings.SplitSeq(prefer, ",") {
+		if name, _, _ := strings.Cut(preference, ";"); strings.EqualFold(strings.TrimSpace(name), "respond-async") {
+			return true
+		}
+	}
+	return false
+}
+
+// registerCommand adds an operation that changes something and answers with the resource.
+func registerCommand[I, T any](s *server, o operation, handler func(context.Context, *I) (*answer[T], error)) {
+	o.keepsAnswer = true
+	if o.status != http.StatusCreated { // what is created has no ETag that If-Match could name
+		o.errors = append(o.errors, http.StatusPreconditionFailed)
+	}
+	register(s, o, handler)
+	s.documented(o.method, o.path).Responses["202"] = &huma.Response{
+		Description: "Recorded; the read models don't have it yet, or Prefer: respond-async asked not to wait",
+		Content: map[string]*huma.MediaType{"application/json": {
+			Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Accepted](), true, ""),
+		}},
+	}
+}

@@ -1,0 +1,172 @@
+package httpapi
+
+import (
+	"cmp"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+)
+
+const schemaPrefix = "#/components/schemas/"
+
+const introduction = `Accounts, companies, roles and access groups of SecBoard. Every change is kept with who made it, when and from where; nothing is ever deleted.
+
+**Errors** are RFC 9457 problems (` + "`application/problem+json`" + `) with a stable ` + "`code`" + `; 422 lists every wrong field in ` + "`errors`" + `.
+
+**Commands** answer with the resource as it now is, ` + "`ETag`" + ` and ` + "`Secboard-Position`" + `. When the read models don't have the change within 2 s, or with ` + "`Prefer: respond-async`" + `, the answer is 202. ` + "`If-Match`" + ` makes a change conditional (412). ` + "`Idempotency-Key`" + `: the same key and body within 24 h gives the first answer again and changes nothing; with another body 422 ` + "`idempotency_key_reused`" + `.
+
+**Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
+
+**DELETE** of an account, company, role or group is 405 ` + "`history_is_kept`" + `: deactivate or retire it instead.`
+
+func (s *server) openAPIConfig() huma.Config {
+	config := huma.DefaultConfig("SecBoard", "1.0.0")
+	config.Info.Description = introduction
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "The token that POST " + basePath + "/sessions answers"},
+	}
+	config.Tags = []*huma.Tag{
+		{Name: "Signing in", Description: "Sessions."},
+		{Name: "Accounts", Description: "Who may use the platform."},
+		{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
+		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
+		{Name: "Groups", Description: "What their members may do, module by module."},
+		{Name: "Modules", Description: "What permissions refer to."},
+		{Name: "Operations", Description: "How the system itself is doing."},
+	}
+	// Ours: served from the finished document, with pages that need nothing from elsewhere.
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil // they would add a $schema field to every body
+	return config
+}
+
+// documented is an operation as it stands in the document.
+func (s *server) documented(method, path string) *huma.Operation {
+	item := s.api.OpenAPI().Paths[basePath+path]
+	return map[string]*huma.Operation{
+		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+	}[method]
+}
+
+// fieldDescriptions are for the fields of the read models, by their name in JSON or by schema and name, where the name
+// alone says too little.
+var fieldDescriptions = map[string]string{
+	"revision":          "Revision of the resource's stream; also the ETag",
+	"User.state":        "active, inactive, not_started, expired or directory_disabled",
+	"Status.state":      "live, catching_up, rebuilding or stopped",
+	"state_reason":      "Why the account can't be used, null when it can",
+	"source":            "Where the password is kept: local or directory",
+	"retired":           "Out of use",
+	"next_cursor":       "For the parameter cursor; null on the last page",
+	"User.position":     "What the person is in the company",
+	"Status.position":   "Place in the log of the last event applied",
+
+	"HistoryEntry.position": "Place in the log",
+	"joined_by":         "Who made the account a member",
+	"event_id":          "The event in the history that says so",
+	"lag_events":        "How many events are still to be applied",
+	"lag_ms":            "Age of the newest event that is still to be applied, in milliseconds",
+	"own":               "One of SecBoard's own modules",
+	"field":             "Name of the field as in the resource",
+	"from":              "Value before; null for none",
+	"to":                "Value after; null for none",
+	"correlation_id":    "Shared by everything that one request caused",
+	"causation_id":      "The command, or the event, that caused it",
+	"summary":           "What happened, in one sentence",
+	"differs":           "Columns in which the account that exists is another than the line",
+	"last_sign_in_at":   "null: never",
+	"backup_codes_left": "How many backup codes are unused",
+}
+
+var (
+	idType   = reflect.TypeFor[uuid.UUID]()
+	dateType = reflect.TypeFor[domain.Date]()
+)
+
+// describeSchemas adds what Go types know and their schemas lack: formats of ids and dates, which fields may be null,
+// and descriptions. Answers may get more fields later; only bodies of requests are closed.
+func describeSchemas(document *huma.OpenAPI) {
+	registry := document.Components.Schemas
+	closed := bodySchemas(document)
+	for name, schema := range registry.Map() {
+		if !closed[name] {
+			schema.AdditionalProperties = nil
+		}
+		for _, field := range reflect.VisibleFields(registry.TypeFromRef(schemaPrefix + name)) {
+			fieldName := jsonName(field)
+			property := schema.Properties[fieldName]
+			if property == nil {
+				continue
+			}
+			describeField(property, field.Type)
+			if property.Description == "" && property.Ref == "" && !closed[name] {
+				property.Description = cmp.Or(fieldDescriptions[name+"."+fieldName], fieldDescriptions[fieldName])
+			}
+		}
+	}
+}
+
+func describeField(property *huma.Schema, goType reflect.Type) {
+	if goType.Kind() == reflect.Slice && property.Items != nil {
+		describeField(property.Items, goType.Elem())
+		return
+	}
+	if goType.Kind() == reflect.Pointer {
+		goType = goType.Elem()
+		if property.Ref != "" {
+			property.AnyOf = []*huma.Schema{{Ref: property.Ref}, {Type: "null"}}
+			property.Ref = ""
+			return
+		}
+		property.Nullable = true
+	}
+	switch goType {
+	case idType:
+		property.Format = "uuid"
+	case dateType:
+		property.Format = "date"
+	}
+}
+
+// bodySchemas are the names of the schemas that bodies of requests use.
+func bodySchemas(document *huma.OpenAPI) map[string]bool {
+	names := map[string]bool{}
+	var follow func(*huma.Schema)
+	follow = func(schema *huma.Schema) {
+		if schema == nil {
+			return
+		}
+		if name, isRef := strings.CutPrefix(schema.Ref, schemaPrefix); isRef && !names[name] {
+			names[name] = true
+			follow(document.Components.Schemas.SchemaFromRef(schema.Ref))
+		}
+		for _, property := range schema.Properties {
+			follow(property)
+		}
+		if values, ok := schema.AdditionalProperties.(*huma.Schema); ok {
+			follow(values)
+		}
+		follow(schema.Items)
+	}
+	for _, item := range document.Paths {
+		for _, operation := range []*huma.Operation{item.Post, item.Put, item.Patch, item.Delete} {
+			if operation == nil || operation.RequestBody == nil {
+				continue
+			}
+			for _, media := range operation.RequestBody.Content {
+				follow(media.Schema)
+			}
+		}
+	}
+	return names
+}
+
+func jsonName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
+}

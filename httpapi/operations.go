@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections"
+)
+
+// operation is one call of the API.
+type operation struct {
+	method, path string // the path without basePath
+	id           string // operationId, for generated clients
+	tag          string // the section of the documentation
+	summary      string
+	description  string
+	required     requirement // who may call it
+	status       int         // of success; 0: 200
+	// keepsAnswer is false for what must not be stored: its Idempotency-Key is ignored.
+	keepsAnswer bool
+	maxBody     int64         // in bytes; 0: 1 MiB
+	timeout     time.Duration // of the whole request; 0: 10 s
+	errors      []int         // answers besides those that every operation has
+	example     any           // of the body
+}
+
+const (
+	defaultMaxBody = 1 << 20 // what one append to the log can hold
+	defaultTimeout = 10 * time.Second
+)
+
+// register adds an operation. It panics when nobody said who may call it, so such a program never serves.
+func register[I, O any](s *server, o operation, handler func(context.Context, *I) (*O, error)) {
+	if !o.required.declared {
+		panic("no requirement declared for " + o.method + " " + o.path)
+	}
+	o.maxBody, o.timeout = min(cmp.Or(o.maxBody, defaultMaxBody), s.MaxBody), cmp.Or(o.timeout, defaultTimeout)
+	s.routes = append(s.routes, o)
+	h := huma.Operation{
+		OperationID: o.id, Method: o.method, Path: basePath + o.path, Tags: []string{o.tag}, Summary: o.summary,
+		Description: strings.TrimSpace(o.description + "\n\n" + o.required.sentence()), DefaultStatus: o.status,
+		MaxBodyBytes: o.maxBody, BodyReadTimeout: o.timeout, RejectUnknownQueryParameters: true,
+		Middlewares: huma.Middlewares{s.withTimeout(o.timeout), s.admit(o.required)},
+		Errors:      append([]int{http.StatusServiceUnavailable}, o.errors...),
+	}
+	if !o.required.public {
+		h.Security = []map[string][]string{{"bearer": {}}}
+		h.Errors = append(h.Errors, http.StatusUnauthorized, http.StatusForbidden)
+	}
+	if strings.Contains(o.path, "{") {
+		h.Errors = append(h.Errors, http.StatusNotFound)
+	}
+	if o.method != http.MethodGet {
+		h.Errors = append(h.Errors, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	} else {
+		h.Middlewares = append(h.Middlewares, s.awaitPosition)
+	}
+	if o.keepsAnswer {
+		h.Middlewares = append(h.Middlewares, s.idempotent(o))
+	}
+	huma.Register(s.api, h, handler)
+	if o.example != nil {
+		s.documented(o.method, o.path).RequestBody.Content["application/json"].Example = o.example
+	}
+}
+
+// sentence says who may call an operation, for the documentation.
+func (r requirement) sentence() string {
+	if r.public {
+		return "Anybody may call this."
+	}
+	if len(r.permissions) == 0 {
+		return "Anybody who is signed in may call this."
+	}
+	names := make([]string, len(r.permissions))
+	for i, p := range r.permissions {
+		names[i] = "`" + p.String() + "`"
+	}
+	return "Needs " + strings.Join(names, " and ") + "."
+}
+
+// withTimeout gives up a request that takes too long, so that an outage behind it does not hold the client for ever.
+func (s *server) withTimeout(limit time.Duration) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		limited, cancel := context.WithTimeout(ctx.Context(), limit)
+		defer cancel()
+		next(huma.WithContext(ctx, limited))
+	}
+}
+
+// readModelPatience is how long a request waits for the read models to catch up with a position.
+const readModelPatience = 2 * time.Second
+
+// awaitPosition makes a query wait for the position that the client names.
+func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
+	wanted := ctx.Header("Secboard-Min-Position")
+	if wanted == "" {
+		next(ctx)
+		return
+	}
+	position, err := strconv.ParseUint(wanted, 10, 63)
+	if err != nil {
+		s.refuse(ctx, &refusal{
+			status: http.StatusUnprocessableEntity, code: "invalid",
+			detail: "Secboard-Min-Position must be a Secboard-Position as a command answered it",
+		})
+		return
+	}
+	if err := s.waitFor(ctx.Context(), eventstore.Position(position)); err != nil {
+		s.refuse(ctx, projections.ErrBehind)
+		return
+	}
+	next(ctx)
+}
+
+func (s *server) waitFor(ctx context.Context, position eventstore.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, readModelPatience)
+	defer cancel()
+	return s.Runner.WaitFor(ctx, position)
+}
+
+// QueryHeaders are those that every query takes.
+type QueryHeaders struct {
+	MinPosition string `header:"Secboard-Min-Position" doc:"A Secboard-Position: the query waits, at most 2 s, until the read models have it, else answers 503 with the code behind"`
+}
+
+// PointInTime asks how a resource was in the past.
+type PointInTime struct {
+	AsOf Moment `query:"as_of" doc:"Answers as it was at this time (RFC 3339), or at the end of this day (UTC); 404 before it existed. Needs audit.view too"`
+}
+
+// PageParams are those that every list takes.
+type PageParams struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
+	Cursor string `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
+	Sort   string `query:"sort" maxLength:"50" doc:"Name of a field, with - before it for descending"`
+}
+
+func (p PageParams) request() projections.PageRequest {
+	return projections.PageRequest{Limit: p.Limit, Cursor: p.Cursor, Sort: p.Sort}
+}
+
+// NamedList is a list of what has a name and can be retired.
+type NamedList struct {
+	QueryHeaders
+	PageParams
+	Query   string              `query:"query" maxLength:"200" doc:"Part of the name"`
+	Retired OptionalParam[bool] `query:"retired"`
+}
+
+// list is the answer of a query for many.
+type list[T any] struct {
+	Body projections.List[T]
+}
+
+func listOf[T any](page projections.List[T], err error) (*list[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	if page.Items == nil {
+		page.Items = []T{} // [] in JSON, not null
+	}
+	return &list[T]{Body: page}, nil
+}
+
+// one is the answer of a query for one resource.
+type one[T any] struct {
+	ETag string `header:"ETag" doc:"Revision of the resource's stream, for If-Match"`
+	Body T
+}
+
+// etag is "" for what has no stream, such as SecBoard's own modules.
+func etag(revision eventstore.Revision) string {
+	if revision < 0 {
+		return ""
+	}
+	return `"` + strconv.FormatInt(int64(revision), 10) + `"`
+}

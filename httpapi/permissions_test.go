@@ -1,0 +1,149 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/domain"
+)
+
+// Every operation that there is refuses whoever is not signed in and whoever lacks just the permission that it needs,
+// and lets the others through.
+func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	missing := uuid.NewString()
+	path := strings.NewReplacer("{id}", missing, "{role_id}", missing, "{group_id}", missing, "{key}", "risks")
+	_, everybody := a.person(t, "everything@example.com", everything())
+	tokens := map[permission]string{}
+	lacking := func(p permission) string {
+		if tokens[p] == "" {
+			_, tokens[p] = a.person(t, p.String()+"@example.com", without(p.module, p.action))
+		}
+		return tokens[p]
+	}
+	_, nothing := a.person(t, "nothing@example.com", nil)
+
+	require.NotEmpty(t, a.routes)
+	for _, o := range a.routes {
+		call := func(token, suffix string) answered {
+			return a.call(t, token, o.method, path.Replace(o.path)+suffix, nil)
+		}
+		if o.required.public {
+			assert.NotContains(t, []string{"unauthenticated", "forbidden"}, call("", "").text("code"), o.path)
+			continue
+		}
+		stranger := call("", "")
+		assert.Equal(t, http.StatusUnauthorized, stranger.status, "%s %s: %s", o.method, o.path, stranger)
+		assert.NotEmpty(t, stranger.header.Get("WWW-Authenticate"))
+		assert.Equal(t, http.StatusUnauthorized, call("made-up", "").status, "%s %s", o.method, o.path)
+		for _, p := range o.required.permissions {
+			for _, token := range []string{lacking(p), nothing} {
+				refused := call(token, "")
+				assert.Equal(t, http.StatusForbidden, refused.status, "%s %s: %s", o.method, o.path, refused)
+				assert.Equal(t, "forbidden", refused.text("code"))
+			}
+			assert.Contains(t, call(lacking(p), "").text("detail"), p.String())
+		}
+		if o.id == "sign-out" {
+			continue // it would end the session that the rest needs
+		}
+		right := call(everybody, "")
+		assert.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, right.status, "%s %s: %s", o.method, o.path, right)
+		assert.Less(t, right.status, http.StatusInternalServerError, "%s %s: %s", o.method, o.path, right)
+	}
+
+	t.Log("the past needs audit.view too")
+	withoutAudit := lacking(permission{"audit", domain.View})
+	assert.Equal(t, http.StatusOK, a.call(t, withoutAudit, http.MethodGet, "/companies/"+company, nil).status)
+	for _, past := range []string{"/companies/" + company + "?as_of=2090-01-01", "/modules/users?as_of=2090-01-01"} {
+		refused := a.call(t, withoutAudit, http.MethodGet, past, nil)
+		assert.Equal(t, http.StatusForbidden, refused.status)
+		assert.Contains(t, refused.text("detail"), "audit.view")
+		assert.Equal(t, http.StatusOK, a.call(t, everybody, http.MethodGet, past, nil).status)
+	}
+}
+
+// What the commands decide about people reaches the client as a 403 that says why.
+func TestNobodyGivesMoreThanHeHas(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	own, token := a.person(t, "clerk@example.com", domain.Permissions{"users": {View: true, Add: true, Edit: true}, "groups": {View: true, Edit: true, Add: true}})
+	strong := a.create(t, "/groups", map[string]any{"name": "Strong", "permissions": map[string]any{"settings": map[string]any{"edit": true}}})
+	weak := a.create(t, "/groups", map[string]any{"name": "Weak", "permissions": map[string]any{"users": map[string]any{"view": true}}})
+
+	for _, forbidden := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPost, "/users", map[string]any{"email": "a@example.com", "superuser": true}},
+		{http.MethodPost, "/users", map[string]any{"email": "a@example.com", "group_ids": []string{strong}}},
+		{http.MethodPut, "/users/" + own.String() + "/groups/" + strong, nil},
+		{http.MethodPatch, "/users/" + own.String(), map[string]any{"superuser": true}},
+		{http.MethodPatch, "/users/" + a.adminID.String(), map[string]any{"email": "mine@example.com"}},
+		{http.MethodPatch, "/groups/" + weak, map[string]any{"permissions": map[string]any{"settings": map[string]any{"edit": true}}}},
+	} {
+		refused := a.call(t, token, forbidden.method, forbidden.path, forbidden.body)
+		assert.Equal(t, http.StatusForbidden, refused.status, "%s %s: %s", forbidden.method, forbidden.path, refused)
+	}
+	allowed := a.call(t, token, http.MethodPut, "/users/"+own.String()+"/groups/"+weak, nil)
+	assert.Equal(t, http.StatusOK, allowed.status, allowed)
+}
+
+func TestAnOperationWithoutARequirementNeverServes(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t)
+	assert.PanicsWithValue(t, "no requirement declared for GET /secrets", func() {
+		register(a.server, operation{method: http.MethodGet, path: "/secrets"}, a.getUser)
+	})
+}
+
+// Routes that were added behind register's back would not be checked by the test above.
+func TestNoRouteBypassesRegister(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t)
+	registered := map[string]bool{}
+	for _, o := range a.routes {
+		registered[o.method+" "+basePath+strings.NewReplacer("{", ":", "}", "").Replace(o.path)] = true
+	}
+	var open []string
+	for _, route := range a.engine.Routes() {
+		if !registered[route.Method+" "+route.Path] && route.Method == http.MethodGet {
+			open = append(open, route.Path)
+		}
+	}
+	assert.ElementsMatch(t, []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/page.css"}, open)
+}
+
+func TestClientAddressAndSchemeBehindProxies(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, trusting("10.0.0.0/8", "127.0.0.0/8"))
+	for _, c := range []struct {
+		remote    string
+		forwarded []string
+		ip        string
+	}{
+		{"198.51.100.1:1234", []string{"203.0.113.1"}, "198.51.100.1"}, // not a proxy of ours: its word counts nothing
+		{"10.1.2.3:1234", []string{"203.0.113.1"}, "203.0.113.1"},
+		{"10.1.2.3:1234", []string{"6.6.6.6, 203.0.113.1, 10.9.9.9"}, "203.0.113.1"},
+		{"10.1.2.3:1234", []string{"6.6.6.6", "203.0.113.1"}, "203.0.113.1"}, // a proxy that adds a line of its own
+		{"10.1.2.3:1234", []string{"garbage"}, "10.1.2.3"},
+		{"10.1.2.3:1234", []string{"[2001:db8::7]:99"}, "2001:db8::7"},
+		{"[::ffff:10.1.2.3]:1234", []string{"203.0.113.1"}, "203.0.113.1"},
+		{"@", nil, ""},
+	} {
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		request.RemoteAddr, request.Header["X-Forwarded-For"] = c.remote, c.forwarded
+		request.Header.Set("X-Forwarded-Proto", "https")
+		ip, https := a.clientOf(request)
+		assert.Equal(t, c.ip, ip, "%v", c)
+		assert.Equal(t, strings.Contains(c.remote, "10."), https, "%v", c)
+	}
+}

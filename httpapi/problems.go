@@ -1,0 +1,218 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/secrets"
+)
+
+// Problem is the body of every error answer: RFC 9457 with a stable code.
+type Problem struct {
+	Type     string              `json:"type" example:"urn:secboard:problem:invalid" doc:"Names the kind of problem: urn:secboard:problem:<code>"`
+	Title    string              `json:"title" example:"Unprocessable Entity" doc:"The status in words"`
+	Status   int                 `json:"status" example:"422" doc:"The HTTP status"`
+	Detail   string              `json:"detail" example:"2 fields are wrong" doc:"What is wrong and what would be right, for people"`
+	Instance string              `json:"instance" example:"urn:uuid:01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11" doc:"This very answer, as it stands in the server's log"`
+	Code     string              `json:"code" example:"invalid" doc:"Stable name of the problem, for programs"`
+	Errors   []domain.FieldError `json:"errors,omitempty" doc:"With the code invalid: every wrong field"`
+}
+
+// Error makes Problem an error, as Huma wants it.
+func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+
+// GetStatus tells Huma the status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType tells Huma the media type.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// refusal is an error of the HTTP layer itself.
+type refusal struct {
+	status  int
+	code    string
+	detail  string
+	headers map[string]string
+}
+
+func (r *refusal) Error() string { return r.code + ": " + r.detail }
+
+// fieldError is one wrong field as an error, as Huma's resolvers give them.
+type fieldError struct{ domain.FieldError }
+
+func (e fieldError) Error() string { return e.Field + ": " + e.Message }
+
+// statusOf maps the codes of domain errors to statuses; any other is a 409.
+var statusOf = map[string]int{
+	domain.CodeNotFound:         http.StatusNotFound,
+	domain.CodeForbidden:        http.StatusForbidden,
+	domain.CodeRevisionMismatch: http.StatusPreconditionFailed,
+}
+
+// problemOf is the one place where errors become answers. unexpected is true for what nobody foresaw: the answer says
+// nothing about it, so that it has to stand in the log.
+func problemOf(err error) (problem *Problem, headers map[string]string, unexpected bool) {
+	var refused *refusal
+	var invalid *domain.Invalid
+	var decided *domain.Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &refused):
+		return newProblem(refused.status, refused.code, refused.detail), refused.headers, false
+	case errors.As(err, &invalid):
+		return invalidProblem(invalid.Fields), nil, false
+	case errors.As(err, &decided):
+		status, known := statusOf[decided.Code]
+		if !known {
+			status = http.StatusConflict
+		}
+		return newProblem(status, decided.Code, decided.Detail), nil, false
+	case errors.Is(err, projections.ErrNotFound):
+		return newProblem(http.StatusNotFound, domain.CodeNotFound, "there is no such thing, or there was none at that time"), nil, false
+	case errors.Is(err, projections.ErrBadCursor):
+		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: "cursor", Message: "is not a cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
+	case errors.Is(err, projections.ErrBadSort):
+		return invalidProblem([]domain.FieldError{{Field: "sort", Code: "sort", Message: err.Error()}}), nil, false
+	case errors.Is(err, projections.ErrBehind):
+		return newProblem(http.StatusServiceUnavailable, "behind", "the read models do not have that position yet: try again"), retryAfter(time.Second), false
+	case errors.Is(err, eventstore.ErrTooLarge), errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "too_large", "the request is too large"), nil, false
+	case errors.Is(err, secrets.ErrBusy):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "too many passwords are being checked at this moment: try again"), retryAfter(time.Second), false
+	case errors.Is(err, eventstore.ErrUnavailable):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "the event store does not answer: try again"), retryAfter(2 * time.Second), false
+	case isDatabaseAway(err):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "the database does not answer: try again"), retryAfter(2 * time.Second), false
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "the request took too long and was given up: try again"), retryAfter(2 * time.Second), false
+	}
+	return newProblem(http.StatusInternalServerError, "internal",
+		"something went wrong that was not foreseen; the server's log has it under the id in instance"), nil, true
+}
+
+func newProblem(status int, code, detail string) *Problem {
+	return &Problem{Type: "urn:secboard:problem:" + code, Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+}
+
+func invalidProblem(fields []domain.FieldError) *Problem {
+	detail := "one field is wrong: " + fields[0].Field + " " + fields[0].Message
+	if len(fields) > 1 {
+		detail = strconv.Itoa(len(fields)) + " fields are wrong: see errors"
+	}
+	// When nothing is wrong but that the API does not know what it is given, the code of the whole says so.
+	code := fields[0].Code
+	differs := slices.ContainsFunc(fields, func(f domain.FieldError) bool { return f.Code != code })
+	if differs || (code != codeUnknownField && code != codeUnknownParameter) {
+		code = "invalid"
+	}
+	problem := newProblem(http.StatusUnprocessableEntity, code, detail)
+	problem.Errors = fields
+	return problem
+}
+
+func retryAfter(d time.Duration) map[string]string {
+	return map[string]string{"Retry-After": strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))}
+}
+
+// isDatabaseAway tells an unreachable or stopping Postgres from a statement that is wrong.
+func isDatabaseAway(err error) bool {
+	var connecting *pgconn.ConnectError
+	var answered *pgconn.PgError
+	var network net.Error
+	switch {
+	case errors.As(err, &connecting):
+		return true // also when it was refused by the server: it is starting, full, or has another password
+	case errors.As(err, &answered):
+		// 08 connection exception, 53 insufficient resources, 57P operator intervention, 58 system error.
+		for _, class := range []string{"08", "53", "57P", "58"} {
+			if strings.HasPrefix(answered.Code, class) {
+				return true
+			}
+		}
+		return answered.Code == "57014" // a statement that took longer than allowed
+	case errors.As(err, &network):
+		return true
+	}
+	return pgconn.SafeToRetry(err) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// describe finishes a problem for one request: its instance, its headers, and the log line for what is unexpected.
+func describe(ctx context.Context, err error, set func(name, value string)) *Problem {
+	problem, headers, unexpected := problemOf(err)
+	info := infoOf(ctx)
+	problem.Instance = "urn:uuid:" + info.id.String()
+	for name, value := range headers {
+		set(name, value)
+	}
+	switch {
+	case unexpected:
+		info.logger.ErrorContext(ctx, "unexpected error", "request_id", info.id, "route", info.route, "error", err)
+	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled):
+		info.logger.WarnContext(ctx, "unavailable", slog.String("code", problem.Code), "request_id", info.id, "route", info.route, "error", err)
+	}
+	return problem
+}
+
+func init() {
+	// Huma takes its errors from these variables; there is no other way to give it a type of one's own.
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		return newProblem(status, "internal", message)
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
+		return describe(ctx.Context(), humaError(status, message, errs), ctx.SetHeader)
+	}
+}
+
+// humaError turns what Huma reports into an error that problemOf knows.
+func humaError(status int, message string, errs []error) error {
+	switch {
+	case status == http.StatusUnprocessableEntity && len(errs) > 0:
+		return &domain.Invalid{Fields: fieldErrors(errs)}
+	case status == http.StatusBadRequest && len(errs) > 0:
+		return &refusal{status: status, code: "malformed", detail: "the body is not valid JSON: " + jsonProblem(errs[0])}
+	case status == http.StatusBadRequest:
+		return &refusal{status: status, code: "malformed", detail: "the request needs a body in JSON"}
+	case status == http.StatusUnsupportedMediaType:
+		return &refusal{status: status, code: "unsupported_media_type", detail: "the body must be JSON, with Content-Type: application/json"}
+	case status == http.StatusRequestEntityTooLarge:
+		return &refusal{status: status, code: "too_large", detail: "the body is too large: " + strings.TrimPrefix(message, "request body is too large ")}
+	case status == http.StatusRequestTimeout:
+		return &refusal{status: status, code: "timeout", detail: "the body did not arrive in time"}
+	case message == "cannot read request body" && len(errs) > 0:
+		var tooLarge *http.MaxBytesError
+		if errors.As(errs[0], &tooLarge) {
+			return tooLarge
+		}
+		return &refusal{status: http.StatusBadRequest, code: "malformed", detail: "the body broke off"}
+	case len(errs) > 0:
+		return errs[0]
+	}
+	return errors.New(message)
+}
+
+// jsonProblem is the parser's message without the names of Go types.
+func jsonProblem(err error) string {
+	message := err.Error()
+	var detail *huma.ErrorDetail
+	if errors.As(err, &detail) {
+		message = detail.Message
+	}
+	if strings.HasPrefix(message, "json: ") {
+		return "a number in it is out of range"
+	}
+	return message
+}

@@ -1,0 +1,195 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func trusting(prefixes ...string) func(*Options) {
+	return func(o *Options) {
+		for _, prefix := range prefixes {
+			o.TrustedProxies = append(o.TrustedProxies, netip.MustParsePrefix(prefix))
+		}
+	}
+}
+
+// Every wrong field is told at once, whether the schema or the domain finds it, under its name in the body.
+func TestEveryWrongFieldIsTold(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	id := a.create(t, "/users", map[string]any{"email": "anna@example.com", "start_date": "2026-05-01"})
+	group := a.create(t, "/groups", map[string]any{"name": "Analysts"})
+	unknown := uuid.NewString()
+	for name, c := range map[string]struct {
+		method, path, body string
+		code               string
+		wrong              map[string]string
+	}{
+		"schema and domain together": {
+			http.MethodPost, "/users",
+			`{"email":"no address","first_name":7,"phone":"a\u0000b","start_date":"1.5.2026","end_date":"2026-13-01","company_id":"x","active":"yes",
+			  "role_ids":["` + unknown + `","y"],"nickname":"Z","EMAIL":"x"}`, "invalid",
+			map[string]string{
+				"email": "email", "first_name": "type", "phone": "control_character", "start_date": "date", "end_date": "date", "company_id": "uuid",
+				"active": "type", "role_ids.1": "uuid", "nickname": "unknown_field", "EMAIL": "unknown_field",
+			},
+		},
+		"what only the log knows": {
+			http.MethodPost, "/users",
+			`{"email":"x@example.com","company_id":"` + unknown + `","role_ids":["` + unknown + `"],"group_ids":["` + group + `","` + unknown + `"],"start_date":"2026-02-01","end_date":"2026-01-01"}`,
+			"invalid", nil,
+		},
+		"a required field":          {http.MethodPost, "/users", `{"first_name":"Anna"}`, "invalid", map[string]string{"email": "required"}},
+		"required and null":         {http.MethodPost, "/users", `{"email":null}`, "invalid", map[string]string{"email": "type"}},
+		"an unknown field alone":    {http.MethodPost, "/users", `{"email":"x@example.com","admin":true}`, "unknown_field", map[string]string{"admin": "unknown_field"}},
+		"no object":                 {http.MethodPost, "/users", `[1]`, "invalid", nil},
+		"null":                      {http.MethodPost, "/users", `null`, "invalid", nil},
+		"a patch":                   {http.MethodPatch, "/users/" + id, `{"email":"","active":null,"end_date":"x","group_ids":[null]}`, "invalid", map[string]string{"email": "email", "active": "type", "end_date": "date", "group_ids.0": "type"}},
+		"against what is there":     {http.MethodPatch, "/users/" + id, `{"end_date":"2026-04-30"}`, "invalid", map[string]string{"end_date": "before_start_date"}},
+		"permissions":               {http.MethodPost, "/groups", `{"name":" ","permissions":{"risks":{"view":1,"fly":true},"users":null}}`, "invalid", map[string]string{"name": "required", "permissions.risks.view": "type", "permissions.risks.fly": "unknown_field", "permissions.users": "type"}},
+		"an unknown module":         {http.MethodPost, "/groups", `{"name":"X","permissions":{"risks":{"view":true}}}`, "invalid", map[string]string{"permissions.risks": "unknown_module"}},
+		"widgets":                   {http.MethodPost, "/roles", `{"name":"X","widgets":["a","a",""]}`, "invalid", map[string]string{"widgets.1": "duplicate", "widgets.2": "required"}},
+		"parameters":                {http.MethodGet, "/users?limit=0&state=odd&company_id=x&superuser=perhaps", "", "invalid", map[string]string{"limit": "minimum", "state": "enum", "company_id": "uuid", "superuser": "type"}},
+		"a parameter with a typo":   {http.MethodGet, "/users?compani_id=" + unknown, "", "unknown_parameter", map[string]string{"compani_id": "unknown_parameter"}},
+		"an order that is none":     {http.MethodGet, "/users?sort=password", "", "invalid", map[string]string{"sort": "sort"}},
+		"a cursor that is none":     {http.MethodGet, "/users?cursor=eyJ4IjoxfQ", "", "invalid", map[string]string{"cursor": "cursor"}},
+		"an id that is none":        {http.MethodGet, "/users/42", "", "invalid", map[string]string{"id": "uuid"}},
+		"a time that is none":       {http.MethodGet, "/users/" + id + "?as_of=yesterday", "", "invalid", map[string]string{"as_of": "invalid"}},
+		"a module's key":            {http.MethodPut, "/modules/Risks!", `{"name":"x"}`, "invalid", map[string]string{"key": "pattern"}},
+		"one of SecBoard's modules": {http.MethodPut, "/modules/users", `{"name":"x"}`, "invalid", map[string]string{"key": "reserved"}},
+		"a long reason":             {http.MethodPost, "/users/" + id + "/deactivate", `{"reason":"` + strings.Repeat("ы", 1001) + `"}`, "invalid", map[string]string{"reason": "too_long"}},
+	} {
+		answer := a.call(t, a.admin, c.method, c.path, c.body)
+		assert.Equal(t, http.StatusUnprocessableEntity, answer.status, "%s: %s", name, answer)
+		assert.Equal(t, c.code, answer.text("code"), name)
+		if c.wrong != nil {
+			assert.Equal(t, c.wrong, answer.wrong(), "%s: %s", name, answer)
+		}
+		assert.Equal(t, "application/problem+json", answer.header.Get("Content-Type"))
+		assert.Equal(t, "urn:secboard:problem:"+c.code, answer.text("type"))
+		assert.Equal(t, "urn:uuid:"+answer.header.Get("X-Request-ID"), answer.text("instance"))
+	}
+	logged := a.call(t, a.admin, http.MethodPost, "/users",
+		`{"email":"x@example.com","company_id":"`+unknown+`","role_ids":["`+unknown+`"],"group_ids":["`+group+`","`+unknown+`"]}`)
+	assert.Equal(t, map[string]string{"company_id": "unknown_company", "role_ids.0": "unknown_role", "group_ids.1": "unknown_group"}, logged.wrong())
+}
+
+// Absent leaves a field, null clears it, a value sets it.
+func TestPatchTellsAbsentNullAndValuesApart(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	id := a.create(t, "/users", map[string]any{
+		"email": "anna@example.com", "first_name": "Anna", "phone": "1", "company_id": company, "end_date": "2090-01-01", "active": false,
+	})
+	changed := a.call(t, a.admin, http.MethodPatch, "/users/"+id, `{"phone":null,"company_id":null,"end_date":null,"department":"Risk"}`)
+	require.Equal(t, http.StatusOK, changed.status, changed)
+	for field, want := range map[string]any{
+		"email": "anna@example.com", "first_name": "Anna", "phone": nil, "company_id": nil, "end_date": nil, "department": "Risk", "active": false,
+	} {
+		assert.Equal(t, want, changed.json[field], field)
+	}
+	nothing := a.call(t, a.admin, http.MethodPatch, "/users/"+id, `{"department":"Risk"}`)
+	assert.Equal(t, changed.header.Get("ETag"), nothing.header.Get("ETag"), "a change that changes nothing writes no event")
+}
+
+// Whatever a client sends, it is the client's mistake and not a 5xx.
+func TestBrokenRequestsAreTheClientsMistake(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	id := a.create(t, "/users", map[string]any{"email": "anna@example.com"})
+	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
+	for name, c := range map[string]struct {
+		method, path, body, contentType string
+		status                          int
+		code                            string
+	}{
+		"cut off":              {http.MethodPost, "/users", `{"email":`, "", 400, "malformed"},
+		"no body":              {http.MethodPost, "/users", "", "", 400, "malformed"},
+		"not JSON at all":      {http.MethodPost, "/users", "email=x", "", 400, "malformed"},
+		"a huge number":        {http.MethodPost, "/users", `{"email":1e999}`, "", 400, "malformed"},
+		"deep nesting":         {http.MethodPost, "/users", `{"email":` + deep + `}`, "", 400, "malformed"},
+		"deep in permissions":  {http.MethodPost, "/groups", `{"name":"x","permissions":{"a":` + strings.Repeat(`{"b":`, 5000) + "1" + strings.Repeat("}", 5000) + `}}`, "", 422, "unknown_field"},
+		"a form":               {http.MethodPost, "/users", "email=x", "application/x-www-form-urlencoded", 415, "unsupported_media_type"},
+		"JSON for CSV":         {http.MethodPost, "/users/import", `{}`, "application/json", 415, "unsupported_media_type"},
+		"too large":            {http.MethodPost, "/users", `{"email":"` + strings.Repeat("x", 1<<20) + `"}`, "", 413, "too_large"},
+		"too many groups":      {http.MethodPatch, "/users/" + id, `{"group_ids":[` + strings.Repeat(`"`+id+`",`, 1000) + `"` + id + `"]}`, "", 422, "invalid"},
+		"a NUL in a query":     {http.MethodGet, "/users?query=%00", "", "", 422, "invalid"},
+		"bad UTF-8 in a query": {http.MethodGet, "/users?query=%ff", "", "", 422, "invalid"},
+		"a bad escape":         {http.MethodGet, "/users?query=%zz", "", "", 400, "malformed"},
+		"a bad page":           {http.MethodGet, "/users?limit=99999999999999999999", "", "", 422, "invalid"},
+		"a cursor with a NUL":  {http.MethodGet, "/companies?cursor=eyJzIjoibmFtZSIsImsiOiJcdTAwMDAiLCJpIjoiMDE5ODNjMWMtMmI3YS03YzFlLTlkNWUtMmY2YTBjOWI3ZTExIn0", "", "", 422, "invalid"},
+		"a NUL in a path":      {http.MethodGet, "/modules/a%00b", "", "", 422, "invalid"},
+		"a NUL in an id":       {http.MethodGet, "/users/a%00b", "", "", 422, "invalid"},
+		"an odd position":      {http.MethodGet, "/users", "", "", 422, "invalid"},
+		"an unknown path":      {http.MethodGet, "/nowhere", "", "", 404, "not_found"},
+		"a path with a slash":  {http.MethodGet, "/users/", "", "", 404, "not_found"},
+		"a wrong method":       {http.MethodPut, "/users", "{}", "", 405, "method_not_allowed"},
+		"an unknown account":   {http.MethodPatch, "/users/" + uuid.NewString(), "{}", "", 404, "not_found"},
+		"an unknown history":   {http.MethodGet, "/users/" + uuid.NewString() + "/history", "", "", 404, "not_found"},
+	} {
+		var headers []with
+		if c.contentType != "" {
+			headers = append(headers, with{"Content-Type", c.contentType})
+		}
+		if name == "an odd position" {
+			headers = append(headers, with{"Secboard-Min-Position", "-1"})
+		}
+		var body any
+		if c.body != "" {
+			body = c.body
+		}
+		answer := a.call(t, a.admin, c.method, c.path, body, headers...)
+		assert.Equal(t, c.status, answer.status, "%s: %.300s", name, answer)
+		assert.Equal(t, c.code, answer.text("code"), "%s: %.300s", name, answer)
+		if c.status == http.StatusMethodNotAllowed {
+			assert.Equal(t, "GET, POST", answer.header.Get("Allow"))
+		}
+	}
+	assert.NotContains(t, a.log.String(), "level=ERROR")
+}
+
+func TestHeadersThatProtect(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, trusting("127.0.0.0/8"), func(o *Options) { o.AllowedHosts = []string{"secboard.example.com", "127.0.0.1"} })
+	request := uuid.NewString()
+	answer := a.call(t, a.admin, http.MethodGet, "/users", nil, with{"X-Request-ID", request}, with{"X-Forwarded-Proto", "https"})
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Request-ID": request,
+		"Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+		"Content-Security-Policy":   "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	} {
+		assert.Equal(t, want, answer.header.Get(name), name)
+	}
+	plain := a.call(t, a.admin, http.MethodGet, "/nowhere", nil)
+	assert.Empty(t, plain.header.Get("Strict-Transport-Security"), "only over https")
+	assert.Equal(t, "nosniff", plain.header.Get("X-Content-Type-Options"))
+
+	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/users", nil, with{"Host", "SecBoard.example.com:8080"}).status)
+	foreign := a.call(t, a.admin, http.MethodGet, "/users", nil, with{"Host", "evil.example.net"})
+	assert.Equal(t, http.StatusMisdirectedRequest, foreign.status)
+	assert.Equal(t, "unknown_host", foreign.text("code"))
+	assert.Equal(t, http.StatusOK, a.request(t, "", http.MethodGet, "/healthz", nil, with{"Host", "10.0.0.7"}).status, "probes come by address")
+
+	assert.Contains(t, a.log.String(), "request_id="+request)
+	assert.NotContains(t, a.log.String(), a.admin)
+	assert.NotContains(t, a.log.String(), adminPassword)
+}
+
+func TestAPanicIsA500ThatTellsNothing(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.Commands = nil // the next command dereferences it
+	answer := a.call(t, a.admin, http.MethodPost, "/companies", map[string]any{"name": "Nova"})
+	assert.Equal(t, http.StatusInternalServerError, answer.status)
+	assert.Equal(t, "internal", answer.text("code"))
+	assert.NotContains(t, string(answer.body), "nil pointer")
+	assert.Contains(t, a.log.String(), "nil pointer")
+	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/companies", nil).status, "the next request is served")
+}

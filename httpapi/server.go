@@ -1,0 +1,159 @@
+// Package httpapi is the HTTP API: one file per resource on top of the commands and the read models, and around them
+// signing in, permissions, problems, idempotency, health and metrics. The contract is the OpenAPI document that comes
+// out of this code, at /openapi.json, readable at /docs.
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/projections"
+)
+
+const basePath = "/api/v1"
+
+// Options of the API. Commands to Pool must be given.
+type Options struct {
+	Commands   *commands.Handler
+	ReadModels *projections.ReadModels
+	Runner     *projections.Runner
+	Pool       *pgxpool.Pool
+	PingStore  func(context.Context) error // whether the event store answers, for /readyz; nil: reading a stream tells
+
+	Logger   *slog.Logger         // nil: slog.Default()
+	Registry *prometheus.Registry // shown at /metrics; nil: a new one
+	Now      func() time.Time     // nil: time.Now
+
+	AllowedHosts   []string       // host names, without port, that requests may be addressed to; empty: all
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto count; empty: nobody's
+	MaxBody        int64          // of any request, in bytes; 0: 100 MB. Most requests have a lower limit of their own
+
+	SessionLength time.Duration // after which a session ends; 0: 12 h
+	SessionIdle   time.Duration // without a request, after which it ends; 0: 30 min
+}
+
+type server struct {
+	Options
+	api      huma.API
+	engine   *gin.Engine
+	metrics  *metrics
+	routes   []operation // what register was called with, in order
+	cleaning cleaning
+}
+
+// New makes the API's handler. It fails on options that are missing.
+func New(options Options) (http.Handler, error) {
+	s, err := newServer(options)
+	if err != nil {
+		return nil, err
+	}
+	return s.engine, nil
+}
+
+func newServer(options Options) (*server, error) {
+	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
+		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
+	}
+	s := &server{Options: options}
+	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
+	s.SessionLength = cmp.Or(s.SessionLength, 12*time.Hour)
+	s.SessionIdle = cmp.Or(s.SessionIdle, 30*time.Minute)
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Registry == nil {
+		s.Registry = prometheus.NewRegistry()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	var err error
+	if s.metrics, err = newMetrics(s.Registry); err != nil {
+		return nil, err
+	}
+	counted := *options.Commands
+	counted.Log = countedLog{Log: counted.Log, appended: s.metrics.appended}
+	s.Commands = &counted
+	if s.PingStore == nil {
+		s.PingStore = func(ctx context.Context) error {
+			_, err := counted.Log.ReadStream(ctx, "readiness-probe")
+			return err
+		}
+	}
+	s.routesOf()
+	return s, s.addDocs()
+}
+
+// routesOf builds the router.
+func (s *server) routesOf() {
+	gin.SetMode(gin.ReleaseMode)
+	s.engine = gin.New()
+	s.engine.HandleMethodNotAllowed = true
+	s.engine.RedirectTrailingSlash = false
+	s.engine.Use(s.begin, s.recoverPanics, s.checkHost, s.checkRequest)
+	s.engine.NoRoute(func(c *gin.Context) {
+		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such path: /docs lists them all"})
+	})
+	s.engine.NoMethod(s.refuseMethod)
+
+	s.api = humagin.New(s.engine, s.openAPIConfig())
+	s.addUsers()
+	s.addUserImport()
+	s.addMemberships()
+	s.addCompanies()
+	s.addRoles()
+	s.addGroups()
+	s.addModules()
+	s.addHistories()
+	s.addSessions()
+	s.addProjections()
+
+	s.addHealth()
+	metricsPage := promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})
+	s.root("/metrics", func(c *gin.Context) { metricsPage.ServeHTTP(c.Writer, c.Request) })
+}
+
+// root adds a page outside the API that GET and HEAD may ask for.
+func (s *server) root(path string, handler gin.HandlerFunc) {
+	s.engine.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
+}
+
+// insteadOfDelete says what to call instead of DELETE, by the kind of resource.
+var insteadOfDelete = map[string]string{
+	"users": "deactivate", "companies": "retire", "roles": "retire", "groups": "retire",
+}
+
+// refuseMethod answers 405.
+func (s *server) refuseMethod(c *gin.Context) {
+	allowed := strings.Split(c.Writer.Header().Get("Allow"), ", ") // by Gin, in the order of registration
+	slices.Sort(allowed)
+	c.Header("Allow", strings.Join(allowed, ", "))
+	parts := strings.Split(strings.TrimPrefix(c.Request.URL.Path, basePath+"/"), "/")
+	if verb := insteadOfDelete[parts[0]]; c.Request.Method == http.MethodDelete && len(parts) == 2 && verb != "" {
+		writeProblem(c, &refusal{
+			status: http.StatusMethodNotAllowed, code: "history_is_kept",
+			detail: "nothing is ever deleted, so that its history stays: use POST " + c.Request.URL.Path + "/" + verb,
+		})
+		return
+	}
+	writeProblem(c, &refusal{
+		status: http.StatusMethodNotAllowed, code: "method_not_allowed",
+		detail: c.Request.Method + " is not possible here; possible is " + c.Writer.Header().Get("Allow"),
+	})
+}

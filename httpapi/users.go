@@ -1,0 +1,316 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections"
+)
+
+// newUser is the body of POST /users.
+type newUser struct {
+	Email            string         `json:"email" maxLength:"254" example:"olena.kovalenko@example.com" doc:"Also the user name; unique, whatever its case"`
+	FirstName        string         `json:"first_name,omitempty" maxLength:"100" example:"Олена"`
+	LastName         string         `json:"last_name,omitempty" maxLength:"100" example:"Коваленко"`
+	Phone            string         `json:"phone,omitempty" maxLength:"50" example:"+380 44 000 00 00"`
+	CompanyID        string         `json:"company_id,omitempty" format:"uuid" nullable:"true"`
+	Department       string         `json:"department,omitempty" maxLength:"200" example:"Risk"`
+	Position         string         `json:"position,omitempty" maxLength:"200" example:"Analyst"`
+	Active           Optional[bool] `json:"active,omitzero" doc:"Default true"`
+	StartDate        string         `json:"start_date,omitempty" format:"date" nullable:"true" doc:"First day of access, in UTC"`
+	EndDate          string         `json:"end_date,omitempty" format:"date" nullable:"true" doc:"Last day of access, in UTC"`
+	Superuser        Optional[bool] `json:"superuser,omitzero" doc:"Default false; only a superuser can set it"`
+	RequireTwoFactor Optional[bool] `json:"require_two_factor,omitzero" doc:"Default false"`
+	RoleIDs          []string       `json:"role_ids,omitempty" format:"uuid" maxItems:"1000"`
+	GroupIDs         []string       `json:"group_ids,omitempty" format:"uuid" maxItems:"1000" doc:"Only a superuser can give groups that grant what the caller does not have"`
+}
+
+func (b *newUser) command(problems *domain.Invalid) commands.RegisterUser {
+	command := commands.RegisterUser{
+		Details: user.Details{
+			Email: b.Email, FirstName: b.FirstName, LastName: b.LastName, Phone: b.Phone,
+			CompanyID: readID("company_id", b.CompanyID, problems), Department: b.Department, Position: b.Position,
+			StartDate: readDate("start_date", b.StartDate, problems), EndDate: readDate("end_date", b.EndDate, problems),
+		},
+		Inactive:         is(readFlag("active", b.Active, problems), false),
+		Superuser:        is(readFlag("superuser", b.Superuser, problems), true),
+		RequireTwoFactor: is(readFlag("require_two_factor", b.RequireTwoFactor, problems), true),
+		RoleIDs:          readIDs("role_ids", b.RoleIDs, problems),
+		GroupIDs:         readIDs("group_ids", b.GroupIDs, problems),
+	}
+	merge(problems, command.Details.Normalized().Validate())
+	return command
+}
+
+// is says whether a flag stands in the body with that value.
+func is(flag *bool, value bool) bool { return flag != nil && *flag == value }
+
+// readIDs reads a list of ids of a body.
+func readIDs(field string, texts []string, problems *domain.Invalid) []uuid.UUID {
+	list := make([]uuid.UUID, len(texts))
+	for i, text := range texts {
+		list[i] = readID(field+"."+strconv.Itoa(i), text, problems)
+	}
+	return list
+}
+
+// Resolve lets the domain check the body beside the schema, so that every wrong field is told at once.
+func (b *newUser) Resolve(huma.Context) []error {
+	var problems domain.Invalid
+	b.command(&problems)
+	return findings(problems)
+}
+
+// userChanges is the body of PATCH /users/{id}.
+type userChanges struct {
+	Email            Optional[string]   `json:"email,omitzero" maxLength:"254" nullable:"false"`
+	FirstName        Optional[string]   `json:"first_name,omitzero" maxLength:"100"`
+	LastName         Optional[string]   `json:"last_name,omitzero" maxLength:"100"`
+	Phone            Optional[string]   `json:"phone,omitzero" maxLength:"50"`
+	CompanyID        Optional[string]   `json:"company_id,omitzero" format:"uuid" doc:"Groups of another company have to be left in the same request (group_ids)"`
+	Department       Optional[string]   `json:"department,omitzero" maxLength:"200"`
+	Position         Optional[string]   `json:"position,omitzero" maxLength:"200" example:"Head of risk"`
+	Active           Optional[bool]     `json:"active,omitzero" doc:"false ends the account's sessions at once; POST /users/{id}/deactivate takes a reason"`
+	StartDate        Optional[string]   `json:"start_date,omitzero" format:"date"`
+	EndDate          Optional[string]   `json:"end_date,omitzero" format:"date" example:"2027-06-30"`
+	Superuser        Optional[bool]     `json:"superuser,omitzero" doc:"Only a superuser can change it"`
+	RequireTwoFactor Optional[bool]     `json:"require_two_factor,omitzero"`
+	RoleIDs          Optional[[]string] `json:"role_ids,omitzero" format:"uuid" maxItems:"1000" doc:"Exactly these from now on"`
+	GroupIDs         Optional[[]string] `json:"group_ids,omitzero" format:"uuid" maxItems:"1000" doc:"Exactly these from now on"`
+}
+
+func (b *userChanges) command(problems *domain.Invalid) commands.ChangeUser {
+	command := commands.ChangeUser{
+		Patch: user.Patch{
+			Email: b.Email.patch("email", problems), FirstName: b.FirstName.patch("first_name", problems),
+			LastName: b.LastName.patch("last_name", problems), Phone: b.Phone.patch("phone", problems),
+			CompanyID:  converted("company_id", b.CompanyID.patch("company_id", problems), problems, readID),
+			Department: b.Department.patch("department", problems), Position: b.Position.patch("position", problems),
+			StartDate:        converted("start_date", b.StartDate.patch("start_date", problems), problems, readDate),
+			EndDate:          converted("end_date", b.EndDate.patch("end_date", problems), problems, readDate),
+			Active:           readFlag("active", b.Active, problems),
+			Superuser:        readFlag("superuser", b.Superuser, problems),
+			RequireTwoFactor: readFlag("require_two_factor", b.RequireTwoFactor, problems),
+		},
+		RoleIDs:  converted("role_ids", b.RoleIDs.patch("role_ids", problems), problems, readIDs),
+		GroupIDs: converted("group_ids", b.GroupIDs.patch("group_ids", problems), problems, readIDs),
+	}
+	// On an account without other data, so that only what the body names can be wrong.
+	merge(problems, command.ApplyTo(user.Details{Email: "somebody@example.com"}).Validate())
+	return command
+}
+
+// Resolve lets the domain check the body beside the schema.
+func (b *userChanges) Resolve(huma.Context) []error {
+	var problems domain.Invalid
+	b.command(&problems)
+	return findings(problems)
+}
+
+// reasonBody is the body of calls that may give a reason.
+type reasonBody struct {
+	Reason string `json:"reason,omitempty" maxLength:"1000" example:"left the company"`
+}
+
+// reason is "" without a body.
+func (b *reasonBody) reason() string {
+	if b == nil {
+		return ""
+	}
+	return b.Reason
+}
+
+// Resolve lets the domain check the body beside the schema.
+func (b *reasonBody) Resolve(huma.Context) []error {
+	var problems domain.Invalid
+	_, err := domain.Reason(b.Reason, false)
+	merge(&problems, err)
+	return findings(problems)
+}
+
+func (s *server) users() resource[projections.User] {
+	return resource[projections.User]{
+		path: "/users",
+		read: func(ctx context.Context, id string) (projections.User, error) {
+			parsed, err := uuid.Parse(id)
+			if err != nil {
+				return projections.User{}, err
+			}
+			return s.ReadModels.User(ctx, parsed, s.Now())
+		},
+		revision: func(u projections.User) eventstore.Revision { return u.Revision },
+	}
+}
+
+type createUserRequest struct {
+	CreateHeaders
+	Body newUser
+}
+
+type listUsersRequest struct {
+	QueryHeaders
+	PageParams
+	Query     string              `query:"query" maxLength:"200" doc:"Part of the name or of the e-mail address"`
+	CompanyID uuid.UUID           `query:"company_id" format:"uuid"`
+	RoleID    uuid.UUID           `query:"role_id" format:"uuid"`
+	GroupID   uuid.UUID           `query:"group_id" format:"uuid"`
+	State     string              `query:"state" enum:"active,inactive,not_started,expired,directory_disabled"`
+	Source    string              `query:"source" enum:"local,directory"`
+	Superuser OptionalParam[bool] `query:"superuser"`
+	TwoFactor OptionalParam[bool] `query:"two_factor" doc:"Whether a device is enrolled"`
+}
+
+// ByID names one resource in the path.
+type ByID struct {
+	ID uuid.UUID `path:"id" format:"uuid"`
+}
+
+type getRequest struct {
+	QueryHeaders
+	PointInTime
+	ByID
+}
+
+type changeUserRequest struct {
+	ChangeHeaders
+	ByID
+	Body userChanges
+}
+
+type actRequest struct {
+	ChangeHeaders
+	ByID
+}
+
+type actForReasonRequest struct {
+	ChangeHeaders
+	ByID
+	Body *reasonBody
+}
+
+func (s *server) addUsers() {
+	const tag = "Accounts"
+	registerCommand(s, operation{
+		method: http.MethodPost, path: "/users", id: "create-user", tag: tag, status: http.StatusCreated, required: needs("users", domain.Add),
+		summary: "Create an account", description: "It has no password: the person signs in after a reset or first-login link, or through the directory.",
+		example: map[string]any{
+			"email": "olena.kovalenko@example.com", "first_name": "Олена", "last_name": "Коваленко", "department": "Risk", "position": "Analyst",
+			"start_date": "2026-12-01", "group_ids": []string{"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"},
+		},
+	}, s.createUser)
+	register(s, operation{
+		method: http.MethodGet, path: "/users", id: "list-users", tag: tag, required: needs("users", domain.View), summary: "List accounts",
+	}, func(ctx context.Context, in *listUsersRequest) (*list[projections.User], error) {
+		return listOf(s.ReadModels.Users(ctx, projections.UserFilter{
+			Query: in.Query, CompanyID: given(in.CompanyID), RoleID: given(in.RoleID), GroupID: given(in.GroupID),
+			State: in.State, Source: in.Source, Superuser: in.Superuser.pointer(), TwoFactor: in.TwoFactor.pointer(),
+		}, in.request(), s.Now()))
+	})
+	register(s, operation{
+		method: http.MethodGet, path: "/users/{id}", id: "get-user", tag: tag, required: needs("users", domain.View),
+		summary: "One account, now or as it was",
+	}, s.getUser)
+	registerCommand(s, operation{
+		method: http.MethodPatch, path: "/users/{id}", id: "change-user", tag: tag, required: needs("users", domain.Edit),
+		summary: "Change an account", description: "All changes happen together or not at all; null clears a field.",
+		example: map[string]any{"position": "Head of risk", "end_date": "2027-06-30", "phone": nil},
+	}, s.changeUser)
+	registerCommand(s, operation{
+		method: http.MethodPost, path: "/users/{id}/deactivate", id: "deactivate-user", tag: tag, required: needs("users", domain.Edit),
+		summary: "Close an account", description: "Its sessions end at once.",
+	}, s.deactivateUser)
+	registerCommand(s, operation{
+		method: http.MethodPost, path: "/users/{id}/activate", id: "activate-user", tag: tag, required: needs("users", domain.Edit),
+		summary: "Open an account again",
+	}, func(ctx context.Context, in *actRequest) (*answer[projections.User], error) {
+		caller, err := s.changer(ctx, in.ChangeHeaders)
+		if err != nil {
+			return nil, err
+		}
+		result, err := s.Commands.ActivateUser(ctx, caller, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return s.users().changed(ctx, s, in.Prefer, result)
+	})
+}
+
+// given is nil for an id that the query doesn't have.
+func given(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
+
+func (s *server) createUser(ctx context.Context, in *createUserRequest) (*answer[projections.User], error) {
+	var problems domain.Invalid
+	command := in.Body.command(&problems)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	result, err := s.Commands.RegisterUser(ctx, s.caller(ctx), command)
+	if err != nil {
+		return nil, err
+	}
+	return s.users().created(ctx, s, in.Prefer, result)
+}
+
+func (s *server) getUser(ctx context.Context, in *getRequest) (*one[projections.User], error) {
+	var found projections.User
+	var err error
+	if at := in.AsOf.end(); at != nil {
+		found, err = s.ReadModels.UserAsOf(ctx, in.ID, *at)
+	} else {
+		found, err = s.ReadModels.User(ctx, in.ID, s.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &one[projections.User]{ETag: etag(found.Revision), Body: found}, nil
+}
+
+func (s *server) changeUser(ctx context.Context, in *changeUserRequest) (*answer[projections.User], error) {
+	var problems domain.Invalid
+	command := in.Body.command(&problems)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	caller, err := s.changer(ctx, in.ChangeHeaders)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.Commands.ChangeUser(ctx, caller, in.ID, command)
+	if err != nil {
+		return nil, err
+	}
+	if is(command.Active, false) {
+		if err := s.endSessions(ctx, in.ID); err != nil {
+			return nil, err
+		}
+	}
+	return s.users().changed(ctx, s, in.Prefer, result)
+}
+
+func (s *server) deactivateUser(ctx context.Context, in *actForReasonRequest) (*answer[projections.User], error) {
+	caller, err := s.changer(ctx, in.ChangeHeaders)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.Commands.DeactivateUser(ctx, caller, in.ID, in.Body.reason())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.endSessions(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return s.users().changed(ctx, s, in.Prefer, result)
+}

@@ -1,0 +1,128 @@
+package httpapi
+
+import (
+	"cmp"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+
+	"github.com/secboard/secboard/domain"
+)
+
+// Codes of fields that a request has but the API does not.
+const (
+	codeUnknownField     = "unknown_field"
+	codeUnknownParameter = "unknown_parameter"
+)
+
+// schemaMessages are what a field is told that does not fit its schema, in the words of the domain's own checks, and
+// the code of each.
+var schemaMessages = []struct {
+	variable   *string
+	text, code string
+}{
+	{&validation.MsgUnexpectedProperty, "is not a field of this request", codeUnknownField},
+	{&validation.MsgExpectedRequiredProperty, requiredPrefix + "%s", "required"},
+	{&validation.MsgExpectedString, "must be text", "type"},
+	{&validation.MsgExpectedBoolean, "must be true or false", "type"},
+	{&validation.MsgExpectedInteger, "must be a whole number", "type"},
+	{&validation.MsgExpectedNumber, "must be a number", "type"},
+	{&validation.MsgExpectedArray, "must be a list", "type"},
+	{&validation.MsgExpectedObject, "must be an object", "type"},
+	{&validation.MsgExpectedRFC4122UUID, "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11%.0s", "uuid"},
+	{&validation.MsgExpectedRFC3339Date, "must be a date such as 2026-11-23", "date"},
+	{&validation.MsgExpectedOneOf, "must be one of: %s", "enum"},
+	{&validation.MsgExpectedMinimumNumber, "must be at least %v", "minimum"},
+	{&validation.MsgExpectedMaximumNumber, "must be at most %v", "maximum"},
+	{&validation.MsgExpectedMinLength, "must have at least %d characters", "too_short"},
+	{&validation.MsgExpectedMaxLength, "must have at most %d characters", "too_long"},
+	{&validation.MsgExpectedMaxItems, "must have at most %d entries", "too_many"},
+	{&validation.MsgExpectedBePattern, "must be written as %s", "pattern"},
+}
+
+const requiredPrefix = "required: "
+
+func init() {
+	for _, message := range schemaMessages {
+		*message.variable = message.text
+	}
+	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false // no list of an answer is ever null
+}
+
+// fieldErrors turns Huma's findings and those of the domain into one list: sorted, one entry for each field.
+func fieldErrors(errs []error) []domain.FieldError {
+	fields := make([]domain.FieldError, 0, len(errs))
+	for _, err := range errs {
+		var own fieldError
+		var detail *huma.ErrorDetail
+		switch {
+		case errors.As(err, &own):
+			fields = append(fields, own.FieldError)
+		case errors.As(err, &detail):
+			fields = append(fields, schemaError(detail))
+		default:
+			fields = append(fields, domain.FieldError{Field: "body", Code: "invalid", Message: "can't be read"})
+		}
+	}
+	// The schema's findings come first and say more than the domain about a field that could not even be read.
+	slices.SortStableFunc(fields, func(a, b domain.FieldError) int { return cmp.Compare(a.Field, b.Field) })
+	return slices.CompactFunc(fields, func(a, b domain.FieldError) bool { return a.Field == b.Field })
+}
+
+func schemaError(detail *huma.ErrorDetail) domain.FieldError {
+	field := fieldName(detail.Location)
+	if name, missing := strings.CutPrefix(detail.Message, requiredPrefix); missing {
+		return domain.FieldError{Field: strings.TrimPrefix(field+"."+name, "body."), Code: "required", Message: "must be given"}
+	}
+	for _, message := range schemaMessages {
+		prefix, _, _ := strings.Cut(message.text, "%")
+		if strings.HasPrefix(detail.Message, prefix) {
+			return domain.FieldError{Field: field, Code: message.code, Message: detail.Message}
+		}
+	}
+	// What is left are texts that Huma has no variable for.
+	switch text := detail.Message; {
+	case text == "unknown query parameter":
+		return domain.FieldError{Field: field, Code: codeUnknownParameter, Message: "is not a parameter of this request"}
+	case text == "invalid integer":
+		return domain.FieldError{Field: field, Code: "type", Message: "must be a whole number"}
+	case text == "invalid boolean":
+		return domain.FieldError{Field: field, Code: "type", Message: "must be true or false"}
+	case strings.HasPrefix(text, "invalid value: invalid UUID"), strings.HasPrefix(text, "invalid value: invalid urn"):
+		return domain.FieldError{Field: field, Code: "uuid", Message: "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"}
+	default:
+		return domain.FieldError{Field: field, Code: "invalid", Message: strings.TrimPrefix(text, "invalid value: ")}
+	}
+}
+
+var listIndex = regexp.MustCompile(`\[(\d+)\]`)
+
+// fieldName turns Huma's "body.role_ids[0]" into "role_ids.0", and "query.limit" into "limit".
+func fieldName(location string) string {
+	in, field, nested := strings.Cut(location, ".")
+	if !nested {
+		return cmp.Or(in, "body")
+	}
+	return listIndex.ReplaceAllString(field, ".$1")
+}
+
+// findings gives the wrong fields of a body in the form that Huma's resolvers return.
+func findings(problems domain.Invalid) []error {
+	errs := make([]error, len(problems.Fields))
+	for i, field := range problems.Fields {
+		errs[i] = fieldError{field}
+	}
+	return errs
+}
+
+// merge adds the wrong fields of a domain check to a list.
+func merge(problems *domain.Invalid, err error) {
+	if invalid, ok := errors.AsType[*domain.Invalid](err); ok {
+		problems.Fields = append(problems.Fields, invalid.Fields...)
+	}
+}

@@ -1,0 +1,79 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+)
+
+// Access is what an account may do. A superuser may do everything, whatever Permissions says; an account whose State is
+// not StateActive may do nothing.
+type Access struct {
+	UserID      uuid.UUID
+	Email       string
+	Name        string
+	Superuser   bool
+	State       string
+	CompanyID   *uuid.UUID
+	Permissions domain.Permissions // of all groups that are not retired
+}
+
+// Session is a row of app.sessions. IP and UserAgent are empty where unknown.
+type Session struct {
+	ID         uuid.UUID
+	UserID     uuid.UUID
+	Kind       string
+	CreatedAt  time.Time
+	LastSeenAt time.Time
+	ExpiresAt  time.Time
+	IP         string
+	UserAgent  string
+}
+
+// accessColumns are of users u.
+const accessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active, u.superuser,
+	ARRAY(SELECT g.permissions FROM memberships s JOIN groups g ON g.id = s.group_id
+		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
+
+func scanAccess(row pgx.Row, now time.Time, place ...any) (Access, error) {
+	var access Access
+	var account user.State
+	var start, end *time.Time
+	var granted []domain.Permissions
+	d := &account.Details
+	err := row.Scan(append([]any{&access.UserID, &d.Email, &d.FirstName, &d.LastName, &access.CompanyID, &start, &end,
+		&account.Active, &access.Superuser, &granted}, place...)...)
+	if err != nil {
+		return Access{}, err
+	}
+	d.StartDate, d.EndDate = dateOf(start), dateOf(end)
+	access.Email, access.Name = d.Email, d.Name()
+	access.State, _ = AccountState(account, "", now)
+	access.Permissions = domain.Permissions{}
+	for _, permissions := range granted {
+		access.Permissions = access.Permissions.Union(permissions)
+	}
+	return access, nil
+}
+
+// Access gives what an account may do; now decides on its state.
+func (r *ReadModels) Access(ctx context.Context, userID uuid.UUID, now time.Time) (Access, error) {
+	return one(scanAccess(r.pool.QueryRow(ctx, "SELECT "+accessColumns+" FROM users u WHERE u.id = $1", userID), now))
+}
+
+// AccessOfSession gives the session with a token's hash and what its account may do, in one statement. ErrNotFound when
+// there is no such session, or it has expired.
+func (r *ReadModels) AccessOfSession(ctx context.Context, tokenHash []byte, now time.Time) (Session, Access, error) {
+	const statement = "SELECT " + accessColumns + `, a.id, a.user_id, a.kind, a.created_at, a.last_seen_at, a.expires_at,
+			coalesce(a.ip, ''), coalesce(a.user_agent, '')
+		FROM app.sessions a JOIN users u ON u.id = a.user_id WHERE a.token_hash = $1 AND a.expires_at > $2`
+	var s Session
+	access, err := one(scanAccess(r.pool.QueryRow(ctx, statement, tokenHash, now), now,
+		&s.ID, &s.UserID, &s.Kind, &s.CreatedAt, &s.LastSeenAt, &s.ExpiresAt, &s.IP, &s.UserAgent))
+	return s, access, err
+}

@@ -1,0 +1,216 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// row is one aggregate as a table shows it, changed by the aggregate's events.
+type row interface {
+	apply(e *eventstore.Envelope) error
+	exists() bool
+}
+
+// aggregate says how the rows of one kind of aggregate come to be. The live tables and the rows of an earlier time
+// are folded by the same functions.
+type aggregate[ID comparable, R row] struct {
+	kind  string
+	parse func(id string) (ID, error) // reads the second part of a stream's name
+	fresh func(id ID) R
+	// byIDs selects rows of the table by an array of ids; scan reads one, and further columns into place.
+	byIDs string
+	scan  func(row pgx.Row, place ...any) (R, error)
+	id    func(R) ID
+}
+
+// fold applies events to the rows that they concern and gives those to write.
+func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) ([]R, error) {
+	subjects := make([]ID, len(events))
+	rows := make(map[ID]R, len(events))
+	var known []ID
+	for i := range events {
+		_, text := domain.SplitStream(events[i].Stream)
+		id, err := a.parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("its stream %q is not named after a %s: %w", events[i].Stream, a.kind, err)
+		}
+		subjects[i] = id
+		if _, met := rows[id]; !met {
+			rows[id] = a.fresh(id)
+			if events[i].Revision > 0 {
+				known = append(known, id)
+			}
+		}
+	}
+	if err := a.load(ctx, tx, known, rows); err != nil {
+		return nil, err
+	}
+	for i := range events {
+		if err := rows[subjects[i]].apply(&events[i]); err != nil {
+			return nil, err
+		}
+	}
+	changed := make([]R, 0, len(rows))
+	for _, row := range rows {
+		if row.exists() {
+			changed = append(changed, row)
+		}
+	}
+	return changed, nil
+}
+
+// load puts the rows that the table has into rows.
+func (a aggregate[ID, R]) load(ctx context.Context, tx pgx.Tx, ids []ID, rows map[ID]R) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	found, err := tx.Query(ctx, a.byIDs, ids)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		row, err := a.scan(found)
+		if err != nil {
+			return err
+		}
+		rows[a.id(row)] = row
+	}
+	return found.Err()
+}
+
+// asOf gives the aggregates as they were at a time, from their history. Those that did not exist are left out.
+func (a aggregate[ID, R]) asOf(ctx context.Context, pool *pgxpool.Pool, ids []ID, at time.Time) (map[ID]R, error) {
+	subjects := make([]string, len(ids))
+	rows := make(map[ID]R, len(ids))
+	for i, id := range ids {
+		subjects[i] = fmt.Sprint(id)
+		rows[id] = a.fresh(id)
+	}
+	const query = `SELECT subject_id, type, revision, at, data FROM history
+		WHERE kind = $1 AND subject_id = ANY($2) AND at <= $3 ORDER BY position`
+	found, err := pool.Query(ctx, query, a.kind, subjects, at)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	for found.Next() {
+		var subject string
+		var e eventstore.Envelope
+		if err := found.Scan(&subject, &e.Type, &e.Revision, &e.Meta.At, &e.Data); err != nil {
+			return nil, err
+		}
+		if e.Event, err = eventstore.DecodeData(e.Type, e.Data); err != nil {
+			return nil, err
+		}
+		id, err := a.parse(subject)
+		if err != nil {
+			return nil, err
+		}
+		if err := rows[id].apply(&e); err != nil {
+			return nil, fmt.Errorf("the history of %s %s: %w", a.kind, subject, err)
+		}
+	}
+	if err := found.Err(); err != nil {
+		return nil, err
+	}
+	for id, row := range rows {
+		if !row.exists() {
+			delete(rows, id)
+		}
+	}
+	return rows, nil
+}
+
+// oneAsOf is asOf for one aggregate; ErrNotFound when it did not exist.
+func (a aggregate[ID, R]) oneAsOf(ctx context.Context, pool *pgxpool.Pool, id ID, at time.Time) (R, error) {
+	rows, err := a.asOf(ctx, pool, []ID{id}, at)
+	row, existed := rows[id]
+	if err == nil && !existed {
+		err = ErrNotFound
+	}
+	return row, err
+}
+
+// lifetime is what every row holds.
+type lifetime struct {
+	createdAt time.Time
+	updatedAt time.Time
+	revision  eventstore.Revision
+}
+
+func (l *lifetime) exists() bool { return !l.createdAt.IsZero() }
+
+// applied notes an event. exists says whether the aggregate exists after it.
+func (l *lifetime) applied(e *eventstore.Envelope, exists bool) error {
+	if !exists {
+		if _, fence := e.Event.(claim.Contested); fence {
+			return nil // the aggregate was about to begin when its claim was taken over
+		}
+		return errors.New("it changes something that does not exist yet")
+	}
+	if l.createdAt.IsZero() {
+		l.createdAt = e.Meta.At
+	}
+	l.updatedAt, l.revision = e.Meta.At, e.Revision
+	return nil
+}
+
+// column is one column of rows as an array for Postgres.
+type column[R row] struct {
+	name   string
+	cast   string
+	values func(rows []R) any
+}
+
+// col makes a column of the Postgres type cast.
+func col[R row, T any](name, cast string, value func(R) T) column[R] {
+	return column[R]{name, cast, func(rows []R) any {
+		values := make([]T, len(rows))
+		for i, row := range rows {
+			values[i] = value(row)
+		}
+		return values
+	}}
+}
+
+// upsert writes rows in one statement. The first column is the primary key.
+type upsert[R row] struct {
+	sql     string
+	columns []column[R]
+}
+
+func newUpsert[R row](table string, columns ...column[R]) upsert[R] {
+	var names, arrays, updates []string
+	for i, column := range columns {
+		names = append(names, column.name)
+		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, column.cast))
+		if i > 0 {
+			updates = append(updates, column.name+" = EXCLUDED."+column.name)
+		}
+	}
+	return upsert[R]{columns: columns, sql: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) ON CONFLICT (%s) DO UPDATE SET %s",
+		table, strings.Join(names, ", "), strings.Join(arrays, ", "), names[0], strings.Join(updates, ", "))}
+}
+
+func (u upsert[R]) write(ctx context.Context, tx pgx.Tx, rows []R) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	args := make([]any, len(u.columns))
+	for i, column := range u.columns {
+		args[i] = column.values(rows)
+	}
+	_, err := tx.Exec(ctx, u.sql, args...)
+	return err
+}

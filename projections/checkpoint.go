@@ -1,0 +1,136 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/eventstore"
+)
+
+// checkpoint is how far a projection has applied the log.
+type checkpoint struct {
+	position eventstore.Position
+	events   int64  // how many events stand up to there
+	failure  string // why it is stopped at the next event; empty while it isn't
+}
+
+// makeCheckpoints adds the rows of projections that have none yet.
+func makeCheckpoints(ctx context.Context, pool *pgxpool.Pool) error {
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.name
+	}
+	_, err := pool.Exec(ctx, "INSERT INTO checkpoints (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", names)
+	return err
+}
+
+// readCheckpoints gives those of all projections, zero for one that has no row yet.
+func readCheckpoints(ctx context.Context, pool *pgxpool.Pool) (map[string]checkpoint, error) {
+	rows, err := pool.Query(ctx, "SELECT name, position, events, coalesce(error, '') FROM checkpoints")
+	if err != nil {
+		return nil, err
+	}
+	checkpoints := make(map[string]checkpoint, len(all))
+	for _, p := range all {
+		checkpoints[p.name] = checkpoint{}
+	}
+	var name string
+	var c checkpoint
+	_, err = pgx.ForEachRow(rows, []any{&name, &c.position, &c.events, &c.failure}, func() error {
+		if _, known := checkpoints[name]; known {
+			checkpoints[name] = c
+		}
+		return nil
+	})
+	return checkpoints, err
+}
+
+// errApplied: the checkpoint is past the page already.
+var errApplied = errors.New("the page was applied already")
+
+// move is the compare-and-set of a checkpoint. The rows and the checkpoint commit together or not at all, so nothing
+// is lost when a crash of Postgres takes the last commits back: they come again. So it need not wait for the disk.
+const move = `UPDATE checkpoints SET position = $2, events = events + $3, error = NULL, stopped_at = NULL, updated_at = now()
+	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting WHERE name = $1 AND position = $4`
+
+// applyPage writes one page and moves the checkpoint, in one transaction.
+func (p projection) applyPage(ctx context.Context, conn *pgx.Conn, page eventstore.Page) error {
+	events, err := p.concerned(page)
+	if err != nil {
+		return err
+	}
+	if len(events) == 0 {
+		return p.moveTo(ctx, conn, page)
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := p.moveTo(ctx, tx, page); err != nil {
+			return err
+		}
+		return p.applyEvents(ctx, tx, events)
+	})
+}
+
+func (p projection) moveTo(ctx context.Context, db interface {
+	Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
+	QueryRow(context.Context, string, ...any) pgx.Row
+}, page eventstore.Page) error {
+	tag, err := db.Exec(ctx, move, p.name, page.Position(), len(page.Events), page.After)
+	if err != nil || tag.RowsAffected() == 1 {
+		return err
+	}
+	var position eventstore.Position
+	if err := db.QueryRow(ctx, "SELECT position FROM checkpoints WHERE name = $1", p.name).Scan(&position); err != nil {
+		return err
+	}
+	if position >= page.Position() {
+		return errApplied
+	}
+	return fmt.Errorf("%w: it is at %d, the page goes from %d to %d", errGap, position, page.After, page.Position())
+}
+
+// errGap: the page does not follow on the checkpoint, which another instance has moved.
+var errGap = errors.New("the checkpoint was moved by another instance")
+
+// concerned picks the events that concern the projection. All of a page are given without copying.
+func (p projection) concerned(page eventstore.Page) ([]eventstore.Envelope, error) {
+	events := page.Events
+	if p.kind != "" {
+		events = nil
+	}
+	for i := range page.Events {
+		e := &page.Events[i]
+		if !p.handles(e) {
+			continue
+		}
+		if e.Err != nil {
+			return nil, errors.New(reasonOf(e.Err))
+		}
+		if p.kind != "" {
+			events = append(events, *e)
+		}
+	}
+	return events, nil
+}
+
+// applyEvents runs apply. What is wrong with an event must never end the process.
+func (p projection) applyEvents(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) (err error) {
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			err = fmt.Errorf("applying it failed: %v", recovered)
+		}
+	}()
+	return p.apply(ctx, tx, events)
+}
+
+// reasonOf drops the event that the codec's error names in front.
+func reasonOf(err error) string {
+	if cause := errors.Unwrap(err); cause != nil {
+		return cause.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,122 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/eventstore"
+)
+
+type companyRow struct {
+	lifetime
+	id          uuid.UUID
+	state       company.State
+	hasPassword bool
+}
+
+var companyRows = aggregate[uuid.UUID, *companyRow]{
+	kind: company.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *companyRow { return &companyRow{id: id} },
+	byIDs: "SELECT " + companyColumns + " FROM companies c WHERE c.id = ANY($1)", scan: scanCompany,
+	id: func(c *companyRow) uuid.UUID { return c.id },
+}
+
+func (c *companyRow) apply(e *eventstore.Envelope) error {
+	c.state.Evolve(e.Event)
+	if _, set := e.Event.(company.CabinetPasswordSet); set {
+		c.hasPassword = true // the history, from which earlier rows are folded, holds no hash
+	}
+	return c.applied(e, c.state.Exists)
+}
+
+var writeCompanies = newUpsert("companies",
+	col("id", "uuid", func(c *companyRow) rawUUID { return rawUUID(c.id) }),
+	col("name", "text", func(c *companyRow) string { return c.state.Name }),
+	col("retired", "boolean", func(c *companyRow) bool { return c.state.Retired }),
+	col("default_mail_account_id", "uuid", func(c *companyRow) *rawUUID { return optional(rawUUID(c.state.DefaultMailAccount)) }),
+	col("has_cabinet_password", "boolean", func(c *companyRow) bool { return c.hasPassword }),
+	col("created_at", "timestamptz", func(c *companyRow) time.Time { return c.createdAt }),
+	col("updated_at", "timestamptz", func(c *companyRow) time.Time { return c.updatedAt }),
+	col("revision", "bigint", func(c *companyRow) int64 { return int64(c.revision) }),
+	col("name_key", "bytea", func(c *companyRow) []byte { return nameKey(c.state.Name) }),
+	col("search", "text", func(c *companyRow) string { return searchText(c.state.Name) }),
+)
+
+const companyColumns = `c.id, c.name, c.retired, c.default_mail_account_id, c.has_cabinet_password, c.created_at, c.updated_at, c.revision`
+
+func scanCompany(row pgx.Row, place ...any) (*companyRow, error) {
+	c := &companyRow{state: company.State{Exists: true}}
+	var mailAccount *uuid.UUID
+	err := row.Scan(append([]any{&c.id, &c.state.Name, &c.state.Retired, &mailAccount, &c.hasPassword,
+		&c.createdAt, &c.updatedAt, &c.revision}, place...)...)
+	if mailAccount != nil {
+		c.state.DefaultMailAccount = *mailAccount
+	}
+	return c, err
+}
+
+func applyCompanies(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+	rows, err := companyRows.fold(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	return writeCompanies.write(ctx, tx, rows)
+}
+
+// Company is a company as the HTTP API shows it.
+type Company struct {
+	ID                   uuid.UUID           `json:"id"`
+	Name                 string              `json:"name"`
+	Retired              bool                `json:"retired"`
+	DefaultMailAccountID *uuid.UUID          `json:"default_mail_account_id"`
+	HasCabinetPassword   bool                `json:"has_cabinet_password"`
+	CreatedAt            time.Time           `json:"created_at"`
+	UpdatedAt            time.Time           `json:"updated_at"`
+	Revision             eventstore.Revision `json:"revision"`
+}
+
+func (c *companyRow) show() Company {
+	return Company{
+		ID: c.id, Name: c.state.Name, Retired: c.state.Retired, DefaultMailAccountID: optional(c.state.DefaultMailAccount),
+		HasCabinetPassword: c.hasPassword, CreatedAt: c.createdAt.UTC(), UpdatedAt: c.updatedAt.UTC(), Revision: c.revision,
+	}
+}
+
+// CompanyFilter chooses companies; the zero value chooses all.
+type CompanyFilter struct {
+	Query   string // part of the name, in any case
+	Retired *bool
+}
+
+// Company gives one company.
+func (r *ReadModels) Company(ctx context.Context, id uuid.UUID) (Company, error) {
+	c, err := scanCompany(r.pool.QueryRow(ctx, "SELECT "+companyColumns+" FROM companies c WHERE c.id = $1", id))
+	return one(c.show(), err)
+}
+
+// CompanyAsOf gives one company as it was at a time.
+func (r *ReadModels) CompanyAsOf(ctx context.Context, id uuid.UUID, at time.Time) (Company, error) {
+	c, err := companyRows.oneAsOf(ctx, r.pool, id, at)
+	if err != nil {
+		return Company{}, err
+	}
+	return c.show(), nil
+}
+
+// Companies lists companies, sorted by name or created_at.
+func (r *ReadModels) Companies(ctx context.Context, filter CompanyFilter, page PageRequest) (List[Company], error) {
+	q := query{columns: companyColumns, from: "companies c", id: "c.id", byDefault: "name", orders: map[string]order{
+		"name": {"c.name_key", newBytes}, "created_at": {"c.created_at", newTime},
+	}}
+	q.containing("c.search", filter.Query)
+	if filter.Retired != nil {
+		q.where("c.retired = ?", *filter.Retired)
+	}
+	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Company, error) {
+		c, err := scanCompany(rows, place...)
+		return c.show(), err
+	})
+}

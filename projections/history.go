@@ -1,0 +1,189 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+var historyColumns = []string{
+	"position", "event_id", "kind", "subject_id", "revision", "type", "at", "created", "actor_kind", "actor_id", "session",
+	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata",
+}
+
+// applyHistory adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
+func applyHistory(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+	rows := make([][]any, len(events))
+	for i := range events {
+		var err error
+		if rows[i], err = historyRow(&events[i]); err != nil {
+			return err
+		}
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"history"}, historyColumns, pgx.CopyFromRows(rows))
+	return err
+}
+
+func historyRow(e *eventstore.Envelope) ([]any, error) {
+	kind, subject := domain.SplitStream(e.Stream)
+	changes, err := json.Marshal(domain.ChangesOf(e.Event))
+	if err != nil {
+		return nil, fmt.Errorf("its changes: %w", err)
+	}
+	data, err := eventstore.WithoutSecrets(*e)
+	if err != nil {
+		return nil, err
+	}
+	m := &e.Meta
+	return []any{
+		int64(e.Position), rawUUID(e.ID), kind, subject, int64(e.Revision), e.Type, m.At, e.Created, m.Actor.Kind, optional(m.Actor.ID), optional(m.Session),
+		optional(m.IP), optional(m.UserAgent), rawUUID(m.CommandID), rawUUID(m.CorrelationID), rawUUID(m.CausationID), e.Event.Summary(), changes, data, e.Metadata,
+	}, nil
+}
+
+// HistoryFilter chooses events of one aggregate: Kind "user", "company", "role", "group" or "module", ID its UUID or
+// the module's key.
+type HistoryFilter struct {
+	Kind           string
+	ID             string
+	Type           string     // prefix; empty: every type
+	From           *time.Time // inclusive
+	To             *time.Time // exclusive
+	ActorID        string     // empty: everybody
+	IncludeSignIns bool       // those of the account, which have a stream of their own
+}
+
+// HistoryEntry is one event for people to read.
+type HistoryEntry struct {
+	ID            uuid.UUID           `json:"id"`
+	Position      eventstore.Position `json:"position"`
+	Revision      eventstore.Revision `json:"revision"`
+	Type          string              `json:"type"`
+	Summary       string              `json:"summary"`
+	At            time.Time           `json:"at"`
+	Actor         Actor               `json:"actor"`
+	IP            *string             `json:"ip"`
+	UserAgent     *string             `json:"user_agent"`
+	Changes       []HistoryChange     `json:"changes"`
+	CorrelationID uuid.UUID           `json:"correlation_id"`
+	CausationID   uuid.UUID           `json:"causation_id"`
+}
+
+// HistoryChange is the old and the new value of one field; nil for none. Where a value is the id of a company, its
+// name of today comes with it.
+type HistoryChange struct {
+	Field    string  `json:"field"`
+	From     any     `json:"from"`
+	To       any     `json:"to"`
+	FromName *string `json:"from_name,omitempty"`
+	ToName   *string `json:"to_name,omitempty"`
+}
+
+// signInKind is the kind of the stream beside an account's own that holds its sign-ins.
+const signInKind = "signin"
+
+// History lists the events of one aggregate, newest first; sort "position" turns it round. An aggregate that does not
+// exist has an empty history.
+func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page PageRequest) (List[HistoryEntry], error) {
+	q := query{
+		columns: `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id, h.ip, h.user_agent, h.changes,
+			h.correlation_id, h.causation_id`,
+		from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
+	}
+	if filter.IncludeSignIns && filter.Kind == user.Kind {
+		q.where("h.kind IN (?, ?)", user.Kind, signInKind)
+	} else {
+		q.where("h.kind = ?", filter.Kind)
+	}
+	q.where("h.subject_id = ?", storable(filter.ID))
+	if filter.Type != "" {
+		q.where("starts_with(h.type, ?)", storable(filter.Type))
+	}
+	if filter.From != nil {
+		q.where("h.at >= ?", *filter.From)
+	}
+	if filter.To != nil {
+		q.where("h.at < ?", *filter.To)
+	}
+	if filter.ActorID != "" {
+		q.where("h.actor_id = ?", storable(filter.ActorID))
+	}
+	entries, err := list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (HistoryEntry, error) {
+		var e HistoryEntry
+		err := rows.Scan(append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP, &e.UserAgent,
+			&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
+		e.At = e.At.UTC()
+		return e, err
+	})
+	if err != nil {
+		return entries, err
+	}
+	actors := make([]*Actor, len(entries.Items))
+	for i := range entries.Items {
+		actors[i] = &entries.Items[i].Actor
+	}
+	if err := r.nameActors(ctx, actors); err != nil {
+		return entries, err
+	}
+	return entries, r.nameCompanies(ctx, entries.Items)
+}
+
+// nameCompanies adds the names of companies to changes that hold their ids.
+func (r *ReadModels) nameCompanies(ctx context.Context, entries []HistoryEntry) error {
+	var ids []uuid.UUID
+	for _, entry := range entries {
+		for _, change := range entry.Changes {
+			for _, value := range []any{change.From, change.To} {
+				if id, ok := changedCompany(change.Field, value); ok {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := r.pool.Query(ctx, "SELECT id, name FROM companies WHERE id = ANY($1)", ids)
+	if err != nil {
+		return err
+	}
+	names := map[uuid.UUID]string{}
+	var id uuid.UUID
+	var name string
+	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
+		names[id] = name
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		for i := range entry.Changes {
+			change := &entry.Changes[i]
+			if id, ok := changedCompany(change.Field, change.From); ok {
+				change.FromName = optional(names[id])
+			}
+			if id, ok := changedCompany(change.Field, change.To); ok {
+				change.ToName = optional(names[id])
+			}
+		}
+	}
+	return nil
+}
+
+func changedCompany(field string, value any) (uuid.UUID, bool) {
+	text, ok := value.(string)
+	if !ok || field != company.Kind+"_id" {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil
+}

@@ -1,0 +1,126 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/eventstore"
+)
+
+type moduleRow struct {
+	lifetime
+	key   string
+	state module.State
+}
+
+var moduleRows = aggregate[string, *moduleRow]{
+	kind: module.Kind, parse: func(key string) (string, error) { return key, nil },
+	fresh: func(key string) *moduleRow { return &moduleRow{key: key} },
+	byIDs: "SELECT " + moduleColumns + " FROM modules m WHERE m.key = ANY($1)", scan: scanModule,
+	id: func(m *moduleRow) string { return m.key },
+}
+
+func (m *moduleRow) apply(e *eventstore.Envelope) error {
+	m.state.Evolve(e.Event)
+	return m.applied(e, m.state.Exists)
+}
+
+var writeModules = newUpsert("modules",
+	col("key", "text", func(m *moduleRow) string { return m.key }),
+	col("name", "text", func(m *moduleRow) string { return m.state.Name }),
+	col("created_at", "timestamptz", func(m *moduleRow) time.Time { return m.createdAt }),
+	col("updated_at", "timestamptz", func(m *moduleRow) time.Time { return m.updatedAt }),
+	col("revision", "bigint", func(m *moduleRow) int64 { return int64(m.revision) }),
+)
+
+const moduleColumns = `m.key, m.name, m.created_at, m.updated_at, m.revision`
+
+func scanModule(row pgx.Row, place ...any) (*moduleRow, error) {
+	m := &moduleRow{state: module.State{Exists: true}}
+	return m, row.Scan(append([]any{&m.key, &m.state.Name, &m.createdAt, &m.updatedAt, &m.revision}, place...)...)
+}
+
+func applyModules(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+	rows, err := moduleRows.fold(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	return writeModules.write(ctx, tx, rows)
+}
+
+// Module is one that permissions can name: SecBoard's own, which are always there (Revision eventstore.NoStream), or a
+// registered one of the host platform.
+type Module struct {
+	Key      string              `json:"key"`
+	Name     string              `json:"name"`
+	Own      bool                `json:"own"`
+	Revision eventstore.Revision `json:"revision"`
+}
+
+// ownNames are what people call SecBoard's own modules.
+var ownNames = map[string]string{
+	"users": "Users", "roles": "Roles", "groups": "Groups", "companies": "Companies", "mail": "Mail",
+	"directory": "Directory", "settings": "Settings", "audit": "Audit", "projections": "Projections",
+}
+
+func ownModule(key string) (Module, bool) {
+	name, own := ownNames[key]
+	return Module{Key: key, Name: name, Own: true, Revision: eventstore.NoStream}, own
+}
+
+func (m *moduleRow) show() Module {
+	return Module{Key: m.key, Name: m.state.Name, Revision: m.revision}
+}
+
+// Module gives one module.
+func (r *ReadModels) Module(ctx context.Context, key string) (Module, error) {
+	if own, ok := ownModule(key); ok {
+		return own, nil
+	}
+	if !domain.ModuleKey.MatchString(key) {
+		return Module{}, ErrNotFound
+	}
+	m, err := scanModule(r.pool.QueryRow(ctx, "SELECT "+moduleColumns+" FROM modules m WHERE m.key = $1", key))
+	return one(m.show(), err)
+}
+
+// ModuleAsOf gives one module as it was at a time. SecBoard's own have always been as they are.
+func (r *ReadModels) ModuleAsOf(ctx context.Context, key string, at time.Time) (Module, error) {
+	if own, ok := ownModule(key); ok {
+		return own, nil
+	}
+	if !domain.ModuleKey.MatchString(key) {
+		return Module{}, ErrNotFound
+	}
+	m, err := moduleRows.oneAsOf(ctx, r.pool, key, at)
+	if err != nil {
+		return Module{}, err
+	}
+	return m.show(), nil
+}
+
+// Modules lists SecBoard's own modules and then the registered ones by key. There are few: all come at once.
+func (r *ReadModels) Modules(ctx context.Context) ([]Module, error) {
+	modules := make([]Module, 0, len(domain.OwnModules))
+	for _, key := range domain.OwnModules {
+		own, _ := ownModule(key)
+		modules = append(modules, own)
+	}
+	rows, err := r.pool.Query(ctx, "SELECT "+moduleColumns+" FROM modules m ORDER BY m.key")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		m, err := scanModule(rows)
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, m.show())
+	}
+	return modules, rows.Err()
+}

@@ -1,0 +1,104 @@
+// Package projections keeps the Postgres read models up to date with the event log, and answers queries from them.
+//
+// A projection turns pages of the log into rows of its own tables; the page's rows and the projection's checkpoint
+// commit in one transaction. One file holds one projection: how events change its tables, and the queries that read
+// them. The rows of an earlier time come from the history, folded by the same functions.
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// ErrNotFound says that there is no such thing, or that there was none at the time asked for.
+var ErrNotFound = errors.New("not found")
+
+// projection is how one part of the read models follows the log.
+type projection struct {
+	name string
+	// kind is that of the aggregates whose events change its tables; "" stands for all.
+	kind string
+	// apply writes what events, one or more and all of its kind, change.
+	apply func(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error
+}
+
+// all lists the projections in the order in which their status is shown.
+var all = []projection{
+	{name: "users", kind: user.Kind, apply: applyUsers},
+	{name: "companies", kind: company.Kind, apply: applyCompanies},
+	{name: "roles", kind: role.Kind, apply: applyRoles},
+	{name: "groups", kind: group.Kind, apply: applyGroups},
+	{name: "modules", kind: module.Kind, apply: applyModules},
+	{name: "history", apply: applyHistory},
+}
+
+// handles says whether an event concerns the projection. One that can't be decoded concerns it also by its type:
+// better to stop than to pass over what a newer SecBoard wrote.
+func (p projection) handles(e *eventstore.Envelope) bool {
+	if p.kind == "" {
+		return true
+	}
+	kind, _ := domain.SplitStream(e.Stream)
+	return kind == p.kind || e.Err != nil && strings.HasPrefix(e.Type, p.kind+".")
+}
+
+// ReadModels answers queries from the read models.
+type ReadModels struct{ pool *pgxpool.Pool }
+
+// NewReadModels makes ReadModels. In the pool's connections unqualified names must mean the schema readmodels.
+func NewReadModels(pool *pgxpool.Pool) *ReadModels { return &ReadModels{pool: pool} }
+
+// Ref names another resource.
+type Ref struct {
+	ID   uuid.UUID `json:"id"`
+	Name string    `json:"name"`
+}
+
+// optional is nil for an empty value, so that JSON reads null.
+func optional[T comparable](value T) *T {
+	var empty T
+	if value == empty {
+		return nil
+	}
+	return &value
+}
+
+// one turns the answer "no rows" into ErrNotFound.
+func one[T any](value T, err error) (T, error) {
+	if errors.Is(err, pgx.ErrNoRows) {
+		var none T
+		return none, ErrNotFound
+	}
+	return value, err
+}
+
+// notNil is an empty list for none, so that JSON reads [].
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// jsonb is a value that Postgres gets as JSON, also as an element of an array.
+type jsonb struct{ value any }
+
+// MarshalJSON implements json.Marshaler.
+func (j jsonb) MarshalJSON() ([]byte, error) { return json.Marshal(j.value) }
+
+// rawUUID is a UUID that pgx sends as 16 bytes. It would send a uuid.UUID through its text, at many times the cost.
+type rawUUID = [16]byte

@@ -1,0 +1,113 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/eventstore"
+)
+
+type roleRow struct {
+	lifetime
+	id    uuid.UUID
+	state role.State
+}
+
+var roleRows = aggregate[uuid.UUID, *roleRow]{
+	kind: role.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *roleRow { return &roleRow{id: id} },
+	byIDs: "SELECT " + roleColumns + " FROM roles r WHERE r.id = ANY($1)", scan: scanRole,
+	id: func(r *roleRow) uuid.UUID { return r.id },
+}
+
+func (r *roleRow) apply(e *eventstore.Envelope) error {
+	r.state.Evolve(e.Event)
+	return r.applied(e, r.state.Exists)
+}
+
+var writeRoles = newUpsert("roles",
+	col("id", "uuid", func(r *roleRow) rawUUID { return rawUUID(r.id) }),
+	col("name", "text", func(r *roleRow) string { return r.state.Name }),
+	col("description", "text", func(r *roleRow) string { return r.state.Description }),
+	col("widgets", "jsonb", func(r *roleRow) jsonb { return jsonb{notNil(r.state.Widgets)} }),
+	col("retired", "boolean", func(r *roleRow) bool { return r.state.Retired }),
+	col("created_at", "timestamptz", func(r *roleRow) time.Time { return r.createdAt }),
+	col("updated_at", "timestamptz", func(r *roleRow) time.Time { return r.updatedAt }),
+	col("revision", "bigint", func(r *roleRow) int64 { return int64(r.revision) }),
+	col("name_key", "bytea", func(r *roleRow) []byte { return nameKey(r.state.Name) }),
+	col("search", "text", func(r *roleRow) string { return searchText(r.state.Name) }),
+)
+
+const roleColumns = `r.id, r.name, r.description, r.widgets, r.retired, r.created_at, r.updated_at, r.revision`
+
+func scanRole(row pgx.Row, place ...any) (*roleRow, error) {
+	r := &roleRow{state: role.State{Exists: true}}
+	return r, row.Scan(append([]any{&r.id, &r.state.Name, &r.state.Description, &r.state.Widgets, &r.state.Retired,
+		&r.createdAt, &r.updatedAt, &r.revision}, place...)...)
+}
+
+func applyRoles(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+	rows, err := roleRows.fold(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	return writeRoles.write(ctx, tx, rows)
+}
+
+// Role is a role as the HTTP API shows it.
+type Role struct {
+	ID          uuid.UUID           `json:"id"`
+	Name        string              `json:"name"`
+	Description *string             `json:"description"`
+	Widgets     []string            `json:"widgets"`
+	Retired     bool                `json:"retired"`
+	CreatedAt   time.Time           `json:"created_at"`
+	UpdatedAt   time.Time           `json:"updated_at"`
+	Revision    eventstore.Revision `json:"revision"`
+}
+
+func (r *roleRow) show() Role {
+	return Role{
+		ID: r.id, Name: r.state.Name, Description: optional(r.state.Description), Widgets: notNil(r.state.Widgets),
+		Retired: r.state.Retired, CreatedAt: r.createdAt.UTC(), UpdatedAt: r.updatedAt.UTC(), Revision: r.revision,
+	}
+}
+
+// RoleFilter chooses roles; the zero value chooses all.
+type RoleFilter struct {
+	Query   string // part of the name, in any case
+	Retired *bool
+}
+
+// Role gives one role.
+func (r *ReadModels) Role(ctx context.Context, id uuid.UUID) (Role, error) {
+	found, err := scanRole(r.pool.QueryRow(ctx, "SELECT "+roleColumns+" FROM roles r WHERE c.id = $1", id))
+	return one(found.show(), err)
+}
+
+// RoleAsOf gives one role as it was at a time.
+func (r *ReadModels) RoleAsOf(ctx context.Context, id uuid.UUID, at time.Time) (Role, error) {
+	found, err := roleRows.oneAsOf(ctx, r.pool, id, at)
+	if err != nil {
+		return Role{}, err
+	}
+	return found.show(), nil
+}
+
+// Roles lists roles, sorted by name or created_at.
+func (r *ReadModels) Roles(ctx context.Context, filter RoleFilter, page PageRequest) (List[Role], error) {
+	q := query{columns: roleColumns, from: "roles r", id: "r.id", byDefault: "name", orders: map[string]order{
+		"name": {"r.name_key", newBytes}, "created_at": {"r.created_at", newTime},
+	}}
+	q.containing("r.search", filter.Query)
+	if filter.Retired != nil {
+		q.where("r.retired = ?", *filter.Retired)
+	}
+	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Role, error) {
+		found, err := scanRole(rows, place...)
+		return found.show(), err
+	})
+}

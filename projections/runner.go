@@ -1,0 +1,315 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/secboard/secboard/eventstore"
+)
+
+// At a stop, a page under way may take drainTime to commit; Watermill waits a little longer.
+const (
+	drainTime = 5 * time.Second
+	closeTime = drainTime + 2*time.Second
+)
+
+// Runner keeps the read models up to date with the log. Any number may run on one database, in one process or several:
+// each projection is worked on by one of them.
+type Runner struct {
+	pool    *pgxpool.Pool
+	log     *countingLog
+	tail    *eventstore.Tail
+	locks   *locks
+	logger  *slog.Logger
+	metrics metrics
+
+	mu          sync.Mutex
+	checkpoints map[string]checkpoint // as far as this process knows
+	broken      map[string]bool       // projections whose last page failed for a reason that passes by itself
+	changed     chan struct{}         // closed and replaced when checkpoints changes
+	refreshed   time.Time             // when checkpoints was read from the database
+}
+
+// NewRunner makes a Runner and registers its metrics, unless registry is nil. Run starts it.
+func NewRunner(pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, registry prometheus.Registerer) *Runner {
+	counting := &countingLog{Log: log}
+	r := &Runner{
+		pool: pool, log: counting, tail: eventstore.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
+		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, changed: make(chan struct{}),
+	}
+	r.follow(registry)
+	return r
+}
+
+// countingLog counts the events that a subscription delivers: positions have gaps.
+type countingLog struct {
+	eventstore.Log
+	events atomic.Int64
+}
+
+func (l *countingLog) Subscribe(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Delivery, error] {
+	return func(yield func(eventstore.Delivery, error) bool) {
+		for delivery, err := range l.Log.Subscribe(ctx, after) {
+			if err == nil && !delivery.CaughtUp {
+				l.events.Add(1)
+			}
+			if !yield(delivery, err) {
+				return
+			}
+		}
+	}
+}
+
+// Run works until ctx ends, through every outage of Postgres and of the event store. A page under way is committed
+// before it returns. It may be called once.
+func (r *Runner) Run(ctx context.Context) error {
+	from, ok := r.begin(ctx)
+	if !ok {
+		return nil
+	}
+	subscriber := eventstore.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
+	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTime}, watermill.NopLogger{})
+	if err != nil {
+		return fmt.Errorf("make the router of the projections: %w", err)
+	}
+	for _, p := range all {
+		router.AddConsumerHandler(p.name, p.name, subscriber, func(msg *message.Message) error { return r.handle(msg, p) })
+	}
+	// What the handlers rely on ends after them, so that the last page still commits.
+	support, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { r.locks.run(support) })
+	running.Go(func() { r.tail.Run(support, from) })
+	running.Go(func() { r.watch(support) })
+	err = router.Run(ctx)
+	stop()
+	running.Wait()
+	return errors.Join(err, subscriber.Close())
+}
+
+// begin finds out from where to read, however long Postgres takes to answer; false when ctx ends first.
+func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		err := makeCheckpoints(ctx, r.pool)
+		if err == nil {
+			err = r.refresh(ctx)
+		}
+		if err == nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			first := r.checkpoints[all[0].name]
+			for _, c := range r.checkpoints {
+				if c.position < first.position {
+					first = c
+				}
+			}
+			r.log.events.Store(first.events)
+			return first.position, true
+		}
+		if attempt == 0 && ctx.Err() == nil {
+			r.logger.Warn("the projections wait for Postgres", "error", err)
+		}
+		pause(ctx, lockPace)
+	}
+	return 0, false
+}
+
+// checkpoint is what the subscriber asks when it starts and after a failure. It answers when this instance is the one
+// that works on the projection.
+func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Position, error) {
+	if err := r.locks.wait(ctx, name); err != nil {
+		return 0, err
+	}
+	read, err := readCheckpoints(ctx, r.pool)
+	if err != nil {
+		return 0, err
+	}
+	// It may be behind what this process knew: a crash of Postgres loses the last pages.
+	r.learn(name, func(checkpoint) checkpoint { return read[name] })
+	return read[name].position, nil
+}
+
+var errNotMine = errors.New("another instance works on the projection")
+
+func (r *Runner) handle(msg *message.Message, p projection) error {
+	page, ok := eventstore.PageOf(msg)
+	if !ok {
+		return errors.New("the message carries no page")
+	}
+	if !r.locks.holds(p.name) {
+		return errNotMine
+	}
+	started := time.Now()
+	err := r.apply(msg.Context(), p, page)
+	if errors.Is(err, errApplied) {
+		return r.refresh(msg.Context())
+	}
+	if err != nil {
+		r.fail(msg.Context(), p, page, err)
+		return err
+	}
+	r.metrics.applied.WithLabelValues(p.name).Add(float64(len(page.Events)))
+	r.metrics.pages.WithLabelValues(p.name).Observe(float64(len(page.Events)))
+	r.metrics.seconds.WithLabelValues(p.name).Observe(time.Since(started).Seconds())
+	r.pass(p, page)
+	if len(page.Events) < largePage && !r.head().known {
+		pause(msg.Context(), gatherTime)
+	}
+	return nil
+}
+
+// While the log is being read to its end, a page smaller than largePage is followed by a pause of gatherTime, in which
+// the next one grows: each page costs a transaction.
+const (
+	largePage  = 1000
+	gatherTime = 20 * time.Millisecond
+)
+
+// outage marks an error that says nothing against the page: the same page is tried again.
+type outage struct{ error }
+
+func (o outage) Unwrap() error { return o.error }
+
+// apply runs a page's transaction. An error is an outage or a defect of the page.
+func (r *Runner) apply(ctx context.Context, p projection, page eventstore.Page) error {
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return outage{err}
+	}
+	defer conn.Release()
+	err = p.applyPage(ctx, conn.Conn(), page)
+	if err != nil && (ctx.Err() != nil || conn.Conn().IsClosed() || passing(err)) {
+		return outage{err}
+	}
+	return err
+}
+
+// passing says whether an error will pass without anybody touching the event.
+func passing(err error) bool {
+	if errors.Is(err, errGap) || errors.Is(err, errApplied) {
+		return true
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code[:2] {
+	case "08", // connection
+		"25", // a standby after a failover accepts no writes
+		"40", // deadlock, serialization
+		"53", // disk full, out of memory, too many connections
+		"55", // lock not available
+		"57", // shutting down, starting up, cancelled
+		"58": // input and output of the server
+		return true
+	}
+	return false
+}
+
+// fail notes what went wrong. Only a page of one event can be blamed: a larger one comes again event by event.
+func (r *Runner) fail(ctx context.Context, p projection, page eventstore.Page, err error) {
+	var passes outage
+	if errors.As(err, &passes) {
+		r.mu.Lock()
+		first := !r.broken[p.name]
+		r.broken[p.name] = true
+		r.mu.Unlock()
+		if first && !errors.Is(err, errGap) {
+			r.logger.Warn("a projection is interrupted", "projection", p.name, "error", err)
+		}
+		return
+	}
+	if len(page.Events) > 1 {
+		return
+	}
+	failure := describe(&page.Events[0], err)
+	if r.known(p.name).failure != failure {
+		r.logger.Error("a projection is stopped", "projection", p.name, "reason", failure)
+	}
+	const stop = `UPDATE checkpoints SET error = $2, stopped_at = coalesce(stopped_at, now()), updated_at = now()
+		WHERE name = $1 AND position = $3 AND error IS DISTINCT FROM $2`
+	if _, err := r.pool.Exec(ctx, stop, p.name, failure, page.After); err != nil {
+		r.logger.Warn("a projection is stopped, but that could not be recorded", "projection", p.name, "error", err)
+		return // it is tried again with the event
+	}
+	r.learn(p.name, func(c checkpoint) checkpoint {
+		c.failure = failure
+		return c
+	})
+}
+
+// describe names an event and what is wrong with it.
+func describe(e *eventstore.Envelope, err error) string {
+	reason := err.Error()
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		reason = fmt.Sprintf("Postgres refuses it: %s (%s)", refused.Message, refused.Code)
+	}
+	return fmt.Sprintf("event %s (%s) at position %d: %s", e.ID, e.Type, e.Position, storable(reason))
+}
+
+// pass notes an applied page.
+func (r *Runner) pass(p projection, page eventstore.Page) {
+	r.mu.Lock()
+	interrupted := r.broken[p.name]
+	delete(r.broken, p.name)
+	r.mu.Unlock()
+	if interrupted {
+		r.logger.Info("a projection goes on", "projection", p.name, "position", page.Position())
+	}
+	if r.known(p.name).failure != "" {
+		r.logger.Info("a projection is no longer stopped", "projection", p.name, "position", page.Position())
+	}
+	r.learn(p.name, func(c checkpoint) checkpoint {
+		return checkpoint{position: page.Position(), events: c.events + int64(len(page.Events))}
+	})
+}
+
+func (r *Runner) learn(name string, change func(checkpoint) checkpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checkpoints[name] = change(r.checkpoints[name])
+	r.broadcast()
+}
+
+func (r *Runner) broadcast() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *Runner) known(name string) checkpoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.checkpoints[name]
+}
+
+// refresh reads the checkpoints of all instances. One that this process knows to be further is not put back.
+func (r *Runner) refresh(ctx context.Context) error {
+	read, err := readCheckpoints(ctx, r.pool)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, c := range read {
+		if c.position >= r.checkpoints[name].position {
+			r.checkpoints[name] = c
+		}
+	}
+	r.refreshed = time.Now()
+	r.broadcast()
+	return nil
+}

@@ -1,0 +1,190 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/eventstore"
+)
+
+// States of a projection.
+const (
+	StateLive       = "live"        // it has everything in the log
+	StateCatchingUp = "catching_up" // it has not, or the end of the log is unknown because the event store is away
+	StateStopped    = "stopped"     // it can't apply the next event; it tries again and again
+)
+
+// Status of one projection.
+type Status struct {
+	Name      string              `json:"name"`
+	Position  eventstore.Position `json:"position"`   // of the last event applied
+	LagEvents int64               `json:"lag_events"` // events not applied yet
+	LagMS     int64               `json:"lag_ms"`     // age of the oldest event not applied yet; 0 when there is none
+	State     string              `json:"state"`
+	Error     *string             `json:"error"` // names the event at which it is stopped
+}
+
+// head is the end of the log.
+type head struct {
+	position eventstore.Position
+	events   int64 // up to there
+	known    bool  // false: the log may go on
+}
+
+// ErrBehind says that the read models did not reach a position in time.
+var ErrBehind = errors.New("the read models are behind the event log")
+
+// Wait for other instances: how often the database is asked while somebody waits.
+const askPace = 50 * time.Millisecond
+
+// WaitFor returns when every projection that is not stopped has applied the log up to a position, whichever instance
+// does it; ErrBehind when ctx ends first.
+func (r *Runner) WaitFor(ctx context.Context, position eventstore.Position) error {
+	for {
+		r.mu.Lock()
+		changed := r.changed
+		r.mu.Unlock()
+		if r.reached(position) {
+			return nil
+		}
+		ask := time.NewTimer(askPace)
+		var err error
+		select {
+		case <-changed:
+		case <-ask.C:
+			if !r.locks.holdsAll() {
+				err = r.refreshOlder(ctx, askPace)
+			}
+		case <-ctx.Done():
+		}
+		ask.Stop()
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: they have not reached position %d", ErrBehind, position)
+		}
+		if err != nil {
+			pause(ctx, askPace) // Postgres is away: it may come back in time
+		}
+	}
+}
+
+func (r *Runner) reached(position eventstore.Position) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range all {
+		if c := r.checkpoints[p.name]; c.position < position && c.failure == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// refreshOlder reads the checkpoints unless somebody did so within the given time.
+func (r *Runner) refreshOlder(ctx context.Context, age time.Duration) error {
+	r.mu.Lock()
+	recent := time.Since(r.refreshed) < age
+	if !recent {
+		r.refreshed = time.Now()
+	}
+	r.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return r.refresh(ctx)
+}
+
+// watch keeps the gauges of projections that other instances work on from growing old.
+func (r *Runner) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
+			r.logger.Debug("reading the checkpoints failed", "error", err)
+		}
+		pause(ctx, 2*lockPace)
+	}
+}
+
+func (r *Runner) head() head {
+	position, live, err := r.tail.Head()
+	return head{position: position, events: r.log.events.Load(), known: live && err == nil}
+}
+
+// lag is how many events a projection has not applied, as far as this process knows.
+func (r *Runner) lag(name string) int64 {
+	return r.head().lag(r.known(name))
+}
+
+func (h head) lag(c checkpoint) int64 {
+	if c.position >= h.position {
+		return 0
+	}
+	return max(0, h.events-c.events)
+}
+
+// Status tells how each projection stands, in a fixed order.
+func (r *Runner) Status(ctx context.Context) ([]Status, error) {
+	checkpoints, err := readCheckpoints(ctx, r.pool)
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoints of the projections: %w", err)
+	}
+	return statuses(ctx, checkpoints, r.head(), r.log.Log), nil
+}
+
+// StatusOf tells how each projection stands, for a process without a Runner. To count, it reads what stands in the log
+// after the most advanced projection.
+func StatusOf(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log) ([]Status, error) {
+	checkpoints, err := readCheckpoints(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoints of the projections: %w", err)
+	}
+	end := head{known: true}
+	for _, c := range checkpoints {
+		if c.position > end.position {
+			end.position, end.events = c.position, c.events
+		}
+	}
+	for event, err := range log.ReadAll(ctx, end.position) {
+		if err != nil {
+			return nil, fmt.Errorf("read the end of the event log: %w", err)
+		}
+		end.position = event.Position
+		end.events++
+	}
+	return statuses(ctx, checkpoints, end, log), nil
+}
+
+func statuses(ctx context.Context, checkpoints map[string]checkpoint, end head, log eventstore.Log) []Status {
+	ages := map[eventstore.Position]time.Duration{}
+	list := make([]Status, len(all))
+	for i, p := range all {
+		c := checkpoints[p.name]
+		s := Status{Name: p.name, Position: c.position, State: StateCatchingUp, Error: optional(c.failure)}
+		if end.known && c.position >= end.position {
+			s.State = StateLive
+		} else if end.position > c.position {
+			s.LagEvents = end.lag(c)
+			if _, asked := ages[c.position]; !asked {
+				ages[c.position] = age(ctx, log, c.position)
+			}
+			s.LagMS = ages[c.position].Milliseconds()
+		}
+		if c.failure != "" {
+			s.State = StateStopped
+		}
+		list[i] = s
+	}
+	return list
+}
+
+// age is how long ago the first event after a position was written; 0 when the event store does not say.
+func age(ctx context.Context, log eventstore.Log, after eventstore.Position) time.Duration {
+	for event, err := range log.ReadAll(ctx, after) {
+		if err != nil {
+			break // it is away: the state says that the projection is not live
+		}
+		return max(0, time.Since(event.Created))
+	}
+	return 0
+}

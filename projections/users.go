@@ -1,0 +1,323 @@
+package projections
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// userRow is an account as the table users shows it. Roles and groups of a row from the table are empty: they have
+// tables of their own.
+type userRow struct {
+	lifetime
+	id          uuid.UUID
+	state       user.State
+	hasPassword bool
+	reason      string // why it is inactive
+}
+
+var userRows = aggregate[uuid.UUID, *userRow]{
+	kind: user.Kind, parse: uuid.Parse, fresh: newUserRow,
+	byIDs: "SELECT " + userColumns + " FROM users u WHERE u.id = ANY($1)", scan: scanUser,
+	id: func(u *userRow) uuid.UUID { return u.id },
+}
+
+func newUserRow(id uuid.UUID) *userRow {
+	return &userRow{id: id, state: user.State{Roles: map[uuid.UUID]string{}, Groups: map[uuid.UUID]string{}}}
+}
+
+func (u *userRow) apply(e *eventstore.Envelope) error {
+	u.state.Evolve(e.Event)
+	switch event := e.Event.(type) {
+	case user.PasswordSet:
+		u.hasPassword = true // the history, from which earlier rows are folded, holds no hash
+	case user.Deactivated:
+		u.reason = event.Reason
+	case user.Activated:
+		u.reason = ""
+	}
+	return u.applied(e, u.state.Exists)
+}
+
+var writeUsers = newUpsert("users",
+	col("id", "uuid", func(u *userRow) rawUUID { return rawUUID(u.id) }),
+	col("email", "text", func(u *userRow) string { return u.state.Details.Email }),
+	col("first_name", "text", func(u *userRow) string { return u.state.Details.FirstName }),
+	col("last_name", "text", func(u *userRow) string { return u.state.Details.LastName }),
+	col("phone", "text", func(u *userRow) string { return u.state.Details.Phone }),
+	col("company_id", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.state.Details.CompanyID)) }),
+	col("department", "text", func(u *userRow) string { return u.state.Details.Department }),
+	col("position", "text", func(u *userRow) string { return u.state.Details.Position }),
+	col("start_date", "date", func(u *userRow) *time.Time { return optional(u.state.Details.StartDate.Time()) }),
+	col("end_date", "date", func(u *userRow) *time.Time { return optional(u.state.Details.EndDate.Time()) }),
+	col("active", "boolean", func(u *userRow) bool { return u.state.Active }),
+	col("inactive_reason", "text", func(u *userRow) string { return u.reason }),
+	col("superuser", "boolean", func(u *userRow) bool { return u.state.Superuser }),
+	col("require_two_factor", "boolean", func(u *userRow) bool { return u.state.TwoFactorRequired }),
+	col("source", "text", func(u *userRow) string { return u.state.Source }),
+	col("has_password", "boolean", func(u *userRow) bool { return u.hasPassword }),
+	col("created_at", "timestamptz", func(u *userRow) time.Time { return u.createdAt }),
+	col("updated_at", "timestamptz", func(u *userRow) time.Time { return u.updatedAt }),
+	col("revision", "bigint", func(u *userRow) int64 { return int64(u.revision) }),
+	col("name_key", "bytea", func(u *userRow) []byte { return nameKey(u.state.Details.Name()) }),
+	col("email_key", "text", func(u *userRow) string { return user.NormalizeEmail(u.state.Details.Email) }),
+	col("search", "text", func(u *userRow) string {
+		d := u.state.Details
+		return searchText(d.FirstName, d.LastName, d.Email)
+	}),
+)
+
+// userColumns are what scanUser reads.
+const userColumns = `u.id, u.email, u.first_name, u.last_name, u.phone, u.company_id, u.department, u.position,
+	u.start_date, u.end_date, u.active, u.inactive_reason, u.superuser, u.require_two_factor, u.source, u.has_password,
+	u.created_at, u.updated_at, u.revision`
+
+func scanUser(row pgx.Row, place ...any) (*userRow, error) {
+	u := newUserRow(uuid.Nil)
+	u.state.Exists = true
+	var companyID *uuid.UUID
+	var start, end *time.Time
+	d := &u.state.Details
+	err := row.Scan(append([]any{&u.id, &d.Email, &d.FirstName, &d.LastName, &d.Phone, &companyID, &d.Department, &d.Position,
+		&start, &end, &u.state.Active, &u.reason, &u.state.Superuser, &u.state.TwoFactorRequired, &u.state.Source, &u.hasPassword,
+		&u.createdAt, &u.updatedAt, &u.revision}, place...)...)
+	if err != nil {
+		return nil, err
+	}
+	if companyID != nil {
+		d.CompanyID = *companyID
+	}
+	d.StartDate, d.EndDate = dateOf(start), dateOf(end)
+	return u, nil
+}
+
+// dateOf is a nullable date of Postgres, which comes as its first instant in UTC.
+func dateOf(day *time.Time) domain.Date {
+	if day == nil {
+		return domain.Date{}
+	}
+	return domain.DateOf(*day)
+}
+
+// applyUsers writes accounts, the roles they have and the groups they are members of.
+func applyUsers(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+	rows, err := userRows.fold(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	if err := writeUsers.write(ctx, tx, rows); err != nil {
+		return err
+	}
+	roles, memberships := stays{}, stays{}
+	for i := range events {
+		e := &events[i]
+		_, subject := domain.SplitStream(e.Stream)
+		userID, err := uuid.Parse(subject)
+		if err != nil {
+			return err
+		}
+		switch event := e.Event.(type) {
+		case user.RoleGiven:
+			roles.begin(userID, event.RoleID, event.RoleName, e)
+		case user.RoleTaken:
+			roles.end(userID, event.RoleID, e)
+		case user.GroupJoined:
+			memberships.begin(userID, event.GroupID, event.GroupName, e)
+		case user.GroupLeft:
+			memberships.end(userID, event.GroupID, e)
+		}
+	}
+	if err := roles.write(ctx, tx, roleStays); err != nil {
+		return err
+	}
+	return memberships.write(ctx, tx, groupStays)
+}
+
+// User is an account as the HTTP API shows it. An empty optional value is nil.
+type User struct {
+	ID               uuid.UUID           `json:"id"`
+	Email            string              `json:"email"`
+	FirstName        *string             `json:"first_name"`
+	LastName         *string             `json:"last_name"`
+	Phone            *string             `json:"phone"`
+	CompanyID        *uuid.UUID          `json:"company_id"`
+	Company          *Ref                `json:"company"`
+	Department       *string             `json:"department"`
+	Position         *string             `json:"position"`
+	Active           bool                `json:"active"`
+	StartDate        *domain.Date        `json:"start_date"` // first day of access, in UTC
+	EndDate          *domain.Date        `json:"end_date"`   // last day of access, in UTC
+	Superuser        bool                `json:"superuser"`
+	RequireTwoFactor bool                `json:"require_two_factor"`
+	RoleIDs          []uuid.UUID         `json:"role_ids"`
+	GroupIDs         []uuid.UUID         `json:"group_ids"`
+	Roles            []Ref               `json:"roles"`  // by name
+	Groups           []Ref               `json:"groups"` // by name
+	State            string              `json:"state"`  // a State constant
+	StateReason      *string             `json:"state_reason"`
+	Source           string              `json:"source"`
+	HasPassword      bool                `json:"has_password"`
+	TwoFactor        TwoFactor           `json:"two_factor"`
+	LastSignInAt     *time.Time          `json:"last_sign_in_at"`
+	CreatedAt        time.Time           `json:"created_at"`
+	UpdatedAt        time.Time           `json:"updated_at"`
+	Revision         eventstore.Revision `json:"revision"`
+}
+
+// TwoFactor says how an account stands with two-factor sign-in.
+type TwoFactor struct {
+	Required        bool `json:"required"`
+	Enrolled        bool `json:"enrolled"`
+	BackupCodesLeft int  `json:"backup_codes_left"`
+}
+
+// show makes a row presentable. Roles and groups are sorted by name.
+func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref) User {
+	d := u.state.Details
+	state, reason := AccountState(u.state, u.reason, now)
+	return User{
+		ID: u.id, Email: d.Email, FirstName: optional(d.FirstName), LastName: optional(d.LastName), Phone: optional(d.Phone),
+		CompanyID: optional(d.CompanyID), Company: company, Department: optional(d.Department), Position: optional(d.Position),
+		Active: u.state.Active, StartDate: optional(d.StartDate), EndDate: optional(d.EndDate), Superuser: u.state.Superuser,
+		RequireTwoFactor: u.state.TwoFactorRequired, Roles: roles, Groups: groups, RoleIDs: refIDs(roles), GroupIDs: refIDs(groups),
+		State: state, StateReason: optional(reason), Source: u.state.Source, HasPassword: u.hasPassword,
+		TwoFactor: TwoFactor{Required: u.state.TwoFactorRequired},
+		CreatedAt: u.createdAt.UTC(), UpdatedAt: u.updatedAt.UTC(), Revision: u.revision,
+	}
+}
+
+func refIDs(refs []Ref) []uuid.UUID {
+	ids := make([]uuid.UUID, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
+	}
+	return ids
+}
+
+// shownColumns are userColumns and the names that go with an account. A role or group whose own projection is behind
+// has the name that it had when it was given or joined.
+const shownColumns = userColumns + `,
+	(SELECT c.name FROM companies c WHERE c.id = u.company_id),
+	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.role_id, 'name', coalesce(r.name, s.role_name)) ORDER BY r.name_key, s.role_id), '[]')
+		FROM user_roles s LEFT JOIN roles r ON r.id = s.role_id WHERE s.user_id = u.id AND s.taken_at IS NULL),
+	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.group_id, 'name', coalesce(g.name, s.group_name)) ORDER BY g.name_key, s.group_id), '[]')
+		FROM memberships s LEFT JOIN groups g ON g.id = s.group_id WHERE s.user_id = u.id AND s.left_at IS NULL)`
+
+func scanShown(row pgx.Row, now time.Time, place ...any) (User, error) {
+	var company *string
+	var roles, groups []Ref
+	u, err := scanUser(row, append([]any{&company, &roles, &groups}, place...)...)
+	if err != nil {
+		return User{}, err
+	}
+	var ref *Ref
+	if id := u.state.Details.CompanyID; id != uuid.Nil {
+		ref = &Ref{ID: id}
+		if company != nil {
+			ref.Name = *company
+		}
+	}
+	return u.show(now, ref, roles, groups), nil
+}
+
+// User gives one account; now decides on its state.
+func (r *ReadModels) User(ctx context.Context, id uuid.UUID, now time.Time) (User, error) {
+	return one(scanShown(r.pool.QueryRow(ctx, "SELECT "+shownColumns+" FROM users u WHERE u.id = $1", id), now))
+}
+
+// UserAsOf gives one account as it was at a time, with the names that company, roles and groups had then.
+func (r *ReadModels) UserAsOf(ctx context.Context, id uuid.UUID, at time.Time) (User, error) {
+	u, err := userRows.oneAsOf(ctx, r.pool, id, at)
+	if err != nil {
+		return User{}, err
+	}
+	var company *Ref
+	if companyID := u.state.Details.CompanyID; companyID != uuid.Nil {
+		then, err := companyRows.asOf(ctx, r.pool, []uuid.UUID{companyID}, at)
+		if err != nil {
+			return User{}, err
+		}
+		company = &Ref{ID: companyID}
+		if c := then[companyID]; c != nil {
+			company.Name = c.state.Name
+		}
+	}
+	rolesThen, err := roleRows.asOf(ctx, r.pool, slices.Collect(maps.Keys(u.state.Roles)), at)
+	if err != nil {
+		return User{}, err
+	}
+	groupsThen, err := groupRows.asOf(ctx, r.pool, slices.Collect(maps.Keys(u.state.Groups)), at)
+	if err != nil {
+		return User{}, err
+	}
+	for id, role := range rolesThen {
+		u.state.Roles[id] = role.state.Name
+	}
+	for id, group := range groupsThen {
+		u.state.Groups[id] = group.state.Name
+	}
+	return u.show(at, company, refsByName(u.state.Roles), refsByName(u.state.Groups)), nil
+}
+
+func refsByName(names map[uuid.UUID]string) []Ref {
+	refs := make([]Ref, 0, len(names))
+	for id, name := range names {
+		refs = append(refs, Ref{id, name})
+	}
+	slices.SortFunc(refs, func(a, b Ref) int {
+		return cmp.Or(bytes.Compare(nameKey(a.Name), nameKey(b.Name)), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return refs
+}
+
+// UserFilter chooses accounts; the zero value chooses all.
+type UserFilter struct {
+	Query     string // part of the name or e-mail address, in any case
+	CompanyID *uuid.UUID
+	RoleID    *uuid.UUID
+	GroupID   *uuid.UUID
+	State     string // a State constant
+	Source    string
+	Superuser *bool
+	TwoFactor *bool // whether two-factor sign-in is required
+}
+
+// Users lists accounts, sorted by name, email or created_at; now decides on their states.
+func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequest, now time.Time) (List[User], error) {
+	q := query{columns: shownColumns, from: "users u", id: "u.id", byDefault: "name", orders: map[string]order{
+		"name": {"u.name_key", newBytes}, "email": {"u.email_key", newText}, "created_at": {"u.created_at", newTime},
+	}}
+	q.containing("u.search", filter.Query)
+	if filter.CompanyID != nil {
+		q.where("u.company_id = ?", *filter.CompanyID)
+	}
+	if filter.RoleID != nil {
+		q.where("u.id IN (SELECT user_id FROM user_roles WHERE role_id = ? AND taken_at IS NULL)", *filter.RoleID)
+	}
+	if filter.GroupID != nil {
+		q.where("u.id IN (SELECT user_id FROM memberships WHERE group_id = ? AND left_at IS NULL)", *filter.GroupID)
+	}
+	if filter.State != "" {
+		q.inState(filter.State, now)
+	}
+	if filter.Source != "" {
+		q.where("u.source = ?", filter.Source)
+	}
+	if filter.Superuser != nil {
+		q.where("u.superuser = ?", *filter.Superuser)
+	}
+	if filter.TwoFactor != nil {
+		q.where("u.require_two_factor = ?", *filter.TwoFactor)
+	}
+	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (User, error) { return scanShown(rows, now, place...) })
+}
