@@ -78,12 +78,17 @@ func registerTypes() (byName map[string]reflect.Type, withSecret map[string]bool
 		}
 		byName[event.EventType()] = eventType
 		for i := range eventType.NumField() {
-			if eventType.Field(i).Tag.Get("secret") == "true" {
+			if hidden(eventType.Field(i)) {
 				withSecret[event.EventType()] = true
 			}
 		}
 	}
 	return byName, withSecret
+}
+
+// hidden says whether a field stays out of read models: a secret, or something too large for a history.
+func hidden(field reflect.StructField) bool {
+	return field.Tag.Get("secret") == "true" || field.Tag.Get("readmodel") == "-"
 }
 
 // EventID is the id of the event that a command writes at a revision of a stream. The same append tried again has the
@@ -152,7 +157,7 @@ func WithoutSecrets(envelope Envelope) ([]byte, error) {
 	value := reflect.New(types[envelope.Type]).Elem()
 	value.Set(reflect.ValueOf(envelope.Event))
 	for i := range value.NumField() {
-		if value.Type().Field(i).Tag.Get("secret") == "true" {
+		if hidden(value.Type().Field(i)) {
 			value.Field(i).SetZero()
 		}
 	}

@@ -211,6 +211,12 @@ func fill(value reflect.Value, name string) {
 		value.Set(reflect.ValueOf(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)))
 	case domain.Sealed:
 		value.SetBytes([]byte("secret"))
+	case []byte:
+		value.SetBytes([]byte("bytes"))
+	case bool:
+		value.SetBool(true)
+	case int, int64:
+		value.SetInt(int64(len(name)))
 	case []string:
 		value.Set(reflect.ValueOf([]string{name, "another"}))
 	case domain.Permissions:

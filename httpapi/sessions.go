@@ -93,14 +93,11 @@ func (s *server) signIn(ctx context.Context, in *signInRequest) (*signInAnswer, 
 		return nil, err
 	}
 	s.cleaning.sometimes(ctx, s)
-	id, account, fits, err := s.Commands.CheckPassword(ctx, in.Body.Email, in.Body.Password)
+	outcome, err := s.Commands.SignIn(ctx, s.caller(ctx), in.Body.Email, in.Body.Password)
 	if err != nil {
 		return nil, err
 	}
-	now := s.Now()
-	if !fits || !mayEnter(account, now) {
-		return nil, invalidCredentials()
-	}
+	id, now := outcome.UserID, s.Now()
 	token, session, err := s.startSession(ctx, id, now)
 	if err != nil {
 		return nil, err
