@@ -84,7 +84,7 @@ type RoleFilter struct {
 
 // Role gives one role.
 func (r *ReadModels) Role(ctx context.Context, id uuid.UUID) (Role, error) {
-	found, err := scanRole(r.pool.QueryRow(ctx, "SELECT "+roleColumns+" FROM roles r WHERE c.id = $1", id))
+	found, err := scanRole(r.pool.QueryRow(ctx, "SELECT "+roleColumns+" FROM roles r WHERE r.id = $1", id))
 	return one(found.show(), err)
 }
 
