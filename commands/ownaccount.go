@@ -9,6 +9,7 @@ import (
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
 )
 
 // RequestPasswordReset asks for a reset link for whoever has the address. It does the same work, and answers the same,
@@ -133,7 +134,7 @@ func (h *Handler) UseFirstLogin(ctx context.Context, caller Caller, token string
 
 // asOwner is a caller who has shown to be an account's owner.
 func asOwner(caller Caller, id uuid.UUID) Caller {
-	caller.Actor.Kind, caller.Actor.ID = "user", id.String()
+	caller.Actor.Kind, caller.Actor.ID = eventstore.ActorUser, id.String()
 	return caller
 }
 

@@ -40,15 +40,18 @@ type SignedIn struct {
 	Challenge string    // with NextTwoFactor; signed, valid for a few minutes
 	Session   uuid.UUID // the id of the session to open, otherwise
 	Position  eventstore.Position
+	// Revision is that of the account when it was let in. What ends all sessions and happened after it ends this one too.
+	Revision eventstore.Revision
 }
 
 // door is one account at which somebody tries to sign in. For an address without an account it is a door to nowhere:
 // the same reads, the same hashing and the same writes happen, so that nobody learns the difference.
 type door struct {
-	id      uuid.UUID
-	account user.State
-	stream  string
-	attempt signin.Attempt
+	id       uuid.UUID
+	account  user.State
+	revision eventstore.Revision // of the account
+	stream   string
+	attempt  signin.Attempt
 }
 
 func (h *Handler) doorOf(ctx context.Context, caller Caller, email string) (door, error) {
@@ -69,7 +72,7 @@ func (h *Handler) doorOf(ctx context.Context, caller Caller, email string) (door
 func (h *Handler) doorOfAccount(ctx context.Context, caller Caller, id uuid.UUID) (door, error) {
 	found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
 	return door{
-		id: id, account: found.State, stream: domain.StreamName(signin.Kind, id),
+		id: id, account: found.State, revision: found.Revision, stream: domain.StreamName(signin.Kind, id),
 		attempt: signin.Attempt{Now: h.Now(), IP: caller.IP, PerIP: found.State.Superuser},
 	}, err
 }
@@ -92,6 +95,7 @@ func (h *Handler) SignIn(ctx context.Context, caller Caller, email, password str
 
 // enter goes on after the first factor was right.
 func (h *Handler) enter(ctx context.Context, caller Caller, d door, method string) (SignedIn, error) {
+	caller = asOwner(caller, d.id)
 	if reason := d.account.CanSignIn(d.attempt.Now); reason != "" {
 		return SignedIn{}, h.refuse(ctx, caller, d, reason)
 	}
@@ -114,11 +118,11 @@ func (h *Handler) enter(ctx context.Context, caller Caller, d door, method strin
 // open writes the beginning of a session down.
 func (h *Handler) open(ctx context.Context, caller Caller, d door, method string, step int64) (SignedIn, error) {
 	session := uuid.Must(uuid.NewV7())
-	outcome := SignedIn{UserID: d.id, Session: session}
+	outcome := SignedIn{UserID: d.id, Session: session, Revision: d.revision}
 	if d.account.TwoFactorRequired && !d.account.TwoFactor.Enrolled {
 		outcome.Next = NextTwoFactorSetup
 	}
-	result, err := h.atDoor(ctx, caller, d, func(s signin.State) ([]domain.Event, error) {
+	result, err := h.atDoor(ctx, asOwner(caller, d.id), d, func(s signin.State) ([]domain.Event, error) {
 		if s.Locked(d.attempt) {
 			return nil, ErrCredentials
 		}

@@ -26,9 +26,6 @@ const (
 	skew   = 1
 )
 
-// backupCodes is how many backup codes a set has.
-const backupCodes = 10
-
 // SignInWithCode goes on after a challenge with a code of the authenticator app. Each code works once.
 func (h *Handler) SignInWithCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
 	d, err := h.challenged(ctx, caller, challenge)
@@ -200,9 +197,9 @@ func (h *Handler) ResetTwoFactor(ctx context.Context, caller Caller, id uuid.UUI
 	})
 }
 
-// newBackupCodes makes ten codes of 50 random bits, as "abcde-fghij", and their names.
+// newBackupCodes makes a set of codes of 50 random bits, as "abcde-fghij", and their names.
 func (h *Handler) newBackupCodes(account uuid.UUID) (codes, names []string, err error) {
-	for range backupCodes {
+	for range user.BackupCodes {
 		random := make([]byte, 7)
 		if _, err := rand.Read(random); err != nil {
 			return nil, nil, err

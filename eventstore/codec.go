@@ -37,7 +37,7 @@ const (
 	ActorOperator  = "operator"  // somebody with a shell on the server
 )
 
-// Actor is who caused an event. ID is empty for system and operator.
+// Actor is who caused an event. ID is empty for system, operator, and a person who is not signed in.
 type Actor struct {
 	Kind string `json:"kind"`
 	ID   string `json:"id,omitempty"`

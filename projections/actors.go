@@ -28,6 +28,8 @@ func (r *ReadModels) nameActors(ctx context.Context, actors []*Actor) error {
 		case eventstore.ActorUser:
 			if id, ok := actorID(actor); ok {
 				ids = append(ids, id)
+			} else if actor.ID == nil {
+				actor.Name = optional("somebody not signed in")
 			}
 		}
 	}

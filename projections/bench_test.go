@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
@@ -36,25 +34,18 @@ const (
 func BenchmarkCatchUp(b *testing.B) {
 	log := nodetest.Connect(b)
 	last := fillLog(b, log)
-	if os.Getenv("CPUP") != "" {
-		f, _ := os.Create(os.Getenv("CPUP"))
-		pprof.StartCPUProfile(f)
-		defer pprof.StopCPUProfile()
-	}
 	var spent, limit time.Duration
 	total := float64(0)
 	for range b.N {
 		b.StopTimer()
 		pool := pgtest.NewDatabase(b)
 		b.StartTimer()
-		goCPU = selfCPU()
 		started := time.Now()
 		runner, stop := startStoppable(b, pool, log)
 		waitFor(b, runner, last)
 		spent += time.Since(started)
 		b.StopTimer()
 		stop()
-		dump(runner, pool)
 		var events int64
 		if err := pool.QueryRow(b.Context(), "SELECT count(*) FROM history").Scan(&events); err != nil {
 			b.Fatal(err)
@@ -84,8 +75,6 @@ func copyHistory(b *testing.B, pool *pgxpool.Pool) time.Duration {
 	if _, err := conn.Conn().PgConn().CopyTo(ctx, &rows, "COPY (SELECT * FROM history ORDER BY position) TO STDOUT BINARY"); err != nil {
 		b.Fatal(err)
 	}
-	before := cpuOf(int(conn.Conn().PgConn().PID()))
-	defer func() { fmt.Println("copy cpu", cpuOf(int(conn.Conn().PgConn().PID()))-before) }()
 	started := time.Now()
 	if _, err := conn.Conn().PgConn().CopyFrom(ctx, &rows, "COPY history_copy FROM STDIN BINARY"); err != nil {
 		b.Fatal(err)

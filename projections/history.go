@@ -11,6 +11,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -88,9 +89,6 @@ type HistoryChange struct {
 	ToName   *string `json:"to_name,omitempty"`
 }
 
-// signInKind is the kind of the stream beside an account's own that holds its sign-ins.
-const signInKind = "signin"
-
 // History lists the events of one aggregate, newest first; sort "position" turns it round. An aggregate that does not
 // exist has an empty history.
 func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page PageRequest) (List[HistoryEntry], error) {
@@ -100,7 +98,7 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 		from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
 	}
 	if filter.IncludeSignIns && filter.Kind == user.Kind {
-		q.where("h.kind IN (?, ?)", user.Kind, signInKind)
+		q.where("h.kind IN (?, ?)", user.Kind, signin.Kind)
 	} else {
 		q.where("h.kind = ?", filter.Kind)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -39,6 +40,7 @@ type projection struct {
 // all lists the projections in the order in which their status is shown.
 var all = []projection{
 	{name: "users", kind: user.Kind, apply: applyUsers},
+	{name: "sign_ins", kind: signin.Kind, apply: applySignIns},
 	{name: "companies", kind: company.Kind, apply: applyCompanies},
 	{name: "roles", kind: role.Kind, apply: applyRoles},
 	{name: "groups", kind: group.Kind, apply: applyGroups},

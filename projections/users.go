@@ -23,6 +23,7 @@ type userRow struct {
 	id          uuid.UUID
 	state       user.State
 	hasPassword bool
+	codesLeft   int    // unused backup codes
 	reason      string // why it is inactive
 }
 
@@ -41,6 +42,12 @@ func (u *userRow) apply(e *eventstore.Envelope) error {
 	switch event := e.Event.(type) {
 	case user.PasswordSet:
 		u.hasPassword = true // the history, from which earlier rows are folded, holds no hash
+	case user.TwoFactorEnrolled, user.BackupCodesReplaced:
+		u.codesLeft = user.BackupCodes // counted, because the history holds no codes either
+	case user.BackupCodeUsed:
+		u.codesLeft = event.Left
+	case user.TwoFactorDisabled, user.TwoFactorReset:
+		u.codesLeft = 0
 	case user.Deactivated:
 		u.reason = event.Reason
 	case user.Activated:
@@ -66,6 +73,10 @@ var writeUsers = newUpsert("users",
 	col("require_two_factor", "boolean", func(u *userRow) bool { return u.state.TwoFactorRequired }),
 	col("source", "text", func(u *userRow) string { return u.state.Source }),
 	col("has_password", "boolean", func(u *userRow) bool { return u.hasPassword }),
+	col("two_factor_enrolled", "boolean", func(u *userRow) bool { return u.state.TwoFactor.Enrolled }),
+	col("backup_codes_left", "int", func(u *userRow) int { return u.codesLeft }),
+	col("language", "text", func(u *userRow) string { return u.state.Language }),
+	col("has_photo", "boolean", func(u *userRow) bool { return u.state.HasPhoto }),
 	col("created_at", "timestamptz", func(u *userRow) time.Time { return u.createdAt }),
 	col("updated_at", "timestamptz", func(u *userRow) time.Time { return u.updatedAt }),
 	col("revision", "bigint", func(u *userRow) int64 { return int64(u.revision) }),
@@ -80,7 +91,7 @@ var writeUsers = newUpsert("users",
 // userColumns are what scanUser reads.
 const userColumns = `u.id, u.email, u.first_name, u.last_name, u.phone, u.company_id, u.department, u.position,
 	u.start_date, u.end_date, u.active, u.inactive_reason, u.superuser, u.require_two_factor, u.source, u.has_password,
-	u.created_at, u.updated_at, u.revision`
+	u.two_factor_enrolled, u.backup_codes_left, u.language, u.has_photo, u.created_at, u.updated_at, u.revision`
 
 func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	u := newUserRow(uuid.Nil)
@@ -90,7 +101,7 @@ func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	d := &u.state.Details
 	err := row.Scan(append([]any{&u.id, &d.Email, &d.FirstName, &d.LastName, &d.Phone, &companyID, &d.Department, &d.Position,
 		&start, &end, &u.state.Active, &u.reason, &u.state.Superuser, &u.state.TwoFactorRequired, &u.state.Source, &u.hasPassword,
-		&u.createdAt, &u.updatedAt, &u.revision}, place...)...)
+		&u.state.TwoFactor.Enrolled, &u.codesLeft, &u.state.Language, &u.state.HasPhoto, &u.createdAt, &u.updatedAt, &u.revision}, place...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +120,16 @@ func dateOf(day *time.Time) domain.Date {
 	return domain.DateOf(*day)
 }
 
-// applyUsers writes accounts, the roles they have and the groups they are members of.
+// applyUsers writes accounts, their photos, the roles they have and the groups they are members of.
 func applyUsers(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
 	rows, err := userRows.fold(ctx, tx, events)
 	if err != nil {
 		return err
 	}
 	if err := writeUsers.write(ctx, tx, rows); err != nil {
+		return err
+	}
+	if err := writePhotos(ctx, tx, events); err != nil {
 		return err
 	}
 	roles, memberships := stays{}, stays{}
@@ -169,6 +183,8 @@ type User struct {
 	HasPassword      bool                `json:"has_password"`
 	TwoFactor        TwoFactor           `json:"two_factor"`
 	LastSignInAt     *time.Time          `json:"last_sign_in_at"`
+	Language         *string             `json:"language"` // of mails and pages for the person; nil: that of the site
+	HasPhoto         bool                `json:"has_photo"`
 	CreatedAt        time.Time           `json:"created_at"`
 	UpdatedAt        time.Time           `json:"updated_at"`
 	Revision         eventstore.Revision `json:"revision"`
@@ -182,7 +198,7 @@ type TwoFactor struct {
 }
 
 // show makes a row presentable. Roles and groups are sorted by name.
-func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref) User {
+func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref, lastSignIn *time.Time) User {
 	d := u.state.Details
 	state, reason := AccountState(u.state, u.reason, now)
 	return User{
@@ -191,9 +207,17 @@ func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref) User {
 		Active: u.state.Active, StartDate: optional(d.StartDate), EndDate: optional(d.EndDate), Superuser: u.state.Superuser,
 		RequireTwoFactor: u.state.TwoFactorRequired, Roles: roles, Groups: groups, RoleIDs: refIDs(roles), GroupIDs: refIDs(groups),
 		State: state, StateReason: optional(reason), Source: u.state.Source, HasPassword: u.hasPassword,
-		TwoFactor: TwoFactor{Required: u.state.TwoFactorRequired},
+		TwoFactor:    TwoFactor{Required: u.state.TwoFactorRequired, Enrolled: u.state.TwoFactor.Enrolled, BackupCodesLeft: u.codesLeft},
+		LastSignInAt: inUTC(lastSignIn), Language: optional(u.state.Language), HasPhoto: u.state.HasPhoto,
 		CreatedAt: u.createdAt.UTC(), UpdatedAt: u.updatedAt.UTC(), Revision: u.revision,
 	}
+}
+
+func inUTC(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return optional(t.UTC())
 }
 
 func refIDs(refs []Ref) []uuid.UUID {
@@ -208,6 +232,7 @@ func refIDs(refs []Ref) []uuid.UUID {
 // has the name that it had when it was given or joined.
 const shownColumns = userColumns + `,
 	(SELECT c.name FROM companies c WHERE c.id = u.company_id),
+	(SELECT i.last_at FROM sign_ins i WHERE i.user_id = u.id),
 	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.role_id, 'name', coalesce(r.name, s.role_name)) ORDER BY r.name_key, s.role_id), '[]')
 		FROM user_roles s LEFT JOIN roles r ON r.id = s.role_id WHERE s.user_id = u.id AND s.taken_at IS NULL),
 	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.group_id, 'name', coalesce(g.name, s.group_name)) ORDER BY g.name_key, s.group_id), '[]')
@@ -215,8 +240,9 @@ const shownColumns = userColumns + `,
 
 func scanShown(row pgx.Row, now time.Time, place ...any) (User, error) {
 	var company *string
+	var lastSignIn *time.Time
 	var roles, groups []Ref
-	u, err := scanUser(row, append([]any{&company, &roles, &groups}, place...)...)
+	u, err := scanUser(row, append([]any{&company, &lastSignIn, &roles, &groups}, place...)...)
 	if err != nil {
 		return User{}, err
 	}
@@ -227,7 +253,7 @@ func scanShown(row pgx.Row, now time.Time, place ...any) (User, error) {
 			ref.Name = *company
 		}
 	}
-	return u.show(now, ref, roles, groups), nil
+	return u.show(now, ref, roles, groups, lastSignIn), nil
 }
 
 // User gives one account; now decides on its state.
@@ -260,13 +286,17 @@ func (r *ReadModels) UserAsOf(ctx context.Context, id uuid.UUID, at time.Time) (
 	if err != nil {
 		return User{}, err
 	}
+	lastSignIn, err := r.lastSignInAsOf(ctx, id, at)
+	if err != nil {
+		return User{}, err
+	}
 	for id, role := range rolesThen {
 		u.state.Roles[id] = role.state.Name
 	}
 	for id, group := range groupsThen {
 		u.state.Groups[id] = group.state.Name
 	}
-	return u.show(at, company, refsByName(u.state.Roles), refsByName(u.state.Groups)), nil
+	return u.show(at, company, refsByName(u.state.Roles), refsByName(u.state.Groups), lastSignIn), nil
 }
 
 func refsByName(names map[uuid.UUID]string) []Ref {
@@ -289,7 +319,7 @@ type UserFilter struct {
 	State     string // a State constant
 	Source    string
 	Superuser *bool
-	TwoFactor *bool // whether two-factor sign-in is required
+	TwoFactor *bool // whether a device is enrolled
 }
 
 // Users lists accounts, sorted by name, email or created_at; now decides on their states.
@@ -317,7 +347,7 @@ func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequ
 		q.where("u.superuser = ?", *filter.Superuser)
 	}
 	if filter.TwoFactor != nil {
-		q.where("u.require_two_factor = ?", *filter.TwoFactor)
+		q.where("u.two_factor_enrolled = ?", *filter.TwoFactor)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (User, error) { return scanShown(rows, now, place...) })
 }

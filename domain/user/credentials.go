@@ -106,6 +106,9 @@ func (BackupCodeUsed) Summary() string         { return "backup code used" }
 func (TwoFactorDisabled) Summary() string      { return "two-factor switched off" }
 func (e TwoFactorReset) Summary() string       { return "two-factor reset" + domain.Because(e.Reason) }
 
+// BackupCodes is how many backup codes a set has.
+const BackupCodes = 10
+
 // TwoFactor is the state of an account's second factor.
 type TwoFactor struct {
 	Enrolled  bool

@@ -17,33 +17,48 @@ CREATE TABLE checkpoints (
 -- search is lower-case text that holds everything a list's query looks at.
 
 CREATE TABLE users (
-    id                 uuid PRIMARY KEY,
-    email              text        NOT NULL,
-    first_name         text        NOT NULL,
-    last_name          text        NOT NULL,
-    phone              text        NOT NULL,
-    company_id         uuid,
-    department         text        NOT NULL,
-    position           text        NOT NULL,
-    start_date         date,
-    end_date           date, -- inclusive
-    active             boolean     NOT NULL,
-    inactive_reason    text        NOT NULL,
-    superuser          boolean     NOT NULL,
-    require_two_factor boolean     NOT NULL,
-    source             text        NOT NULL,
-    has_password       boolean     NOT NULL,
-    created_at         timestamptz NOT NULL,
-    updated_at         timestamptz NOT NULL,
-    revision           bigint      NOT NULL,
-    name_key           bytea       NOT NULL,
-    email_key          text        NOT NULL COLLATE "C",
-    search             text        NOT NULL
+    id                  uuid PRIMARY KEY,
+    email               text        NOT NULL,
+    first_name          text        NOT NULL,
+    last_name           text        NOT NULL,
+    phone               text        NOT NULL,
+    company_id          uuid,
+    department          text        NOT NULL,
+    position            text        NOT NULL,
+    start_date          date,
+    end_date            date, -- inclusive
+    active              boolean     NOT NULL,
+    inactive_reason     text        NOT NULL,
+    superuser           boolean     NOT NULL,
+    require_two_factor  boolean     NOT NULL,
+    source              text        NOT NULL,
+    has_password        boolean     NOT NULL,
+    two_factor_enrolled boolean     NOT NULL,
+    backup_codes_left   int         NOT NULL,
+    language            text        NOT NULL, -- empty: that of the site
+    has_photo           boolean     NOT NULL,
+    created_at          timestamptz NOT NULL,
+    updated_at          timestamptz NOT NULL,
+    revision            bigint      NOT NULL,
+    name_key            bytea       NOT NULL,
+    email_key           text        NOT NULL COLLATE "C",
+    search              text        NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX users_name ON users (name_key, id);
 CREATE INDEX users_email ON users (email_key, id);
 CREATE INDEX users_created ON users (created_at, id);
 CREATE INDEX users_company ON users (company_id);
+
+CREATE TABLE user_photos (
+    user_id    uuid PRIMARY KEY,
+    jpeg       bytea       NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
+CREATE TABLE sign_ins (
+    user_id uuid PRIMARY KEY,
+    last_at timestamptz NOT NULL
+);
 
 -- Roles and groups of an account over time: a row is a stay, open while its end is null.
 CREATE TABLE user_roles (
@@ -175,4 +190,4 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP TABLE checkpoints, users, user_roles, memberships, companies, roles, groups, modules, history;
+DROP TABLE checkpoints, users, user_photos, sign_ins, user_roles, memberships, companies, roles, groups, modules, history;

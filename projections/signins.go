@@ -1,0 +1,39 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// applySignIns keeps when each account was last signed in to.
+func applySignIns(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+	last := map[string]time.Time{}
+	for i := range events {
+		if _, succeeded := events[i].Event.(signin.Succeeded); succeeded {
+			_, id := domain.SplitStream(events[i].Stream)
+			last[id] = events[i].Meta.At
+		}
+	}
+	for id, at := range last {
+		if _, err := tx.Exec(ctx, `INSERT INTO sign_ins (user_id, last_at) VALUES ($1, $2)
+			ON CONFLICT (user_id) DO UPDATE SET last_at = excluded.last_at`, id, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastSignInAsOf gives when an account had last been signed in to at a time; nil: never.
+func (r *ReadModels) lastSignInAsOf(ctx context.Context, userID uuid.UUID, at time.Time) (*time.Time, error) {
+	var last *time.Time
+	err := r.pool.QueryRow(ctx, "SELECT max(at) FROM history WHERE kind = $1 AND subject_id = $2 AND type = $3 AND at <= $4",
+		signin.Kind, userID.String(), signin.Succeeded{}.EventType(), at).Scan(&last)
+	return last, err
+}
