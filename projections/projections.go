@@ -59,7 +59,10 @@ func (p projection) handles(e *eventstore.Envelope) bool {
 }
 
 // ReadModels answers queries from the read models.
-type ReadModels struct{ pool *pgxpool.Pool }
+type ReadModels struct {
+	pool     *pgxpool.Pool
+	security cachedSecurity
+}
 
 // NewReadModels makes ReadModels. In the pool's connections unqualified names must mean the schema readmodels.
 func NewReadModels(pool *pgxpool.Pool) *ReadModels { return &ReadModels{pool: pool} }

@@ -1,0 +1,152 @@
+package projections
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// SettingsKind is the kind of the settings' two streams.
+const SettingsKind = "settings"
+
+// Settings have no table: they change so rarely that their history is folded whenever they are asked for, now as for
+// any time before.
+var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+type settingsRow struct {
+	lifetime
+	site     settings.SiteState
+	security settings.SecurityState
+}
+
+func (s *settingsRow) apply(e *eventstore.Envelope) error {
+	s.site.Evolve(e.Event)
+	s.security.Evolve(e.Event)
+	return s.applied(e, true)
+}
+
+var settingsRows = aggregate[string, *settingsRow]{
+	kind: SettingsKind, parse: func(name string) (string, error) { return name, nil },
+	fresh: func(string) *settingsRow { return &settingsRow{lifetime: lifetime{revision: eventstore.NoStream}} },
+}
+
+// settingsAt gives the settings of one stream at a time; before the first change the defaults.
+func (r *ReadModels) settingsAt(ctx context.Context, stream string, at time.Time) (*settingsRow, error) {
+	_, name := domain.SplitStream(stream)
+	rows, err := settingsRows.asOf(ctx, r.pool, []string{name}, at)
+	if err != nil {
+		return nil, err
+	}
+	if row := rows[name]; row != nil {
+		return row, nil
+	}
+	return settingsRows.fresh(name), nil
+}
+
+// Site is how the installation presents itself. UpdatedAt is nil and Revision eventstore.NoStream while nothing was
+// changed.
+type Site struct {
+	Name                 string              `json:"name"`
+	Domain               *string             `json:"domain"`
+	Protocol             string              `json:"protocol"`
+	ProjectType          *string             `json:"project_type"`
+	TimeZone             string              `json:"time_zone"`
+	DefaultEmail         *string             `json:"default_email"`
+	DefaultMailAccountID *uuid.UUID          `json:"default_mail_account_id"`
+	DefaultLanguage      string              `json:"default_language"`
+	UpdatedAt            *time.Time          `json:"updated_at"`
+	Revision             eventstore.Revision `json:"revision"`
+}
+
+// URL is the address of the installation for people, without a slash at the end; "" while its domain is not set.
+func (s Site) URL() string {
+	if s.Domain == nil {
+		return ""
+	}
+	return s.Protocol + "://" + *s.Domain
+}
+
+// Site gives the settings of the site as they are.
+func (r *ReadModels) Site(ctx context.Context) (Site, error) { return r.SiteAsOf(ctx, endOfTime) }
+
+// SiteAsOf gives the settings of the site as they were at a time.
+func (r *ReadModels) SiteAsOf(ctx context.Context, at time.Time) (Site, error) {
+	row, err := r.settingsAt(ctx, settings.SiteStream, at)
+	if err != nil {
+		return Site{}, err
+	}
+	s := row.site.Site()
+	return Site{
+		Name: s.Name, Domain: optional(s.Domain), Protocol: s.Protocol, ProjectType: optional(s.ProjectType), TimeZone: s.TimeZone,
+		DefaultEmail: optional(s.DefaultEmail), DefaultMailAccountID: optional(s.DefaultMailAccountID), DefaultLanguage: s.DefaultLanguage,
+		UpdatedAt: row.changedAt(), Revision: row.revision,
+	}, nil
+}
+
+// SecuritySettings say when accounts are locked out and sessions end, in minutes. UpdatedAt and Revision as in Site.
+type SecuritySettings struct {
+	LockoutAttempts int                 `json:"lockout_attempts"`
+	LockoutWindow   int                 `json:"lockout_window_minutes"`
+	LockoutLength   int                 `json:"lockout_minutes"`
+	SessionIdle     int                 `json:"session_idle_minutes"`
+	SessionLength   int                 `json:"session_minutes"`
+	UpdatedAt       *time.Time          `json:"updated_at"`
+	Revision        eventstore.Revision `json:"revision"`
+}
+
+// SecuritySettings gives the security settings as they are.
+func (r *ReadModels) SecuritySettings(ctx context.Context) (SecuritySettings, error) {
+	return r.SecuritySettingsAsOf(ctx, endOfTime)
+}
+
+// SecuritySettingsAsOf gives the security settings as they were at a time.
+func (r *ReadModels) SecuritySettingsAsOf(ctx context.Context, at time.Time) (SecuritySettings, error) {
+	row, err := r.settingsAt(ctx, settings.SecurityStream, at)
+	if err != nil {
+		return SecuritySettings{}, err
+	}
+	s := row.security.Security()
+	return SecuritySettings{
+		LockoutAttempts: s.LockoutAttempts, LockoutWindow: s.LockoutWindow, LockoutLength: s.LockoutLength,
+		SessionIdle: s.SessionIdle, SessionLength: s.SessionLength, UpdatedAt: row.changedAt(), Revision: row.revision,
+	}, nil
+}
+
+func (s *settingsRow) changedAt() *time.Time { return optional(s.updatedAt.UTC()) }
+
+// securityAge is how long the security settings may be out of date for whoever asks at every request.
+const securityAge = 2 * time.Second
+
+// cachedSecurity is the last answer of Security.
+type cachedSecurity struct {
+	mu    sync.Mutex
+	value settings.Security
+	known bool
+	asked time.Time
+}
+
+// Security gives the security settings in force, at most 2 s old. While the database is away the last known ones count;
+// an error comes only when there are none yet.
+func (r *ReadModels) Security(ctx context.Context) (settings.Security, error) {
+	cached := &r.security
+	cached.mu.Lock()
+	defer cached.mu.Unlock()
+	if cached.known && time.Since(cached.asked) < securityAge {
+		return cached.value, nil
+	}
+	row, err := r.settingsAt(ctx, settings.SecurityStream, endOfTime)
+	if err != nil && !cached.known {
+		return settings.Security{}, err
+	}
+	cached.asked = time.Now()
+	if err == nil {
+		cached.value, cached.known = row.security.Security(), true
+	}
+	return cached.value, nil
+}
