@@ -1,0 +1,36 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/projections"
+)
+
+type setupChecklist struct {
+	Complete bool                    `json:"complete" doc:"Everything that is not optional is done"`
+	Items    []projections.SetupItem `json:"items"`
+}
+
+type setupAnswer struct {
+	Body setupChecklist
+}
+
+func (s *server) addSetup() {
+	register(s, operation{
+		method: http.MethodGet, path: "/setup", id: "setup-checklist", tag: "Settings", required: needs("settings", domain.View),
+		summary:     "What is still to do in a new installation",
+		description: "An item is done as soon as it is so: nobody ticks it off. `secboard doctor` shows the same.",
+	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*setupAnswer, error) {
+		items, err := s.ReadModels.Setup(ctx, projections.Deployment{
+			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0, RequiresHTTPS: s.HTTPSRedirect,
+			HostsAreListed: len(s.AllowedHosts) > 0,
+		})
+		checklist := setupChecklist{Complete: true, Items: items}
+		for _, item := range items {
+			checklist.Complete = checklist.Complete && (item.Done || item.Optional)
+		}
+		return &setupAnswer{Body: checklist}, err
+	})
+}
