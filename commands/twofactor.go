@@ -63,7 +63,7 @@ func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, chall
 	if err != nil {
 		return SignedIn{}, err
 	}
-	_, err = change(ctx, h, caller, domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
+	_, err = change(ctx, h, asOwner(caller, d.id), domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
 		events, ok := user.UseBackupCode(s, name)
 		if !ok {
 			return nil, ErrCredentials

@@ -168,3 +168,11 @@ func registerCommand[I, T any](s *server, o operation, handler func(context.Cont
 		}},
 	}
 }
+
+// settle waits until the read models have a change that is answered without its resource, and gives its position.
+func (s *server) settle(ctx context.Context, result commands.Result) string {
+	if err := s.waitFor(ctx, result.Position); err != nil {
+		_ = s.notReadBack(ctx, err) // which it logs, and is never an error
+	}
+	return positionText(result.Position)
+}

@@ -54,7 +54,7 @@ type api struct {
 	ahead      *atomic.Int64 // how far the clock is ahead of the real one, in nanoseconds
 }
 
-func newAPI(t *testing.T, configure ...func(*Options)) *api {
+func newAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Helper()
 	a := startAPI(t, configure...)
 	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
@@ -66,7 +66,7 @@ func newAPI(t *testing.T, configure ...func(*Options)) *api {
 	return a
 }
 
-func startAPI(t *testing.T, configure ...func(*Options)) *api {
+func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Helper()
 	store, wire := nodetest.Connect(t), &wire{}
 	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) {
@@ -97,14 +97,14 @@ func startAPI(t *testing.T, configure ...func(*Options)) *api {
 	return a
 }
 
-func serve(t *testing.T, s *server) string {
+func serve(t testing.TB, s *server) string {
 	t.Helper()
 	listening := httptest.NewServer(s.engine)
 	t.Cleanup(listening.Close)
 	return listening.URL
 }
 
-func run(t *testing.T, runner *projections.Runner) (stop func()) {
+func run(t testing.TB, runner *projections.Runner) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -29,12 +30,16 @@ func (p permission) String() string { return p.module + "." + string(p.action) }
 type requirement struct {
 	declared    bool
 	public      bool // nobody has to be signed in
+	limited     bool // also in a session that may only set up two-factor
+	own         bool // the permissions are not needed for the own account, whose id is in the path
+	superuser   bool // whatever the permissions, only superusers
 	permissions []permission
 }
 
 var (
-	anybody  = requirement{declared: true, public: true}
-	signedIn = requirement{declared: true}
+	anybody       = requirement{declared: true, public: true}
+	signedIn      = requirement{declared: true}
+	superuserOnly = requirement{declared: true, superuser: true}
 )
 
 // needs asks for an action in a module.
@@ -45,6 +50,18 @@ func needs(module string, action domain.Action) requirement {
 // and asks for one more action.
 func (r requirement) and(module string, action domain.Action) requirement {
 	r.permissions = append(r.permissions[:len(r.permissions):len(r.permissions)], permission{module, action})
+	return r
+}
+
+// evenLimited lets a session call it that may only set up two-factor.
+func (r requirement) evenLimited() requirement {
+	r.limited = true
+	return r
+}
+
+// orOwn lets everybody call it for the own account.
+func (r requirement) orOwn() requirement {
+	r.own = true
 	return r
 }
 
@@ -70,21 +87,44 @@ const sessionCheckTimeout = 3 * time.Second
 // admit lets a request through to an operation when somebody is signed in who may call it.
 func (s *server) admit(required requirement) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
+		request := humagin.Unwrap(ctx).Request
+		token, byCookie := tokenOf(request)
+		if (byCookie || token == "") && !isSafe(request.Method) {
+			if err := s.checkOrigin(request); err != nil {
+				s.refuse(ctx, err)
+				return
+			}
+		}
 		if required.public {
 			next(ctx)
 			return
 		}
 		info := infoOf(ctx.Context())
 		var err error
-		if info.session, info.access, err = s.authenticate(ctx.Context(), bearer(ctx.Header("Authorization"))); err != nil {
+		if info.session, info.access, err = s.authenticate(ctx.Context(), token); err != nil {
 			s.refuse(ctx, err)
+			return
+		}
+		if byCookie && !isSafe(request.Method) {
+			if err := s.checkCSRFToken(info.session.ID, request.Header.Get("X-CSRF-Token")); err != nil {
+				s.refuse(ctx, err)
+				return
+			}
+		}
+		if info.session.Kind != fullSession && !required.limited {
+			s.refuse(ctx, errSetupOnly)
+			return
+		}
+		if required.superuser && !info.access.Superuser {
+			s.refuse(ctx, domain.Refusef(domain.CodeForbidden, "only a superuser may do this"))
 			return
 		}
 		asked := required
 		if ctx.Query("as_of") != "" {
 			asked = required.seesHistory()
 		}
-		if wanted, lacking := asked.missing(info.access); lacking {
+		isOwn := required.own && ctx.Param("id") == info.access.UserID.String()
+		if wanted, lacking := asked.missing(info.access); lacking && !isOwn {
 			s.refuse(ctx, domain.Refusef(domain.CodeForbidden, "you need the permission %s for this", wanted))
 			return
 		}
@@ -92,11 +132,27 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 	}
 }
 
+// errSetupOnly refuses what a session may not do whose account has to set up two-factor first.
+var errSetupOnly = domain.Refusef("two_factor_setup_required",
+	"an administrator requires two-factor for this account: set it up with POST "+basePath+"/me/two-factor and confirm it, then this session may do everything")
+
 // refuse ends a request of Huma with a problem.
 func (s *server) refuse(ctx huma.Context, err error) {
 	if writing := huma.WriteErr(s.api, ctx, http.StatusInternalServerError, "", err); writing != nil {
 		s.Logger.DebugContext(ctx.Context(), "the client went away", "error", writing)
 	}
+}
+
+// tokenOf finds a session's token: in the Authorization header, else in the cookie.
+func tokenOf(r *http.Request) (token string, byCookie bool) {
+	if token := bearer(r.Header.Get("Authorization")); token != "" {
+		return token, false
+	}
+	cookie, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return "", false
+	}
+	return cookie.Value, true
 }
 
 // bearer takes the token out of an Authorization header.
@@ -123,6 +179,10 @@ func (s *server) authenticate(ctx context.Context, token string) (projections.Se
 	}
 	ctx, cancel := context.WithTimeout(ctx, sessionCheckTimeout)
 	defer cancel()
+	security, err := s.Security(ctx)
+	if err != nil {
+		return projections.Session{}, projections.Access{}, err
+	}
 	now := s.Now()
 	session, access, err := s.ReadModels.AccessOfSession(ctx, secrets.TokenHash(token), now)
 	if errors.Is(err, projections.ErrNotFound) {
@@ -131,19 +191,22 @@ func (s *server) authenticate(ctx context.Context, token string) (projections.Se
 	if err != nil {
 		return session, access, err
 	}
-	if access.State != projections.StateActive || !now.Before(session.ExpiresAt) || now.Sub(session.LastSeenAt) > s.SessionIdle {
+	if access.State != projections.StateActive || !isAlive(session, security, now) {
 		return projections.Session{}, projections.Access{}, unauthenticated()
 	}
 	return session, access, s.noteSeen(ctx, session, now)
 }
 
-// caller is who asks, for a command.
+// caller is who asks, for a command; somebody who is not signed in has no id.
 func (s *server) caller(ctx context.Context) commands.Caller {
 	info := infoOf(ctx)
-	return commands.Caller{
-		Actor:   eventstore.Actor{Kind: eventstore.ActorUser, ID: info.access.UserID.String()},
-		Session: info.session.ID.String(), IP: info.ip, UserAgent: info.userAgent,
+	caller := commands.Caller{
+		Actor: eventstore.Actor{Kind: eventstore.ActorUser}, IP: info.ip, UserAgent: info.userAgent,
 		CommandID: info.command, CorrelationID: info.correlation, CausationID: uuid.Nil,
 		Superuser: info.access.Superuser, Permissions: info.access.Permissions,
 	}
+	if info.access.UserID != uuid.Nil {
+		caller.Actor.ID, caller.Session = info.access.UserID.String(), info.session.ID.String()
+	}
+	return caller
 }

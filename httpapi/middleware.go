@@ -190,22 +190,32 @@ func (s *server) recoverPanics(c *gin.Context) {
 	c.Next()
 }
 
-// checkHost refuses requests for another host, as DNS rebinding sends them. Probes come by address.
+// checkHost refuses requests for another host, as DNS rebinding sends them, or somebody who wants links to lead there.
 func (s *server) checkHost(c *gin.Context) {
-	if len(s.AllowedHosts) == 0 || !strings.HasPrefix(c.Request.URL.Path, "/api/") {
+	if len(s.AllowedHosts) == 0 || isProbe(c.Request) {
 		return
 	}
-	host := c.Request.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	host := strings.TrimSuffix(hostName(c.Request), ".")
 	if !slices.ContainsFunc(s.AllowedHosts, func(allowed string) bool { return strings.EqualFold(allowed, host) }) {
 		writeProblem(c, &refusal{
 			status: http.StatusMisdirectedRequest, code: "unknown_host",
 			detail: "this server does not answer for this host name: add it to SECBOARD_ALLOWED_HOSTS if it should",
 		})
 	}
+}
+
+// isProbe: probes and scrapers come by address and over http.
+func isProbe(r *http.Request) bool {
+	return slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, r.URL.Path)
+}
+
+// hostName is the name or address that a request is addressed to, without port and brackets.
+func hostName(r *http.Request) string {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.Trim(host, "[]")
 }
 
 // checkRequest bounds the body and refuses parameters that no text of ours can hold.

@@ -18,6 +18,8 @@ const introduction = `Accounts, companies, roles and access groups of SecBoard. 
 
 **Errors** are RFC 9457 problems (` + "`application/problem+json`" + `) with a stable ` + "`code`" + `; 422 lists every wrong field in ` + "`errors`" + `.
 
+**Signing in** gives a token for ` + "`Authorization: Bearer`" + `, and sets it as the cookie ` + "`secboard_session`" + ` too. With the cookie, unsafe methods need the ` + "`csrf_token`" + ` of ` + "`GET /sessions/current`" + ` in ` + "`X-CSRF-Token`" + `, or 403 ` + "`csrf_failed`" + `; with Bearer they don't. An account that has to set up two-factor first gets a session that may do only that; everything else is 403 ` + "`two_factor_setup_required`" + ` until the device is confirmed, which makes the same session a full one.
+
 **Commands** answer with the resource as it now is, ` + "`ETag`" + ` and ` + "`Secboard-Position`" + `. When the read models don't have the change within 2 s, or with ` + "`Prefer: respond-async`" + `, the answer is 202. ` + "`If-Match`" + ` makes a change conditional (412). ` + "`Idempotency-Key`" + `: the same key and body within 24 h gives the first answer again and changes nothing; with another body 422 ` + "`idempotency_key_reused`" + `.
 
 **Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
@@ -29,14 +31,17 @@ func (s *server) openAPIConfig() huma.Config {
 	config.Info.Description = introduction
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "The token that POST " + basePath + "/sessions answers"},
+		"cookie": {Type: "apiKey", In: "cookie", Name: sessionCookie, Description: "The same token, as browsers keep it; unsafe methods need X-CSRF-Token too"},
 	}
 	config.Tags = []*huma.Tag{
-		{Name: "Signing in", Description: "Sessions."},
+		{Name: "Signing in", Description: "Sessions, the second factor, and links for those who have no password or forgot it."},
+		{Name: "Own account", Description: "What everybody may do with the own account."},
 		{Name: "Accounts", Description: "Who may use the platform."},
 		{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
 		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
 		{Name: "Groups", Description: "What their members may do, module by module."},
 		{Name: "Modules", Description: "What permissions refer to."},
+		{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
 		{Name: "Operations", Description: "How the system itself is doing."},
 	}
 	// Ours: served from the finished document, with pages that need nothing from elsewhere.
@@ -56,31 +61,32 @@ func (s *server) documented(method, path string) *huma.Operation {
 // fieldDescriptions are for the fields of the read models, by their name in JSON or by schema and name, where the name
 // alone says too little.
 var fieldDescriptions = map[string]string{
-	"revision":          "Revision of the resource's stream; also the ETag",
-	"User.state":        "active, inactive, not_started, expired or directory_disabled",
-	"Status.state":      "live, catching_up, rebuilding or stopped",
-	"state_reason":      "Why the account can't be used, null when it can",
-	"source":            "Where the password is kept: local or directory",
-	"retired":           "Out of use",
-	"next_cursor":       "For the parameter cursor; null on the last page",
-	"User.position":     "What the person is in the company",
-	"Status.position":   "Place in the log of the last event applied",
+	"revision":        "Revision of the resource's stream; also the ETag",
+	"User.state":      "active, inactive, not_started, expired or directory_disabled",
+	"Status.state":    "live, catching_up, rebuilding or stopped",
+	"state_reason":    "Why the account can't be used, null when it can",
+	"source":          "Where the password is kept: local or directory",
+	"retired":         "Out of use",
+	"next_cursor":     "For the parameter cursor; null on the last page",
+	"User.position":   "What the person is in the company",
+	"Status.position": "Place in the log of the last event applied",
 
 	"HistoryEntry.position": "Place in the log",
-	"joined_by":         "Who made the account a member",
-	"event_id":          "The event in the history that says so",
-	"lag_events":        "How many events are still to be applied",
-	"lag_ms":            "Age of the newest event that is still to be applied, in milliseconds",
-	"own":               "One of SecBoard's own modules",
-	"field":             "Name of the field as in the resource",
-	"from":              "Value before; null for none",
-	"to":                "Value after; null for none",
-	"correlation_id":    "Shared by everything that one request caused",
-	"causation_id":      "The command, or the event, that caused it",
-	"summary":           "What happened, in one sentence",
-	"differs":           "Columns in which the account that exists is another than the line",
-	"last_sign_in_at":   "null: never",
-	"backup_codes_left": "How many backup codes are unused",
+	"joined_by":             "Who made the account a member",
+	"event_id":              "The event in the history that says so",
+	"lag_events":            "How many events are still to be applied",
+	"lag_ms":                "Age of the newest event that is still to be applied, in milliseconds",
+	"own":                   "One of SecBoard's own modules",
+	"field":                 "Name of the field as in the resource",
+	"from":                  "Value before; null for none",
+	"to":                    "Value after; null for none",
+	"correlation_id":        "Shared by everything that one request caused",
+	"causation_id":          "The command, or the event, that caused it",
+	"summary":               "What happened, in one sentence",
+	"differs":               "Columns in which the account that exists is another than the line",
+	"last_sign_in_at":       "null: never",
+	"language":              "Of mails and pages for the person: en, uk or ru; null: that of the site",
+	"backup_codes_left":     "How many backup codes are unused",
 }
 
 var (

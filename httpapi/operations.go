@@ -51,7 +51,7 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 		Errors:      append([]int{http.StatusServiceUnavailable}, o.errors...),
 	}
 	if !o.required.public {
-		h.Security = []map[string][]string{{"bearer": {}}}
+		h.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 		h.Errors = append(h.Errors, http.StatusUnauthorized, http.StatusForbidden)
 	}
 	if strings.Contains(o.path, "{") {
@@ -73,17 +73,25 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 
 // sentence says who may call an operation, for the documentation.
 func (r requirement) sentence() string {
-	if r.public {
+	switch {
+	case r.public:
 		return "Anybody may call this."
-	}
-	if len(r.permissions) == 0 {
+	case r.superuser:
+		return "Only a superuser may call this."
+	case r.limited:
+		return "Anybody who is signed in may call this, also in a session that may only set up two-factor."
+	case len(r.permissions) == 0:
 		return "Anybody who is signed in may call this."
 	}
 	names := make([]string, len(r.permissions))
 	for i, p := range r.permissions {
 		names[i] = "`" + p.String() + "`"
 	}
-	return "Needs " + strings.Join(names, " and ") + "."
+	sentence := "Needs " + strings.Join(names, " and ")
+	if r.own {
+		sentence += ", but not for the own account"
+	}
+	return sentence + "."
 }
 
 // withTimeout gives up a request that takes too long, so that an outage behind it does not hold the client for ever.

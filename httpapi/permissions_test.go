@@ -20,7 +20,7 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 	a := newAPI(t)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
 	missing := uuid.NewString()
-	path := strings.NewReplacer("{id}", missing, "{role_id}", missing, "{group_id}", missing, "{key}", "risks")
+	path := strings.NewReplacer("{id}", missing, "{role_id}", missing, "{group_id}", missing, "{key}", "risks", "{token}", "made-up")
 	_, everybody := a.person(t, "everything@example.com", everything())
 	tokens := map[permission]string{}
 	lacking := func(p permission) string {

@@ -15,7 +15,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/secrets"
@@ -61,6 +63,9 @@ var statusOf = map[string]int{
 	domain.CodeNotFound:         http.StatusNotFound,
 	domain.CodeForbidden:        http.StatusForbidden,
 	domain.CodeRevisionMismatch: http.StatusPreconditionFailed,
+
+	commands.ErrCredentials.Code: http.StatusUnauthorized,
+	errSetupOnly.Code:            http.StatusForbidden,
 }
 
 // problemOf is the one place where errors become answers. unexpected is true for what nobody foresaw: the answer says
@@ -75,6 +80,10 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		return newProblem(refused.status, refused.code, refused.detail), refused.headers, false
 	case errors.As(err, &invalid):
 		return invalidProblem(invalid.Fields), nil, false
+	case errors.Is(err, user.ErrLink):
+		problem := newProblem(http.StatusUnprocessableEntity, user.ErrLink.Code, user.ErrLink.Detail)
+		problem.Errors = []domain.FieldError{{Field: "token", Code: user.ErrLink.Code, Message: user.ErrLink.Detail}}
+		return problem, nil, false
 	case errors.As(err, &decided):
 		status, known := statusOf[decided.Code]
 		if !known {
@@ -93,6 +102,8 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		return newProblem(http.StatusRequestEntityTooLarge, "too_large", "the request is too large"), nil, false
 	case errors.Is(err, secrets.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "unavailable", "too many passwords are being checked at this moment: try again"), retryAfter(time.Second), false
+	case errors.Is(err, commands.ErrDirectory):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "the directory that keeps the password of this account does not answer: try again"), retryAfter(5 * time.Second), false
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return newProblem(http.StatusServiceUnavailable, "unavailable", "the event store does not answer: try again"), retryAfter(2 * time.Second), false
 	case isDatabaseAway(err):

@@ -18,15 +18,60 @@ const (
 	signInsFromAddress = 300
 )
 
+// Links asked for within linkWindow: enough for an office that begins on the same day, few for filling mailboxes.
+const (
+	linkWindow       = 15 * time.Minute
+	linksPerAccount  = 5
+	linksFromAddress = 100
+)
+
+// rate is how often something may be done within a window: for one account, and from one address.
+type rate struct {
+	name                    string // part of the keys under which it is counted
+	window                  time.Duration
+	perAccount, fromAddress int
+}
+
+var (
+	signInRate = rate{"sign-ins", rateWindow, signInsPerAccount, signInsFromAddress}
+	linkRate   = rate{"links", linkWindow, linksPerAccount, linksFromAddress}
+)
+
+// excess says which of the two was done too often, and when the later of their windows ends.
+type excess struct {
+	account, address bool
+	ends             time.Duration
+}
+
+// refusal is the answer to it.
+func (e excess) refusal() error {
+	return &refusal{
+		status: http.StatusTooManyRequests, code: "rate_limited", headers: retryAfter(e.ends),
+		detail: "too many attempts: wait as long as Retry-After says",
+	}
+}
+
 // limitSignIns counts an attempt for the account, whether it exists or not, and for the address that it comes from.
-func (s *server) limitSignIns(ctx context.Context, email string) error {
-	address, err := s.Commands.Keys.Name("sign-ins from", network(infoOf(ctx).ip))
+func (s *server) limitSignIns(ctx context.Context, account string) error {
+	over, err := s.count(ctx, signInRate, account)
 	if err != nil {
 		return err
 	}
-	account, err := s.Commands.Keys.Name("sign-ins of", user.NormalizeEmail(email))
+	if over.account || over.address {
+		return over.refusal()
+	}
+	return nil
+}
+
+// count notes one more. account is an e-mail address, or whatever names the account.
+func (s *server) count(ctx context.Context, limit rate, account string) (excess, error) {
+	fromAddress, err := s.Commands.Keys.Name(limit.name+" from", network(infoOf(ctx).ip))
 	if err != nil {
-		return err
+		return excess{}, err
+	}
+	ofAccount, err := s.Commands.Keys.Name(limit.name+" of", user.NormalizeEmail(account))
+	if err != nil {
+		return excess{}, err
 	}
 	now := s.Now()
 	// Always in this order, so that two requests never wait for each other's row.
@@ -36,9 +81,9 @@ func (s *server) limitSignIns(ctx context.Context, email string) error {
 			count        = CASE WHEN r.window_start <= $4 THEN 1 ELSE r.count + 1 END,
 			window_start = CASE WHEN r.window_start <= $4 THEN excluded.window_start ELSE r.window_start END
 		RETURNING key, window_start, count`,
-		"address-"+address, "email-"+account, now, now.Add(-rateWindow))
+		"address-"+fromAddress, "email-"+ofAccount, now, now.Add(-limit.window))
 	if err != nil {
-		return err
+		return excess{}, err
 	}
 	type counted struct {
 		Key         string
@@ -46,22 +91,20 @@ func (s *server) limitSignIns(ctx context.Context, email string) error {
 		Count       int
 	}
 	counts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[counted])
-	if err != nil {
-		return err
-	}
+	var over excess
 	for _, c := range counts {
-		most := signInsPerAccount
-		if c.Key == "address-"+address {
-			most = signInsFromAddress
+		isAddress := c.Key == "address-"+fromAddress
+		switch {
+		case isAddress && c.Count > limit.fromAddress:
+			over.address = true
+		case !isAddress && c.Count > limit.perAccount:
+			over.account = true
+		default:
+			continue
 		}
-		if c.Count > most {
-			return &refusal{
-				status: http.StatusTooManyRequests, code: "rate_limited", headers: retryAfter(c.WindowStart.Add(rateWindow).Sub(now)),
-				detail: "too many attempts to sign in: wait a minute",
-			}
-		}
+		over.ends = max(over.ends, c.WindowStart.Add(limit.window).Sub(now))
 	}
-	return nil
+	return over, err
 }
 
 // network is what counts as one client: an IPv4 address, or the /64 network that an IPv6 address is in.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -44,8 +45,11 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto count; empty: nobody's
 	MaxBody        int64          // of any request, in bytes; 0: 100 MB. Most requests have a lower limit of their own
 
-	SessionLength time.Duration // after which a session ends; 0: 12 h
-	SessionIdle   time.Duration // without a request, after which it ends; 0: 30 min
+	TrustedOrigins []string // of other sites whose pages may act with the session cookie, such as https://portal.example.com
+	HTTPSRedirect  bool     // sends requests that came over http to https
+
+	// Security gives the settings in force: how long sessions last. It is asked on each request. nil: settings.DefaultSecurity.
+	Security func(context.Context) (settings.Security, error)
 }
 
 type server struct {
@@ -53,6 +57,7 @@ type server struct {
 	api      huma.API
 	engine   *gin.Engine
 	metrics  *metrics
+	origins  *http.CrossOriginProtection
 	routes   []operation // what register was called with, in order
 	cleaning cleaning
 }
@@ -72,8 +77,6 @@ func newServer(options Options) (*server, error) {
 	}
 	s := &server{Options: options}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
-	s.SessionLength = cmp.Or(s.SessionLength, 12*time.Hour)
-	s.SessionIdle = cmp.Or(s.SessionIdle, 30*time.Minute)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
@@ -83,7 +86,13 @@ func newServer(options Options) (*server, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	if s.Security == nil {
+		s.Security = func(context.Context) (settings.Security, error) { return settings.DefaultSecurity, nil }
+	}
 	var err error
+	if s.origins, err = trustedOrigins(s.TrustedOrigins); err != nil {
+		return nil, err
+	}
 	if s.metrics, err = newMetrics(s.Registry); err != nil {
 		return nil, err
 	}
@@ -106,7 +115,7 @@ func (s *server) routesOf() {
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
-	s.engine.Use(s.begin, s.recoverPanics, s.checkHost, s.checkRequest)
+	s.engine.Use(s.begin, s.recoverPanics, s.checkHost, s.redirectToHTTPS, s.checkRequest)
 	s.engine.NoRoute(func(c *gin.Context) {
 		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such path: /docs lists them all"})
 	})
@@ -122,6 +131,12 @@ func (s *server) routesOf() {
 	s.addModules()
 	s.addHistories()
 	s.addSessions()
+	s.addLinks()
+	s.addOwnAccount()
+	s.addPhoto()
+	s.addTwoFactor()
+	s.addOverviews()
+	s.addAccountSecurity()
 	s.addProjections()
 
 	s.addHealth()

@@ -3,12 +3,17 @@ package httpapi
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"net/http"
+	"reflect"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
@@ -17,6 +22,12 @@ import (
 
 // seenEvery is how often it is noted that a session is in use.
 const seenEvery = time.Minute
+
+// Kinds of session.
+const (
+	fullSession  = "full"
+	setupSession = "two_factor_setup" // may only set up two-factor
+)
 
 type credentials struct {
 	Email    string `json:"email" maxLength:"254" example:"olena.kovalenko@example.com"`
@@ -27,21 +38,72 @@ type signInRequest struct {
 	Body credentials
 }
 
+type secondFactor struct {
+	Challenge  string `json:"challenge" maxLength:"200" doc:"As POST /sessions answered it; valid for 5 minutes"`
+	Code       string `json:"code,omitempty" maxLength:"20" example:"123456" writeOnly:"true" doc:"Of the authenticator app"`
+	BackupCode string `json:"backup_code,omitempty" maxLength:"40" example:"abcde-fghij" writeOnly:"true" doc:"Instead of a code"`
+}
+
+// Resolve asks for one of the two codes.
+func (b *secondFactor) Resolve(huma.Context) []error {
+	var problems domain.Invalid
+	switch {
+	case b.Code == "" && b.BackupCode == "":
+		problems.Add("code", "required", "must be given, or backup_code")
+	case b.Code != "" && b.BackupCode != "":
+		problems.Add("backup_code", "conflict", "must not be given together with code")
+	}
+	return findings(problems)
+}
+
+type secondFactorRequest struct {
+	Body secondFactor
+}
+
 type newSession struct {
 	Token     string           `json:"token" doc:"For Authorization: Bearer; shown only here"`
 	ExpiresAt time.Time        `json:"expires_at" doc:"When the session ends at the latest; earlier when it is not used"`
 	User      projections.User `json:"user"`
 }
 
-type signInAnswer struct {
-	Location string `header:"Location"`
-	Body     newSession
+type nextStep struct {
+	Next      string `json:"next" enum:"two_factor,two_factor_setup" doc:"two_factor: POST /sessions/two-factor with the challenge; two_factor_setup: the token is of a session that may only set up two-factor, set a first password, and sign out"`
+	Challenge string `json:"challenge,omitempty" doc:"With two_factor"`
+	Token     string `json:"token,omitempty" doc:"With two_factor_setup"`
+}
+
+// entry is one of the two bodies of an answer to somebody who signs in.
+type entry struct {
+	session *newSession
+	next    *nextStep
+}
+
+// MarshalJSON writes the body that there is.
+func (e entry) MarshalJSON() ([]byte, error) {
+	if e.next != nil {
+		return json.Marshal(e.next)
+	}
+	return json.Marshal(e.session)
+}
+
+// Schema is that of the session; registerEntry documents the other.
+func (entry) Schema(registry huma.Registry) *huma.Schema {
+	return registry.Schema(reflect.TypeFor[newSession](), true, "")
+}
+
+type entryAnswer struct {
+	Status    int
+	Location  string `header:"Location"`
+	SetCookie string `header:"Set-Cookie" doc:"The token, for browsers"`
+	Body      entry
 }
 
 type currentSession struct {
 	CreatedAt   time.Time          `json:"created_at"`
 	LastSeenAt  time.Time          `json:"last_seen_at" doc:"To the minute"`
 	ExpiresAt   time.Time          `json:"expires_at"`
+	Limited     bool               `json:"limited" doc:"It may only set up two-factor"`
+	CSRFToken   string             `json:"csrf_token" doc:"For X-CSRF-Token with the session cookie"`
 	User        projections.User   `json:"user"`
 	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow; a superuser may do everything"`
 }
@@ -50,45 +112,70 @@ type currentSessionAnswer struct {
 	Body currentSession
 }
 
+type signOutAnswer struct {
+	SetCookie string `header:"Set-Cookie" doc:"Removes the cookie"`
+}
+
+// registerEntry adds an operation by which somebody signs in.
+func registerEntry[I any](s *server, o operation, handler func(context.Context, *I) (*entryAnswer, error)) {
+	o.tag, o.status, o.required, o.maxBody = "Signing in", http.StatusCreated, anybody, 16<<10
+	o.errors = append(o.errors, http.StatusTooManyRequests)
+	register(s, o, handler)
+	s.documented(o.method, o.path).Responses["200"] = &huma.Response{
+		Description: "What was given is right, but something is still to be done",
+		Content: map[string]*huma.MediaType{"application/json": {
+			Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[nextStep](), true, ""),
+		}},
+	}
+}
+
 func (s *server) addSessions() {
 	const tag = "Signing in"
-	register(s, operation{
-		method: http.MethodPost, path: "/sessions", id: "sign-in", tag: tag, status: http.StatusCreated, required: anybody,
-		maxBody: 16 << 10, errors: []int{http.StatusUnauthorized, http.StatusTooManyRequests},
-		summary: "Sign in", description: "Whatever is wrong, the answer is the same 401 `invalid_credentials`.",
-		example: map[string]any{"email": "olena.kovalenko@example.com", "password": "correct horse battery staple"},
+	registerEntry(s, operation{
+		method: http.MethodPost, path: "/sessions", id: "sign-in", errors: []int{http.StatusUnauthorized}, summary: "Sign in",
+		description: "Whatever is wrong, the answer is the same 401 `invalid_credentials`; the true reason is in the account's history.",
+		example:     map[string]any{"email": "olena.kovalenko@example.com", "password": "correct horse battery staple"},
 	}, s.signIn)
+	registerEntry(s, operation{
+		method: http.MethodPost, path: "/sessions/two-factor", id: "sign-in-two-factor", errors: []int{http.StatusUnauthorized}, summary: "Sign in: the second factor",
+		description: "Each code and each backup code works once.",
+		example:     map[string]any{"challenge": "AZg8HCt6fB6dXi9qDJt-EQ…", "code": "123456"},
+	}, s.signInWithSecondFactor)
 	register(s, operation{
-		method: http.MethodGet, path: "/sessions/current", id: "current-session", tag: tag, required: signedIn, summary: "Who am I, and what may I do",
-	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*currentSessionAnswer, error) {
+		method: http.MethodGet, path: "/sessions/current", id: "current-session", tag: tag, required: signedIn.evenLimited(), summary: "Who am I, and what may I do",
+	}, s.currentSession)
+	register(s, operation{
+		method: http.MethodDelete, path: "/sessions/current", id: "sign-out", tag: tag, status: http.StatusNoContent, required: signedIn.evenLimited(), summary: "Sign out",
+	}, func(ctx context.Context, _ *struct{}) (*signOutAnswer, error) {
 		info := infoOf(ctx)
-		account, err := s.ReadModels.User(ctx, info.access.UserID, s.Now())
-		if err != nil {
+		// First what counts: should the log be away, the session has ended all the same.
+		if err := s.endSession(ctx, info.session.ID); err != nil {
 			return nil, err
 		}
-		return &currentSessionAnswer{Body: currentSession{
-			CreatedAt: info.session.CreatedAt, LastSeenAt: info.session.LastSeenAt, ExpiresAt: info.session.ExpiresAt,
-			User: account, Permissions: info.access.Permissions,
-		}}, nil
-	})
-	register(s, operation{
-		method: http.MethodDelete, path: "/sessions/current", id: "sign-out", tag: tag, status: http.StatusNoContent, required: signedIn, summary: "Sign out",
-	}, func(ctx context.Context, _ *struct{}) (*struct{}, error) {
-		_, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE id = $1`, infoOf(ctx).session.ID)
-		return nil, err
+		_, err := s.Commands.SignOut(ctx, s.caller(ctx), info.access.UserID, info.session.ID)
+		return &signOutAnswer{SetCookie: noCookie(info)}, err
 	})
 }
 
-func invalidCredentials() error {
-	return &refusal{
-		status: http.StatusUnauthorized, code: "invalid_credentials",
-		detail: "e-mail address and password don't fit together, or the account can't be used at this time",
+func (s *server) currentSession(ctx context.Context, _ *struct{ QueryHeaders }) (*currentSessionAnswer, error) {
+	info := infoOf(ctx)
+	account, err := s.ReadModels.User(ctx, info.access.UserID, s.Now())
+	if err != nil {
+		return nil, err
 	}
+	csrf, err := s.csrfToken(info.session.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &currentSessionAnswer{Body: currentSession{
+		CreatedAt: info.session.CreatedAt, LastSeenAt: info.session.LastSeenAt, ExpiresAt: info.session.ExpiresAt,
+		Limited: info.session.Kind != fullSession, CSRFToken: csrf, User: account, Permissions: info.access.Permissions,
+	}}, nil
 }
 
 // signIn starts a session. The log decides, not the read models: an account made a moment ago can sign in, and one
 // deactivated a moment ago can't.
-func (s *server) signIn(ctx context.Context, in *signInRequest) (*signInAnswer, error) {
+func (s *server) signIn(ctx context.Context, in *signInRequest) (*entryAnswer, error) {
 	if err := s.limitSignIns(ctx, in.Body.Email); err != nil {
 		return nil, err
 	}
@@ -97,80 +184,143 @@ func (s *server) signIn(ctx context.Context, in *signInRequest) (*signInAnswer, 
 	if err != nil {
 		return nil, err
 	}
-	id, now := outcome.UserID, s.Now()
-	token, session, err := s.startSession(ctx, id, now)
+	return s.enter(ctx, outcome)
+}
+
+func (s *server) signInWithSecondFactor(ctx context.Context, in *secondFactorRequest) (*entryAnswer, error) {
+	if err := s.limitSignIns(ctx, in.Body.Challenge); err != nil {
+		return nil, err
+	}
+	goOn, code := s.Commands.SignInWithCode, in.Body.Code
+	if in.Body.BackupCode != "" {
+		goOn, code = s.Commands.SignInWithBackupCode, in.Body.BackupCode
+	}
+	outcome, err := goOn(ctx, s.caller(ctx), in.Body.Challenge, code)
 	if err != nil {
 		return nil, err
 	}
-	signedIn, err := s.confirmSession(ctx, id)
+	return s.enter(ctx, outcome)
+}
+
+// enter answers somebody who was let in: with a session, or with what is still to be done.
+func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAnswer, error) {
+	if outcome.Next == commands.NextTwoFactor {
+		return &entryAnswer{Status: http.StatusOK, Body: entry{next: &nextStep{Next: outcome.Next, Challenge: outcome.Challenge}}}, nil
+	}
+	kind := fullSession
+	if outcome.Next == commands.NextTwoFactorSetup {
+		kind = setupSession
+	}
+	token, session, err := s.openSession(ctx, outcome.UserID, outcome.Session, kind)
+	if err != nil {
+		return nil, err
+	}
+	account, err := s.confirmSession(ctx, outcome)
 	if err != nil {
 		return nil, s.takeBack(ctx, session.ID, err)
 	}
-	return &signInAnswer{
-		Location: basePath + "/sessions/current",
-		Body:     newSession{Token: token, ExpiresAt: session.ExpiresAt, User: signedIn},
-	}, nil
+	answered := &entryAnswer{
+		Status: http.StatusCreated, Location: basePath + "/sessions/current", SetCookie: s.cookieFor(infoOf(ctx), token, session.ExpiresAt),
+		Body: entry{session: &newSession{Token: token, ExpiresAt: session.ExpiresAt, User: account}},
+	}
+	if kind == setupSession {
+		answered.Status, answered.Body = http.StatusOK, entry{next: &nextStep{Next: outcome.Next, Token: token}}
+	}
+	return answered, nil
 }
 
-// mayEnter says whether an account can be used at a time.
-func mayEnter(account user.State, now time.Time) bool {
-	state, _ := projections.AccountState(account, "", now)
-	return account.Exists && state == projections.StateActive
-}
-
-func (s *server) startSession(ctx context.Context, account uuid.UUID, now time.Time) (string, projections.Session, error) {
+// openSession stores a session and gives its token.
+func (s *server) openSession(ctx context.Context, account, id uuid.UUID, kind string) (string, projections.Session, error) {
+	security, err := s.Security(ctx)
+	if err != nil {
+		return "", projections.Session{}, err
+	}
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
 		return "", projections.Session{}, err
 	}
-	token := secrets.TokenText(random)
-	info := infoOf(ctx)
-	session := projections.Session{ID: uuid.Must(uuid.NewV7()), UserID: account, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.SessionLength)}
-	_, err := s.Pool.Exec(ctx, `
-		INSERT INTO app.sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at, ip, user_agent)
-		VALUES ($1, $2, $3, $4, $4, $5, nullif($6, ''), nullif($7, ''))`,
-		session.ID, secrets.TokenHash(token), account, now, session.ExpiresAt, info.ip, info.userAgent)
+	token, now, info := secrets.TokenText(random), s.Now(), infoOf(ctx)
+	session := projections.Session{ID: id, UserID: account, Kind: kind, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(sessionLength(security))}
+	_, err = s.Pool.Exec(ctx, `
+		INSERT INTO app.sessions (id, token_hash, user_id, kind, created_at, last_seen_at, expires_at, ip, user_agent)
+		VALUES ($1, $2, $3, $4, $5, $5, $6, nullif($7, ''), nullif($8, ''))`,
+		session.ID, secrets.TokenHash(token), account, kind, now, session.ExpiresAt, info.ip, info.userAgent)
 	return token, session, err
 }
 
-// confirmSession looks at the account again, now that the session is there. A deactivation in between is then seen
-// here, if it was recorded first, or ends the session itself. It waits until the read models know the account.
-func (s *server) confirmSession(ctx context.Context, id uuid.UUID) (projections.User, error) {
-	events, err := s.Commands.Log.ReadStream(ctx, domain.StreamName(user.Kind, id))
+// confirmSession looks at the account again, now that the session is there. What ends all sessions and was recorded
+// since the account was let in is seen here, or ends the session itself. It waits until the read models know the account.
+func (s *server) confirmSession(ctx context.Context, outcome commands.SignedIn) (projections.User, error) {
+	events, err := s.Commands.Log.ReadStream(ctx, domain.StreamName(user.Kind, outcome.UserID))
 	if err != nil {
 		return projections.User{}, err
 	}
 	var account user.State
-	var position eventstore.Position
+	position := outcome.Position
 	for _, recorded := range events {
 		envelope := eventstore.Decode(recorded)
 		if envelope.Err != nil {
 			return projections.User{}, envelope.Err
 		}
 		account.Evolve(envelope.Event)
-		position = recorded.Position
+		position = max(position, recorded.Position)
+		if recorded.Revision > outcome.Revision && endsSessions(envelope.Event) {
+			return projections.User{}, commands.ErrCredentials
+		}
 	}
-	if !mayEnter(account, s.Now()) {
-		return projections.User{}, invalidCredentials()
+	if !account.Exists || account.CanSignIn(s.Now()) != "" {
+		return projections.User{}, commands.ErrCredentials
 	}
 	if err := s.waitFor(ctx, position); err != nil {
 		return projections.User{}, err
 	}
-	return s.ReadModels.User(ctx, id, s.Now())
+	return s.ReadModels.User(ctx, outcome.UserID, s.Now())
+}
+
+// endsSessions says whether all sessions of an account end with an event.
+func endsSessions(event domain.Event) bool {
+	switch event.(type) {
+	case user.PasswordSet, user.TwoFactorReset, user.Deactivated:
+		return true
+	}
+	return false
 }
 
 // takeBack ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
 func (s *server) takeBack(ctx context.Context, session uuid.UUID, cause error) error {
-	if _, err := s.Pool.Exec(context.WithoutCancel(ctx), `DELETE FROM app.sessions WHERE id = $1`, session); err != nil {
+	if err := s.endSession(context.WithoutCancel(ctx), session); err != nil {
 		s.Logger.WarnContext(ctx, "a session that nobody uses could not be removed", "session_id", session, "error", err)
 	}
 	return cause
 }
 
+func (s *server) endSession(ctx context.Context, id uuid.UUID) error {
+	_, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE id = $1`, id)
+	return err
+}
+
 // endSessions ends all sessions of an account.
 func (s *server) endSessions(ctx context.Context, account uuid.UUID) error {
-	_, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1`, account)
+	return s.endOtherSessions(ctx, account, uuid.Nil)
+}
+
+// endOtherSessions ends all sessions of an account but one. It also does so for a client that has gone away: what it
+// belongs to is recorded.
+func (s *server) endOtherSessions(ctx context.Context, account, kept uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessionCheckTimeout)
+	defer cancel()
+	_, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, account, kept)
 	return err
+}
+
+func sessionLength(security settings.Security) time.Duration {
+	return time.Duration(security.SessionLength) * time.Minute
+}
+
+// isAlive says whether a session has not ended by itself. Settings that were tightened count for sessions under way.
+func isAlive(session projections.Session, security settings.Security, now time.Time) bool {
+	idle := time.Duration(security.SessionIdle) * time.Minute
+	return now.Before(session.ExpiresAt) && now.Sub(session.CreatedAt) < sessionLength(security) && now.Sub(session.LastSeenAt) <= idle
 }
 
 // noteSeen keeps a session from ending as unused.

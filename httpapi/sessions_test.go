@@ -13,6 +13,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -115,7 +116,7 @@ func TestADeactivationWinsAgainstASignInUnderWay(t *testing.T) {
 	require.NoError(t, err)
 	_, err = a.Commands.DeactivateUser(t.Context(), commands.Operator(), account, "")
 	require.NoError(t, err)
-	_, err = a.confirmSession(t.Context(), account)
+	_, err = a.confirmSession(t.Context(), commands.SignedIn{UserID: account})
 	require.ErrorContains(t, err, "invalid_credentials")
 	require.Error(t, a.takeBack(t.Context(), session.ID, err))
 	assert.Zero(t, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id))
@@ -144,7 +145,11 @@ func TestSessionsEndUnusedAndInTheEnd(t *testing.T) {
 // The last day of access ends a session at midnight, without any event.
 func TestTheEndOfAccessEndsASession(t *testing.T) {
 	t.Parallel()
-	a := newAPI(t, func(o *Options) { o.SessionIdle, o.SessionLength = 100*time.Hour, 100*time.Hour })
+	a := newAPI(t, func(o *Options) {
+		o.Security = func(context.Context) (settings.Security, error) {
+			return settings.Security{SessionIdle: 6000, SessionLength: 6000}, nil
+		}
+	})
 	id, token := a.person(t, "anna@example.com", everything())
 	today := domain.DateOf(a.Now()).String()
 	changed := a.call(t, a.admin, http.MethodPatch, "/users/"+id.String(), map[string]any{"end_date": today})

@@ -77,3 +77,13 @@ func (r *ReadModels) AccessOfSession(ctx context.Context, tokenHash []byte, now 
 		&s.ID, &s.UserID, &s.Kind, &s.CreatedAt, &s.LastSeenAt, &s.ExpiresAt, &s.IP, &s.UserAgent))
 	return s, access, err
 }
+
+// Sessions lists what app.sessions has of an account, newest first, also those that have ended by themselves.
+func (r *ReadModels) Sessions(ctx context.Context, userID uuid.UUID) ([]Session, error) {
+	rows, err := r.pool.Query(ctx, `SELECT id, user_id, kind, created_at, last_seen_at, expires_at, coalesce(ip, ''), coalesce(user_agent, '')
+		FROM app.sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC`, userID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Session])
+}

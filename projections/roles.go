@@ -111,3 +111,16 @@ func (r *ReadModels) Roles(ctx context.Context, filter RoleFilter, page PageRequ
 		return found.show(), err
 	})
 }
+
+// RolesOf gives the roles that an account has and that are not retired, by name.
+func (r *ReadModels) RolesOf(ctx context.Context, userID uuid.UUID) ([]Role, error) {
+	rows, err := r.pool.Query(ctx, "SELECT "+roleColumns+` FROM roles r JOIN user_roles s ON s.role_id = r.id
+		WHERE s.user_id = $1 AND s.taken_at IS NULL AND NOT r.retired ORDER BY r.name_key, r.id`, userID)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Role, error) {
+		found, err := scanRole(row)
+		return found.show(), err
+	})
+}

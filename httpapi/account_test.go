@@ -1,0 +1,243 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/pquerna/otp/totp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections"
+)
+
+const (
+	annasEmail    = "anna@example.com"
+	annasPassword = "the first pass phrase of anna"
+)
+
+// startSession opens a session for tests about something else than signing in.
+func (a *api) startSession(ctx context.Context, account uuid.UUID, _ time.Time) (string, projections.Session, error) {
+	return a.openSession(ctx, account, uuid.Must(uuid.NewV7()), fullSession)
+}
+
+// account makes an account with a password.
+func (a *api) account(t testing.TB, email, password string) uuid.UUID {
+	t.Helper()
+	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), email, password)
+	require.NoError(t, err)
+	id := uuid.MustParse(result.ID)
+	no := false
+	result, err = a.Commands.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Superuser: &no}})
+	require.NoError(t, err)
+	a.catchUp(t, result.Position)
+	return id
+}
+
+// linkToken gives the token of the newest link of a kind that was asked for, as the mail has it.
+func (a *api) linkToken(t testing.TB, account uuid.UUID, kind string) string {
+	t.Helper()
+	events, err := a.Commands.Log.ReadStream(t.Context(), domain.StreamName(user.Kind, account))
+	require.NoError(t, err)
+	for i := len(events) - 1; i >= 0; i-- {
+		if events[i].Type != kind {
+			continue
+		}
+		var data struct{ Link uuid.UUID }
+		require.NoError(t, json.Unmarshal(events[i].Data, &data))
+		make := a.Commands.ResetToken
+		if kind == (user.FirstLoginRequested{}).EventType() {
+			make = a.Commands.FirstLoginToken
+		}
+		token, err := make(account, data.Link)
+		require.NoError(t, err)
+		return token
+	}
+	require.Fail(t, "nobody asked for a link")
+	return ""
+}
+
+func (a *api) code(t testing.TB, secret string) string {
+	t.Helper()
+	code, err := totp.GenerateCode(secret, a.Now())
+	require.NoError(t, err)
+	return code
+}
+
+// enroll sets up two-factor in a session.
+func (a *api) enroll(t testing.TB, token string) (secret string, codes []string) {
+	t.Helper()
+	device := a.call(t, token, http.MethodPost, "/me/two-factor", nil)
+	require.Equal(t, http.StatusOK, device.status, device)
+	confirmed := a.call(t, token, http.MethodPost, "/me/two-factor/confirm", map[string]any{"code": a.code(t, device.text("secret"))})
+	require.Equal(t, http.StatusOK, confirmed.status, confirmed)
+	for _, code := range confirmed.json["backup_codes"].([]any) {
+		codes = append(codes, code.(string))
+	}
+	require.Len(t, codes, 10)
+	a.ahead.Add(int64(time.Minute)) // the code that confirmed the device does not sign in too
+	return device.text("secret"), codes
+}
+
+// summaries are what an account's history tells, oldest first.
+func (a *api) summaries(t testing.TB, id string) (lines []string) {
+	t.Helper()
+	history := a.call(t, a.admin, http.MethodGet, "/users/"+id+"/history?limit=200&include=sign_ins", nil)
+	require.Equal(t, http.StatusOK, history.status, history)
+	for _, entry := range history.items() {
+		actor := entry["actor"].(map[string]any)
+		lines = append([]string{entry["at"].(string)[:19] + "  " + entry["summary"].(string) + "  (" + text(actor["name"]) + ")"}, lines...)
+	}
+	return lines
+}
+
+func text(value any) string { text, _ := value.(string); return text }
+
+// From the first day to the last of an account that has to use two-factor, and what its history says in the end.
+func TestTheLifeOfAnAccount(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	const cabinet = "the cabinet of Nova"
+	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password", map[string]any{"password": cabinet})
+	require.Equal(t, http.StatusOK, set.status, set)
+	created := a.call(t, a.admin, http.MethodPost, "/users", map[string]any{
+		"email": annasEmail, "first_name": "Anna", "last_name": "Koval", "company_id": company, "require_two_factor": true,
+	})
+	require.Equal(t, http.StatusCreated, created.status, created)
+	id := created.text("id")
+	account := uuid.MustParse(id)
+	expect := func(status int, answer answered) answered {
+		t.Helper()
+		require.Equal(t, status, answer.status, answer)
+		return answer
+	}
+	post := func(token, path string, body map[string]any) answered {
+		t.Helper()
+		return a.call(t, token, http.MethodPost, path, body)
+	}
+	alive := func(token string) int { return a.call(t, token, http.MethodGet, "/me", nil).status }
+
+	t.Log("first login")
+	expect(202, post("", "/first-logins", map[string]any{"email": annasEmail, "cabinet_password": cabinet}))
+	first := expect(200, post("", "/first-logins/"+a.linkToken(t, account, user.FirstLoginRequested{}.EventType()), nil))
+	require.Equal(t, "two_factor_setup", first.text("next"))
+	limited := first.text("token")
+	assert.Equal(t, http.StatusForbidden, alive(limited))
+	again := post("", "/first-logins/"+a.linkToken(t, account, user.FirstLoginRequested{}.EventType()), nil)
+	assert.Equal(t, http.StatusUnprocessableEntity, again.status, "the link works once: %s", again)
+	assert.Equal(t, "invalid_link", again.text("code"))
+	assert.Equal(t, map[string]string{"token": "invalid_link"}, again.wrong())
+
+	t.Log("own password, which such a session may set only once")
+	expect(204, a.call(t, limited, http.MethodPut, "/me/password", map[string]any{"new_password": annasPassword}))
+	second := a.call(t, limited, http.MethodPut, "/me/password", map[string]any{"current_password": annasPassword, "new_password": annasPassword + "!"})
+	assert.Equal(t, "two_factor_setup_required", second.text("code"), second)
+
+	t.Log("forced set-up, after which the same session may do everything")
+	secret, codes := a.enroll(t, limited)
+	assert.Equal(t, http.StatusOK, alive(limited))
+
+	t.Log("sign-in with a code")
+	signIn := func(factor map[string]any, password string) answered {
+		t.Helper()
+		asked := expect(200, a.signInAs(t, annasEmail, password))
+		require.Equal(t, "two_factor", asked.text("next"), asked)
+		factor["challenge"] = asked.text("challenge")
+		return post("", "/sessions/two-factor", factor)
+	}
+	code := a.code(t, secret)
+	atWork := expect(201, signIn(map[string]any{"code": code}, annasPassword)).text("token")
+	assert.Equal(t, "invalid_credentials", signIn(map[string]any{"code": code}, annasPassword).text("code"), "a code works once")
+
+	t.Log("backup code")
+	expect(201, signIn(map[string]any{"backup_code": codes[4]}, annasPassword))
+	assert.Equal(t, "invalid_credentials", signIn(map[string]any{"backup_code": codes[4]}, annasPassword).text("code"), "a backup code works once")
+	shown := expect(200, a.call(t, a.admin, http.MethodGet, "/users/"+id, nil))
+	assert.Equal(t, map[string]any{"required": true, "enrolled": true, "backup_codes_left": 9.0}, shown.json["two_factor"])
+	assert.NotNil(t, shown.json["last_sign_in_at"])
+
+	t.Log("lost device, reset by an administrator: all sessions end")
+	expect(422, post(a.admin, "/users/"+id+"/two-factor/reset", nil))
+	reset := expect(200, post(a.admin, "/users/"+id+"/two-factor/reset", map[string]any{"reason": "lost phone"}))
+	assert.Equal(t, map[string]any{"required": true, "enrolled": false, "backup_codes_left": 0.0}, reset.json["two_factor"])
+	assert.Equal(t, http.StatusUnauthorized, alive(atWork))
+	assert.Equal(t, http.StatusUnauthorized, alive(limited))
+
+	t.Log("new device")
+	asked := expect(200, a.signInAs(t, annasEmail, annasPassword))
+	require.Equal(t, "two_factor_setup", asked.text("next"))
+	secret, _ = a.enroll(t, asked.text("token"))
+	one := asked.text("token")
+	two := expect(201, signIn(map[string]any{"code": a.code(t, secret)}, annasPassword)).text("token")
+
+	t.Log("password change in one of two sessions: the other is dead on its next request")
+	const changed = "the second pass phrase of anna"
+	wrong := a.call(t, two, http.MethodPut, "/me/password", map[string]any{"current_password": "wrong", "new_password": changed})
+	assert.Equal(t, map[string]string{"current_password": "wrong_password"}, wrong.wrong(), wrong)
+	assert.Equal(t, http.StatusOK, alive(one))
+	expect(204, a.call(t, two, http.MethodPut, "/me/password", map[string]any{"current_password": annasPassword, "new_password": changed}))
+	assert.Equal(t, http.StatusUnauthorized, alive(one))
+	assert.Equal(t, http.StatusOK, alive(two))
+	assert.Equal(t, "invalid_credentials", a.signInAs(t, annasEmail, annasPassword).text("code"), "the former password")
+
+	t.Log("the end date passes: dead on the next request")
+	today := domain.DateOf(a.Now())
+	expect(200, a.call(t, a.admin, http.MethodPatch, "/users/"+id, map[string]any{"end_date": today.String()}))
+	assert.Equal(t, http.StatusOK, alive(two))
+	midnight := today.Time().Add(24 * time.Hour)
+	a.ahead.Add(int64(midnight.Sub(a.Now())))
+	assert.Equal(t, http.StatusUnauthorized, alive(two))
+	assert.Equal(t, "invalid_credentials", a.signInAs(t, annasEmail, changed).text("code"))
+
+	var err error
+	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now()) // that of yesterday may have ended
+	require.NoError(t, err)
+	var history []string
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // a refusal does not wait for the read models
+		history = a.summaries(t, id)
+		assert.Contains(c, strings.Join(history, "\n"), "refused: expired")
+	}, 10*time.Second, 20*time.Millisecond)
+	t.Logf("the history:\n%s", strings.Join(history, "\n"))
+	rest := history
+	for _, step := range []string{
+		"registered  (admin@example.com)", "first-login link asked for  (somebody not signed in)", "first-login link used  (Anna Koval)",
+		"signed in to set up two-factor (first_login)", "password set  (Anna Koval)", "two-factor set-up begun  (Anna Koval)", "two-factor device confirmed",
+		"password right, second factor asked for  (Anna Koval)", "signed in (code)", "refused: code_used", "backup code used  (Anna Koval)", "signed in (backup_code)",
+		"refused: wrong_backup_code", "two-factor reset: lost phone  (admin@example.com)", "signed in to set up two-factor (password)",
+		"two-factor set-up begun", "two-factor device confirmed", "signed in (code)", "refused: wrong_password  (Anna Koval)", "password set  (Anna Koval)",
+		"refused: wrong_password  (somebody not signed in)", "access period", "refused: expired",
+	} {
+		at := -1
+		for i, line := range rest {
+			if strings.Contains(line, step) {
+				at = i
+				break
+			}
+		}
+		if assert.GreaterOrEqual(t, at, 0, "%q is missing after the steps before it", step) {
+			rest = rest[at+1:]
+		}
+	}
+	for _, secret := range append(codes, secret, annasPassword, changed, cabinet, limited, one, two) {
+		assert.NotContains(t, a.log.String(), secret)
+		assert.NotContains(t, strings.Join(history, "\n"), secret)
+	}
+}
+
+// head is the position of the newest event.
+func (a *api) head(t testing.TB) eventstore.Position {
+	t.Helper()
+	result, err := a.Commands.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: uuid.NewString() + "@example.com"}})
+	require.NoError(t, err)
+	return result.Position
+}

@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/projections"
+)
+
+// listedSession is a session as its owner and administrators see it.
+type listedSession struct {
+	ID         uuid.UUID `json:"id"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastSeenAt time.Time `json:"last_seen_at" doc:"To the minute"`
+	ExpiresAt  time.Time `json:"expires_at"`
+	IP         *string   `json:"ip" doc:"Where it was begun"`
+	UserAgent  *string   `json:"user_agent" doc:"What it was begun with"`
+	Limited    bool      `json:"limited" doc:"It may only set up two-factor"`
+	Current    bool      `json:"current" doc:"This request is made in it"`
+}
+
+type accountSessionsRequest struct {
+	QueryHeaders
+	ByID
+}
+
+type unlockRequest struct {
+	CreateHeaders
+	ByID
+}
+
+// addAccountSecurity adds what an administrator does about the ways to sign in to an account.
+func (s *server) addAccountSecurity() {
+	const tag = "Accounts"
+	register(s, operation{
+		method: http.MethodGet, path: "/users/{id}/sessions", id: "list-user-sessions", tag: tag, required: needs("users", domain.View).orOwn(),
+		summary: "Sessions of an account, newest first",
+	}, s.listSessions)
+	register(s, operation{
+		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag, status: http.StatusNoContent,
+		required: needs("users", domain.Edit).orOwn(), summary: "End all sessions of an account",
+		description: "At once, and for the own account the current one too. Those of a superuser can only be ended by a superuser.",
+	}, s.endAccountSessions)
+	registerCommand(s, operation{
+		method: http.MethodPost, path: "/users/{id}/two-factor/reset", id: "reset-two-factor", tag: tag, required: needs("users", domain.Edit),
+		summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},
+		description: "Device and backup codes are void and all sessions end; a reason must be given. Where two-factor is required, the next sign-in asks for a new set-up.",
+	}, s.resetTwoFactor)
+	registerCommand(s, operation{
+		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag, required: needs("users", domain.Edit),
+		summary: "End a lockout", description: "A lockout also ends by itself.",
+	}, s.unlock)
+}
+
+func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (*list[listedSession], error) {
+	if _, err := s.ReadModels.User(ctx, in.ID, s.Now()); err != nil {
+		return nil, err
+	}
+	security, err := s.Security(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := s.ReadModels.Sessions(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var items []listedSession
+	for _, session := range stored {
+		if !isAlive(session, security, s.Now()) {
+			continue
+		}
+		items = append(items, listedSession{
+			ID: session.ID, CreatedAt: session.CreatedAt.UTC(), LastSeenAt: session.LastSeenAt.UTC(), ExpiresAt: session.ExpiresAt.UTC(),
+			IP: textOrNil(session.IP), UserAgent: textOrNil(session.UserAgent),
+			Limited: session.Kind != fullSession, Current: session.ID == infoOf(ctx).session.ID,
+		})
+	}
+	return listOf(projections.List[listedSession]{Items: items}, nil)
+}
+
+func textOrNil(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func (s *server) endAccountSessions(ctx context.Context, in *ByID) (*struct{}, error) {
+	account, err := s.ReadModels.User(ctx, in.ID, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	access := infoOf(ctx).access
+	if account.Superuser && !access.Superuser {
+		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can end the sessions of a superuser")
+	}
+	return nil, s.endSessions(ctx, in.ID)
+}
+
+func (s *server) resetTwoFactor(ctx context.Context, in *actForReasonRequest) (*answer[projections.User], error) {
+	caller, err := s.changer(ctx, in.ChangeHeaders)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.Commands.ResetTwoFactor(ctx, caller, in.ID, in.Body.reason())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.endSessions(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return s.users().changed(ctx, s, in.Prefer, result)
+}
+
+func (s *server) unlock(ctx context.Context, in *unlockRequest) (*answer[projections.User], error) {
+	result, err := s.Commands.Unlock(ctx, s.caller(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	// The lockout is recorded beside the account, whose own revision stays.
+	account, err := s.ReadModels.User(ctx, in.ID, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	result.Revision = account.Revision
+	return s.users().changed(ctx, s, in.Prefer, result)
+}

@@ -1,0 +1,84 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/projections"
+)
+
+type navigationItem struct {
+	Key  string `json:"key" doc:"Of the module"`
+	Name string `json:"name"`
+}
+
+// widget is a part of the executive view, and the roles that give it.
+type widget struct {
+	Name  string            `json:"name"`
+	Roles []projections.Ref `json:"roles" doc:"Of the own roles, those that have it"`
+}
+
+type ownAccess struct {
+	Superuser   bool               `json:"superuser" doc:"May do everything, whatever permissions says"`
+	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow"`
+}
+
+type ownAccessAnswer struct {
+	Body ownAccess
+}
+
+// addOverviews adds what a user interface asks for to show a person what there is.
+func (s *server) addOverviews() {
+	register(s, operation{
+		method: http.MethodGet, path: "/me/navigation", id: "own-navigation", tag: ownTag, required: signedIn, summary: "Modules to show links to",
+	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*list[navigationItem], error) {
+		access := infoOf(ctx).access
+		modules, err := s.ReadModels.Modules(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var items []navigationItem
+		for _, module := range modules {
+			if access.Superuser || access.Permissions.Allows(module.Key, domain.ShowLink) {
+				items = append(items, navigationItem{module.Key, module.Name})
+			}
+		}
+		return listOf(projections.List[navigationItem]{Items: items}, nil)
+	})
+	register(s, operation{
+		method: http.MethodGet, path: "/me/dashboard", id: "own-dashboard", tag: ownTag, required: signedIn, summary: "Widgets of the own roles",
+		description: "In the order of the roles' names and of the widgets in each; one that several roles have comes once. Retired roles give none.",
+	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*list[widget], error) {
+		items, err := s.ownWidgets(ctx, infoOf(ctx).access.UserID)
+		return listOf(projections.List[widget]{Items: items}, err)
+	})
+	register(s, operation{
+		method: http.MethodGet, path: "/me/access", id: "own-access", tag: ownTag, required: signedIn, summary: "What the own account may do",
+	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*ownAccessAnswer, error) {
+		access := infoOf(ctx).access
+		return &ownAccessAnswer{Body: ownAccess{Superuser: access.Superuser, Permissions: access.Permissions}}, nil
+	})
+}
+
+func (s *server) ownWidgets(ctx context.Context, account uuid.UUID) ([]widget, error) {
+	roles, err := s.ReadModels.RolesOf(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	var items []widget
+	at := map[string]int{}
+	for _, role := range roles {
+		for _, name := range role.Widgets {
+			i, met := at[name]
+			if !met {
+				i, at[name] = len(items), len(items)
+				items = append(items, widget{Name: name})
+			}
+			items[i].Roles = append(items[i].Roles, projections.Ref{ID: role.ID, Name: role.Name})
+		}
+	}
+	return items, nil
+}

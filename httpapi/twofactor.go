@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"image/png"
+	"net/http"
+
+	"github.com/pquerna/otp"
+)
+
+// qrSide is the width and height of a QR code in pixels.
+const qrSide = 256
+
+type newDevice struct {
+	Secret    string `json:"secret" doc:"For typing in, base32; shown only here"`
+	URI       string `json:"otpauth_uri" doc:"For the authenticator app"`
+	QRPNGText string `json:"qr_png_base64" doc:"The same as a QR code, a PNG in base64"`
+}
+
+type newDeviceAnswer struct {
+	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Body     newDevice
+}
+
+type confirmDeviceRequest struct {
+	Body struct {
+		Code string `json:"code" maxLength:"20" example:"123456" writeOnly:"true" doc:"That the device shows now"`
+	}
+}
+
+type backupCodesAnswer struct {
+	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Body     struct {
+		BackupCodes []string `json:"backup_codes" doc:"Each signs in once instead of a code; shown only here"`
+	}
+}
+
+type disableTwoFactorRequest struct {
+	Body struct {
+		Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"Of the account"`
+	}
+}
+
+// addTwoFactor adds what a person does with the own device. None of the answers is kept for an Idempotency-Key: they
+// hold secrets.
+func (s *server) addTwoFactor() {
+	const path = "/me/two-factor"
+	register(s, operation{
+		method: http.MethodPost, path: path, id: "prepare-two-factor", tag: ownTag, required: signedIn.evenLimited(), summary: "Begin to set up two-factor",
+		description: "Gives the secret of a new device, which counts once it is confirmed. While another device is in use, switch two-factor off first.",
+	}, s.prepareTwoFactor)
+	register(s, operation{
+		method: http.MethodPost, path: path + "/confirm", id: "confirm-two-factor", tag: ownTag, required: signedIn.evenLimited(), maxBody: maxLinkBody,
+		summary:     "Confirm the new device",
+		description: "From now on sign-ins ask for its codes. A session that could only set up two-factor is a full one afterwards, with the same token.",
+	}, s.confirmTwoFactor)
+	register(s, operation{
+		method: http.MethodPost, path: path + "/backup-codes", id: "replace-backup-codes", tag: ownTag, required: signedIn, summary: "Make new backup codes",
+		description: "The former ones are void.",
+	}, func(ctx context.Context, _ *struct{}) (*backupCodesAnswer, error) {
+		codes, result, err := s.Commands.ReplaceBackupCodes(ctx, s.caller(ctx), infoOf(ctx).access.UserID)
+		if err != nil {
+			return nil, err
+		}
+		answered := &backupCodesAnswer{Position: s.settle(ctx, result)}
+		answered.Body.BackupCodes = codes
+		return answered, nil
+	})
+	register(s, operation{
+		method: http.MethodDelete, path: path, id: "disable-two-factor", tag: ownTag, status: http.StatusNoContent, required: signedIn, maxBody: maxLinkBody,
+		summary: "Switch two-factor off", description: "Not while an administrator requires it: 409 `two_factor_required`.",
+	}, func(ctx context.Context, in *disableTwoFactorRequest) (*settled, error) {
+		result, err := s.Commands.DisableTwoFactor(ctx, s.caller(ctx), infoOf(ctx).access.UserID, in.Body.Password)
+		if err != nil {
+			return nil, err
+		}
+		return &settled{Position: s.settle(ctx, result)}, nil
+	})
+}
+
+func (s *server) prepareTwoFactor(ctx context.Context, _ *struct{}) (*newDeviceAnswer, error) {
+	device, result, err := s.Commands.PrepareTwoFactor(ctx, s.caller(ctx), infoOf(ctx).access.UserID)
+	if err != nil {
+		return nil, err
+	}
+	key, err := otp.NewKeyFromURL(device.URI)
+	if err != nil {
+		return nil, err
+	}
+	picture, err := key.Image(qrSide, qrSide)
+	if err != nil {
+		return nil, err
+	}
+	var encoded bytes.Buffer
+	if err := png.Encode(&encoded, picture); err != nil {
+		return nil, err
+	}
+	return &newDeviceAnswer{Position: s.settle(ctx, result), Body: newDevice{
+		Secret: device.Secret, URI: device.URI, QRPNGText: base64.StdEncoding.EncodeToString(encoded.Bytes()),
+	}}, nil
+}
+
+func (s *server) confirmTwoFactor(ctx context.Context, in *confirmDeviceRequest) (*backupCodesAnswer, error) {
+	info := infoOf(ctx)
+	codes, result, err := s.Commands.ConfirmTwoFactor(ctx, s.caller(ctx), info.access.UserID, in.Body.Code)
+	if err != nil {
+		return nil, err
+	}
+	if info.session.Kind != fullSession {
+		// Should this fail, the backup codes must reach the person all the same: signing in again gives a full session.
+		if _, err := s.Pool.Exec(ctx, `UPDATE app.sessions SET kind = $2 WHERE id = $1`, info.session.ID, fullSession); err != nil {
+			s.Logger.WarnContext(ctx, "a session stays limited after two-factor was set up", "request_id", info.id, "error", err)
+		}
+	}
+	answered := &backupCodesAnswer{Position: s.settle(ctx, result)}
+	answered.Body.BackupCodes = codes
+	return answered, nil
+}
