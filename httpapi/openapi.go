@@ -56,31 +56,31 @@ func (s *server) documented(method, path string) *huma.Operation {
 // fieldDescriptions are for the fields of the read models, by their name in JSON or by schema and name, where the name
 // alone says too little.
 var fieldDescriptions = map[string]string{
-	"revision":          "Revision of the resource's stream; also the ETag",
-	"User.state":        "active, inactive, not_started, expired or directory_disabled",
-	"Status.state":      "live, catching_up, rebuilding or stopped",
-	"state_reason":      "Why the account can't be used, null when it can",
-	"source":            "Where the password is kept: local or directory",
-	"retired":           "Out of use",
-	"next_cursor":       "For the parameter cursor; null on the last page",
-	"User.position":     "What the person is in the company",
-	"Status.position":   "Place in the log of the last event applied",
+	"revision":        "Revision of the resource's stream; also the ETag",
+	"User.state":      "active, inactive, not_started, expired or directory_disabled",
+	"Status.state":    "live, catching_up, rebuilding or stopped",
+	"state_reason":    "Why the account can't be used, null when it can",
+	"source":          "Where the password is kept: local or directory",
+	"retired":         "Out of use",
+	"next_cursor":     "For the parameter cursor; null on the last page",
+	"User.position":   "What the person is in the company",
+	"Status.position": "Place in the log of the last event applied",
 
 	"HistoryEntry.position": "Place in the log",
-	"joined_by":         "Who made the account a member",
-	"event_id":          "The event in the history that says so",
-	"lag_events":        "How many events are still to be applied",
-	"lag_ms":            "Age of the newest event that is still to be applied, in milliseconds",
-	"own":               "One of SecBoard's own modules",
-	"field":             "Name of the field as in the resource",
-	"from":              "Value before; null for none",
-	"to":                "Value after; null for none",
-	"correlation_id":    "Shared by everything that one request caused",
-	"causation_id":      "The command, or the event, that caused it",
-	"summary":           "What happened, in one sentence",
-	"differs":           "Columns in which the account that exists is another than the line",
-	"last_sign_in_at":   "null: never",
-	"backup_codes_left": "How many backup codes are unused",
+	"joined_by":             "Who made the account a member",
+	"event_id":              "The event in the history that says so",
+	"lag_events":            "How many events are still to be applied",
+	"lag_ms":                "Age of the newest event that is still to be applied, in milliseconds",
+	"own":                   "One of SecBoard's own modules",
+	"field":                 "Name of the field as in the resource",
+	"from":                  "Value before; null for none",
+	"to":                    "Value after; null for none",
+	"correlation_id":        "Shared by everything that one request caused",
+	"causation_id":          "The command, or the event, that caused it",
+	"summary":               "What happened, in one sentence",
+	"differs":               "Columns in which the account that exists is another than the line",
+	"last_sign_in_at":       "null: never",
+	"backup_codes_left":     "How many backup codes are unused",
 }
 
 var (
@@ -103,7 +103,7 @@ func describeSchemas(document *huma.OpenAPI) {
 			if property == nil {
 				continue
 			}
-			describeField(property, field.Type)
+			describeField(property, field.Type, strings.Contains(field.Tag.Get("json"), ",omit"))
 			if property.Description == "" && property.Ref == "" && !closed[name] {
 				property.Description = cmp.Or(fieldDescriptions[name+"."+fieldName], fieldDescriptions[fieldName])
 			}
@@ -111,10 +111,14 @@ func describeSchemas(document *huma.OpenAPI) {
 	}
 }
 
-func describeField(property *huma.Schema, goType reflect.Type) {
+// describeField describes one field; a pointer is null where it is not left out.
+func describeField(property *huma.Schema, goType reflect.Type, leftOut bool) {
 	if goType.Kind() == reflect.Slice && property.Items != nil {
-		describeField(property.Items, goType.Elem())
+		describeField(property.Items, goType.Elem(), false)
 		return
+	}
+	if goType.Kind() == reflect.Pointer && leftOut {
+		goType = goType.Elem()
 	}
 	if goType.Kind() == reflect.Pointer {
 		goType = goType.Elem()
