@@ -75,7 +75,7 @@ type Result struct {
 	Changed  bool // false: it was so already, and no event was written
 }
 
-// ErrBusy: others changed the aggregate again and again while the command was being decided.
+// ErrBusy says that others changed the aggregate again and again while the command was being decided.
 var ErrBusy = &domain.Error{Code: "conflict", Detail: "others are changing this at the same time: try again"}
 
 // attempts is how often a command is decided anew after a conflict.

@@ -167,7 +167,6 @@ func pgbench(b *testing.B, dataDir, id string, clients int) float64 {
 	if err != nil {
 		b.Fatalf("pgbench is needed to compare with (apt-get install -y postgresql): %v", err)
 	}
-	//nolint:gosec // the program and its arguments are the test's own
 	out, err := exec.CommandContext(b.Context(), binary, "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2", "-T", "3", "-f", script, url).CombinedOutput()
 	if err != nil {
 		b.Fatalf("pgbench: %v\n%s", err, out)
