@@ -5,8 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"runtime/pprof"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/user"
@@ -36,25 +36,18 @@ const (
 func BenchmarkCatchUp(b *testing.B) {
 	log := nodetest.Connect(b)
 	last := fillLog(b, log)
-	if os.Getenv("CPUP") != "" {
-		f, _ := os.Create(os.Getenv("CPUP"))
-		pprof.StartCPUProfile(f)
-		defer pprof.StopCPUProfile()
-	}
 	var spent, limit time.Duration
 	total := float64(0)
 	for range b.N {
 		b.StopTimer()
 		pool := pgtest.NewDatabase(b)
 		b.StartTimer()
-		goCPU = selfCPU()
 		started := time.Now()
 		runner, stop := startStoppable(b, pool, log)
 		waitFor(b, runner, last)
 		spent += time.Since(started)
 		b.StopTimer()
 		stop()
-		dump(runner, pool)
 		var events int64
 		if err := pool.QueryRow(b.Context(), "SELECT count(*) FROM history").Scan(&events); err != nil {
 			b.Fatal(err)
@@ -84,8 +77,6 @@ func copyHistory(b *testing.B, pool *pgxpool.Pool) time.Duration {
 	if _, err := conn.Conn().PgConn().CopyTo(ctx, &rows, "COPY (SELECT * FROM history ORDER BY position) TO STDOUT BINARY"); err != nil {
 		b.Fatal(err)
 	}
-	before := cpuOf(int(conn.Conn().PgConn().PID()))
-	defer func() { fmt.Println("copy cpu", cpuOf(int(conn.Conn().PgConn().PID()))-before) }()
 	started := time.Now()
 	if _, err := conn.Conn().PgConn().CopyFrom(ctx, &rows, "COPY history_copy FROM STDIN BINARY"); err != nil {
 		b.Fatal(err)
@@ -157,4 +148,27 @@ func fillLog(b *testing.B, log eventstore.Log) eventstore.Position {
 		working.Wait()
 	}
 	return last
+}
+
+// BenchmarkVisible measures the time from an acknowledged append to its rows being visible to queries. Metrics: p50_ms,
+// p99_ms.
+func BenchmarkVisible(b *testing.B) {
+	s := newStack(b)
+	id := s.has(b)(s.register(b, "a@example.com"), nil)
+	var times []time.Duration
+	for i := range b.N {
+		phone := fmt.Sprint(i)
+		result, err := s.ChangeUser(b.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Phone: &phone}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		started := time.Now()
+		if err := s.runner.WaitFor(b.Context(), result.Position); err != nil {
+			b.Fatal(err)
+		}
+		times = append(times, time.Since(started))
+	}
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "p50_ms")
+	b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99_ms")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,20 @@ type stack struct {
 func newStack(t testing.TB) *stack {
 	t.Helper()
 	s := &stack{log: nodetest.Connect(t), pool: pgtest.NewDatabase(t), now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)}
+	s.Handler = newHandler(t, s.log)
+	s.Now = func() time.Time {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.now = s.now.Add(time.Minute)
+		return s.now
+	}
+	s.ReadModels = NewReadModels(s.pool)
+	s.runner = startRunner(t, s.pool, s.log)
+	return s
+}
+
+func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
+	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -53,16 +68,7 @@ func newStack(t testing.TB) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Handler = commands.New(s.log, keys, hasher)
-	s.Handler.Now = func() time.Time {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.now = s.now.Add(time.Second)
-		return s.now
-	}
-	s.ReadModels = NewReadModels(s.pool)
-	s.runner = startRunner(t, s.pool, s.log)
-	return s
+	return commands.New(log, keys, hasher)
 }
 
 // startRunner runs a Runner until the test ends.
@@ -88,6 +94,13 @@ func startStoppable(t testing.TB, pool *pgxpool.Pool, log eventstore.Log) (*Runn
 	return runner, stop
 }
 
+// clock is the time of the newest command.
+func (s *stack) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
 // has waits until the read models have what the result of a command says.
 func (s *stack) has(t testing.TB) func(commands.Result, error) uuid.UUID {
 	return func(result commands.Result, err error) uuid.UUID {
@@ -108,9 +121,15 @@ func waitFor(t testing.TB, runner *Runner, position eventstore.Position) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := runner.WaitFor(ctx, position); err != nil {
-		statuses, statusErr := runner.Status(t.Context())
-		t.Fatal(err, statuses, statusErr)
+	err := runner.WaitFor(ctx, position)
+	statuses, statusErr := runner.Status(t.Context())
+	if err != nil || statusErr != nil {
+		t.Fatal(err, show(t, statuses), statusErr)
+	}
+	for _, s := range statuses {
+		if s.State == StateStopped {
+			t.Fatal(s.Name, *s.Error)
+		}
 	}
 }
 
@@ -156,7 +175,7 @@ func tableHashes(t testing.TB, pool *pgxpool.Pool) map[string]string {
 			if err := rows.Scan(&text); err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintln(sum, text)
+			sum.Write([]byte(text + "\n"))
 			count++
 		}
 		if err := rows.Err(); err != nil {
@@ -182,7 +201,7 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 		Details:  user.Details{Email: "Anna@example.com", FirstName: "Anna", LastName: "Ng", CompanyID: acme, EndDate: until},
 		GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner},
 	}))
-	first, err := s.User(ctx, anna, s.now)
+	first, err := s.User(ctx, anna, s.clock())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +209,7 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 		len(first.Roles) != 1 || first.RoleIDs[0] != owner || first.State != StateActive || first.Phone != nil || *first.FirstName != "Anna" {
 		t.Fatalf("%+v", first)
 	}
-	between := s.now
+	between := s.clock()
 
 	lastName, none := "Ng-Smith", domain.Date{}
 	s.has(t)(s.ChangeUser(ctx, as(admin), anna, commands.ChangeUser{Patch: user.Patch{LastName: &lastName, EndDate: &none}}))
@@ -199,7 +218,7 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 	s.has(t)(s.ChangeGroup(ctx, as(admin), risk, group.Patch{Name: &name}))
 	s.has(t)(s.DeactivateUser(ctx, as(admin), anna, "left the company"))
 
-	last, err := s.User(ctx, anna, s.now)
+	last, err := s.User(ctx, anna, s.clock())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +236,7 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 	if _, err := s.UserAsOf(ctx, anna, between.AddDate(-1, 0, 0)); !errors.Is(err, ErrNotFound) {
 		t.Fatal("it existed before it was registered:", err)
 	}
-	if _, err := s.User(ctx, uuid.New(), s.now); !errors.Is(err, ErrNotFound) {
+	if _, err := s.User(ctx, uuid.New(), s.clock()); !errors.Is(err, ErrNotFound) {
 		t.Fatal(err)
 	}
 
@@ -259,4 +278,13 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 			t.Fatalf("%+v", change)
 		}
 	}
+}
+
+func show(t testing.TB, value any) string {
+	t.Helper()
+	text, err := json.MarshalIndent(value, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -49,7 +49,7 @@ func scanRole(row pgx.Row, place ...any) (*roleRow, error) {
 		&r.createdAt, &r.updatedAt, &r.revision}, place...)...)
 }
 
-func applyRoles(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyRoles(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows, err := roleRows.fold(ctx, tx, events)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ type RoleFilter struct {
 
 // Role gives one role.
 func (r *ReadModels) Role(ctx context.Context, id uuid.UUID) (Role, error) {
-	found, err := scanRole(r.pool.QueryRow(ctx, "SELECT "+roleColumns+" FROM roles r WHERE c.id = $1", id))
+	found, err := scanRole(r.pool.QueryRow(ctx, "SELECT "+roleColumns+" FROM roles r WHERE r.id = $1", id))
 	return one(found.show(), err)
 }
 
