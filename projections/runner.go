@@ -113,14 +113,16 @@ func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
 		if err == nil {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			first := r.checkpoints[all[0].name]
+			// From the furthest checkpoint: a projection that was stopped long ago reads what it lacks by itself,
+			// and the others are live at once.
+			var furthest checkpoint
 			for _, c := range r.checkpoints {
-				if c.position < first.position {
-					first = c
+				if c.position > furthest.position {
+					furthest = c
 				}
 			}
-			r.log.events.Store(first.events)
-			return first.position, true
+			r.log.events.Store(furthest.events)
+			return furthest.position, true
 		}
 		if attempt == 0 && ctx.Err() == nil {
 			r.logger.Warn("the projections wait for Postgres", "error", err)
