@@ -35,9 +35,9 @@ func (h *Handler) reserveClaim(ctx context.Context, caller Caller, key claim.Key
 			return err
 		}
 		now := h.Now()
-		switch {
-		case current.State.Owner == "":
-		case current.State.Owner == owner:
+		switch current.State.Owner {
+		case "":
+		case owner:
 			// Its own: left over from an earlier try of the same change, or about to be released. Written again so that
 			// whoever is taking it over at this moment fails.
 		default:

@@ -231,6 +231,26 @@ func TestTheSameCommandTwiceIsCarriedOutOnce(t *testing.T) {
 	}
 }
 
+func TestAChangeRepeatedAfterOthersIsNotCarriedOutAgain(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, nodetest.Connect(t))
+	ctx := t.Context()
+	anna := must(t)(handler.RegisterUser(ctx, admin(), register("anna@acme.example")))
+	caller := admin()
+	must(t)(handler.DeactivateUser(ctx, caller, anna, "left"))
+	must(t)(handler.ActivateUser(ctx, admin(), anna))
+	result, err := handler.DeactivateUser(ctx, caller, anna, "left")
+	if err != nil || result.Revision != 2 {
+		t.Errorf("the same command again: %+v, %v", result, err)
+	}
+	acme := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
+	caller = admin()
+	must(t)(handler.SetCabinetPassword(ctx, caller, acme, "the cabinet of Acme"))
+	if result, err := handler.SetCabinetPassword(ctx, caller, acme, "the cabinet of Acme"); err != nil || result.Revision != 1 {
+		t.Errorf("the same command again: %+v, %v", result, err)
+	}
+}
+
 func TestConcurrentChangesAllLand(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, nodetest.Connect(t))

@@ -80,7 +80,7 @@ type Result struct {
 	Changed  bool // false: it was so already, and no event was written
 }
 
-// ErrBusy: others changed the aggregate again and again while the command was being decided.
+// ErrBusy says that others changed the aggregate again and again while the command was being decided.
 var ErrBusy = &domain.Error{Code: "conflict", Detail: "others are changing this at the same time: try again"}
 
 // attempts is how often a command is decided anew after a conflict.
@@ -102,6 +102,17 @@ type loaded[S any] struct {
 	Position eventstore.Position
 	At       time.Time
 	history  []domain.Event
+	metadata []eventstore.Metadata
+}
+
+// done says where the events end that a command has written already, if it has.
+func (l loaded[S]) done(command uuid.UUID) (Result, bool) {
+	for i := len(l.metadata) - 1; i >= 0; i-- {
+		if l.metadata[i].CommandID == command {
+			return Result{Revision: l.Revision, Position: l.Position, Changed: true}, true
+		}
+	}
+	return Result{}, false
 }
 
 func load[S any, P state[S]](ctx context.Context, log eventstore.Log, stream string) (loaded[S], error) {
@@ -117,6 +128,7 @@ func load[S any, P state[S]](ctx context.Context, log eventstore.Log, stream str
 		}
 		P(&aggregate.State).Evolve(envelope.Event)
 		aggregate.history = append(aggregate.history, envelope.Event)
+		aggregate.metadata = append(aggregate.metadata, envelope.Meta)
 		aggregate.Revision, aggregate.Position, aggregate.At = event.Revision, event.Position, envelope.Meta.At
 	}
 	return aggregate, nil
@@ -154,6 +166,10 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 			if aggregate, err = load[S, P](ctx, h.Log, stream); err != nil {
 				return Result{}, err
 			}
+		}
+		if result, done := aggregate.done(caller.CommandID); done {
+			result.ID = id // it was carried out before, and its answer got lost
+			return result, nil
 		}
 		if caller.IfMatch != nil && *caller.IfMatch != aggregate.Revision {
 			return Result{}, domain.Refusef(domain.CodeRevisionMismatch,

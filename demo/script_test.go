@@ -43,6 +43,10 @@ func (m *memory) ReadStream(_ context.Context, stream string) ([]eventstore.Reco
 	return m.streams[stream], nil
 }
 
+func (m *memory) ReadNewest(context.Context, string, int) ([]eventstore.Recorded, error) {
+	panic("nobody signs in to the demo while it is written")
+}
+
 func (m *memory) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
 		for _, recorded := range m.all[after:] {

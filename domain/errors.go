@@ -69,7 +69,7 @@ func (e *Invalid) Err() error {
 
 // Text checks one line of text: at most max characters, no control characters, not empty when required.
 func (e *Invalid) Text(field, value string, required bool, max int) {
-	e.text(field, value, required, max, func(r rune) bool { return unicode.IsControl(r) })
+	e.text(field, value, required, max, unicode.IsControl)
 }
 
 // Prose checks text of several lines: as Text, but line breaks and tabs are allowed.

@@ -110,7 +110,7 @@ func TestEncodeDecode(t *testing.T) {
 func TestEventIDsRepeatWithTheAppendAndNeverOtherwise(t *testing.T) {
 	t.Parallel()
 	command := uuid.New()
-	if eventstore.EventID(command, "user-1", 3) != eventstore.EventID(command, "user-1", 3) {
+	if first, again := eventstore.EventID(command, "user-1", 3), eventstore.EventID(command, "user-1", 3); first != again {
 		t.Error("the same append has other ids the second time")
 	}
 	seen := map[uuid.UUID]bool{}

@@ -79,6 +79,7 @@ func (t *Tail) read(ctx context.Context) error {
 	t.mu.Lock()
 	after := t.head
 	t.mu.Unlock()
+	var decoder decoder
 	for delivery, err := range t.log.Subscribe(ctx, after) {
 		if err != nil {
 			return err
@@ -90,7 +91,7 @@ func (t *Tail) read(ctx context.Context) error {
 			t.mu.Unlock()
 			continue
 		}
-		envelope := Decode(delivery.Event)
+		envelope := decoder.decode(delivery.Event)
 		if err := t.room(ctx); err != nil {
 			return err
 		}

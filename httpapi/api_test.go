@@ -57,14 +57,25 @@ type api struct {
 func newAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Helper()
 	a := startAPI(t, configure...)
-	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
+	result, err := a.Commands.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{
+		Details: user.Details{Email: adminEmail}, Superuser: true,
+	})
 	require.NoError(t, err)
+	a.catchUp(t, result.Position)
 	a.adminID = uuid.MustParse(result.ID)
-	signedIn := a.call(t, "", http.MethodPost, "/sessions", map[string]any{"email": adminEmail, "password": adminPassword})
-	require.Equal(t, http.StatusCreated, signedIn.status, signedIn)
-	a.admin = signedIn.text("token")
+	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now())
+	require.NoError(t, err)
 	return a
 }
+
+// givePassword lets the superuser sign in with adminPassword, for the tests about that: hashing is slow on purpose.
+func (a *api) givePassword(t *testing.T) {
+	t.Helper()
+	_, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
+	require.NoError(t, err)
+}
+
+var sharedHasher = sync.OnceValues(func() (*secrets.Hasher, error) { return secrets.NewHasher(100) })
 
 func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Helper()
@@ -76,7 +87,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Cleanup(pool.Close)
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	require.NoError(t, err)
-	hasher, err := secrets.NewHasher(100)
+	hasher, err := sharedHasher()
 	require.NoError(t, err)
 	a := &api{pool: pool, wire: wire, log: &bytes.Buffer{}, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
@@ -93,6 +104,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	}
 	a.server, err = newServer(options)
 	require.NoError(t, err)
+	a.patience = 30 * time.Second // so that a busy machine changes no answer
 	a.url = serve(t, a.server)
 	return a
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -95,6 +96,7 @@ func TestReadYourWrites(t *testing.T) {
 	assert.Equal(t, http.StatusOK, read.status, "a query that names the position sees the change")
 
 	a.stopRunner()
+	a.patience = 50 * time.Millisecond
 	late := a.call(t, a.admin, http.MethodPatch, path, map[string]any{"first_name": "Anna"}, with{"Idempotency-Key", "late"})
 	assert.Equal(t, http.StatusAccepted, late.status, "recorded, though the read models don't follow")
 	assert.Equal(t, `"1"`, late.header.Get("ETag"))
@@ -167,6 +169,7 @@ func TestTheSameKeyAtTheSameTimeIsOneCommand(t *testing.T) {
 	}
 
 	t.Log("a request that does not end is not waited for")
+	a.patience = 50 * time.Millisecond
 	id := uuid.Must(uuid.NewV7())
 	a.leave(t, "stuck", `{"email":"boris@example.com"}`, id, "1 hour")
 	busy := a.call(t, a.admin, http.MethodPost, "/users", `{"email":"boris@example.com"}`, with{"Idempotency-Key", "stuck"})

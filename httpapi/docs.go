@@ -89,12 +89,6 @@ func typeName(s *huma.Schema) string {
 		return "anything"
 	case s.Ref != "":
 		return strings.TrimPrefix(s.Ref, schemaPrefix)
-	case len(s.AnyOf) > 0:
-		names := make([]string, len(s.AnyOf))
-		for i, one := range s.AnyOf {
-			names[i] = typeName(one)
-		}
-		return strings.Join(names, " or ")
 	case s.Type == huma.TypeArray:
 		return "list of " + typeName(s.Items)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
@@ -49,6 +50,33 @@ func TestTheOpenAPIDocument(t *testing.T) {
 		assert.NotEmpty(t, documented.Tags, o.path)
 		assert.Equal(t, !o.required.public, len(documented.Security) > 0, o.path)
 		assert.Contains(t, documented.Responses, "503", o.path)
+	}
+}
+
+// What is answered is what the document says, with every field there and of its type.
+func TestAnswersAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	group := a.create(t, "/groups", map[string]any{"name": "Analysts", "permissions": map[string]any{"users": map[string]any{"view": true}}})
+	role := a.create(t, "/roles", map[string]any{"name": "Analyst"})
+	bare := a.create(t, "/users", map[string]any{"email": "bare@example.com"})
+	full := a.create(t, "/users", map[string]any{
+		"email": "full@example.com", "first_name": "Anna", "company_id": company, "start_date": "2090-01-01", "end_date": "2091-01-01",
+		"role_ids": []string{role}, "group_ids": []string{group},
+	})
+	registry := a.api.OpenAPI().Components.Schemas
+	for path, schema := range map[string]string{
+		"/users": "ListUser", "/users/" + bare: "User", "/users/" + full: "User", "/users/" + full + "?as_of=2090-01-01": "User",
+		"/users/" + full + "/history": "ListHistoryEntry", "/companies": "ListCompany", "/companies/" + company: "Company",
+		"/roles": "ListRole", "/roles/" + role: "Role", "/groups": "ListGroup", "/groups/" + group: "Group", "/groups/" + group + "/history": "ListHistoryEntry",
+		"/groups/" + group + "/members": "ListMember", "/modules": "ListModule", "/modules/users": "Module", "/modules/users/history": "ListHistoryEntry",
+		"/projections": "ListStatus", "/sessions/current": "CurrentSession", "/users?limit=0": "Problem", "/users/" + company: "Problem",
+	} {
+		answer := a.call(t, a.admin, http.MethodGet, path, nil)
+		var findings huma.ValidateResult
+		huma.Validate(registry, registry.SchemaFromRef(schemaPrefix+schema), huma.NewPathBuffer(nil, 0), huma.ModeReadFromServer, any(answer.json), &findings)
+		assert.Empty(t, findings.Errors, "%s: %s", path, answer)
 	}
 }
 

@@ -20,12 +20,8 @@ import (
 	"github.com/secboard/secboard/domain"
 )
 
-const (
-	// keysLast is how long the answer to a request with an Idempotency-Key is remembered.
-	keysLast = 24 * time.Hour
-	// inProgressPatience is how long a request waits for another with the same key.
-	inProgressPatience = 2 * time.Second
-)
+// keysLast is how long the answer to a request with an Idempotency-Key is remembered.
+const keysLast = 24 * time.Hour
 
 // keptHeaders are those of an answer that are given again with it.
 var keptHeaders = []string{"Content-Type", "ETag", "Secboard-Position", "Location", "Preference-Applied"}
@@ -117,7 +113,7 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 	if err != nil {
 		return keptAnswer{}, err
 	}
-	for deadline := time.Now().Add(inProgressPatience); ; {
+	for deadline := time.Now().Add(s.patience); ; {
 		kept, found, err := s.claimOrRead(ctx, info.access.UserID, key, []byte(fingerprint), info.command, o.timeout)
 		if err != nil || found {
 			return kept, err

@@ -109,7 +109,7 @@ func describeSchemas(document *huma.OpenAPI) {
 			if property == nil {
 				continue
 			}
-			describeField(property, field.Type)
+			describeField(property, field.Type, strings.Contains(field.Tag.Get("json"), ",omit"))
 			if property.Description == "" && property.Ref == "" && !closed[name] {
 				property.Description = cmp.Or(fieldDescriptions[name+"."+fieldName], fieldDescriptions[fieldName])
 			}
@@ -117,10 +117,14 @@ func describeSchemas(document *huma.OpenAPI) {
 	}
 }
 
-func describeField(property *huma.Schema, goType reflect.Type) {
+// describeField describes one field; a pointer is null where it is not left out.
+func describeField(property *huma.Schema, goType reflect.Type, leftOut bool) {
 	if goType.Kind() == reflect.Slice && property.Items != nil {
-		describeField(property.Items, goType.Elem())
+		describeField(property.Items, goType.Elem(), false)
 		return
+	}
+	if goType.Kind() == reflect.Pointer && leftOut {
+		goType = goType.Elem()
 	}
 	if goType.Kind() == reflect.Pointer {
 		goType = goType.Elem()

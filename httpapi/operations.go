@@ -103,8 +103,9 @@ func (s *server) withTimeout(limit time.Duration) func(huma.Context, func(huma.C
 	}
 }
 
-// readModelPatience is how long a request waits for the read models to catch up with a position.
-const readModelPatience = 2 * time.Second
+// defaultPatience is how long a request waits for the read models to catch up with a position, or for another request
+// with the same Idempotency-Key.
+const defaultPatience = 2 * time.Second
 
 // awaitPosition makes a query wait for the position that the client names.
 func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
@@ -129,7 +130,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 }
 
 func (s *server) waitFor(ctx context.Context, position eventstore.Position) error {
-	ctx, cancel := context.WithTimeout(ctx, readModelPatience)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	return s.Runner.WaitFor(ctx, position)
 }

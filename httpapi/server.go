@@ -60,6 +60,7 @@ type server struct {
 	origins  *http.CrossOriginProtection
 	routes   []operation // what register was called with, in order
 	cleaning cleaning
+	patience time.Duration
 }
 
 // New makes the API's handler. It fails on options that are missing.
@@ -75,7 +76,7 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options}
+	s := &server{Options: options, patience: defaultPatience}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()

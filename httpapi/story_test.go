@@ -75,6 +75,13 @@ func TestFromACompanyToTheHistoryOfAPerson(t *testing.T) {
 	rest := a.call(t, a.admin, http.MethodGet, path+"/history?type=user.group&limit=50&cursor="+onlyGroups.text("next_cursor"), nil)
 	assert.Len(t, rest.items(), 2)
 
+	for filter, n := range map[string]int{
+		"from=2090-01-01": 0, "to=2020-01-01": 0, "actor_id=" + a.adminID.String(): len(types), "actor_id=" + id: 0,
+		"from=" + between.Format(time.RFC3339Nano): len(types) - 3, "to=" + between.Format(time.RFC3339Nano): 3, "include=sign_ins": len(types),
+	} {
+		assert.Len(t, a.call(t, a.admin, http.MethodGet, path+"/history?"+filter, nil).items(), n, filter)
+	}
+
 	earlier := a.call(t, a.admin, http.MethodGet, path+"?as_of="+between.Format(time.RFC3339Nano), nil)
 	require.Equal(t, http.StatusOK, earlier.status, earlier)
 	assert.Equal(t, "Коваленко", earlier.text("last_name"))

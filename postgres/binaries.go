@@ -45,6 +45,9 @@ func findBinaries(ctx context.Context, as account, major int) (binaries, error) 
 		}
 		other = cmp.Or(other, b.version)
 	}
+	if ctx.Err() != nil {
+		return binaries{}, ctx.Err()
+	}
 	if major == 0 || other == "" {
 		return binaries{}, ErrNotInstalled
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -192,7 +193,7 @@ func (c cluster) pidFile() (pid int, status string, err error) {
 }
 
 // init makes the data directory. It appears whole or not at all.
-func (c cluster) init(ctx context.Context, as account, b binaries) error {
+func (c cluster) init(ctx context.Context, as account, b binaries, settings []string) error {
 	temp := c.data + ".new"
 	if err := os.RemoveAll(temp); err != nil {
 		return err
@@ -209,7 +210,13 @@ func (c cluster) init(ctx context.Context, as account, b binaries) error {
 	default:
 		args = append(args, "--locale=C.UTF-8")
 	}
+	if slices.Contains(settings, "fsync=off") {
+		args = append(args, "--no-sync")
+	}
 	if out, err := as.command(ctx, c.base, b.path("initdb"), args...).CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("making the database was cut short and begins anew at the next start: %w", ctx.Err())
+		}
 		return fmt.Errorf("initdb failed: %w: %s", err, lastLine(string(out)))
 	}
 	return os.Rename(temp, c.data)

@@ -172,7 +172,7 @@ func (l *Local) install(ctx context.Context) error {
 	}
 	if major == 0 {
 		l.log.Info("making the local database", "directory", l.cluster.data, "postgresql", l.binaries.version)
-		return l.cluster.init(ctx, l.as, l.binaries)
+		return l.cluster.init(ctx, l.as, l.binaries, l.settings)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type aggregate[ID comparable, R row] struct {
 }
 
 // fold applies events to the rows that they concern and gives those to write.
-func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) ([]R, error) {
+func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) ([]R, error) {
 	subjects := make([]ID, len(events))
 	rows := make(map[ID]R, len(events))
 	var known []ID
@@ -56,7 +56,7 @@ func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []eventsto
 		return nil, err
 	}
 	for i := range events {
-		if err := rows[subjects[i]].apply(&events[i]); err != nil {
+		if err := rows[subjects[i]].apply(events[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -91,6 +91,9 @@ func (a aggregate[ID, R]) load(ctx context.Context, tx pgx.Tx, ids []ID, rows ma
 
 // asOf gives the aggregates as they were at a time, from their history. Those that did not exist are left out.
 func (a aggregate[ID, R]) asOf(ctx context.Context, pool *pgxpool.Pool, ids []ID, at time.Time) (map[ID]R, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	subjects := make([]string, len(ids))
 	rows := make(map[ID]R, len(ids))
 	for i, id := range ids {

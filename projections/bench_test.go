@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/user"
@@ -146,4 +148,27 @@ func fillLog(b *testing.B, log eventstore.Log) eventstore.Position {
 		working.Wait()
 	}
 	return last
+}
+
+// BenchmarkVisible measures the time from an acknowledged append to its rows being visible to queries. Metrics: p50_ms,
+// p99_ms.
+func BenchmarkVisible(b *testing.B) {
+	s := newStack(b)
+	id := s.has(b)(s.register(b, "a@example.com"), nil)
+	var times []time.Duration
+	for i := range b.N {
+		phone := fmt.Sprint(i)
+		result, err := s.ChangeUser(b.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Phone: &phone}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		started := time.Now()
+		if err := s.runner.WaitFor(b.Context(), result.Position); err != nil {
+			b.Fatal(err)
+		}
+		times = append(times, time.Since(started))
+	}
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "p50_ms")
+	b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99_ms")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,8 +20,13 @@ type checkpoint struct {
 	failure  string // why it is stopped at the next event; empty while it isn't
 }
 
+// queryTime bounds the small queries of a runner: Postgres may be away without a word.
+const queryTime = 5 * time.Second
+
 // makeCheckpoints adds the rows of projections that have none yet.
 func makeCheckpoints(ctx context.Context, pool *pgxpool.Pool) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
 	names := make([]string, len(all))
 	for i, p := range all {
 		names[i] = p.name
@@ -31,6 +37,8 @@ func makeCheckpoints(ctx context.Context, pool *pgxpool.Pool) error {
 
 // readCheckpoints gives those of all projections, zero for one that has no row yet.
 func readCheckpoints(ctx context.Context, pool *pgxpool.Pool) (map[string]checkpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
 	rows, err := pool.Query(ctx, "SELECT name, position, events, coalesce(error, '') FROM checkpoints")
 	if err != nil {
 		return nil, err
@@ -96,12 +104,9 @@ func (p projection) moveTo(ctx context.Context, db interface {
 // errGap: the page does not follow on the checkpoint, which another instance has moved.
 var errGap = errors.New("the checkpoint was moved by another instance")
 
-// concerned picks the events that concern the projection. All of a page are given without copying.
-func (p projection) concerned(page eventstore.Page) ([]eventstore.Envelope, error) {
-	events := page.Events
-	if p.kind != "" {
-		events = nil
-	}
+// concerned picks the events that concern the projection.
+func (p projection) concerned(page eventstore.Page) ([]*eventstore.Envelope, error) {
+	var events []*eventstore.Envelope
 	for i := range page.Events {
 		e := &page.Events[i]
 		if !p.handles(e) {
@@ -110,15 +115,13 @@ func (p projection) concerned(page eventstore.Page) ([]eventstore.Envelope, erro
 		if e.Err != nil {
 			return nil, errors.New(reasonOf(e.Err))
 		}
-		if p.kind != "" {
-			events = append(events, *e)
-		}
+		events = append(events, e)
 	}
 	return events, nil
 }
 
 // applyEvents runs apply. What is wrong with an event must never end the process.
-func (p projection) applyEvents(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) (err error) {
+func (p projection) applyEvents(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) (err error) {
 	defer func() {
 		if recovered := recover(); recovered != nil {
 			err = fmt.Errorf("applying it failed: %v", recovered)

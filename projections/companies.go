@@ -58,7 +58,7 @@ func scanCompany(row pgx.Row, place ...any) (*companyRow, error) {
 	return c, err
 }
 
-func applyCompanies(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows, err := companyRows.fold(ctx, tx, events)
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func scanGroup(row pgx.Row, place ...any) (*groupRow, error) {
 	return g, err
 }
 
-func applyGroups(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyGroups(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows, err := groupRows.fold(ctx, tx, events)
 	if err != nil {
 		return err

@@ -22,11 +22,11 @@ var historyColumns = []string{
 }
 
 // applyHistory adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
-func applyHistory(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyHistory(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows := make([][]any, len(events))
 	for i := range events {
 		var err error
-		if rows[i], err = historyRow(&events[i]); err != nil {
+		if rows[i], err = historyRow(events[i]); err != nil {
 			return err
 		}
 	}

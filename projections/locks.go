@@ -34,25 +34,31 @@ func newLocks(pool *pgxpool.Pool, logger *slog.Logger) *locks {
 
 // run takes the locks and keeps them until ctx ends.
 func (l *locks) run(ctx context.Context) {
+	away := false
 	for ctx.Err() == nil {
-		err := l.hold(ctx)
+		connected, err := l.hold(ctx)
 		l.set(nil)
-		if ctx.Err() == nil {
-			l.logger.Warn("the projections wait for Postgres", "error", err)
-			pause(ctx, lockPace)
+		if ctx.Err() != nil {
+			return
 		}
+		if connected || !away {
+			l.logger.Warn("the projections wait for Postgres", "error", err)
+		}
+		away = true
+		pause(ctx, lockPace)
 	}
 }
 
-func (l *locks) hold(ctx context.Context) (err error) {
+// hold takes the locks until the connection breaks. connected says whether there was one.
+func (l *locks) hold(ctx context.Context) (connected bool, err error) {
 	config := l.pool.Config().ConnConfig.Copy()
-	// A connection that broke without a word must not keep the locks: one that does not speak is ended by the server.
+	// A connection that broke without a word must not keep the locks: the server (14 or newer) ends one that is silent.
 	config.RuntimeParams["idle_session_timeout"] = (20 * lockPace).String()
-	connectCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	connectCtx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(connectCtx, config)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -64,19 +70,19 @@ func (l *locks) hold(ctx context.Context) (err error) {
 	held := map[string]bool{}
 	for {
 		if err := l.take(ctx, conn, held); err != nil {
-			return err
+			return true, err
 		}
 		l.set(held)
 		pause(ctx, lockPace)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return true, ctx.Err()
 		}
 	}
 }
 
 // take tries for the locks that are not held; with all of them held it only finds out whether the connection lives.
 func (l *locks) take(ctx context.Context, conn *pgx.Conn, held map[string]bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	var wanted []string
 	for _, p := range all {

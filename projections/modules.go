@@ -44,7 +44,7 @@ func scanModule(row pgx.Row, place ...any) (*moduleRow, error) {
 	return m, row.Scan(append([]any{&m.key, &m.state.Name, &m.createdAt, &m.updatedAt, &m.revision}, place...)...)
 }
 
-func applyModules(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyModules(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows, err := moduleRows.fold(ctx, tx, events)
 	if err != nil {
 		return err

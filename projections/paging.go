@@ -200,8 +200,13 @@ func readCursor(text, sort string, by order) (key any, id uuid.UUID, err error) 
 func nameKey(name string) []byte {
 	collator := collators.Get().(*collate.Collator)
 	defer collators.Put(collator)
-	return bytes.Clone(collator.KeyFromString(new(collate.Buffer), name))
+	key := collator.KeyFromString(new(collate.Buffer), name)
+	return bytes.Clone(key[:min(len(key), maxNameKey)])
 }
+
+// maxNameKey is in bytes: some characters have keys of a hundred, and an index entry of Postgres has at most 2,700.
+// Names that differ only behind that sort by their ids.
+const maxNameKey = 1000
 
 // collators: making one is expensive, and none may be used by two at once.
 var collators = sync.Pool{New: func() any { return collate.New(language.Und) }}

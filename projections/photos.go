@@ -13,9 +13,8 @@ import (
 )
 
 // writePhotos keeps the newest photo of each account. The picture comes from the event itself: the history holds none.
-func writePhotos(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
-	for i := range events {
-		e := &events[i]
+func writePhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+	for _, e := range events {
 		_, id := domain.SplitStream(e.Stream)
 		var err error
 		switch event := e.Event.(type) {

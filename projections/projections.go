@@ -34,7 +34,7 @@ type projection struct {
 	// kind is that of the aggregates whose events change its tables; "" stands for all.
 	kind string
 	// apply writes what events, one or more and all of its kind, change.
-	apply func(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error
+	apply func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error
 }
 
 // all lists the projections in the order in which their status is shown.

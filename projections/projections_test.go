@@ -47,7 +47,7 @@ func newStack(t testing.TB) *stack {
 	t.Helper()
 	s := &stack{log: nodetest.Connect(t), pool: pgtest.NewDatabase(t), now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)}
 	s.Handler = newHandler(t, s.log)
-	s.Handler.Now = func() time.Time {
+	s.Now = func() time.Time {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.now = s.now.Add(time.Minute)
@@ -175,7 +175,7 @@ func tableHashes(t testing.TB, pool *pgxpool.Pool) map[string]string {
 			if err := rows.Scan(&text); err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintln(sum, text)
+			sum.Write([]byte(text + "\n"))
 			count++
 		}
 		if err := rows.Err(); err != nil {

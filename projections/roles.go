@@ -49,7 +49,7 @@ func scanRole(row pgx.Row, place ...any) (*roleRow, error) {
 		&r.createdAt, &r.updatedAt, &r.revision}, place...)...)
 }
 
-func applyRoles(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyRoles(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows, err := roleRows.fold(ctx, tx, events)
 	if err != nil {
 		return err

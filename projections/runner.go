@@ -19,6 +19,9 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
+// pageTime bounds the transaction of a page: Postgres, which bounds each statement, may be away without a word.
+const pageTime = 2 * time.Minute
+
 // At a stop, a page under way may take drainTime to commit; Watermill waits a little longer.
 const (
 	drainTime = 5 * time.Second
@@ -110,14 +113,16 @@ func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
 		if err == nil {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			first := r.checkpoints[all[0].name]
+			// From the furthest checkpoint: a projection that was stopped long ago reads what it lacks by itself,
+			// and the others are live at once.
+			var furthest checkpoint
 			for _, c := range r.checkpoints {
-				if c.position < first.position {
-					first = c
+				if c.position > furthest.position {
+					furthest = c
 				}
 			}
-			r.log.events.Store(first.events)
-			return first.position, true
+			r.log.events.Store(furthest.events)
+			return furthest.position, true
 		}
 		if attempt == 0 && ctx.Err() == nil {
 			r.logger.Warn("the projections wait for Postgres", "error", err)
@@ -185,6 +190,8 @@ func (o outage) Unwrap() error { return o.error }
 
 // apply runs a page's transaction. An error is an outage or a defect of the page.
 func (r *Runner) apply(ctx context.Context, p projection, page eventstore.Page) error {
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	defer cancel()
 	conn, err := r.pool.Acquire(ctx)
 	if err != nil {
 		return outage{err}
@@ -239,6 +246,8 @@ func (r *Runner) fail(ctx context.Context, p projection, page eventstore.Page, e
 	if r.known(p.name).failure != failure {
 		r.logger.Error("a projection is stopped", "projection", p.name, "reason", failure)
 	}
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
 	const stop = `UPDATE checkpoints SET error = $2, stopped_at = coalesce(stopped_at, now()), updated_at = now()
 		WHERE name = $1 AND position = $3 AND error IS DISTINCT FROM $2`
 	if _, err := r.pool.Exec(ctx, stop, p.name, failure, page.After); err != nil {

@@ -2,6 +2,8 @@ package projections
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,21 +15,21 @@ import (
 )
 
 // applySignIns keeps when each account was last signed in to.
-func applySignIns(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applySignIns(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	last := map[string]time.Time{}
-	for i := range events {
-		if _, succeeded := events[i].Event.(signin.Succeeded); succeeded {
-			_, id := domain.SplitStream(events[i].Stream)
-			last[id] = events[i].Meta.At
+	for _, e := range events {
+		if _, succeeded := e.Event.(signin.Succeeded); succeeded {
+			_, id := domain.SplitStream(e.Stream)
+			last[id] = e.Meta.At
 		}
 	}
-	for id, at := range last {
-		if _, err := tx.Exec(ctx, `INSERT INTO sign_ins (user_id, last_at) VALUES ($1, $2)
-			ON CONFLICT (user_id) DO UPDATE SET last_at = excluded.last_at`, id, at); err != nil {
-			return err
-		}
+	ids, times := slices.Sorted(maps.Keys(last)), make([]time.Time, len(last))
+	for i, id := range ids {
+		times[i] = last[id]
 	}
-	return nil
+	_, err := tx.Exec(ctx, `INSERT INTO sign_ins (user_id, last_at) SELECT * FROM unnest($1::uuid[], $2::timestamptz[])
+		ON CONFLICT (user_id) DO UPDATE SET last_at = excluded.last_at`, ids, times)
+	return err
 }
 
 // lastSignInAsOf gives when an account had last been signed in to at a time; nil: never.

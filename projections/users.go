@@ -121,7 +121,7 @@ func dateOf(day *time.Time) domain.Date {
 }
 
 // applyUsers writes accounts, their photos, the roles they have and the groups they are members of.
-func applyUsers(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) error {
+func applyUsers(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	rows, err := userRows.fold(ctx, tx, events)
 	if err != nil {
 		return err
@@ -133,8 +133,7 @@ func applyUsers(ctx context.Context, tx pgx.Tx, events []eventstore.Envelope) er
 		return err
 	}
 	roles, memberships := stays{}, stays{}
-	for i := range events {
-		e := &events[i]
+	for _, e := range events {
 		_, subject := domain.SplitStream(e.Stream)
 		userID, err := uuid.Parse(subject)
 		if err != nil {

@@ -64,7 +64,7 @@ func (o outcome) expect(t *testing.T, status int, said ...string) {
 
 // instance is a command that runs until it is told to end.
 type instance struct {
-	t      *testing.T
+	t      testing.TB
 	first  string // what it said until it was ready
 	end    context.CancelFunc
 	status chan int
@@ -72,7 +72,7 @@ type instance struct {
 }
 
 // begin starts a command and waits until it has said the text that ready stands for.
-func begin(t *testing.T, env settings, ready string, args ...string) *instance {
+func begin(t testing.TB, env settings, ready string, args ...string) *instance {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
@@ -150,7 +150,7 @@ func (i *instance) found(expression string) string {
 }
 
 // serve starts `secboard serve` on any free port.
-func serve(t *testing.T, env settings, args ...string) (*instance, *client) {
+func serve(t testing.TB, env settings, args ...string) (*instance, *client) {
 	t.Helper()
 	if env["SECBOARD_LISTEN"] == "" {
 		env = env.with("SECBOARD_LISTEN", "127.0.0.1:0")
@@ -161,7 +161,7 @@ func serve(t *testing.T, env settings, args ...string) (*instance, *client) {
 
 // client talks to the HTTP API.
 type client struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	token string
 }

@@ -70,7 +70,7 @@ func Create(s State, details Details) ([]domain.Event, error) {
 	if s.Exists {
 		return nil, nil
 	}
-	return []domain.Event{Created{Name: details.Name}}, nil
+	return []domain.Event{Created(details)}, nil
 }
 
 // Patch changes a company; nil leaves a field as it is.

@@ -105,8 +105,7 @@ func (n *Node) commit(requests []*appendRequest) {
 	for i, request := range requests {
 		request.result <- results[i]
 	}
-	// The batch was committed: what Close could say concerns its memory only.
-	_ = g.batch.Close()
+	_ = g.batch.Close() //nolint:errcheck // the batch was committed: what Close could say concerns its memory only
 }
 
 // group is a set of appends that are committed together. Each sees the effects of those before it.

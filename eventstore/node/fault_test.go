@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -82,21 +83,23 @@ func isLogSync(op errorfs.Op) bool {
 func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 	t.Parallel()
 	var hold atomic.Bool
-	reached, release := make(chan struct{}, 100), make(chan struct{})
+	reached, released := make(chan struct{}, 100), make(chan struct{})
+	release := sync.OnceFunc(func() { hold.Store(false); close(released) })
 	disk := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if hold.Load() && isLogSync(op) {
 			reached <- struct{}{}
-			<-release
+			<-released
 		}
 		return nil
 	}))
 	n := openOn(t, t.TempDir(), disk)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	client := unixClient(t, serveUnix(t, n))
+	t.Cleanup(release)
 	first, err := n.append(newRequest("stream", expectNoStream, uuid.New()))
 	require.NoError(t, err)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	subscription, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}})
 	require.NoError(t, err)
@@ -106,26 +109,31 @@ func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 	hold.Store(true)
 	answered := make(chan appendResult, 1)
 	go func() {
-		result, err := n.append(newRequest("stream", 0, uuid.New()))
-		if err == nil {
+		defer close(answered)
+		if result, err := n.append(newRequest("stream", 0, uuid.New())); err == nil {
 			answered <- result
 		}
-		close(answered)
 	}()
-	<-reached // the event is written, and its fsync under way
+	select {
+	case <-reached: // the event is written, and its fsync under way
+	case <-ctx.Done():
+		t.Fatal("the append went on without an fsync")
+	}
 
 	upTo, _ := n.head.load()
 	require.Equal(t, first.position, upTo)
 	require.Equal(t, 1, countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}))
 	require.Equal(t, 1, countEvents(ctx, t, client, "stream", esdb.Backwards, esdb.End{}))
+	require.Equal(t, 1, countEvents(ctx, t, client, "stream", esdb.Backwards, esdb.Revision(5)))
+	require.Equal(t, 1, countAll(ctx, t, client, esdb.Forwards, esdb.Start{}))
+	require.Equal(t, 1, countAll(ctx, t, client, esdb.Backwards, esdb.End{}))
 	select {
 	case <-answered:
 		t.Fatal("the append was answered before its fsync")
 	default:
 	}
 
-	hold.Store(false)
-	close(release)
+	release()
 	result, ok := <-answered
 	require.True(t, ok)
 	require.Equal(t, int64(1), result.revision)
@@ -138,11 +146,23 @@ func countEvents(ctx context.Context, t *testing.T, client *esdb.Client, stream 
 	t.Helper()
 	reader, err := client.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: direction, From: from}, 1000)
 	require.NoError(t, err)
+	return count(t, reader)
+}
+
+func countAll(ctx context.Context, t *testing.T, client *esdb.Client, direction esdb.Direction, from esdb.AllPosition) int {
+	t.Helper()
+	reader, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: direction, From: from}, 1000)
+	require.NoError(t, err)
+	return count(t, reader)
+}
+
+func count(t *testing.T, reader *esdb.ReadStream) int {
+	t.Helper()
 	defer reader.Close()
-	for count := 0; ; count++ {
+	for events := 0; ; events++ {
 		if _, err := reader.Recv(); err != nil {
-			require.ErrorContains(t, err, "EOF")
-			return count
+			require.ErrorIs(t, err, io.EOF)
+			return events
 		}
 	}
 }

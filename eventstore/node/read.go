@@ -173,8 +173,7 @@ func (s *streams) readStream(stream grpc.ServerStream, options readOptions) erro
 	return s.sendPages(stream, options.count, func(remaining uint64) (page, error) {
 		p, err := reader.page(from, upTo, remaining)
 		if options.backwards {
-			p.end = p.end || p.cursor == 0
-			from = p.cursor - 1
+			from = p.cursor - 1 // wraps after revision 0 only, which is the end
 		} else {
 			from = p.cursor + 1
 		}

@@ -76,7 +76,7 @@ func (n *Node) streamMetadata(stream []byte, upTo uint64) (streamMetadata, error
 	}
 	var metadata streamMetadata
 	if json.Unmarshal(data, &metadata) != nil || !metadata.valid() {
-		return streamMetadata{}, nil
+		return streamMetadata{}, nil //nolint:nilerr // see above
 	}
 	return metadata, nil
 }

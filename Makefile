@@ -1,0 +1,50 @@
+# SecBoard accounts: build, test and run. `make` alone lists the targets.
+
+GO      ?= go
+BIN     := $(CURDIR)/bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+GOLANGCI_LINT := $(BIN)/golangci-lint-v2.15.0
+GOVULNCHECK   := $(BIN)/govulncheck-v1.9.0
+
+# The race detector needs cgo, and that a C compiler.
+RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compiler: the tests run without the race detector.))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run build test bench lint fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## check Go, and install PostgreSQL where it is missing (run, test and bench do it)
+	@GO="$(GO)" ./scripts/setup
+
+run: setup build ## run everything with demo data; ARGS="--listen 127.0.0.1:9000" adds flags
+	@$(BIN)/secboard serve --demo $(ARGS)
+
+build: ## make bin/secboard
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags '-X main.version=$(VERSION)' -o $(BIN)/secboard ./cmd/secboard
+
+test: setup ## run all tests; ARGS="-run Name" adds flags
+	$(GO) test $(RACE) -timeout 20m $(ARGS) ./...
+
+bench: setup ## run the benchmarks; BENCH=Append picks some
+	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -p 1 -timeout 60m $(ARGS) ./...
+
+lint: $(GOLANGCI_LINT) $(GOVULNCHECK) ## check style, mistakes and known vulnerabilities
+	$(GOLANGCI_LINT) run ./...
+	GOVULNCHECK=$(GOVULNCHECK) ./scripts/vulncheck
+
+fmt: $(GOLANGCI_LINT) ## format the code
+	$(GOLANGCI_LINT) fmt ./...
+
+clean: ## remove what was built; the data directory stays
+	rm -rf $(BIN) coverage.out
+
+$(GOLANGCI_LINT):
+	GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(BIN)/golangci-lint $@
+
+$(GOVULNCHECK):
+	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.9.0
+	mv $(BIN)/govulncheck $@

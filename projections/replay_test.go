@@ -1,0 +1,379 @@
+package projections
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"pgregory.net/rapid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/postgres/pgtest"
+)
+
+// A check of a property replays a whole history several times: fewer than rapid's 100 do, unless the command line says.
+func init() {
+	if err := flag.Set("rapid.checks", "15"); err != nil {
+		panic(err)
+	}
+}
+
+// story is a history that the deciders wrote, as the log would hold it.
+type story struct {
+	t         *rapid.T
+	log       []eventstore.Envelope
+	now       time.Time
+	revisions map[string]eventstore.Revision
+	companies map[uuid.UUID]company.State
+	roles     map[uuid.UUID]role.State
+	groups    map[uuid.UUID]group.State
+	users     map[uuid.UUID]user.State
+	modules   map[string]module.State
+	actor     eventstore.Actor
+}
+
+func newStory(t *rapid.T) *story {
+	return &story{
+		t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), revisions: map[string]eventstore.Revision{},
+		companies: map[uuid.UUID]company.State{}, roles: map[uuid.UUID]role.State{}, groups: map[uuid.UUID]group.State{},
+		users: map[uuid.UUID]user.State{}, modules: map[string]module.State{}, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
+	}
+}
+
+// write records what a decider decided; a refusal writes nothing.
+func (s *story) write(stream string, events []domain.Event, err error) []domain.Event {
+	var refused *domain.Error
+	if errors.As(err, &refused) {
+		return nil
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	// Later than all before: the row at a time is then that after all events up to it.
+	s.now = s.now.Add(time.Duration(rapid.IntRange(1, int(36*time.Hour/time.Second)).Draw(s.t, "pause")) * time.Second)
+	expected := eventstore.NoStream
+	if revision, exists := s.revisions[stream]; exists {
+		expected = revision
+	}
+	command := uuid.New()
+	proposed, err := eventstore.Encode(stream, expected, events, eventstore.Metadata{
+		At: s.now, Actor: s.actor, IP: "192.0.2.1", CommandID: command, CorrelationID: command, CausationID: command,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i, p := range proposed {
+		s.revisions[stream] = expected + 1 + eventstore.Revision(i)
+		s.log = append(s.log, eventstore.Decode(eventstore.Recorded{
+			ID: p.ID, Stream: stream, Revision: s.revisions[stream], Position: eventstore.Position(10*len(s.log) + 10),
+			Type: p.Type, Created: s.now, Data: p.Data, Metadata: p.Metadata,
+		}))
+	}
+	return events
+}
+
+// on decides about one of the aggregates and keeps its new state.
+func on[ID comparable, S any, P interface {
+	*S
+	Evolve(domain.Event)
+}](s *story, kind string, states map[ID]S, id ID, decide func(S) ([]domain.Event, error)) {
+	state := states[id]
+	events, err := decide(state)
+	for _, event := range s.write(fmt.Sprint(kind, "-", id), events, err) {
+		P(&state).Evolve(event)
+	}
+	states[id] = state
+}
+
+var someName = rapid.SampledFrom([]string{"Олена", "Žofie", "Anna", "anna", "O'Brien", "Ng", "Ünal", "王", "50% _\\ off"})
+
+func draw[T any](s *story, what string, g *rapid.Generator[T]) T { return g.Draw(s.t, what) }
+
+// known picks one of the ids, or none.
+func known[S any](s *story, states map[uuid.UUID]S) (uuid.UUID, bool) {
+	ids := slices.SortedFunc(maps.Keys(states), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	if len(ids) == 0 {
+		return uuid.Nil, false
+	}
+	return draw(s, "which", rapid.SampledFrom(ids)), true
+}
+
+// maybe is a pointer to a drawn value, or nil.
+func maybe[T any](s *story, what string, g *rapid.Generator[T]) *T {
+	if !draw(s, what+"?", rapid.Bool()) {
+		return nil
+	}
+	value := draw(s, what, g)
+	return &value
+}
+
+func everyModule(string) bool { return true }
+
+// step is one thing that happens.
+func (s *story) step() {
+	root := user.By{Superuser: true}
+	permissions := rapid.Custom(func(t *rapid.T) domain.Permissions {
+		return domain.Permissions{rapid.SampledFrom(domain.OwnModules).Draw(t, "module"): {View: true, Edit: rapid.Bool().Draw(t, "edit")}}
+	})
+	what := draw(s, "what", rapid.SampledFrom(strings.Fields(
+		"company company= role role= group group= module user user user= user= user= join join join leave leave give give take retire")))
+	switch what {
+	case "company":
+		on(s, company.Kind, s.companies, uuid.New(), func(c company.State) ([]domain.Event, error) {
+			return company.Create(c, company.Details{Name: draw(s, "name", someName)})
+		})
+	case "role":
+		on(s, role.Kind, s.roles, uuid.New(), func(r role.State) ([]domain.Event, error) {
+			return role.Create(r, role.Details{Name: draw(s, "name", someName), Widgets: []string{"map"}})
+		})
+	case "group":
+		in, _ := known(s, s.companies)
+		if draw(s, "global", rapid.Bool()) {
+			in = uuid.Nil
+		}
+		on(s, group.Kind, s.groups, uuid.New(), func(g group.State) ([]domain.Event, error) {
+			return group.Create(g, group.Details{Name: draw(s, "name", someName), CompanyID: in, Permissions: draw(s, "permissions", permissions)}, everyModule)
+		})
+	case "module":
+		key := draw(s, "key", rapid.SampledFrom([]string{"risks", "assets"}))
+		on(s, module.Kind, s.modules, key, func(m module.State) ([]domain.Event, error) {
+			return module.Register(m, key, draw(s, "name", someName))
+		})
+	case "user":
+		id := uuid.New()
+		if draw(s, "fence", rapid.IntRange(0, 4)) == 0 {
+			s.write(domain.StreamName(user.Kind, id), []domain.Event{claim.Contested{Claim: "email-x"}}, nil)
+		}
+		in, _ := known(s, s.companies)
+		on(s, user.Kind, s.users, id, func(u user.State) ([]domain.Event, error) {
+			return user.Register(u, root, user.Details{
+				Email: fmt.Sprintf("U%d@example.com", len(s.users)), FirstName: draw(s, "first", someName), CompanyID: in,
+			}, user.Grants{Inactive: draw(s, "inactive", rapid.Bool())})
+		})
+		s.actor = eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}
+	}
+	if id, ok := known(s, s.companies); ok && what == "company=" {
+		on(s, company.Kind, s.companies, id, func(c company.State) ([]domain.Event, error) {
+			if draw(s, "password", rapid.Bool()) {
+				return company.SetCabinetPassword(c, domain.Sealed("sealed"))
+			}
+			return company.Change(c, company.Patch{Name: maybe(s, "name", someName)})
+		})
+	}
+	if id, ok := known(s, s.roles); ok && what == "role=" {
+		on(s, role.Kind, s.roles, id, func(r role.State) ([]domain.Event, error) {
+			return role.Change(r, role.Patch{Name: maybe(s, "name", someName), Description: maybe(s, "text", someName),
+				Widgets: maybe(s, "widgets", rapid.SampledFrom([][]string{nil, {"map", "list"}}))})
+		})
+	}
+	if id, ok := known(s, s.groups); ok && (what == "group=" || what == "retire") {
+		on(s, group.Kind, s.groups, id, func(g group.State) ([]domain.Event, error) {
+			if what == "retire" {
+				return group.Retire(g, "no longer needed")
+			}
+			return group.Change(g, group.Patch{Name: maybe(s, "name", someName), Permissions: maybe(s, "permissions", permissions)}, everyModule)
+		})
+	}
+	id, ok := known(s, s.users)
+	if !ok {
+		return
+	}
+	roleID, hasRole := known(s, s.roles)
+	groupID, hasGroup := known(s, s.groups)
+	if in, member := known(s, s.users[id].Groups); member && what == "leave" {
+		groupID, hasGroup = in, true
+	}
+	if given, has := known(s, s.users[id].Roles); has && what == "take" {
+		roleID, hasRole = given, true
+	}
+	on(s, user.Kind, s.users, id, func(u user.State) ([]domain.Event, error) {
+		switch {
+		case what == "user=" && draw(s, "password", rapid.IntRange(0, 4)) == 0:
+			return user.SetPassword(u, domain.Sealed("sealed"))
+		case what == "user=":
+			days := rapid.SampledFrom([]domain.Date{{}, domain.DateOf(s.now.AddDate(0, 0, 9)), domain.DateOf(s.now.AddDate(0, 0, 20))})
+			return user.Change(u, root, user.Patch{
+				FirstName: maybe(s, "first", someName), LastName: maybe(s, "last", someName), Phone: maybe(s, "phone", rapid.StringMatching(`[0-9]{0,5}`)),
+				EndDate: maybe(s, "end", days), Active: maybe(s, "active", rapid.Bool()), Superuser: maybe(s, "superuser", rapid.Bool()),
+				RequireTwoFactor: maybe(s, "two factor", rapid.Bool()),
+			})
+		case what == "join" && hasGroup:
+			g := s.groups[groupID]
+			return user.JoinGroup(u, root, user.Group{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Permissions: g.Permissions, Retired: g.Retired})
+		case what == "leave" && hasGroup:
+			return user.LeaveGroup(u, root, groupID)
+		case what == "give" && hasRole:
+			return user.GiveRole(u, root, user.Role{ID: roleID, Name: s.roles[roleID].Name})
+		case what == "take" && hasRole:
+			return user.TakeRole(u, root, roleID)
+		}
+		return nil, domain.Refusef("nothing", "to do")
+	})
+}
+
+// play applies a log in pages of a size to a database.
+func play(t testing.TB, pool *pgxpool.Pool, after eventstore.Position, log []eventstore.Envelope, size int) {
+	t.Helper()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	for events := range slices.Chunk(log, size) {
+		page := eventstore.Page{After: after, Events: events}
+		for _, p := range all {
+			if err := p.applyPage(t.Context(), conn.Conn(), page); err != nil {
+				t.Fatalf("%s, page after %d: %v", p.name, after, err)
+			}
+		}
+		after = page.Position()
+	}
+}
+
+// emptyReadModels takes a database back to its beginning.
+func emptyReadModels(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, users, user_roles, memberships, companies, roles, groups, modules, history"); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeCheckpoints(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPagesOfAnySizeGiveTheSameRows(t *testing.T) {
+	t.Parallel()
+	small, middle, large := pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newStory(rt)
+		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
+			s.step()
+		}
+		for _, pool := range []*pgxpool.Pool{small, middle, large} {
+			emptyReadModels(t, pool)
+		}
+		play(t, small, 0, s.log, 1)
+		play(t, middle, 0, s.log, 7)
+		play(t, large, 0, s.log, 500)
+		one := tableHashes(t, small)
+		for size, pool := range map[int]*pgxpool.Pool{7: middle, 500: large} {
+			if other := tableHashes(t, pool); !maps.Equal(one, other) {
+				rt.Fatalf("%d events in pages of 1:\n%s\nof %d:\n%s", len(s.log), show(t, one), size, show(t, other))
+			}
+		}
+	})
+}
+
+// moment is what the live rows showed at a time.
+type moment struct {
+	at        time.Time
+	users     map[uuid.UUID]string
+	companies map[uuid.UUID]string
+	roles     map[uuid.UUID]string
+	groups    map[uuid.UUID]string
+}
+
+func TestTheRowsOfAnEarlierTimeAreThoseThatWereLive(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.NewDatabase(t)
+	models := NewReadModels(pool)
+	rapid.Check(t, func(rt *rapid.T) {
+		ctx := t.Context()
+		emptyReadModels(t, pool)
+		s := newStory(rt)
+		var moments []moment
+		for range rapid.IntRange(5, 40).Draw(rt, "steps") {
+			applied := len(s.log)
+			after := eventstore.Position(0)
+			if applied > 0 {
+				after = s.log[applied-1].Position
+			}
+			s.step()
+			play(t, pool, after, s.log[applied:], 100)
+			m := moment{s.now, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}}
+			collect(t, m.users, s.users, func(id uuid.UUID) (User, error) { return models.User(ctx, id, s.now) })
+			collect(t, m.companies, s.companies, func(id uuid.UUID) (Company, error) { return models.Company(ctx, id) })
+			collect(t, m.roles, s.roles, func(id uuid.UUID) (Role, error) { return models.Role(ctx, id) })
+			collect(t, m.groups, s.groups, func(id uuid.UUID) (Group, error) { return models.Group(ctx, id) })
+			moments = append(moments, m)
+		}
+		for _, m := range moments {
+			then := moment{m.at, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}}
+			collect(t, then.users, s.users, func(id uuid.UUID) (User, error) { return models.UserAsOf(ctx, id, m.at) })
+			collect(t, then.companies, s.companies, func(id uuid.UUID) (Company, error) { return models.CompanyAsOf(ctx, id, m.at) })
+			collect(t, then.roles, s.roles, func(id uuid.UUID) (Role, error) { return models.RoleAsOf(ctx, id, m.at) })
+			collect(t, then.groups, s.groups, func(id uuid.UUID) (Group, error) { return models.GroupAsOf(ctx, id, m.at) })
+			for _, pair := range [][2]map[uuid.UUID]string{{m.users, then.users}, {m.companies, then.companies}, {m.roles, then.roles}, {m.groups, then.groups}} {
+				if !maps.Equal(pair[0], pair[1]) {
+					rt.Fatalf("at %s live:\n%v\nas of then:\n%v", m.at, pair[0], pair[1])
+				}
+			}
+		}
+	})
+}
+
+// collect shows those of the known aggregates that exist.
+func collect[S, T any](t testing.TB, into map[uuid.UUID]string, states map[uuid.UUID]S, get func(uuid.UUID) (T, error)) {
+	t.Helper()
+	for id := range states {
+		value, err := get(id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		into[id] = show(t, value)
+	}
+}
+
+func TestAPageThatComesAgainChangesNothing(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.NewDatabase(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newStory(rt)
+		for range 20 {
+			s.step()
+		}
+		emptyReadModels(t, pool)
+		play(t, pool, 0, s.log, 500)
+		before := tableHashes(t, pool)
+		conn, err := pool.Acquire(t.Context())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer conn.Release()
+		half := len(s.log) / 2
+		for _, p := range all {
+			if err := p.applyPage(t.Context(), conn.Conn(), eventstore.Page{Events: s.log}); !errors.Is(err, errApplied) {
+				rt.Fatal(p.name, err)
+			}
+			if err := p.applyPage(t.Context(), conn.Conn(), eventstore.Page{Events: s.log[:half+1]}); !errors.Is(err, errApplied) {
+				rt.Fatal(p.name, err)
+			}
+			ahead := s.log[len(s.log)-1]
+			ahead.Position += 100
+			gap := eventstore.Page{After: ahead.Position - 1, Events: []eventstore.Envelope{ahead}}
+			if err := p.applyPage(t.Context(), conn.Conn(), gap); !errors.Is(err, errGap) {
+				rt.Fatal(p.name, err)
+			}
+		}
+		if after := tableHashes(t, pool); !maps.Equal(before, after) {
+			rt.Fatal(before, after)
+		}
+	})
+}
