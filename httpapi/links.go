@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"golang.org/x/text/language"
 
@@ -87,22 +88,41 @@ func (s *server) addLinks() {
 	})
 }
 
+// linkAnswerTime is how long the answer to a request for a link takes, or a multiple of it. What is done for an account
+// that there is takes some milliseconds longer than for one that there isn't, and nobody may learn that.
+const linkAnswerTime = 250 * time.Millisecond
+
 // askForReset asks for a link for whoever has the address. It tells nothing about whether anybody has.
 func (s *server) askForReset(ctx context.Context, email, language string) error {
-	over, err := s.tooManyLinks(ctx, email)
-	if over || err != nil {
-		return err
-	}
-	return s.Commands.RequestPasswordReset(ctx, s.caller(ctx), email, language)
+	return s.askForLink(ctx, email, func() error {
+		return s.Commands.RequestPasswordReset(ctx, s.caller(ctx), email, language)
+	})
 }
 
 // askForFirstLogin is askForReset for a first-login link.
 func (s *server) askForFirstLogin(ctx context.Context, email, cabinetPassword, language string) error {
+	return s.askForLink(ctx, email, func() error {
+		return s.Commands.RequestFirstLogin(ctx, s.caller(ctx), email, cabinetPassword, language)
+	})
+}
+
+func (s *server) askForLink(ctx context.Context, email string, ask func() error) error {
+	started := time.Now()
 	over, err := s.tooManyLinks(ctx, email)
-	if over || err != nil {
+	if err != nil {
 		return err
 	}
-	return s.Commands.RequestFirstLogin(ctx, s.caller(ctx), email, cabinetPassword, language)
+	if !over {
+		if err := ask(); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-time.After(linkAnswerTime - time.Since(started)%linkAnswerTime):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // tooManyLinks counts a request for a link. For one address on the network too many are an error, for one account they

@@ -138,8 +138,12 @@ func (s *server) routesOf() {
 	s.addTwoFactor()
 	s.addOverviews()
 	s.addAccountSecurity()
+	s.addSignInCheck()
+	s.addSettings()
+	s.addSetup()
 	s.addProjections()
 
+	s.addPages()
 	s.addHealth()
 	metricsPage := promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})
 	s.root("/metrics", func(c *gin.Context) { metricsPage.ServeHTTP(c.Writer, c.Request) })

@@ -24,8 +24,7 @@ func (s *server) addSetup() {
 		description: "An item is done as soon as it is so: nobody ticks it off. `secboard doctor` shows the same.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*setupAnswer, error) {
 		items, err := s.ReadModels.Setup(ctx, projections.Deployment{
-			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0, RequiresHTTPS: s.HTTPSRedirect,
-			HostsAreListed: len(s.AllowedHosts) > 0,
+			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0, HostsAreListed: len(s.AllowedHosts) > 0,
 		})
 		checklist := setupChecklist{Complete: true, Items: items}
 		for _, item := range items {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pquerna/otp/totp"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
@@ -275,12 +276,25 @@ func TestAccountsAreFiltered(t *testing.T) {
 	acme := s.has(t)(s.CreateCompany(ctx, as(root), company.Details{Name: "Acme"}))
 	risk := s.has(t)(s.CreateGroup(ctx, as(root), group.Details{Name: "Risk"}))
 	owner := s.has(t)(s.CreateRole(ctx, as(root), role.Details{Name: "Owner"}))
-	s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "in@example.com", CompanyID: acme}, RequireTwoFactor: true,
+	in := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "in@example.com", CompanyID: acme},
 		GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
 	left := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "left@example.com"},
 		GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
 	s.has(t)(s.LeaveGroup(ctx, as(root), left, risk))
 	s.has(t)(s.TakeRole(ctx, as(root), left, owner))
+	device, _, err := s.PrepareTwoFactor(ctx, as(root), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	code, err := totp.GenerateCode(device.Secret, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirming := *s.Handler
+	confirming.Now = func() time.Time { return now }
+	_, result, err := confirming.ConfirmTwoFactor(ctx, as(root), in, code)
+	s.has(t)(result, err)
 	yes, no := true, false
 	for name, tt := range map[string]struct {
 		filter UserFilter

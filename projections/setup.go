@@ -18,7 +18,6 @@ type SetupItem struct {
 type Deployment struct {
 	Keyset         string // fingerprint of the keyset in use
 	TrustsProxies  bool   // some proxy's word about https counts
-	RequiresHTTPS  bool   // requests over http are sent to https
 	HostsAreListed bool   // only known host names are answered
 }
 
@@ -55,7 +54,7 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 			"there is no keyset yet: the first start makes one"),
 		item("site", address != "", "#change-site-settings", site.Name+" is at "+address,
 			"give the site its name and the domain under which people reach it: links in mails lead there"),
-		item("https", site.Protocol == "https" && (d.TrustsProxies || d.RequiresHTTPS), "#change-site-settings", "people come over https through a trusted proxy",
+		item("https", site.Protocol == "https" && d.TrustsProxies, "#change-site-settings", "people come over https through a trusted proxy",
 			"put a proxy that speaks https in front, name it in SECBOARD_TRUSTED_PROXIES, and keep the site's protocol https: without it passwords travel in clear"),
 		item("allowed_hosts", d.HostsAreListed, "", "only known host names are answered",
 			"name the site's host in SECBOARD_ALLOWED_HOSTS, so that requests for other names are refused"),

@@ -60,6 +60,8 @@ type doctor struct {
 	p        *program
 	st       *stores
 	findings []finding
+	setup    []projections.SetupItem
+	keys     string // fingerprint of the keyset, if it is that of the log
 }
 
 func (d *doctor) ok(check, format string, args ...any) {
@@ -92,7 +94,7 @@ func (d *doctor) report() error {
 		}
 	}
 	if d.JSON {
-		return errors.Join(d.p.printJSON(map[string]any{"ok": failed == nil, "checks": d.findings}), failed)
+		return errors.Join(d.p.printJSON(map[string]any{"ok": failed == nil, "checks": d.findings, "setup": d.setup}), failed)
 	}
 	for _, f := range d.findings {
 		mark, fix := "ok     ", ""
@@ -100,6 +102,23 @@ func (d *doctor) report() error {
 			mark, fix = "PROBLEM", "\n                          -> "+f.Fix
 		}
 		if err := d.p.printf("%s  %-15s  %s%s\n", mark, f.Check, f.Detail, fix); err != nil {
+			return err
+		}
+	}
+	for i, item := range d.setup {
+		if i == 0 {
+			if err := d.p.printf("\nSet-up of the installation, as GET /api/v1/setup shows it:\n"); err != nil {
+				return err
+			}
+		}
+		mark := "open    "
+		switch {
+		case item.Done:
+			mark = "done    "
+		case item.Optional:
+			mark = "optional"
+		}
+		if err := d.p.printf("%s %-22s %s\n", mark, item.Code, item.Detail); err != nil {
 			return err
 		}
 	}
@@ -193,6 +212,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 	databaseOK := want.database && d.database(ctx)
 	if logOK && databaseOK {
 		d.projections(ctx)
+		d.checklist(ctx)
 	}
 	return nil
 }
@@ -258,6 +278,7 @@ func (d *doctor) keyset(ctx context.Context) {
 	case state.Keyset == "":
 		d.ok("keyset", "%s is readable; the log is empty", d.keysetFile())
 	default:
+		d.keys = keys.Fingerprint()
 		d.ok("keyset", "%s is the one that the log was written with", d.keysetFile())
 	}
 }
@@ -314,6 +335,19 @@ func (d *doctor) projections(ctx context.Context) {
 		d.ok("projections", "catching up: %d events behind", behind)
 	default:
 		d.ok("projections", "%d events behind: they catch up while secboard serve runs", behind)
+	}
+}
+
+// checklist is what is still to be set up. That is no problem: the exit status does not depend on it.
+func (d *doctor) checklist(ctx context.Context) {
+	options, err := d.parse()
+	if err == nil {
+		d.setup, err = projections.NewReadModels(d.st.pool).Setup(ctx, projections.Deployment{
+			Keyset: d.keys, TrustsProxies: len(options.trustedProxies) > 0, HostsAreListed: len(d.AllowedHosts) > 0,
+		})
+	}
+	if err != nil {
+		d.problem("set-up", err.Error(), "check the database")
 	}
 }
 

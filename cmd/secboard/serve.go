@@ -19,10 +19,12 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/demo"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/httpapi"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/processes"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -91,11 +93,13 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		return err
 	}
 
+	readModels := projections.NewReadModels(st.pool)
+	handler.Lockout = lockoutOf(ctx, readModels, logger)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	runner := projections.NewRunner(st.pool, st.log, logger, registry)
 	api, err := httpapi.New(httpapi.Options{
-		Commands: handler, ReadModels: projections.NewReadModels(st.pool), Runner: runner, Pool: st.pool,
+		Commands: handler, ReadModels: readModels, Runner: runner, Pool: st.pool, Security: readModels.Security,
 		PingStore: st.log.Ping, Logger: logger, Registry: registry,
 		AllowedHosts: c.AllowedHosts, TrustedProxies: options.trustedProxies, MaxBody: options.maxBody,
 	})
@@ -117,6 +121,15 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		return err
 	}
 	st.awaitReadModels(ctx, runner, position)
+	if c.Demo {
+		links := c.demoLinks(st, handler, readModels, listener.Addr())
+		mailing := make(chan error, 1)
+		go func() { mailing <- links.Run(background) }()
+		defer func() {
+			stopBackground()
+			err = errors.Join(err, <-mailing)
+		}()
+	}
 	server := &http.Server{
 		Handler:           api,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -150,6 +163,38 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		failure = errors.Join(failure, server.Close())
 	}
 	return failure
+}
+
+// lockoutOf gives the lockout policy of the security settings. Without a database the last known one counts, and at the
+// very start the default: nobody is let in more easily.
+func lockoutOf(ctx context.Context, readModels *projections.ReadModels, logger *slog.Logger) func() signin.Policy {
+	ctx = context.WithoutCancel(ctx)
+	return func() signin.Policy {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		security, err := readModels.Security(ctx)
+		if err != nil {
+			logger.Warn("the security settings can't be read: the default lockout counts", "error", err)
+			return signin.DefaultPolicy
+		}
+		return security.Lockout()
+	}
+}
+
+// demoLinks shows in the log the links that people ask for: the demo has no mail account to send them. Whoever reads
+// the log can use them, so this is for the demo only.
+func (c *serveCmd) demoLinks(st *stores, handler *commands.Handler, readModels *projections.ReadModels, address net.Addr) *processes.Links {
+	return &processes.Links{
+		Pool: st.pool, Commands: handler, Logger: st.logger,
+		BaseURL: func(ctx context.Context) (string, error) {
+			site, err := readModels.Site(ctx)
+			return cmp.Or(site.URL(), "http://"+reachable(address)), err
+		},
+		Mail: func(ctx context.Context, link processes.Link) error {
+			st.logger.InfoContext(ctx, "demo: a mail with this link would be sent", "feature", link.Feature, "to", link.Email, "url", link.URL)
+			return nil
+		},
+	}
 }
 
 // listen opens a TCP port, which the named setting gave.

@@ -108,7 +108,8 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	}
 
 	// With everything stopped, commands start the stores by themselves.
-	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "the embedded one can be opened", "answers and is migrated", "127.0.0.1:0 is free")
+	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "the embedded one can be opened", "answers and is migrated", "127.0.0.1:0 is free",
+		"done     company", "open     site")
 	command(t, env, "", "projections", "status").expect(t, exitDone, "users")
 }
 
@@ -206,11 +207,18 @@ func TestServeDemo(t *testing.T) {
 	if exists(filepath.Join(env["SECBOARD_DATA"], "postgres")) {
 		t.Error("it made a database of its own in spite of SECBOARD_DATABASE_URL")
 	}
+	if got := api.do(http.MethodPost, "/api/v1/password-resets", map[string]any{"email": demo.AdminEmail}); got.status != http.StatusAccepted {
+		t.Errorf("asking for a link: %d %v", got.status, got.body)
+	}
+	eventually(t, "the log does not show the link", func() bool { return strings.Contains(first.stderr.String(), "url="+api.url+"/password_reset/") })
 	if status := first.stop(); status != exitDone {
 		t.Errorf("it ended with status %d: %s", status, first.stderr)
 	}
 	again, api := serve(t, env, "--demo")
 	again.found(`(password shown at the first start)`)
+	if strings.Contains(again.stderr.String(), "/password_reset/") {
+		t.Error("the link of before the restart is shown again")
+	}
 	if people := func() []map[string]any { api.signIn(rootEmail, rootPassword); return api.all("/api/v1/users") }(); len(people) != 201 {
 		t.Errorf("after the second start there are %d accounts, want 201", len(people))
 	}
