@@ -42,7 +42,6 @@ type Outcome struct {
 	State    State
 	Password string // of AdminEmail, when Filled; it is kept nowhere else in clear
 	Commands int    // carried out by this call
-	Position eventstore.Position
 }
 
 // Load fills a log that holds nothing but the installation and accounts made on the command line; another one it leaves
@@ -77,11 +76,10 @@ func Load(ctx context.Context, h *commands.Handler, now time.Time) (Outcome, err
 	password := rand.Text()
 	caller := commands.System()
 	caller.CommandID, caller.CausationID = script.password, cause
-	result, err := h.CreateSuperuser(ctx, caller, AdminEmail, password)
-	if err != nil {
+	if _, err := h.CreateSuperuser(ctx, caller, AdminEmail, password); err != nil {
 		return Outcome{}, fmt.Errorf("set the password of %s: %w", AdminEmail, err)
 	}
-	return Outcome{State: Filled, Password: password, Commands: len(left) + 1, Position: result.Position}, nil
+	return Outcome{State: Filled, Password: password, Commands: len(left) + 1}, nil
 }
 
 // findings is what a log holds, as far as the demo is concerned.

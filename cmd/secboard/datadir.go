@@ -80,7 +80,7 @@ func makePrivate(path string) error {
 		return fmt.Errorf("%s must be a directory of this user, but it is not: move it away", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return os.Chmod(path, 0o700) //nolint:gosec // a directory that its owner has to enter
+		return os.Chmod(path, 0o700)
 	}
 	return nil
 }

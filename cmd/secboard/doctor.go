@@ -184,7 +184,7 @@ func (d *doctor) disk() {
 		d.problem("disk space", err.Error(), "make the data directory readable for this user")
 		return
 	}
-	free := stat.Bavail * uint64(stat.Bsize) //nolint:gosec // a block size is positive
+	free := stat.Bavail * uint64(stat.Bsize)
 	if free < leastFree {
 		d.problem("disk space", humanize.IBytes(free)+" are free at "+path, "make room, or move the data directory: without space every change is refused")
 		return

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// terminals keeps them open: a prompt that was interrupted goes on reading until the process ends.
+var terminals []*os.File
 
 // openTerminal makes a pseudo terminal: what a person's side types, the program's side reads.
 func openTerminal(t *testing.T) (person, program *os.File) {
@@ -31,11 +33,7 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := errors.Join(person.Close(), program.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	terminals = append(terminals, person, program)
 	return person, program
 }
 

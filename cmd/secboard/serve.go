@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +21,6 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/demo"
 	"github.com/secboard/secboard/domain/signin"
-	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/httpapi"
 	"github.com/secboard/secboard/migrations"
@@ -116,11 +116,11 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		}
 	}()
 
-	welcome, position, err := c.firstStart(ctx, p, handler, first)
+	welcome, err := c.firstStart(ctx, handler, first)
 	if err != nil {
 		return err
 	}
-	st.awaitReadModels(ctx, runner, position)
+	st.awaitReadModels(ctx, runner)
 	if c.Demo {
 		links := c.demoLinks(st, handler, readModels, listener.Addr())
 		mailing := make(chan error, 1)
@@ -223,23 +223,22 @@ func ignoreClosed(err error) error {
 }
 
 // firstStart makes the first superuser and the demo data where they are asked for, and says what to tell about it.
-func (c *serveCmd) firstStart(ctx context.Context, p *program, h *commands.Handler, first bootstrap) (welcome []string, position eventstore.Position, err error) {
+func (c *serveCmd) firstStart(ctx context.Context, h *commands.Handler, first bootstrap) (welcome []string, err error) {
 	if first.email != "" {
-		made, at, err := createBootstrap(ctx, h, first)
+		made, err := createBootstrap(ctx, h, first)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		position = at
 		if made {
 			welcome = append(welcome, "Superuser:  "+first.email+", with the password of "+bootstrapPassword)
 		}
 	}
 	if !c.Demo {
-		return welcome, position, nil
+		return welcome, nil
 	}
 	outcome, err := demo.Load(ctx, h, time.Now())
 	if err != nil {
-		return nil, 0, fmt.Errorf("the demo data is incomplete, the next start with --demo goes on with it: %w", err)
+		return nil, fmt.Errorf("the demo data is incomplete, the next start with --demo goes on with it: %w", err)
 	}
 	switch outcome.State {
 	case demo.Filled:
@@ -253,15 +252,28 @@ func (c *serveCmd) firstStart(ctx context.Context, p *program, h *commands.Handl
 		welcome = append(welcome, "Demo:       an earlier start was interrupted while it filled the store, and the store was used since: the demo",
 			"            data stays incomplete; choose an empty SECBOARD_DATA for a whole one")
 	}
-	return welcome, max(position, outcome.Position), nil
+	return welcome, nil
 }
 
-// awaitReadModels lets what the start itself wrote become visible, so that the first request finds it.
-func (st *stores) awaitReadModels(ctx context.Context, runner *projections.Runner, position eventstore.Position) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// catchUpTime is how long a start waits for the read models.
+const catchUpTime = 10 * time.Second
+
+// awaitReadModels waits until the read models have the whole log, so that the first request after a start finds what was
+// acknowledged before it. Postgres may have lost the newest of it in a crash, as that is read from the log again; and a
+// first start has just written.
+func (st *stores) awaitReadModels(ctx context.Context, runner *projections.Runner) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
-	if err := runner.WaitFor(ctx, position); err != nil {
-		st.logger.Warn("the read models are still behind; queries show older data until they have caught up", "error", err)
+	for {
+		statuses, err := runner.Status(ctx)
+		behind := slices.ContainsFunc(statuses, func(s projections.Status) bool { return s.State == projections.StateCatchingUp })
+		if err == nil && !behind {
+			return
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			st.logger.Warn("the read models are still behind; queries show older data until they have caught up", "error", err)
+			return
+		}
 	}
 }
 

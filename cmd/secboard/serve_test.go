@@ -89,6 +89,9 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	}
 
 	// A database that dies comes back without a restart.
+	for i := range 10 {
+		api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": fmt.Sprintf("Before the crash %d", i)})
+	}
 	killed := postgresPID(t, env["SECBOARD_DATA"])
 	if killed <= 0 {
 		t.Fatal("there is no database to kill")
@@ -97,6 +100,13 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the database is not started again", func() bool { return postgresPID(t, env["SECBOARD_DATA"]) != killed })
+	eventually(t, "the read models lack what they had before the crash of the database", func() bool {
+		got, err := api.try(http.MethodGet, "/api/v1/companies?limit=200", nil)
+		if err != nil || got.status != http.StatusOK {
+			return false
+		}
+		return len(got.body["items"].([]any)) == 12 // and Acme, and Late Ltd
+	})
 	attempt := 0
 	eventually(t, "after the crash of the database nothing can be changed", func() bool {
 		attempt++

@@ -167,7 +167,7 @@ func (p *program) resolveSettings(c *kong.Context) error {
 
 // readSettings reads a configuration file. A line that is no setting stops the start: it would be a setting misspelt.
 func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // the person who starts the program names it
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}

@@ -128,6 +128,9 @@ func (st *stores) startNode() error {
 	st.onClose(func(context.Context) error {
 		err := st.node.Close()
 		<-served
+		if dir := filepath.Dir(socket); dir != st.dir.eventstore() {
+			err = errors.Join(err, os.Remove(dir)) // made for the socket alone
+		}
 		return err
 	})
 	return nil

@@ -9,11 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/postgres/pgtest"
+	"github.com/secboard/secboard/secrets"
 )
 
 // nobody is a loopback address at which nothing listens.
@@ -27,6 +31,16 @@ func nobody(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return listener.Addr().String()
+}
+
+// impatient runs a command that soon gives up waiting for a store or a lock.
+func impatient(t *testing.T, env settings, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr syncBuffer
+	p := newProgram(env, strings.NewReader(""), &stdout, &stderr)
+	p.patience = 300 * time.Millisecond
+	status := p.run(t.Context(), args)
+	return outcome{status, stdout.String(), stderr.String()}
 }
 
 func TestStartWithStoresThatAreAway(t *testing.T) {
@@ -47,10 +61,7 @@ func TestStartWithStoresThatAreAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var stdout, stderr syncBuffer
-			p := newProgram(test.env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data")), nil, &stdout, &stderr)
-			p.patience = 300 * time.Millisecond
-			got := outcome{p.run(t.Context(), []string{"serve", "--listen", "127.0.0.1:0"}), stdout.String(), stderr.String()}
+			got := impatient(t, test.env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data")), "serve", "--listen", "127.0.0.1:0")
 			got.expect(t, exitFailed, test.said...)
 			if strings.Contains(got.stderr, "hunter") {
 				t.Errorf("it shows a password: %s", got.stderr)
@@ -65,15 +76,7 @@ func TestEventStoreAlone(t *testing.T) {
 	store := begin(t, nil, "SECBOARD_EVENTSTORE_URL=", "eventstore", "serve", "--listen", "127.0.0.1:0", "--data", dir, "--insecure")
 	env := settings{"SECBOARD_EVENTSTORE_URL": store.found(`URL='(\S+)'`), "SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
 	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone, "is superuser")
-	command(t, settings{"SECBOARD_DATA": dir}, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin", "--help").expect(t, exitDone)
-	if got := newProgram(settings{"SECBOARD_DATA": dir}, nil, &syncBuffer{}, &syncBuffer{}); got != nil {
-		got.patience = 100 * time.Millisecond
-		var said syncBuffer
-		got.stderr = &said
-		if status := got.run(t.Context(), []string{"projections", "status"}); status != exitFailed || !strings.Contains(said.String(), "in use by secboard eventstore serve") {
-			t.Errorf("another command on its directory: status %d, %s", status, said.String())
-		}
-	}
+	impatient(t, settings{"SECBOARD_DATA": dir}, "projections", "status").expect(t, exitFailed, "in use by secboard eventstore serve")
 	if status := store.stop(); status != exitDone {
 		t.Errorf("it ended with status %d: %s", status, store.stderr)
 	}
@@ -190,6 +193,45 @@ func TestLogWithAnotherKeysetIsRefused(t *testing.T) {
 	again().expect(t, exitFailed, "SECBOARD_KEYSET", "chmod 600")
 }
 
+func TestInstancesThatStartTogetherMakeOneSuperuser(t *testing.T) {
+	t.Parallel()
+	log := nodetest.Connect(t)
+	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasher, err := secrets.NewHasher(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made atomic.Int64
+	var instances sync.WaitGroup
+	for range 4 {
+		instances.Go(func() {
+			first, err := createBootstrap(t.Context(), commands.New(log, keys, hasher), bootstrap{rootEmail, rootPassword})
+			if err != nil {
+				t.Error(err)
+			}
+			if first {
+				made.Add(1)
+			}
+		})
+	}
+	instances.Wait()
+	accounts := 0
+	for event, err := range log.ReadAll(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Type == "user.registered" {
+			accounts++
+		}
+	}
+	if accounts != 1 || made.Load() == 0 {
+		t.Errorf("%d accounts were made by %d instances, want one", accounts, made.Load())
+	}
+}
+
 func TestLongDataDirectory(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), strings.Repeat("long directory ", 12), "дані")}
@@ -226,19 +268,16 @@ func TestDoctor(t *testing.T) {
 	}()
 	env["SECBOARD_LISTEN"] = listener.Addr().String()
 	env["SECBOARD_LISTN"] = "misspelt"
-	var stdout, stderr syncBuffer
-	p := newProgram(env, nil, &stdout, &stderr)
-	p.patience = 300 * time.Millisecond
-	status := p.run(t.Context(), []string{"doctor", "--json"})
+	got := impatient(t, env, "doctor", "--json")
 	var report struct {
 		OK     bool
 		Checks []finding
 	}
-	if err := json.Unmarshal([]byte(stdout.String()), &report); err != nil || status != exitFailed || report.OK {
-		t.Fatalf("status %d, %v: %s%s", status, err, stdout.String(), stderr.String())
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.status != exitFailed || report.OK {
+		t.Fatalf("%v: %+v", err, got)
 	}
-	if strings.Contains(stdout.String(), "hunter") {
-		t.Errorf("it shows a password: %s", stdout.String())
+	if strings.Contains(got.stdout+got.stderr, "hunter") {
+		t.Errorf("it shows a password: %+v", got)
 	}
 	found := map[string]finding{}
 	for _, f := range report.Checks {

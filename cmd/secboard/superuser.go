@@ -92,7 +92,8 @@ func (p *program) ask(ctx context.Context, terminal *os.File, prompt string) (st
 	if _, err := fmt.Fprint(p.stderr, prompt); err != nil {
 		return "", err
 	}
-	before, err := term.GetState(int(terminal.Fd()))
+	fd := int(terminal.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
@@ -102,7 +103,7 @@ func (p *program) ask(ctx context.Context, terminal *os.File, prompt string) (st
 	}
 	answered := make(chan line, 1)
 	go func() { // goes on waiting for the line when ctx ends, until the process does
-		text, err := term.ReadPassword(int(terminal.Fd()))
+		text, err := term.ReadPassword(fd)
 		answered <- line{text, err}
 	}()
 	select {
@@ -114,7 +115,7 @@ func (p *program) ask(ctx context.Context, terminal *os.File, prompt string) (st
 		return string(answer.text), nil
 	case <-ctx.Done():
 		p.complain("")
-		return "", errors.Join(ctx.Err(), term.Restore(int(terminal.Fd()), before))
+		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
 	}
 }
 
@@ -130,21 +131,21 @@ func readLine(r io.Reader) (string, error) {
 
 // createBootstrap makes the first superuser, unless the log ever had one: the variables may stay set, and must not
 // bring back an account that was closed or renamed since. It says whether it did.
-func createBootstrap(ctx context.Context, h *commands.Handler, b bootstrap) (made bool, position eventstore.Position, err error) {
+func createBootstrap(ctx context.Context, h *commands.Handler, b bootstrap) (made bool, err error) {
 	if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
-		return false, 0, err
+		return false, err
 	}
-	result, err := h.CreateSuperuser(ctx, commands.System(), b.email, b.password)
+	_, err = h.CreateSuperuser(ctx, commands.System(), b.email, b.password)
 	if err == nil {
-		return true, result.Position, nil
+		return true, nil
 	}
 	if refused, ok := errors.AsType[*domain.Error](err); ok && refused.Code == domain.CodeEmailTaken {
 		// Another instance that starts at the same time may have been faster.
 		if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
-			return false, 0, err
+			return false, err
 		}
 	}
-	return false, 0, fmt.Errorf("%s and %s: %w", bootstrapEmail, bootstrapPassword, err)
+	return false, fmt.Errorf("%s and %s: %w", bootstrapEmail, bootstrapPassword, err)
 }
 
 // hadSuperuser looks for the first superuser, who stands near the beginning of every log that has one.
