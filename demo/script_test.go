@@ -43,6 +43,11 @@ func (m *memory) ReadStream(_ context.Context, stream string) ([]eventstore.Reco
 	return m.streams[stream], nil
 }
 
+func (m *memory) ReadNewest(ctx context.Context, stream string, n int) ([]eventstore.Recorded, error) {
+	events, err := m.ReadStream(ctx, stream)
+	return events[max(0, len(events)-n):], err
+}
+
 func (m *memory) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
 		for _, recorded := range m.all[after:] {
