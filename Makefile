@@ -25,7 +25,8 @@ run: setup build ## run everything with demo data; ARGS="--listen 127.0.0.1:9000
 build: ## make bin/secboard
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags '-X main.version=$(VERSION)' -o $(BIN)/secboard ./cmd/secboard
 
-test: setup ## run all tests; ARGS="-run Name" adds flags
+test: ## run all tests; ARGS="-run Name" adds flags
+	@GO="$(GO)" ./scripts/setup test
 	$(GO) test $(RACE) -timeout 20m $(ARGS) ./...
 
 bench: setup ## run the benchmarks; BENCH=Append picks some

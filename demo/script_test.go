@@ -43,8 +43,9 @@ func (m *memory) ReadStream(_ context.Context, stream string) ([]eventstore.Reco
 	return m.streams[stream], nil
 }
 
-func (m *memory) ReadNewest(context.Context, string, int) ([]eventstore.Recorded, error) {
-	panic("nobody signs in to the demo while it is written")
+func (m *memory) ReadNewest(ctx context.Context, stream string, n int) ([]eventstore.Recorded, error) {
+	events, err := m.ReadStream(ctx, stream)
+	return events[max(0, len(events)-n):], err
 }
 
 func (m *memory) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {

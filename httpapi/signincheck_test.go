@@ -83,3 +83,43 @@ func TestWhyCantSheSignIn(t *testing.T) {
 	assert.Equal(t, http.StatusOK, a.call(t, clerk, http.MethodGet, path+"/sign-in-check", nil).status)
 	assert.Equal(t, http.StatusForbidden, a.call(t, clerk, http.MethodGet, path+"/sign-in-check?as_of="+open, nil).status)
 }
+
+// A superuser is locked out address by address, so the check says that others are still open. A wrong code points at
+// the device.
+func TestSignInCheckOfASuperuserAndOfADevice(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for range 5 {
+		assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, adminEmail, "not that pass phrase").status)
+	}
+	a.catchUp(t, a.head(t))
+	cause := func(id uuid.UUID, code string) (map[string]any, answered) {
+		answer := a.call(t, a.admin, http.MethodGet, "/users/"+id.String()+"/sign-in-check", nil)
+		require.Equal(t, http.StatusOK, answer.status, answer)
+		for _, item := range answer.json["checks"].([]any) {
+			if c := item.(map[string]any); c["code"] == code {
+				return c, answer
+			}
+		}
+		require.Fail(t, "there is no check "+code)
+		return nil, answer
+	}
+	locked, answer := cause(a.adminID, "locked_out")
+	assert.Equal(t, "allowed", answer.text("verdict"), answer)
+	assert.Contains(t, locked["detail"], "only attempts from 127.0.0.1 are refused until")
+	assert.Equal(t, "POST /users/"+a.adminID.String()+"/unlock", locked["fix"])
+
+	anna := a.account(t, annasEmail, annasPassword)
+	token := a.signInAs(t, annasEmail, annasPassword).text("token")
+	a.enroll(t, token)
+	device, answer := cause(anna, "two_factor")
+	assert.Equal(t, "two_factor", answer.text("verdict"), answer)
+	assert.Contains(t, device["detail"], "10 backup codes")
+	assert.Nil(t, device["fix"])
+	challenge := a.signInAs(t, annasEmail, annasPassword).text("challenge")
+	refused := a.call(t, "", http.MethodPost, "/sessions/two-factor", map[string]any{"challenge": challenge, "code": "000000"})
+	require.Equal(t, http.StatusUnauthorized, refused.status, refused)
+	a.catchUp(t, a.head(t))
+	device, _ = cause(anna, "two_factor")
+	assert.Contains(t, device["fix"], "/two-factor/reset")
+}

@@ -102,6 +102,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		Commands: handler, ReadModels: readModels, Runner: runner, Pool: st.pool, Security: readModels.Security,
 		PingStore: st.log.Ping, Logger: logger, Registry: registry,
 		AllowedHosts: c.AllowedHosts, TrustedProxies: options.trustedProxies, MaxBody: options.maxBody,
+		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect,
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -57,6 +58,8 @@ type httpSettings struct {
 	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any that is free."`
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
 	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto count, such as 10.0.0.0/8. Empty: none."`
+	TrustedOrigins []string `group:"settings" placeholder:"URL" help:"Other sites whose pages may act with the session cookie, such as https://portal.example.com. Empty: none."`
+	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Send requests that came over http to https."`
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
 }
 
@@ -93,6 +96,11 @@ func (s *httpSettings) parse() (httpOptions, error) {
 			prefix = netip.PrefixFrom(address, address.BitLen())
 		}
 		options.trustedProxies = append(options.trustedProxies, prefix.Masked())
+	}
+	for _, origin := range s.TrustedOrigins {
+		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
+			return options, usagef("SECBOARD_TRUSTED_ORIGINS has %q: it must be scheme and host without a path, such as https://portal.example.com", origin)
+		}
 	}
 	size, err := humanize.ParseBytes(s.MaxBody)
 	if err != nil || size < 1024 || size > 1<<32 {

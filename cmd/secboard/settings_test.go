@@ -24,6 +24,8 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 		"listen on high port":   {settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"}},
 		"host with port":        {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`}},
 		"proxy that is a name":  {settings{"SECBOARD_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, nil, []string{"SECBOARD_TRUSTED_PROXIES", `"proxy"`, "10.0.0.0/8"}},
+		"origin with a path":    {settings{"SECBOARD_TRUSTED_ORIGINS": "https://a.example,https://b.example/page"}, nil, []string{"SECBOARD_TRUSTED_ORIGINS", `"https://b.example/page"`}},
+		"redirect maybe":        {settings{"SECBOARD_HTTPS_REDIRECT": "maybe"}, nil, []string{"--https-redirect", "must be true"}},
 		"size without number":   {settings{"SECBOARD_MAX_BODY": "much"}, nil, []string{"SECBOARD_MAX_BODY", `"much"`, "100MB"}},
 		"unknown log format":    {settings{"SECBOARD_LOG_FORMAT": "xml"}, nil, []string{"SECBOARD_LOG_FORMAT", `"xml"`, "text or json"}},
 		"data is a file":        {settings{"SECBOARD_DATA": file}, nil, []string{"SECBOARD_DATA", file, "directory"}},
@@ -86,7 +88,7 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 	}
 	command(t, nil, "", "serve", "--help").expect(t, exitDone,
 		"SECBOARD_LISTEN, default 127.0.0.1:8080", "SECBOARD_DATA, default ./data", "SECBOARD_EVENTSTORE_URL", "SECBOARD_DATABASE_URL",
-		"SECBOARD_KEYSET", "SECBOARD_ALLOWED_HOSTS", "SECBOARD_TRUSTED_PROXIES", "SECBOARD_MAX_BODY, default 100MB", "SECBOARD_LOG_FORMAT, default text",
+		"SECBOARD_KEYSET", "SECBOARD_ALLOWED_HOSTS", "SECBOARD_TRUSTED_PROXIES", "SECBOARD_TRUSTED_ORIGINS", "SECBOARD_HTTPS_REDIRECT", "SECBOARD_MAX_BODY, default 100MB", "SECBOARD_LOG_FORMAT, default text",
 		"SECBOARD_BOOTSTRAP_EMAIL", "SECBOARD_BOOTSTRAP_PASSWORD")
 	command(t, nil, "").expect(t, exitUsage, "--help")
 	command(t, nil, "", "serv").expect(t, exitUsage, `did you mean "serve"`)
