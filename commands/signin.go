@@ -23,7 +23,7 @@ type Directory interface {
 // ErrCredentials is the only answer to a refused sign-in, whatever the reason.
 var ErrCredentials = &domain.Error{Code: "invalid_credentials", Detail: "the e-mail address, the password or the code is wrong"}
 
-// ErrDirectory: the directory that keeps this account's password can't be reached.
+// ErrDirectory says that the directory that keeps this account's password can't be reached.
 var ErrDirectory = errors.New("the directory is unavailable")
 
 // What a sign-in leads to.

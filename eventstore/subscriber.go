@@ -22,6 +22,10 @@ type Subscriber struct {
 	closing context.Context
 	close   context.CancelFunc
 	running sync.WaitGroup
+
+	mu         sync.Mutex
+	generation context.Context // ends when every checkpoint has to be read again
+	outdate    context.CancelFunc
 }
 
 // NewSubscriber makes a Subscriber. checkpoint gives the position up to which a consumer has applied the log.
@@ -29,6 +33,7 @@ type Subscriber struct {
 func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (Position, error), drain time.Duration, logger *slog.Logger) *Subscriber {
 	s := &Subscriber{tail: tail, checkpoint: checkpoint, logger: logger, drain: drain}
 	s.closing, s.close = context.WithCancel(context.Background())
+	s.generation, s.outdate = context.WithCancel(context.Background())
 	return s
 }
 
@@ -61,6 +66,21 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
+// Recheck has every consumer read its checkpoint again, also one that waits for new events: after a crash of the
+// database the checkpoint may be behind what was delivered.
+func (s *Subscriber) Recheck() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outdate()
+	s.generation, s.outdate = context.WithCancel(context.Background())
+}
+
+func (s *Subscriber) asking() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.generation
+}
+
 func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *message.Message) {
 	reader := s.tail.Reader()
 	defer reader.Close()
@@ -69,8 +89,14 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *m
 		known    bool // whether position is the checkpoint
 		single   int  // how many events still come one by one
 		failures int
+
+		generation context.Context // ends when the checkpoint has to be read again
 	)
 	for ctx.Err() == nil {
+		asked := s.asking() // before the checkpoint is read, so that no Recheck is missed
+		if asked != generation {
+			known, generation = false, asked
+		}
 		if !known {
 			var err error
 			if position, err = s.checkpoint(ctx, topic); err != nil {
@@ -85,7 +111,15 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *m
 		if single > 0 {
 			limit = 1
 		}
-		page, err := reader.Next(ctx, position, limit)
+		waiting, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(generation, cancel)
+		page, err := reader.Next(waiting, position, limit)
+		stop()
+		cancel()
+		if err != nil && generation.Err() != nil {
+			reader.Close() // while it waits it must not hold the others up
+			continue
+		}
 		if err != nil {
 			failures++
 			s.logFailure(ctx, topic, "reading the event log failed", err)

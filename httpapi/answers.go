@@ -130,15 +130,19 @@ func (r resource[T]) changed(ctx context.Context, s *server, prefer string, resu
 	return answered, nil
 }
 
-// notReadBack logs why a command is answered with 202. It gives no error: the change is recorded.
+// notReadBack is how an answer ends whose change is recorded but could not be read back: without an error.
 func (s *server) notReadBack(ctx context.Context, err error) error {
+	s.logNotReadBack(ctx, err)
+	return nil
+}
+
+func (s *server) logNotReadBack(ctx context.Context, err error) {
 	level := slog.LevelWarn
-	if problem, _, _ := problemOf(err); problem.Status == http.StatusInternalServerError {
+	if _, _, unexpected := problemOf(err); unexpected {
 		level = slog.LevelError
 	}
 	info := infoOf(ctx)
 	s.Logger.Log(ctx, level, "a change is recorded but could not be read back in time", "request_id", info.id, "route", info.route, "error", err)
-	return nil
 }
 
 func positionText(position eventstore.Position) string {
@@ -172,7 +176,7 @@ func registerCommand[I, T any](s *server, o operation, handler func(context.Cont
 // settle waits until the read models have a change that is answered without its resource, and gives its position.
 func (s *server) settle(ctx context.Context, result commands.Result) string {
 	if err := s.waitFor(ctx, result.Position); err != nil {
-		_ = s.notReadBack(ctx, err) // which it logs, and is never an error
+		s.logNotReadBack(ctx, err)
 	}
 	return positionText(result.Position)
 }

@@ -19,8 +19,8 @@ func TestWaysToSignInAreShownAsTheyAreAndAsTheyWere(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	ctx, admin := t.Context(), admin(t, s)
-	clock := s.Handler.Now()
-	s.Handler.Now = func() time.Time { return clock }
+	clock := s.Now()
+	s.Now = func() time.Time { return clock }
 	check := func(what string, u User, err error, enrolled bool, left int, signedIn bool) {
 		t.Helper()
 		if err != nil || u.TwoFactor.Enrolled != enrolled || u.TwoFactor.BackupCodesLeft != left || (u.LastSignInAt != nil) != signedIn {
@@ -99,12 +99,12 @@ func TestAPhotoIsKeptButNotInTheHistory(t *testing.T) {
 	}
 	language := "uk"
 	s.has(t)(s.ChangeProfile(ctx, as(admin), anna, user.Profile{Language: &language}))
-	with := s.Handler.Now()
+	with := s.Now()
 	s.has(t)(s.RemovePhoto(ctx, as(admin), anna))
 	if _, _, err := s.Photo(ctx, anna); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after removing it: %v", err)
 	}
-	now, err := s.User(ctx, anna, s.Handler.Now())
+	now, err := s.User(ctx, anna, s.Now())
 	if err != nil || now.HasPhoto || now.Language == nil || *now.Language != "uk" {
 		t.Errorf("%+v, %v", now, err)
 	}

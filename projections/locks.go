@@ -19,6 +19,7 @@ import (
 type locks struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
+	lost   func() // called when the connection is gone, and with it perhaps what the database had not yet on disk
 
 	mu      sync.Mutex
 	held    map[string]bool
@@ -40,6 +41,9 @@ func (l *locks) run(ctx context.Context) {
 		l.set(nil)
 		if ctx.Err() != nil {
 			return
+		}
+		if connected {
+			l.lost()
 		}
 		if connected || !away {
 			l.logger.Warn("the projections wait for Postgres", "error", err)

@@ -83,6 +83,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		return nil
 	}
 	subscriber := eventstore.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
+	r.locks.lost = subscriber.Recheck
 	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTime}, watermill.NopLogger{})
 	if err != nil {

@@ -105,7 +105,7 @@ type Policy struct {
 	For      time.Duration
 }
 
-// DefaultPolicy: 5 in 15 minutes lock for 15 minutes.
+// DefaultPolicy locks for 15 minutes after 5 in 15 minutes.
 var DefaultPolicy = Policy{Attempts: 5, Within: 15 * time.Minute, For: 15 * time.Minute}
 
 // State of signing in to one account.

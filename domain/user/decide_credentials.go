@@ -1,6 +1,7 @@
 package user
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -155,7 +156,7 @@ func ChangeProfile(s State, profile Profile) ([]domain.Event, error) {
 	}
 	wanted := Patch{FirstName: profile.FirstName, LastName: profile.LastName, Phone: profile.Phone}.ApplyTo(s.Details)
 	problems := &domain.Invalid{}
-	if invalid, ok := wanted.Validate().(*domain.Invalid); ok {
+	if invalid, ok := errors.AsType[*domain.Invalid](wanted.Validate()); ok {
 		problems = invalid
 	}
 	if profile.Language != nil && !slices.Contains(domain.Languages, *profile.Language) {
