@@ -138,7 +138,7 @@ func (s *server) notReadBack(ctx context.Context, err error) error {
 
 func (s *server) logNotReadBack(ctx context.Context, err error) {
 	level := slog.LevelWarn
-	if _, _, unexpected := problemOf(err); unexpected {
+	if _, _, unexpected := problemOf(err); unexpected { //nolint:errcheck // asked is only whether it was expected
 		level = slog.LevelError
 	}
 	info := infoOf(ctx)

@@ -116,7 +116,7 @@ type bootstrap struct{ email, password string }
 
 const (
 	bootstrapEmail    = "SECBOARD_BOOTSTRAP_EMAIL"
-	bootstrapPassword = "SECBOARD_BOOTSTRAP_PASSWORD" //nolint:gosec // the name of a variable
+	bootstrapPassword = "SECBOARD_BOOTSTRAP_PASSWORD"
 )
 
 func (p *program) bootstrap() (bootstrap, error) {
