@@ -89,6 +89,7 @@ func TestWhyCantSheSignIn(t *testing.T) {
 func TestSignInCheckOfASuperuserAndOfADevice(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
+	a.givePassword(t)
 	for range 5 {
 		assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, adminEmail, "not that pass phrase").status)
 	}
