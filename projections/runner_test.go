@@ -41,12 +41,19 @@ func rebuilt(t testing.TB, log eventstore.Log, until eventstore.Position) map[st
 	return tableHashes(t, pool)
 }
 
-// register writes an account without waiting for the read models.
+// register writes an account without waiting for the read models. The position is that of the end of the log: behind
+// the account's own event stands the confirmation of its e-mail.
 func (s *stack) register(t testing.TB, email string) commands.Result {
 	t.Helper()
 	result, err := s.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: email, FirstName: "Olena"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for recorded, err := range s.Log.ReadAll(t.Context(), result.Position) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		result.Position = recorded.Position
 	}
 	return result
 }
