@@ -146,42 +146,6 @@ func dateOf(day *time.Time) domain.Date {
 	return domain.DateOf(*day)
 }
 
-// applyUsers writes accounts, their photos, the roles they have and the groups they are members of.
-func applyUsers(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := userRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	if err := writeUsers.write(ctx, tx, rows); err != nil {
-		return err
-	}
-	if err := writePhotos(ctx, tx, events); err != nil {
-		return err
-	}
-	roles, memberships := stays{}, stays{}
-	for _, e := range events {
-		_, subject := domain.SplitStream(e.Stream)
-		userID, err := uuid.Parse(subject)
-		if err != nil {
-			return err
-		}
-		switch event := e.Event.(type) {
-		case user.RoleGiven:
-			roles.begin(userID, event.RoleID, event.RoleName, e)
-		case user.RoleTaken:
-			roles.end(userID, event.RoleID, e)
-		case user.GroupJoined:
-			memberships.begin(userID, event.GroupID, event.GroupName, e)
-		case user.GroupLeft:
-			memberships.end(userID, event.GroupID, e)
-		}
-	}
-	if err := roles.write(ctx, tx, roleStays); err != nil {
-		return err
-	}
-	return memberships.write(ctx, tx, groupStays)
-}
-
 // User is an account as the HTTP API shows it. An empty optional value is nil.
 type User struct {
 	ID               uuid.UUID           `json:"id"`
