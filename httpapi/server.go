@@ -139,6 +139,7 @@ func (s *server) routesOf() {
 	s.addOverviews()
 	s.addAccountSecurity()
 	s.addSignInCheck()
+	s.addAccess()
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()

@@ -45,6 +45,8 @@ var all = []projection{
 	{name: "roles", kind: role.Kind, apply: applyRoles},
 	{name: "groups", kind: group.Kind, apply: applyGroups},
 	{name: "modules", kind: module.Kind, apply: applyModules},
+	{name: "account_versions", kind: user.Kind, apply: applyAccountVersions},
+	{name: "group_versions", kind: group.Kind, apply: applyGroupVersions},
 	{name: "history", apply: applyHistory},
 }
 

@@ -1,0 +1,100 @@
+package projections
+
+import (
+	"context"
+	"maps"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// offer is what a group offers its members.
+type offer struct {
+	name        string
+	companyID   uuid.UUID // uuid.Nil: global
+	retired     bool
+	permissions domain.Permissions
+}
+
+func (o offer) same(other offer) bool {
+	return o.name == other.name && o.companyID == other.companyID && o.retired == other.retired && maps.Equal(o.permissions, other.permissions)
+}
+
+func (o offer) allows(module string, action domain.Action) bool {
+	return !o.retired && o.permissions.Allows(module, action)
+}
+
+type groupVersion struct {
+	version
+	offer
+}
+
+// groupTimeline is how a group came to offer what it does.
+type groupTimeline struct {
+	lifetime
+	id    uuid.UUID
+	state group.State
+	succession[offer]
+}
+
+var groupTimelines = aggregate[uuid.UUID, *groupTimeline]{
+	kind: group.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *groupTimeline { return &groupTimeline{id: id} },
+	byIDs: "SELECT " + groupVersionColumns + " FROM group_versions v WHERE v.group_id = ANY($1) AND v.to_at IS NULL", scan: scanGroupTimeline,
+	id: func(g *groupTimeline) uuid.UUID { return g.id },
+}
+
+func (g *groupTimeline) apply(e *eventstore.Envelope) error {
+	g.state.Evolve(e.Event)
+	if err := g.applied(e, g.state.Exists); err != nil || !g.exists() {
+		return err
+	}
+	s := g.state
+	g.follow(e, offer{name: s.Name, companyID: s.CompanyID, retired: s.Retired, permissions: s.Permissions.Normalized()})
+	return nil
+}
+
+const groupVersionColumns = "v.group_id, " + versionColumns + ", v.name, v.company_id, v.retired, v.permissions"
+
+var groupVersionsTable = newVersionsTable("group_versions", "group_id", "name", "company_id", "retired", "permissions")
+
+func groupVersionValues(o offer) []any {
+	return []any{o.name, optional(rawUUID(o.companyID)), o.retired, jsonb{o.permissions}}
+}
+
+func scanGroupVersion(row pgx.Row) (id uuid.UUID, v groupVersion, err error) {
+	var companyID *uuid.UUID
+	places := append([]any{&id}, v.places()...)
+	err = row.Scan(append(places, &v.name, &companyID, &v.retired, &v.permissions)...)
+	if companyID != nil {
+		v.companyID = *companyID
+	}
+	return id, v, err
+}
+
+func scanGroupTimeline(row pgx.Row, _ ...any) (*groupTimeline, error) {
+	id, v, err := scanGroupVersion(row)
+	if err != nil {
+		return nil, err
+	}
+	g := &groupTimeline{id: id, state: group.State{
+		Exists: true, Retired: v.retired, Name: v.name, CompanyID: v.companyID, Permissions: v.permissions,
+	}}
+	g.createdAt, g.current, g.known = v.from, v.offer, true
+	return g, nil
+}
+
+func applyGroupVersions(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+	timelines, err := groupTimelines.fold(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	var changed changedVersions
+	for _, g := range timelines {
+		addVersions(&changed, g.id, &g.succession, groupVersionValues)
+	}
+	return groupVersionsTable.write(ctx, tx, &changed)
+}
