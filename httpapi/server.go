@@ -138,6 +138,7 @@ func (s *server) routesOf() {
 	s.addOverviews()
 	s.addAccountSecurity()
 	s.addSignInCheck()
+	s.addAccess()
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()

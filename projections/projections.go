@@ -43,6 +43,8 @@ var all = []projection{
 	{"roles", role.Kind, []table{roleRows.table(writeRoles)}},
 	{"groups", group.Kind, []table{groupRows.table(writeGroups)}},
 	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
+	{"account_versions", user.Kind, []table{accountVersions.table()}},
+	{"group_versions", group.Kind, []table{groupVersions.table()}},
 	{"history", "", []table{history}},
 }
 

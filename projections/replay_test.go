@@ -57,7 +57,8 @@ func newStory(t *rapid.T) *story {
 // write records what a decider decided; a refusal writes nothing.
 func (s *story) write(stream string, events []domain.Event, err error) []domain.Event {
 	var refused *domain.Error
-	if errors.As(err, &refused) {
+	var invalid *domain.Invalid
+	if errors.As(err, &refused) || errors.As(err, &invalid) {
 		return nil
 	}
 	if err != nil {
@@ -185,7 +186,9 @@ func (s *story) step() {
 			if what == "retire" {
 				return group.Retire(g, "no longer needed")
 			}
-			return group.Change(g, group.Patch{Name: maybe(s, "name", someName), Permissions: maybe(s, "permissions", permissions)}, everyModule)
+			return group.Change(g, group.Patch{
+				Name: maybe(s, "name", someName), Permissions: maybe(s, "permissions", permissions), CompanyID: maybe(s, "global", rapid.Just(uuid.Nil)),
+			}, everyModule)
 		})
 	}
 	id, ok := known(s, s.users)
@@ -204,11 +207,14 @@ func (s *story) step() {
 		switch {
 		case what == "user=" && draw(s, "password", rapid.IntRange(0, 4)) == 0:
 			return user.SetPassword(u, domain.Sealed("sealed"))
+		case what == "user=" && draw(s, "move", rapid.IntRange(0, 4)) == 0:
+			to, _ := known(s, s.companies)
+			return user.Change(u, root, user.Patch{CompanyID: &to, Groups: &[]user.Group{}})
 		case what == "user=":
 			days := rapid.SampledFrom([]domain.Date{{}, domain.DateOf(s.now.AddDate(0, 0, 9)), domain.DateOf(s.now.AddDate(0, 0, 20))})
 			return user.Change(u, root, user.Patch{
 				FirstName: maybe(s, "first", someName), LastName: maybe(s, "last", someName), Phone: maybe(s, "phone", rapid.StringMatching(`[0-9]{0,5}`)),
-				EndDate: maybe(s, "end", days), Active: maybe(s, "active", rapid.Bool()), Superuser: maybe(s, "superuser", rapid.Bool()),
+				StartDate: maybe(s, "start", days), EndDate: maybe(s, "end", days), Active: maybe(s, "active", rapid.Bool()), Superuser: maybe(s, "superuser", rapid.Bool()),
 				RequireTwoFactor: maybe(s, "two factor", rapid.Bool()),
 			})
 		case what == "join" && hasGroup:
@@ -247,7 +253,7 @@ func play(t testing.TB, pool *pgxpool.Pool, after eventstore.Position, log []eve
 // emptyReadModels takes a database back to its beginning.
 func emptyReadModels(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, users, user_roles, memberships, companies, roles, groups, modules, history"); err != nil {
+	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, users, user_roles, memberships, companies, roles, groups, modules, account_versions, group_versions, history"); err != nil {
 		t.Fatal(err)
 	}
 	if err := makeCheckpoints(t.Context(), pool); err != nil {
