@@ -32,6 +32,7 @@ type rebuilding struct {
 	mu      sync.Mutex
 	state   Rebuild
 	reading time.Time // when reading began
+	needed  float64   // seconds that all takes from then on, as far as known
 }
 
 // progressPace is how often progress is told and recorded, and whether somebody wants an end is looked for.
@@ -73,6 +74,12 @@ func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebu
 // Rebuild tells how a rebuild stands. ErrNotFound where there was none.
 func (r *Runner) Rebuild(ctx context.Context, id uuid.UUID) (Rebuild, error) {
 	return RebuildByID(ctx, r.pool, id)
+}
+
+// AbortRebuild has a rebuild end without any effect, in whichever process, and does not wait for that.
+func (r *Runner) AbortRebuild(ctx context.Context, id uuid.UUID) error {
+	_, err := r.pool.Exec(ctx, "UPDATE app.rebuilds SET abort = true WHERE id = $1 AND ended_at IS NULL", id)
+	return err
 }
 
 // connect opens a connection in which unqualified names mean a schema of read models, and a statement takes as long as it
@@ -249,6 +256,11 @@ func (b *rebuilding) end(ctx context.Context, failure error) error {
 // enter begins a step.
 func (b *rebuilding) enter(state string) {
 	b.mu.Lock()
+	if b.state.State == RebuildReading { // it has come to its end
+		b.state.Done = b.done.Load()
+		b.state.Total = b.state.Done
+		b.state.EventsPerS = int64(float64(b.state.Done) / max(time.Since(b.reading).Seconds(), 0.001))
+	}
 	b.state.State = state
 	if state == RebuildReading {
 		b.reading = time.Now()
@@ -270,18 +282,23 @@ const readingShare = 0.7
 func (b *rebuilding) shown() Rebuild {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.reading.IsZero() && !b.state.Ended() {
-		spent := time.Since(b.reading).Seconds()
-		if done := b.done.Load(); b.state.State == RebuildReading {
-			b.state.Done, b.state.Total = done, max(done, b.state.Total)
-			b.state.EventsPerS = int64(float64(done) / max(spent, 0.001))
-			if done > 0 {
-				left := spent * float64(b.state.Total) / float64(done) / readingShare
-				b.state.ETA = new(int64(max(0, left-spent)))
-			}
+	s := b.state
+	if s.Ended() || b.reading.IsZero() {
+		return s
+	}
+	spent := time.Since(b.reading).Seconds()
+	if s.State == RebuildReading {
+		s.Done = b.done.Load()
+		s.Total = max(s.Done, s.Total)
+		s.EventsPerS = int64(float64(s.Done) / max(spent, 0.001))
+		if s.Done > 0 {
+			b.needed = spent * float64(s.Total) / float64(s.Done) / readingShare
 		}
 	}
-	return b.state
+	if b.needed > 0 {
+		s.ETA = new(int64(max(0, b.needed-spent)))
+	}
+	return s
 }
 
 // keep tells and records the progress until ctx ends, and ends the work when somebody wants that, or the lock is lost.

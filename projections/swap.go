@@ -94,6 +94,9 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 		if err := exchange(ctx, tx, schema, b.projections); err != nil {
 			return err
 		}
+		if err := b.record(ctx, tx); err != nil {
+			return err
+		}
 		// The row says whether this rebuild is still the one under way.
 		tag, err := tx.Exec(ctx, "UPDATE app.rebuilds SET state = $2, ended_at = now() WHERE id = $1 AND ended_at IS NULL AND NOT abort", b.state.ID, RebuildDone)
 		if err != nil {
