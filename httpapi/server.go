@@ -142,6 +142,7 @@ func (s *server) routesOf() {
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()
+	s.addRebuilds()
 
 	s.addPages()
 	s.addHealth()
