@@ -11,7 +11,7 @@ GOVULNCHECK   := $(BIN)/govulncheck-v1.9.0
 RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compiler: the tests run without the race detector.))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench lint fmt clean
+.PHONY: help setup run build test faults bench lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ build: ## make bin/secboard
 test: ## run all tests; ARGS="-run Name" adds flags
 	@GO="$(GO)" ./scripts/setup test
 	$(GO) test $(RACE) -timeout 20m $(ARGS) ./...
+
+faults: setup ## break everything at random and check what is promised; FAULTS_FOR=30m, FAULTS_SEED=N as an earlier run printed
+	FAULTS_FOR=$(or $(FAULTS_FOR),30m) FAULTS_SEED=$(FAULTS_SEED) $(GO) test -v -count 1 -timeout 0 $(ARGS) ./faults
 
 bench: setup ## run the benchmarks; BENCH=Append picks some
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -p 1 -timeout 60m $(ARGS) ./...
