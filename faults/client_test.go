@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/secboard/secboard/eventstore"
@@ -21,11 +22,23 @@ const requestTime = 15 * time.Second
 
 // client talks to one instance through its front proxy.
 type client struct {
-	http   *http.Client
-	url    string
-	token  string
-	ip     string // as which it shows itself
-	ledger *ledger
+	http    *http.Client
+	url     string
+	session *session // nil: nobody is signed in
+	ip      string   // as which it shows itself
+	ledger  *ledger
+}
+
+// session of the superuser, for all workers.
+type session struct {
+	mu    sync.Mutex
+	token string
+}
+
+func (s *session) current() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token
 }
 
 func newClient(url string, ledger *ledger) *client {
@@ -80,8 +93,10 @@ func (c *client) do(ctx context.Context, method, path string, body any, header m
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	token := ""
+	if c.session != nil {
+		token = c.session.current()
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	request.Header.Set("X-Forwarded-For", c.ip)
 	for name, value := range header {
@@ -111,6 +126,9 @@ func (c *client) do(ctx context.Context, method, path string, body any, header m
 		}
 	}
 	c.check(method, path, answer)
+	if answer.code() == "unauthenticated" && c.session != nil {
+		c.renew(ctx, token) // a clock that went forth ends sessions
+	}
 	return answer, nil
 }
 
@@ -129,13 +147,32 @@ func (c *client) check(method, path string, answer reply) {
 
 // signIn opens a session of the superuser.
 func (c *client) signIn(ctx context.Context) error {
-	answer, err := c.do(ctx, http.MethodPost, "/api/v1/sessions", map[string]string{"email": rootEmail, "password": rootPassword}, nil)
+	token, err := c.open(ctx)
+	c.session = &session{token: token}
+	return err
+}
+
+func (c *client) open(ctx context.Context) (string, error) {
+	stranger := *c
+	stranger.session = nil
+	answer, err := stranger.do(ctx, http.MethodPost, "/api/v1/sessions", map[string]string{"email": rootEmail, "password": rootPassword}, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if answer.status != http.StatusCreated {
-		return fmt.Errorf("signing in was answered %d %s", answer.status, answer.raw)
+		return "", fmt.Errorf("signing in was answered %d %s", answer.status, answer.raw)
 	}
-	c.token = answer.text("token")
-	return nil
+	return answer.text("token"), nil
+}
+
+// renew opens another session in place of one that has ended; the first who notices does it for all.
+func (c *client) renew(ctx context.Context, ended string) {
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	if c.session.token != ended {
+		return
+	}
+	if token, err := c.open(ctx); err == nil { // else with the next request
+		c.session.token = token
+	}
 }

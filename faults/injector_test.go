@@ -24,6 +24,7 @@ type injector struct {
 	ledger  *ledger
 	random  *rand.Rand
 	longest time.Duration // of a fault that lasts
+	deck    []int         // of the kinds of fault that come next, so that a short run has them all
 
 	injected   map[string]int
 	rounds     int
@@ -57,6 +58,7 @@ func (in *injector) faults() []fault {
 	victim := parts[2+in.random.IntN(len(parts)-2)] // an instance of secboard
 	links := w.links()
 	link := links[in.random.IntN(len(links))]
+	toStore := w.nodes[in.random.IntN(len(w.nodes))].toStore
 	direction := []string{"upstream", "downstream"}[in.random.IntN(2)]
 	list := []fault{
 		lasting("kill "+part.name, succeeds(func() { part.kill(true) }), succeeds(part.start)),
@@ -68,12 +70,24 @@ func (in *injector) faults() []fault {
 		lasting("cut after some bytes "+link.name, func() error {
 			return link.poison("limit_data", direction, fmt.Sprintf(`"bytes":%d`, 1+in.random.IntN(20_000)))
 		}, link.heal),
+		// A connection after the other breaks in the middle of an answer, some of them in that to an append.
+		lasting("answers cut "+toStore.name, func() error {
+			return toStore.poison("limit_data", "downstream", fmt.Sprintf(`"bytes":%d`, 500+in.random.IntN(3000)))
+		}, toStore.heal),
+		{"answers lost " + toStore.name, func() (func() error, error) {
+			// Just longer than clients of the event store wait, so that they send again what was done already.
+			if err := toStore.poison("timeout", "downstream", `"timeout":0`); err != nil {
+				return nil, err
+			}
+			pause(w.t.Context(), time.Duration(1500+in.random.IntN(1000))*time.Millisecond)
+			return succeeds(func() {}), toStore.heal()
+		}},
 		{"restart storm " + part.name, func() (func() error, error) {
 			for range 3 {
 				part.kill(false)
 				pause(w.t.Context(), 300*time.Millisecond)
 			}
-			return func() error { return nil }, nil
+			return succeeds(func() {}), nil
 		}},
 	}
 	if len(w.disks) > 0 {
@@ -108,13 +122,23 @@ func (in *injector) run(ctx context.Context) {
 	}
 }
 
+// next picks a kind of fault; each comes once before any comes again.
+func (in *injector) next() fault {
+	all := in.faults()
+	if len(in.deck) == 0 {
+		in.deck = in.random.Perm(len(all))
+	}
+	chosen := all[in.deck[0]]
+	in.deck = in.deck[1:]
+	return chosen
+}
+
 // round injects one to three faults that overlap, ends them, and waits for what has to be normal then.
 func (in *injector) round(ctx context.Context) {
 	var names []string
 	var ends []func() error
 	for range 1 + in.random.IntN(3) {
-		all := in.faults()
-		chosen := all[in.random.IntN(len(all))]
+		chosen := in.next()
 		end, err := chosen.do()
 		if err != nil {
 			in.ledger.violate(fmt.Sprintf("the fault %q can't be injected: %v", chosen.kind, err))
