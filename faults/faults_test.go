@@ -5,6 +5,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -185,7 +186,7 @@ func (w *world) live(ctx context.Context, n *instance, l *ledger) error {
 			return nil
 		}
 		if !pause(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("the read models of %s do not become live: %v %v", n.name, page.Items, err)
+			return errors.Join(fmt.Errorf("the read models of %s do not become live: %v", n.name, page.Items), err)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func (p *part) signal(s syscall.Signal) {
 	}
 	children := childrenOf(p.process.Pid)
 	for _, pid := range append([]int{p.process.Pid}, children...) {
-		_ = syscall.Kill(pid, s) //nolint:errcheck // it may have ended just now
+		_ = syscall.Kill(pid, s) // it may have ended just now
 	}
 }
 

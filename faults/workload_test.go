@@ -323,7 +323,7 @@ func (w *worker) importUsers(ctx context.Context) {
 func (w *worker) read(ctx context.Context, id string) {
 	c := w.client()
 	paths := []string{"/users/" + id, "/users/" + id + "/history", "/users?limit=20", "/users/" + id + "?as_of=" + time.Now().UTC().Format(time.RFC3339)}
-	_, _ = c.do(ctx, http.MethodGet, api+paths[w.random.IntN(len(paths))], nil, nil) //nolint:errcheck // outages are expected; do looks at what is answered
+	_, _ = c.do(ctx, http.MethodGet, api+paths[w.random.IntN(len(paths))], nil, nil) // outages are expected; do looks at what is answered
 }
 
 func (w *worker) client() *client { return w.clients[w.random.IntN(len(w.clients))] }
