@@ -92,7 +92,7 @@ func makeWorkers(t *testing.T, w *world, l *ledger, source func(uint64) *rand.Ra
 	t.Helper()
 	var clients []*client
 	for _, n := range w.nodes {
-		c := newClient("http://"+n.front.address(), l)
+		c := newClient("http://"+n.front.address, l)
 		if err := c.signIn(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -100,10 +100,14 @@ func makeWorkers(t *testing.T, w *world, l *ledger, source func(uint64) *rand.Ra
 	}
 	common := &shared{}
 	var workers []*worker
-	for i := range 8 {
-		workers = append(workers, &worker{
+	for i := range 16 {
+		one := &worker{
 			name: strconv.Itoa(i), random: source(uint64(100 + i)), clients: clients, ledger: l, shared: common, pace: 60 * time.Millisecond, emails: map[string]string{},
-		})
+		}
+		if one.guesses = i%2 == 1; one.guesses {
+			one.pace = 400 * time.Millisecond // each costs a check of a password
+		}
+		workers = append(workers, one)
 	}
 	return workers
 }
@@ -135,7 +139,7 @@ func compare(t *testing.T, w *world, l *ledger, random *rand.Rand) {
 	c.checkLog()
 	c.checkCommands()
 	for _, n := range w.nodes {
-		api := newClient("http://"+n.front.address(), l)
+		api := newClient("http://"+n.front.address, l)
 		if err := api.signIn(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +164,7 @@ func compare(t *testing.T, w *world, l *ledger, random *rand.Rand) {
 func (w *world) live(ctx context.Context, n *instance, l *ledger) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	api := newClient("http://"+n.front.address(), l)
+	api := newClient("http://"+n.front.address, l)
 	for {
 		err := api.signIn(ctx)
 		if err == nil {

@@ -70,10 +70,20 @@ func (in *injector) faults() []fault {
 		lasting("cut after some bytes "+link.name, func() error {
 			return link.poison("limit_data", direction, fmt.Sprintf(`"bytes":%d`, 1+in.random.IntN(20_000)))
 		}, link.heal),
-		// A connection after the other breaks in the middle of an answer, some of them in that to an append.
-		lasting("answers cut "+toStore.name, func() error {
-			return toStore.poison("limit_data", "downstream", fmt.Sprintf(`"bytes":%d`, 500+in.random.IntN(3000)))
-		}, toStore.heal),
+		{"answers cut " + toStore.name, func() (func() error, error) {
+			// Late answers, so that at any moment many are on their way; then all connections break, with what was done
+			// and not yet answered. Whoever sends it again meets a store that has it.
+			for range 4 {
+				if err := toStore.poison("latency", "downstream", `"latency":300`); err != nil {
+					return nil, err
+				}
+				pause(w.t.Context(), time.Second)
+				if err := toStore.sever(); err != nil {
+					return nil, err
+				}
+			}
+			return succeeds(func() {}), nil
+		}},
 		{"answers lost " + toStore.name, func() (func() error, error) {
 			// Just longer than clients of the event store wait, so that they send again what was done already.
 			if err := toStore.poison("timeout", "downstream", `"timeout":0`); err != nil {
@@ -196,7 +206,7 @@ func normal(ctx context.Context, n *instance) error {
 	defer cancel()
 	for {
 		asking, stop := context.WithTimeout(ctx, 3*time.Second)
-		_, err := status(asking, "http://"+n.front.address()+"/readyz")
+		_, err := status(asking, "http://"+n.front.address+"/readyz")
 		stop()
 		if err == nil {
 			return nil

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,31 +16,39 @@ import (
 
 // link is the connection between two parts, through a proxy that can break it.
 type link struct {
-	name  string
-	proxy *toxiproxy.Proxy
-	mu    sync.Mutex
+	name    string
+	address string // where it listens
+	mu      sync.Mutex
+	proxy   *toxiproxy.Proxy
 }
 
 func newLink(t testing.TB, name, upstream string) *link {
 	t.Helper()
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l := &link{name: name, proxy: toxiproxy.NewProxy(server, name, "127.0.0.1:0", upstream)}
-	if err := l.proxy.Start(); err != nil {
+	l := &link{name: name}
+	if err := l.start("127.0.0.1:0", upstream); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(l.proxy.Stop)
+	t.Cleanup(l.cut)
+	l.address = l.proxy.Listen
 	return l
 }
 
-func (l *link) address() string { return l.proxy.Listen }
+// start puts a new proxy in place.
+func (l *link) start(listen, upstream string) error {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	l.proxy = toxiproxy.NewProxy(server, l.name, listen, upstream)
+	return l.proxy.Start()
+}
 
 // poison changes what passes; see the toxics of Toxiproxy. direction is upstream or downstream.
 func (l *link) poison(kind, direction, attributes string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	toxic := fmt.Sprintf(`{"name":"%s %s","type":%q,"stream":%q,"attributes":{%s}}`, kind, direction, kind, direction, attributes)
-	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
-	return err
+	if _, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); !errors.Is(err, toxiproxy.ErrToxicAlreadyExists) {
+		return err
+	}
+	return nil // another fault has done it
 }
 
 // blackHole lets nothing through, in neither direction, without a word.
@@ -57,12 +66,21 @@ func (l *link) cut() {
 	l.proxy.Stop()
 }
 
+// sever ends all connections, with what is on its way, and takes new ones at once. The proxy is replaced: taking a toxic
+// away from connections that have ended takes Toxiproxy seconds.
+func (l *link) sever() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proxy.Stop()
+	return l.start(l.address, l.proxy.Upstream)
+}
+
 // heal makes the link whole again.
 func (l *link) heal() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.proxy.Toxics.ResetToxics(context.Background())
-	if err := l.proxy.Start(); err != nil && err != toxiproxy.ErrProxyAlreadyStarted { //nolint:errorlint // it is never wrapped
+	if err := l.proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
 		return err
 	}
 	return nil

@@ -41,7 +41,7 @@ func TestAPartThatIsAwayIsToldAtOnce(t *testing.T) {
 	n := w.nodes[0]
 	process := n.process.Pid
 	l := newLedger()
-	c := newClient("http://"+n.front.address(), l)
+	c := newClient("http://"+n.front.address, l)
 	if err := c.signIn(t.Context()); err != nil {
 		t.Fatal(err)
 	}

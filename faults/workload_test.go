@@ -54,6 +54,7 @@ type worker struct {
 	ledger  *ledger
 	shared  *shared
 	pace    time.Duration
+	guesses bool // it does nothing but sign in, with addresses that nobody has
 
 	serial    int
 	users     []string // its own, acknowledged
@@ -99,6 +100,10 @@ func (w *worker) email() string {
 
 func (w *worker) step(ctx context.Context) {
 	n := w.random.IntN(100)
+	if w.guesses {
+		w.signIn(ctx, "")
+		return
+	}
 	var own string
 	if len(w.users) > 0 {
 		own = w.users[w.random.IntN(len(w.users))]
@@ -120,11 +125,11 @@ func (w *worker) step(ctx context.Context) {
 		w.organisation(ctx)
 	case n < 71:
 		w.rename(ctx)
-	case n < 88:
+	case n < 80:
 		w.signIn(ctx, own)
-	case n < 92:
+	case n < 86:
 		w.askForReset(ctx)
-	case n < 95:
+	case n < 92:
 		w.importUsers(ctx)
 	default:
 		w.read(ctx, own)
@@ -237,14 +242,18 @@ func (w *worker) rename(ctx context.Context) {
 	}
 }
 
-// signIn tries the superuser's password, a wrong one, or an account without one. The log of an account's sign-ins is the one
+// signIn tries the superuser's password, a wrong one, an account without one, or none. The log of an account's sign-ins is the one
 // where nothing but the ids of events keeps a repeated append from being recorded twice.
 func (w *worker) signIn(ctx context.Context, account string) {
 	email, password, right := rootEmail, rootPassword, w.random.IntN(2) == 0
 	if !right {
 		password = "wrong-" + w.unique("password")
 	}
-	if account != "" && w.random.IntN(10) > 0 { // few are the superuser, who has a limit of attempts
+	switch {
+	case w.guesses:
+		email, right = w.unique("nobody")+"@example.com", false
+		email = strings.ReplaceAll(email, " ", "-")
+	case account != "" && w.random.IntN(10) > 0: // few are the superuser, who has a limit of attempts
 		email, right = w.emails[account], false
 	}
 	r := w.begin("sign in", signin.Kind, "")

@@ -232,7 +232,7 @@ func (w *world) startInstance(i int, storeAddress, databaseAddress string) {
 	n.name, n.log = "secboard "+name, filepath.Join(w.dir, "secboard-"+name+".log")
 	n.command = func() *exec.Cmd {
 		command := exec.Command(w.binary, "serve")
-		command.Env = w.environment(w.settings(n.toStore.address(), n.toDatabase.address(), n.address, filepath.Join(w.dir, "data-"+name))...)
+		command.Env = w.environment(w.settings(n.toStore.address, n.toDatabase.address, n.address, filepath.Join(w.dir, "data-"+name))...)
 		return command
 	}
 	n.ready = func(ctx context.Context) error {
