@@ -18,23 +18,32 @@ import (
 
 var historyColumns = []string{
 	"position", "event_id", "kind", "subject_id", "revision", "type", "at", "created", "actor_kind", "actor_id", "session",
-	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata",
+	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata", "company_id", "former_company_id",
 }
 
 // applyHistory adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
 func applyHistory(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+	companies, err := loadSubjectCompanies(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	hours := historyHours{}
 	rows := make([][]any, len(events))
-	for i := range events {
-		var err error
-		if rows[i], err = historyRow(events[i]); err != nil {
+	for i, e := range events {
+		if rows[i], err = historyRow(e, companies); err != nil {
 			return err
 		}
+		hours.add(e)
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"history"}, historyColumns, pgx.CopyFromRows(rows))
+	if err := hours.write(ctx, tx); err != nil {
+		return err
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"history"}, historyColumns, pgx.CopyFromRows(rows))
 	return err
 }
 
-func historyRow(e *eventstore.Envelope) ([]any, error) {
+func historyRow(e *eventstore.Envelope, companies subjectCompanies) ([]any, error) {
+	company, former := companies.follow(e)
 	kind, subject := domain.SplitStream(e.Stream)
 	changes, err := json.Marshal(domain.ChangesOf(e.Event))
 	if err != nil {
@@ -48,6 +57,7 @@ func historyRow(e *eventstore.Envelope) ([]any, error) {
 	return []any{
 		int64(e.Position), rawUUID(e.ID), kind, subject, int64(e.Revision), e.Type, m.At, e.Created, m.Actor.Kind, optional(m.Actor.ID), optional(m.Session),
 		optional(m.IP), optional(m.UserAgent), rawUUID(m.CommandID), rawUUID(m.CorrelationID), rawUUID(m.CausationID), e.Event.Summary(), changes, data, e.Metadata,
+		optional(rawUUID(company)), optional(rawUUID(former)),
 	}, nil
 }
 
@@ -93,9 +103,7 @@ type HistoryChange struct {
 // exist has an empty history.
 func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page PageRequest) (List[HistoryEntry], error) {
 	q := query{
-		columns: `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id, h.ip, h.user_agent, h.changes,
-			h.correlation_id, h.causation_id`,
-		from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
+		columns: historyEntryColumns, from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
 	}
 	if filter.IncludeSignIns && filter.Kind == user.Kind {
 		q.where("h.kind IN (?, ?)", user.Kind, signin.Kind)
@@ -115,28 +123,43 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 	if filter.ActorID != "" {
 		q.where("h.actor_id = ?", storable(filter.ActorID))
 	}
-	entries, err := list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (HistoryEntry, error) {
-		var e HistoryEntry
-		err := rows.Scan(append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP, &e.UserAgent,
-			&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
-		e.At = e.At.UTC()
-		return e, err
-	})
+	entries, err := list(ctx, r.pool, q, page, scanHistoryEntry)
 	if err != nil {
 		return entries, err
 	}
-	actors := make([]*Actor, len(entries.Items))
+	named := make([]*HistoryEntry, len(entries.Items))
 	for i := range entries.Items {
-		actors[i] = &entries.Items[i].Actor
+		named[i] = &entries.Items[i]
+	}
+	return entries, r.nameEntries(ctx, named)
+}
+
+// historyEntryColumns are of history h.
+const historyEntryColumns = `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id, h.ip, h.user_agent, h.changes,
+	h.correlation_id, h.causation_id`
+
+func scanHistoryEntry(rows pgx.Rows, place ...any) (HistoryEntry, error) {
+	var e HistoryEntry
+	err := rows.Scan(append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP, &e.UserAgent,
+		&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
+	e.At = e.At.UTC()
+	return e, err
+}
+
+// nameEntries adds the names that actors and companies have today.
+func (r *ReadModels) nameEntries(ctx context.Context, entries []*HistoryEntry) error {
+	actors := make([]*Actor, len(entries))
+	for i := range entries {
+		actors[i] = &entries[i].Actor
 	}
 	if err := r.nameActors(ctx, actors); err != nil {
-		return entries, err
+		return err
 	}
-	return entries, r.nameCompanies(ctx, entries.Items)
+	return r.nameCompanies(ctx, entries)
 }
 
 // nameCompanies adds the names of companies to changes that hold their ids.
-func (r *ReadModels) nameCompanies(ctx context.Context, entries []HistoryEntry) error {
+func (r *ReadModels) nameCompanies(ctx context.Context, entries []*HistoryEntry) error {
 	var ids []uuid.UUID
 	for _, entry := range entries {
 		for _, change := range entry.Changes {

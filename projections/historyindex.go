@@ -1,0 +1,123 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// subject is the aggregate that an event is about.
+type subject struct{ kind, id string }
+
+// subjectOf is the aggregate of a stream. Sign-ins have a stream of their own but are about the account.
+func subjectOf(kind, id string) subject {
+	if kind == signin.Kind {
+		kind = user.Kind
+	}
+	return subject{kind, id}
+}
+
+// subjectCompanies is the company of each account and group, as events follow one another.
+type subjectCompanies map[subject]uuid.UUID
+
+// follow goes on by one event. It gives the company that its subject is or belongs to from then on, and the one that the
+// event took it out of; uuid.Nil for none.
+func (s subjectCompanies) follow(e *eventstore.Envelope) (now, former uuid.UUID) {
+	about := subjectOf(domain.SplitStream(e.Stream))
+	if about.kind == company.Kind {
+		id, err := uuid.Parse(about.id)
+		if err != nil {
+			return uuid.Nil, uuid.Nil
+		}
+		return id, uuid.Nil
+	}
+	switch event := e.Event.(type) {
+	case user.Registered:
+		s[about] = event.CompanyID
+	case user.CompanyChanged:
+		s[about], former = event.CompanyID.To, event.CompanyID.From
+	case group.Created:
+		s[about] = event.CompanyID
+	case group.MadeGlobal:
+		s[about], former = uuid.Nil, event.CompanyID.From
+	}
+	return s[about], former
+}
+
+// loadSubjectCompanies gives the companies that accounts and groups have before the events.
+func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) (subjectCompanies, error) {
+	companies := subjectCompanies{}
+	var kinds, ids []string
+	for _, e := range events {
+		kind, id := domain.SplitStream(e.Stream)
+		about := subjectOf(kind, id)
+		if _, met := companies[about]; met || about.kind != user.Kind && about.kind != group.Kind {
+			continue
+		}
+		companies[about] = uuid.Nil
+		if kind == signin.Kind || e.Revision > 0 {
+			kinds, ids = append(kinds, about.kind), append(ids, about.id)
+		}
+	}
+	if len(ids) == 0 {
+		return companies, nil
+	}
+	rows, err := tx.Query(ctx, `SELECT s.kind, s.id, h.company_id FROM unnest($1::text[], $2::text[]) s (kind, id) CROSS JOIN LATERAL (
+		SELECT company_id FROM history WHERE kind = s.kind AND subject_id = s.id ORDER BY position DESC LIMIT 1) h WHERE h.company_id IS NOT NULL`, kinds, ids)
+	if err != nil {
+		return nil, err
+	}
+	var about subject
+	var in uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&about.kind, &about.id, &in}, func() error {
+		companies[about] = in
+		return nil
+	})
+	return companies, err
+}
+
+// historyHours is where in the log the events of an hour stand: from the first to the last position.
+type historyHours map[time.Time][2]eventstore.Position
+
+func (h historyHours) add(e *eventstore.Envelope) {
+	hour := e.Meta.At.UTC().Truncate(time.Hour)
+	span, met := h[hour]
+	if !met {
+		span[0] = e.Position
+	}
+	span[1] = e.Position
+	h[hour] = span
+}
+
+func (h historyHours) write(ctx context.Context, tx pgx.Tx) error {
+	var hours []time.Time
+	var first, last []int64
+	for hour, span := range h {
+		hours, first, last = append(hours, hour), append(first, int64(span[0])), append(last, int64(span[1]))
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO history_hours AS h SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
+		ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, hours, first, last)
+	return err
+}
+
+// span gives positions between which all events of a time stand that the read models have; found is false when there
+// are none. nil stands for no bound.
+func (r *ReadModels) span(ctx context.Context, from, to *time.Time) (first, last eventstore.Position, found bool, err error) {
+	var low, high *int64
+	err = r.pool.QueryRow(ctx, `SELECT min(first_position), max(last_position) FROM history_hours
+		WHERE ($1::timestamptz IS NULL OR hour > $1::timestamptz - interval '1 hour') AND ($2::timestamptz IS NULL OR hour <= $2)`,
+		from, to).Scan(&low, &high)
+	if err != nil || low == nil {
+		return 0, 0, false, err
+	}
+	return eventstore.Position(*low), eventstore.Position(*high), true, nil
+}
