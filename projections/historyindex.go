@@ -109,15 +109,32 @@ func (h historyHours) write(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
+const spanQuery = `SELECT min(first_position) AS low, max(last_position) AS high FROM history_hours
+	WHERE ($1::timestamptz IS NULL OR hour > $1::timestamptz - interval '1 hour') AND ($2::timestamptz IS NULL OR hour <= $2)`
+
 // span gives positions between which all events of a time stand that the read models have; found is false when there
 // are none. nil stands for no bound.
 func (r *ReadModels) span(ctx context.Context, from, to *time.Time) (first, last eventstore.Position, found bool, err error) {
 	var low, high *int64
-	err = r.pool.QueryRow(ctx, `SELECT min(first_position), max(last_position) FROM history_hours
-		WHERE ($1::timestamptz IS NULL OR hour > $1::timestamptz - interval '1 hour') AND ($2::timestamptz IS NULL OR hour <= $2)`,
-		from, to).Scan(&low, &high)
+	err = r.pool.QueryRow(ctx, spanQuery, from, to).Scan(&low, &high)
 	if err != nil || low == nil {
 		return 0, 0, false, err
 	}
 	return eventstore.Position(*low), eventstore.Position(*high), true, nil
+}
+
+// Extent says where in the log the events of a time stand: behind after up to last, or behind known, up to which the
+// read models have the log. nil stands for no bound.
+func (r *ReadModels) Extent(ctx context.Context, from, to *time.Time) (after, last, known eventstore.Position, err error) {
+	var low, high *int64
+	// One statement: the hours and the checkpoint commit together.
+	err = r.pool.QueryRow(ctx, "SELECT c.position, h.low, h.high FROM checkpoints c, LATERAL ("+spanQuery+") h WHERE c.name = 'history'", from, to).
+		Scan(&known, &low, &high)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if low == nil {
+		return known, known, known, nil
+	}
+	return eventstore.Position(*low) - 1, eventstore.Position(*high), known, nil
 }
