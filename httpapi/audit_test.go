@@ -133,6 +133,35 @@ func TestReadingTheAuditIsRecorded(t *testing.T) {
 	require.Len(t, readings(), 3, "who is refused reads nothing")
 }
 
+// From a sign-in to what was done in its session, and back.
+func TestASignInLeadsToWhatWasDoneInItsSession(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.givePassword(t)
+	token := a.signInAs(t, adminEmail, adminPassword).text("token")
+	for _, name := range []string{"Nova", "Orion"} {
+		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name}, with{"X-Request-ID", uuid.NewString()})
+		require.Equal(t, http.StatusCreated, created.status, created)
+	}
+	a.create(t, "/companies", map[string]any{"name": "of another session"})
+	chain := func(id any) []string {
+		return summaries(a.call(t, a.admin, http.MethodGet, "/audit/events?correlation_id="+id.(string), nil))
+	}
+	signIn := a.call(t, a.admin, http.MethodGet, "/audit/events?type=signin.succeeded", nil).items()[0]
+	led := chain(signIn["id"])
+	assert.Equal(t, "signed in (password)", led[len(led)-1], "its own correlation is its id")
+	assert.Contains(t, led, "company Nova created")
+	assert.Contains(t, led, "company Orion created")
+	assert.NotContains(t, led, "company of another session created")
+	created := a.call(t, a.admin, http.MethodGet, "/audit/events?type=company.created", nil).items()[1]
+	assert.Equal(t, signIn["id"], created["causation_id"])
+	assert.Contains(t, chain(created["correlation_id"]), "company Orion created", "its own request")
+	assert.NotContains(t, chain(created["correlation_id"]), "company Nova created")
+	assert.Equal(t, http.StatusNoContent, a.call(t, token, http.MethodDelete, "/sessions/current", nil).status)
+	a.catchUp(t, a.head(t))
+	assert.Equal(t, "signed out", chain(signIn["id"])[0])
+}
+
 type readOnlyLog struct{ eventstore.Log }
 
 func (readOnlyLog) Append(context.Context, string, eventstore.Revision, []eventstore.Proposed) (eventstore.Appended, error) {
