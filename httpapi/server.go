@@ -139,6 +139,7 @@ func (s *server) routesOf() {
 	s.addAccountSecurity()
 	s.addSignInCheck()
 	s.addAccess()
+	s.addAudit()
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()
