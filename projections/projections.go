@@ -18,6 +18,9 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/signin"
@@ -45,6 +48,9 @@ var all = []projection{
 	{name: "roles", kind: role.Kind, apply: applyRoles},
 	{name: "groups", kind: group.Kind, apply: applyGroups},
 	{name: "modules", kind: module.Kind, apply: applyModules},
+	{name: "mail_servers", kind: mailserver.Kind, apply: applyMailServers},
+	{name: "mail_accounts", kind: mailaccount.Kind, apply: applyMailAccounts},
+	{name: "mail_messages", kind: mailmessage.Kind, apply: applyMailMessages},
 	{name: "history", apply: applyHistory},
 }
 

@@ -306,7 +306,9 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 		}
 		var text []string
 		for _, s := range statuses {
-			text = append(text, s.Name+" "+s.State)
+			if s.State != StateLive {
+				text = append(text, s.Name+" "+s.State)
+			}
 			if s.Error != nil && !strings.Contains(*s.Error, `company.rechristened`) {
 				t.Error(*s.Error)
 			}
@@ -314,7 +316,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 		return strings.Join(text, ", ")
 	}
 	eventually(t, "companies and the history are stopped", func() bool {
-		return states() == "users live, sign_ins live, companies stopped, roles live, groups live, modules live, history stopped"
+		return states() == "companies stopped, history stopped"
 	})
 	families, err := registry.Gather()
 	if err != nil {

@@ -23,11 +23,15 @@ type settingsRow struct {
 	lifetime
 	site     settings.SiteState
 	security settings.SecurityState
+	contact  settings.ContactState
+	routes   settings.MailRoutesState
 }
 
 func (s *settingsRow) apply(e *eventstore.Envelope) error {
 	s.site.Evolve(e.Event)
 	s.security.Evolve(e.Event)
+	s.contact.Evolve(e.Event)
+	s.routes.Evolve(e.Event)
 	return s.applied(e, true)
 }
 
