@@ -62,14 +62,6 @@ func scanMailAccount(row pgx.Row, place ...any) (*mailAccountRow, error) {
 	return a, err
 }
 
-func applyMailAccounts(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := mailAccountRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeMailAccounts.write(ctx, tx, rows)
-}
-
 // MailAccount is a mail account as the HTTP API shows it.
 type MailAccount struct {
 	ID          uuid.UUID           `json:"id"`

@@ -72,14 +72,6 @@ func valueOf[T any](pointer *T) (value T) {
 	return value
 }
 
-func applyMailMessages(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := mailMessageRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeMailMessages.write(ctx, tx, rows)
-}
-
 // MailMessage is a mail as the HTTP API shows it: what became of it, and nothing of what it said.
 type MailMessage struct {
 	ID            uuid.UUID           `json:"id"`

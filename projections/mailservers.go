@@ -53,14 +53,6 @@ func scanMailServer(row pgx.Row, place ...any) (*mailServerRow, error) {
 	return s, err
 }
 
-func applyMailServers(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := mailServerRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeMailServers.write(ctx, tx, rows)
-}
-
 // MailServer is a mail server as the HTTP API shows it.
 type MailServer struct {
 	ID        uuid.UUID           `json:"id"`
