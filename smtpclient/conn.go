@@ -82,9 +82,16 @@ func (c *Conn) connect(ctx context.Context) (string, *Failure) {
 // greet reads the server's greeting, and introduces us.
 func (c *Conn) greet(ctx context.Context, conn net.Conn) *Failure {
 	c.within(min(c.server.Timeout, greetingTimeout))
-	// NewClient closes the connection on errors, and silence has to be looked into.
-	if _, err := c.socket.reader.Peek(1); err != nil && c.server.Security != SecurityTLS {
-		return c.noGreeting(ctx, err)
+	if c.server.Security != SecurityTLS {
+		// NewClient closes the connection on errors, and silence has to be looked into. Besides, it takes the greeting
+		// of SSH for the first of several lines, and waits for the others.
+		start, err := c.socket.reader.Peek(len("220"))
+		if err != nil {
+			return c.noGreeting(ctx, err)
+		}
+		if strings.Trim(string(start), "0123456789") != "" {
+			return c.notMail(nil)
+		}
 	}
 	client, err := smtp.NewClient(conn, c.host)
 	if err != nil {

@@ -106,15 +106,21 @@ func (c *Conn) badGreeting(ctx context.Context, err error) *Failure {
 	answer, failure := c.answer(ctx, "before its greeting", err)
 	switch {
 	case failure != nil && errors.As(err, new(textproto.ProtocolError)):
-		failure.Detail = fmt.Sprintf("What answers on port %d of %s is no mail server.", c.server.Port, c.host)
-		failure.Fix = "Correct host and port (usually 587 for starttls, 465 for tls)."
-		return failure
+		return c.notMail(failure.Err)
 	case failure != nil:
 		return failure
 	}
 	f := answer.failure("%s takes no mail from here now: %s", c.server, answer)
 	f.Fix = "Try again later. If it stays so, allow this machine's address on the mail server; its log says why it refuses."
 	return f
+}
+
+func (c *Conn) notMail(err error) *Failure {
+	return &Failure{
+		Detail: fmt.Sprintf("What answers on port %d of %s is no mail server.", c.server.Port, c.host),
+		Fix:    "Correct host and port (usually 587 for starttls, 465 for tls).",
+		Err:    err,
+	}
 }
 
 func (c *Conn) noHello(ctx context.Context, err error) *Failure {

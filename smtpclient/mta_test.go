@@ -39,8 +39,10 @@ func account(mta *mtatest.Server) smtpclient.Server {
 func TestDelivers(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*smtpclient.Server, *mtatest.Server){
-		"STARTTLS":     func(*smtpclient.Server, *mtatest.Server) {},
-		"TLS at once":  func(s *smtpclient.Server, mta *mtatest.Server) { s.Security, s.Port = smtpclient.SecurityTLS, mta.TLSPort },
+		"STARTTLS": func(*smtpclient.Server, *mtatest.Server) {},
+		"TLS at once": func(s *smtpclient.Server, mta *mtatest.Server) {
+			s.Security, s.Port = smtpclient.SecurityTLS, mta.TLSPort
+		},
 		"another name": func(s *smtpclient.Server, _ *mtatest.Server) { s.Host = "localhost" },
 		"without TLS and login": func(s *smtpclient.Server, mta *mtatest.Server) {
 			s.Security, s.Port, s.Username = smtpclient.SecurityNone, mta.PlainPort, ""

@@ -44,14 +44,13 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue gives a server certificate for hosts, which are names or IP addresses, that is valid from now plus since until
-// now plus until.
-func (a *Authority) Issue(t testing.TB, since, until time.Duration, hosts ...string) tls.Certificate {
+// Issue gives a server certificate for hosts, which are names or IP addresses, that is valid between two times.
+func (a *Authority) Issue(t testing.TB, notBefore, notAfter time.Time, hosts ...string) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
-		NotBefore:    time.Now().Add(since),
-		NotAfter:     time.Now().Add(until),
+		NotBefore:    notBefore,
+		NotAfter:     notAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -108,8 +108,17 @@ func tempDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			// A delivery under way may still write.
+			err := os.RemoveAll(dir)
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Error(err)
+				return
+			}
 		}
 	})
 	return dir
@@ -118,7 +127,7 @@ func tempDir(t testing.TB) string {
 // fill lays out the folder, but for the configuration.
 func (s *Server) fill(t testing.TB, authority *Authority) {
 	t.Helper()
-	certificate := authority.Issue(t, -time.Hour, 24*time.Hour, s.Host, "localhost")
+	certificate := authority.Issue(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour), s.Host, "localhost")
 	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
