@@ -299,6 +299,6 @@ func TestCheckDoesEverythingButTheMessage(t *testing.T) {
 	wrong := account(mta)
 	wrong.Password = "tr0ub4dor"
 	steps, err = wrong.Check(t.Context())
-	failed(t, wrong, steps, err, "login")
+	require.Equal(t, 535, failed(t, wrong, steps, err, "login").Code)
 	require.Empty(t, mta.Messages(t))
 }

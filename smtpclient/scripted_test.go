@@ -55,7 +55,7 @@ func (s *script) start(t testing.TB) smtpclient.Server {
 				return
 			}
 			serving.Go(func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				d := &dialogue{script: s, config: config, stop: stop, conn: conn, text: textproto.NewConn(conn)}
 				d.run()
 			})

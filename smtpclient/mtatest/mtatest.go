@@ -201,11 +201,10 @@ func (s *Server) start(t testing.TB, program string, uid, gid int) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // it is always killed
-		_ = stdin.Close()
+		_ = cmd.Wait() //nolint:errcheck // it is always killed
 	}()
 	t.Cleanup(func() {
-		_ = stdin.Close() // closed already if it ended by itself
+		_ = stdin.Close() //nolint:errcheck // Wait has closed it if Exim ended by itself
 		<-ended
 		if err := output.Close(); err != nil {
 			t.Error(err)
@@ -223,7 +222,12 @@ func freePorts(t testing.TB) (int, int, int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer listener.Close() // after all three are known, which makes them different
+		// Only when all three are known, which makes them different.
+		defer func() {
+			if err := listener.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		ports[i] = listener.Addr().(*net.TCPAddr).Port
 	}
 	return ports[0], ports[1], ports[2]
@@ -251,7 +255,7 @@ func (s *Server) greets() bool {
 	if err != nil {
 		return false
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() //nolint:errcheck // it was only a question
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return false
 	}
