@@ -34,7 +34,8 @@ func (o *Optional[T]) UnmarshalJSON(data []byte) error {
 // Schema is that of the value, or null, which clears it; a yes or no can't be cleared.
 func (Optional[T]) Schema(registry huma.Registry) *huma.Schema {
 	value := reflect.TypeFor[T]()
-	schema := registry.Schema(value, true, "")
+	// An object stands in place, because a reference to a schema can't say that null is possible too.
+	schema := registry.Schema(value, value.Kind() != reflect.Struct, "")
 	schema.Nullable = value.Kind() != reflect.Bool
 	return schema
 }

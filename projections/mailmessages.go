@@ -126,6 +126,15 @@ func (r *ReadModels) MailMessage(ctx context.Context, id uuid.UUID) (MailMessage
 	return one(m.show(), err)
 }
 
+// MailMessageAsOf gives one mail as it was at a time.
+func (r *ReadModels) MailMessageAsOf(ctx context.Context, id uuid.UUID, at time.Time) (MailMessage, error) {
+	m, err := mailMessageRows.oneAsOf(ctx, r.pool, id, at)
+	if err != nil {
+		return MailMessage{}, err
+	}
+	return m.show(), nil
+}
+
 // MailMessages lists mails, sorted by created_at, the newest first.
 func (r *ReadModels) MailMessages(ctx context.Context, filter MailMessageFilter, page PageRequest) (List[MailMessage], error) {
 	q := query{columns: mailMessageColumns, from: "mail_messages m", id: "m.id", byDefault: "-created_at", orders: map[string]order{

@@ -92,6 +92,17 @@ func (r *ReadModels) MailFeatures(ctx context.Context) ([]MailFeature, error) {
 	return features, nil
 }
 
+// MailFeature gives one feature with its routes.
+func (r *ReadModels) MailFeature(ctx context.Context, name string) (MailFeature, error) {
+	features, err := r.MailFeatures(ctx)
+	for _, feature := range features {
+		if feature.Feature == name {
+			return feature, err
+		}
+	}
+	return MailFeature{}, cmp.Or(err, ErrNotFound)
+}
+
 // MailAccountUses says in words where a mail account is chosen.
 func (r *ReadModels) MailAccountUses(ctx context.Context, id uuid.UUID) ([]string, error) {
 	var uses []string
