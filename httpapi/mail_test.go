@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/mailing/mailtest"
 	"github.com/secboard/secboard/processes"
+	"github.com/secboard/secboard/smtpclient/mtatest"
 )
 
 // sends begins to deliver mail, with links to the API's own address.
@@ -92,10 +93,20 @@ func TestMailServersAndAccounts(t *testing.T) {
 		assert.Contains(t, refused.wrong(), wrong, body)
 	}
 
+	done := func() any {
+		for _, item := range a.call(t, a.admin, http.MethodGet, "/setup", nil).items() {
+			if item["code"] == "mail_account" {
+				return item["done"]
+			}
+		}
+		return nil
+	}
+	assert.Equal(t, false, done())
 	const password = "the password at the server"
 	account := a.create(t, "/mail/accounts", map[string]any{
 		"server_id": server, "address": "accounts@example.com", "display_name": "Нова", "username": "accounts", "password": password,
 	})
+	assert.Equal(t, true, done())
 	path := "/mail/accounts/" + account
 	got := a.call(t, a.admin, http.MethodGet, path, nil)
 	assert.Equal(t, true, got.json["has_password"])
@@ -383,16 +394,52 @@ func TestFailedMailIsSeenAndTriedAgain(t *testing.T) {
 	assert.NotContains(t, a.log.String(), tokenIn(link))
 }
 
+// From the question to the new password through a real mail server, with TLS and a login.
+func TestAResetLinkArrivesThroughARealMailServer(t *testing.T) {
+	t.Parallel()
+	exim := mtatest.Start(t)
+	a := newAPI(t, func(o *Options) { o.MailTransport.RootCAs = exim.RootCAs })
+	server := a.create(t, "/mail/servers", map[string]any{"name": "Exim", "host": exim.Host, "port": exim.Port, "security": "starttls"})
+	account := a.create(t, "/mail/accounts", map[string]any{
+		"server_id": server, "address": "accounts@" + mtatest.Domain, "display_name": "Нова: кабінет", "username": exim.Username, "password": exim.Password,
+	})
+	a.change(t, http.MethodPut, "/mail/routes/password_reset", map[string]any{"mail_account_id": account})
+	a.sends(t)
+	a.create(t, "/users", map[string]any{"email": "olena@" + mtatest.Domain, "first_name": "Олена, \"К.\""})
+	asked := a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": "Olena@" + mtatest.Domain}, with{"Accept-Language", "uk"})
+	require.Equal(t, http.StatusAccepted, asked.status, asked)
+	mail := exim.Await(t, 1)[0]
+	assert.Equal(t, "olena@"+mtatest.Domain, mail.To)
+	assert.Equal(t, "SecBoard: встановлення нового пароля", mail.Subject)
+	assert.Equal(t, "auto-generated", mail.Header.Get("Auto-Submitted"))
+	link := firstLink(mail.Body)
+	require.NotEmpty(t, link, mail.Body)
+	page := a.request(t, "", http.MethodGet, link, nil)
+	assert.Equal(t, http.StatusOK, page.status)
+	assert.Contains(t, string(page.body), "Встановлення нового пароля")
+	for _, want := range []int{http.StatusNoContent, http.StatusUnprocessableEntity} { // it works once
+		used := a.call(t, "", http.MethodPost, "/password-resets/"+tokenIn(link), map[string]any{"new_password": "a new long pass phrase"})
+		assert.Equal(t, want, used.status, used)
+	}
+	signedIn := a.call(t, "", http.MethodPost, "/sessions", map[string]any{"email": "olena@" + mtatest.Domain, "password": "a new long pass phrase"})
+	assert.Equal(t, http.StatusCreated, signedIn.status, signedIn)
+}
+
 // linkIn is the path of the link in a mail.
 func linkIn(t *testing.T, m mailtest.Message) string {
 	t.Helper()
-	for field := range strings.FieldsSeq(m.Part(t, "text/plain")) {
+	link := firstLink(m.Part(t, "text/plain"))
+	require.NotEmpty(t, link, m.Raw)
+	return link
+}
+
+func firstLink(text string) string {
+	for field := range strings.FieldsSeq(text) {
 		if _, path, found := strings.Cut(field, "://"); found {
 			_, path, _ = strings.Cut(path, "/")
 			return "/" + path
 		}
 	}
-	require.Fail(t, "no link", m.Raw)
 	return ""
 }
 
