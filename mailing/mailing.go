@@ -139,6 +139,12 @@ func oneLine(text string) string {
 	}, text)), " ")
 }
 
+// address is that of a person with a name. A backslash in it goes: net/mail writes it bare into an encoded word, where it
+// makes the header one that no program can read.
+func address(name, email string) *netmail.Address {
+	return &netmail.Address{Name: oneLine(strings.ReplaceAll(name, `\`, " ")), Address: email}
+}
+
 //go:embed templates
 var files embed.FS
 
@@ -150,10 +156,10 @@ var (
 // Compose makes the mail that a sender's account sends.
 func Compose(m Message, sender commands.MailSender) (*mail.Msg, error) {
 	msg := mail.NewMsg(mail.WithNoDefaultUserAgent())
-	msg.FromMailAddress(&netmail.Address{Name: oneLine(cmp.Or(sender.Account.DisplayName, m.Site.Name)), Address: sender.Account.Address})
-	msg.ToMailAddress(&netmail.Address{Name: oneLine(m.Name), Address: m.To})
+	msg.FromMailAddress(address(cmp.Or(sender.Account.DisplayName, m.Site.Name), sender.Account.Address))
+	msg.ToMailAddress(address(m.Name, m.To))
 	if m.ReplyTo != "" {
-		msg.ReplyToMailAddress(&netmail.Address{Address: m.ReplyTo})
+		msg.ReplyToMailAddress(address("", m.ReplyTo))
 	}
 	msg.Subject(m.Subject())
 	msg.SetMessageIDWithValue(m.MessageID)

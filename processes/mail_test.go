@@ -35,12 +35,13 @@ import (
 // office is a log, its read models and the process that sends mail.
 type office struct {
 	*commands.Handler
-	t          *testing.T
-	pool       *pgxpool.Pool
-	readModels *projections.ReadModels
-	mail       *Mail
-	ahead      atomic.Int64 // how far the clock is ahead of the real one, in nanoseconds
-	log        syncedLog
+	t              *testing.T
+	pool           *pgxpool.Pool
+	readModels     *projections.ReadModels
+	mail           *Mail
+	stopReadModels func()
+	ahead          atomic.Int64 // how far the clock is ahead of the real one, in nanoseconds
+	log            syncedLog
 }
 
 // syncedLog keeps what was logged.
@@ -84,8 +85,8 @@ func (o *office) newMail() *Mail {
 	}
 }
 
-func (o *office) runReadModels() (stop func()) {
-	return o.background(projections.NewRunner(o.pool, o.Log, slog.New(slog.DiscardHandler), nil).Run)
+func (o *office) runReadModels() {
+	o.stopReadModels = o.background(projections.NewRunner(o.pool, o.Log, slog.New(slog.DiscardHandler), nil).Run)
 }
 
 // start begins to send mail.
@@ -428,4 +429,99 @@ func TestAStopFinishesTheMessageInHand(t *testing.T) {
 	for _, m := range o.settled(mailmessage.StateSent, mailmessage.StateSent) {
 		assert.Zero(t, m.Doubts)
 	}
+}
+
+// An attempt of which nothing more was heard may have arrived: it is taken up when its time is over, and the doubt is kept.
+func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
+	t.Parallel()
+	o, sink := newOffice(t), mailtest.NewSink(t)
+	o.person("olena@example.com")
+	stop := o.start()
+	o.askForReset("olena@example.com", "en")
+	o.settled(mailmessage.StateQueued)
+	stop()
+	account := o.siteAccount(sink)
+	o.pass(time.Minute)
+	m, err := o.MailOf(t.Context(), o.messages()[0].ID)
+	require.NoError(t, err)
+	attempt, claimed, err := o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
+	require.NoError(t, err)
+	require.True(t, claimed)
+	_, claimed, err = o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
+	require.NoError(t, err)
+	assert.False(t, claimed, "one at a time")
+	o.settled(mailmessage.StateSending)
+	o.mail = o.newMail()
+	o.start()
+	o.askForReset("olena@example.com", "en")
+	sink.Wait(t, 1)
+	o.settled(mailmessage.StateSending, mailmessage.StateSent)
+	o.pass(time.Minute)
+	messages := o.settled(mailmessage.StateSent, mailmessage.StateSent)
+	assert.Equal(t, []int{1, attempt + 1}, []int{messages[0].Doubts, messages[0].Attempts})
+	// Whoever held the claim before can't end it any more.
+	require.NoError(t, o.EndMail(t.Context(), m, attempt, &mailmessage.Outcome{Reason: "late", Permanent: true}))
+	o.settled(mailmessage.StateSent, mailmessage.StateSent)
+}
+
+// While read models are built again, they show messages as they once were. None is sent again.
+func TestARebuildSendsNothing(t *testing.T) {
+	t.Parallel()
+	o, sink := newOffice(t), mailtest.NewSink(t)
+	o.siteAccount(sink)
+	o.person("olena@example.com")
+	o.start()
+	states := make([]string, 5)
+	for i := range states {
+		o.askForReset("olena@example.com", "en")
+		states[i] = mailmessage.StateSent
+	}
+	o.settled(states...)
+	ids := map[uuid.UUID]bool{}
+	for _, m := range o.messages() {
+		ids[m.ID] = true
+	}
+	o.stopReadModels()
+	_, err := o.pool.Exec(t.Context(), "UPDATE mail_messages SET state = 'queued', due_at = now() - interval '1 hour'")
+	require.NoError(t, err)
+	o.eventually("they are looked at", func() bool {
+		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, 10)
+		return err == nil && len(due) == 5
+	})
+	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history; UPDATE checkpoints SET position = 0, events = 0")
+	require.NoError(t, err)
+	o.runReadModels()
+	o.settled(states...)
+	for _, m := range o.messages() {
+		assert.True(t, ids[m.ID])
+	}
+	o.askForReset("olena@example.com", "ru")
+	sink.Wait(t, 6)
+	o.settled(append(states, mailmessage.StateSent)...)
+	assert.Len(t, sink.Taken(), 6)
+}
+
+// In the demo, links are shown where no mail account can send them, and nothing is queued.
+func TestLinksAreShownInTheDemo(t *testing.T) {
+	t.Parallel()
+	o, sink := newOffice(t), mailtest.NewSink(t)
+	id := o.person("olena@example.com")
+	shown := make(chan string, 10)
+	o.mail.ShowLink = func(_ context.Context, feature, to, url string) { shown <- feature + " " + to + " " + url }
+	o.start()
+	address := "hanna@example.com"
+	_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
+	require.NoError(t, err)
+	o.askForReset(address, "en")
+	select {
+	case link := <-shown:
+		assert.True(t, strings.HasPrefix(link, "password_reset hanna@example.com https://accounts.example.com/password_reset/"), link)
+	case <-time.After(time.Minute):
+		require.Fail(t, "no link is shown")
+	}
+	assert.Empty(t, o.messages())
+	o.siteAccount(sink)
+	o.askForReset(address, "en")
+	sink.Wait(t, 1)
+	assert.Empty(t, shown)
 }
