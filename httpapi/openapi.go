@@ -42,6 +42,7 @@ func (s *server) openAPIConfig() huma.Config {
 		{Name: "Groups", Description: "What their members may do, module by module."},
 		{Name: "Modules", Description: "What permissions refer to."},
 		{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
+		{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
 		{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
 		{Name: "Operations", Description: "How the system itself is doing."},
 	}
@@ -99,6 +100,18 @@ var fieldDescriptions = map[string]string{
 	"last_sign_in_at":       "null: never",
 	"language":              "Of mails and pages for the person: en, uk or ru; null: that of the site",
 	"backup_codes_left":     "How many backup codes are unused",
+	"via":                   "The grants that each alone suffice",
+	"Grant.kind":            "group or superuser",
+	"Grant.name":            "Of the group, as it was then",
+	"Grant.event_id":        "By which the account joined the group, or was made superuser",
+	"allowed_at":            "When the group came to allow it",
+	"given_at":              "The later of joined_at and allowed_at",
+	"given_event_id":        "The event that gave it: the later one of the two",
+	"allowed":               "With module and action: the answer",
+	"because":               "With module and action: why, or everything that was missing",
+	"AccountAccess.state":   "active, inactive, not_started, expired or directory_disabled; only active may do anything",
+	"AccessReason.code":     "superuser or group: why it may; else what was missing",
+	"AccessReason.event_id": "The event that made it so",
 }
 
 var (

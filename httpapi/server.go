@@ -142,6 +142,7 @@ func (s *server) routesOf() {
 	s.addOverviews()
 	s.addAccountSecurity()
 	s.addSignInCheck()
+	s.addAccess()
 	s.addSettings()
 	s.addContact()
 	s.addSetup()
@@ -149,6 +150,7 @@ func (s *server) routesOf() {
 	s.addMailAccounts()
 	s.addMailMessages()
 	s.addProjections()
+	s.addRebuilds()
 
 	s.addPages()
 	s.addHealth()

@@ -49,6 +49,8 @@ var all = []projection{
 	{"mail_servers", mailserver.Kind, []table{mailServerRows.table(writeMailServers)}},
 	{"mail_accounts", mailaccount.Kind, []table{mailAccountRows.table(writeMailAccounts)}},
 	{"mail_messages", mailmessage.Kind, []table{mailMessageRows.table(writeMailMessages)}},
+	{"account_versions", user.Kind, []table{accountVersions.table()}},
+	{"group_versions", group.Kind, []table{groupVersions.table()}},
 	{"history", "", []table{history}},
 }
 

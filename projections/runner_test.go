@@ -368,10 +368,10 @@ func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, stream, eventType, data, stopped, reason string }{
 		{"a NUL character", "user-" + uuid.NewString(), "user.registered", `{"email":"a@example.com","first_name":"a\u0000b","source":"local"}`, "users history", "22"},
-		{"no such account", "user-" + uuid.NewString(), "user.deactivated", `{}`, "users", "does not exist yet"},
-		{"no id in the stream", "user-anna", "user.registered", `{"email":"a@example.com","source":"local"}`, "users", "not named after a user"},
+		{"no such account", "user-" + uuid.NewString(), "user.deactivated", `{}`, "users account_versions", "does not exist yet"},
+		{"no id in the stream", "user-anna", "user.registered", `{"email":"a@example.com","source":"local"}`, "users account_versions", "not named after a user"},
 		{"other JSON", "role-" + uuid.NewString(), "role.created", `{"name":7}`, "roles history", "decode role.created"},
-		{"no JSON", "group-" + uuid.NewString(), "group.created", `hello`, "groups history", "invalid character"},
+		{"no JSON", "group-" + uuid.NewString(), "group.created", `hello`, "groups group_versions history", "invalid character"},
 		{"a type of its own on a strange stream", "thing-1", "company.exploded", `{}`, "companies history", "unknown event type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
