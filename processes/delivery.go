@@ -13,6 +13,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/smtpclient"
 )
@@ -107,11 +108,8 @@ func (d *delivery) take(ctx, work context.Context, id uuid.UUID) error {
 		return err // the read model is behind
 	}
 	sender, err := d.senderOf(ctx, m)
-	if refused, isRefusal := errors.AsType[*domain.Error](err); isRefusal {
-		return d.Commands.PostponeMail(ctx, m, refused.Detail)
-	}
 	if err != nil {
-		return err
+		return d.postpone(ctx, m, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,6 +128,19 @@ func (d *delivery) take(ctx, work context.Context, id uuid.UUID) error {
 		d.working.Go(func() { d.work(work, l) })
 	}
 	return nil
+}
+
+// postpone puts a message off that can't be sent for a reason of its own, so that it holds up no other. In an outage of the
+// event store nothing can be written; the next scan finds the message again.
+func (d *delivery) postpone(ctx context.Context, m commands.Mail, err error) error {
+	if errors.Is(err, eventstore.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	reason := err.Error()
+	if refused, isRefusal := errors.AsType[*domain.Error](err); isRefusal {
+		reason = refused.Detail
+	}
+	return d.Commands.PostponeMail(ctx, m, reason)
 }
 
 func (d *delivery) senderOf(ctx context.Context, m commands.Mail) (commands.MailSender, error) {
@@ -174,22 +185,19 @@ func (d *delivery) deliver(ctx context.Context, id uuid.UUID) error {
 		return err // another instance was faster
 	}
 	sender, err := d.senderOf(ctx, m)
-	if refused, isRefusal := errors.AsType[*domain.Error](err); isRefusal {
-		return d.Commands.PostponeMail(ctx, m, refused.Detail)
-	}
 	if err != nil {
-		return err
+		return d.postpone(ctx, m, err)
 	}
 	content, err := d.contentOf(ctx, m)
 	if errors.Is(err, errUseless) {
 		return d.Commands.GiveUpMail(ctx, m, err.Error())
 	}
 	if err != nil {
-		return err
+		return d.postpone(ctx, m, err)
 	}
 	msg, err := mailing.Compose(content, sender)
 	if err != nil {
-		return err
+		return d.postpone(ctx, m, err)
 	}
 	limit := attemptTime(sender)
 	attempt, claimed, err := d.Commands.BeginMail(ctx, m, sender.ID, d.Commands.Now().Add(limit+recordTime))

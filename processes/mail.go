@@ -34,12 +34,20 @@ type Mail struct {
 	// demo. Whoever has a link gets into the account.
 	ShowLink func(ctx context.Context, feature, to, url string)
 	Logger   *slog.Logger
+
+	// stuck is the event that failed last, and how often in a row.
+	stuck struct {
+		at    eventstore.Position
+		times int
+	}
 }
 
 const (
 	mailName = "mail"
 	// At a stop, a page under way may take drainTime; Watermill waits a little longer.
 	drainTime = 5 * time.Second
+	// tries is how often an event is worked on that fails while the stores are there.
+	tries = 10
 )
 
 // Begin decides from where on the log is followed: a log that has been written before the first start asks for nothing any
@@ -154,7 +162,8 @@ func (m *Mail) handle(ctx context.Context, page eventstore.Page) error {
 	})
 }
 
-// follow queues the mails that an event asks for.
+// follow queues the mails that an event asks for. One event that can't be understood must not hold up the mail of everybody:
+// it is passed over when it has failed again and again while the stores were there.
 func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 	wishes, err := m.wishesOf(ctx, e)
 	for i := 0; err == nil && i < len(wishes); i++ {
@@ -163,7 +172,12 @@ func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 	if err == nil || errors.Is(err, eventstore.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
-	// One event that can't be understood must not hold up the mail of everybody.
+	if m.stuck.at != e.Position {
+		m.stuck.at, m.stuck.times = e.Position, 0
+	}
+	if m.stuck.times++; m.stuck.times < tries {
+		return err
+	}
 	m.Logger.ErrorContext(ctx, "the mail that an event asks for can't be made", "event", e.ID, "type", e.Type, "position", e.Position, "error", err)
 	return nil
 }

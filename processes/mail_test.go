@@ -19,11 +19,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/mailaccount"
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/mailing/mailtest"
 	"github.com/secboard/secboard/postgres"
@@ -524,4 +527,38 @@ func TestLinksAreShownInTheDemo(t *testing.T) {
 	o.askForReset(address, "en")
 	sink.Wait(t, 1)
 	assert.Empty(t, shown)
+}
+
+// A mail account that can't be used for a reason of its own holds up only its own mail.
+func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
+	t.Parallel()
+	o, sink := newOffice(t), mailtest.NewSink(t)
+	broken := o.siteAccount(sink)
+	o.person("olena@example.com")
+	company, err := o.CreateCompany(t.Context(), commands.Operator(), company.Details{Name: "Nova"})
+	require.NoError(t, err)
+	other, err := o.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{
+		Details: user.Details{Email: "hanna@example.com", CompanyID: uuid.MustParse(company.ID)},
+	})
+	require.NoError(t, err)
+	_, err = o.SetDefaultMailAccount(t.Context(), commands.Operator(), uuid.MustParse(company.ID), o.account(sink, "nova@example.com"))
+	require.NoError(t, err)
+	// Its password was sealed for something else, as a keyset that was swapped would leave it.
+	sealed, err := o.Keys.Seal([]byte("secret"), "another stream")
+	require.NoError(t, err)
+	stream := domain.StreamName(mailaccount.Kind, broken)
+	meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: uuid.New()}
+	proposed, err := eventstore.Encode(stream, 0, []domain.Event{mailaccount.PasswordSet{Password: sealed}}, meta)
+	require.NoError(t, err)
+	_, err = o.Log.Append(t.Context(), stream, 0, proposed)
+	require.NoError(t, err)
+	o.start()
+	o.askForReset("olena@example.com", "en")
+	o.askForReset("hanna@example.com", "en")
+	messages := o.settled(mailmessage.StateQueued, mailmessage.StateSent)
+	assert.Equal(t, other.ID, messages[1].UserID.String())
+	o.eventually("it says why", func() bool {
+		m := o.messages()[0]
+		return m.LastError != nil && strings.Contains(*m.LastError, "sealed with another keyset")
+	})
 }

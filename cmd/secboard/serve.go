@@ -192,7 +192,7 @@ func (c *serveCmd) mail(st *stores, handler *commands.Handler, readModels *proje
 			if c.PublicURL != "" {
 				return c.PublicURL, nil
 			}
-			site, err := readModels.Site(ctx)
+			site, err := handler.SiteSettings(ctx)
 			return cmp.Or(site.URL(), "http://"+reachable(address)), err
 		},
 	}

@@ -114,8 +114,12 @@ func Queue(s State, wish Queued) ([]domain.Event, error) {
 	if s.Exists {
 		return nil, nil
 	}
+	wish.At, wish.ExpiresAt = instant(wish.At), instant(wish.ExpiresAt)
 	return []domain.Event{wish}, nil
 }
+
+// instant is a time to the microsecond, in UTC, as databases keep it.
+func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // Begin claims the next attempt for whoever writes it: of several that do at once, one gets it. Until must be a time at
 // which the attempt has certainly ended. claimed is false when there is nothing to do now, which may be recorded.
@@ -127,7 +131,7 @@ func Begin(s State, account uuid.UUID, now, until time.Time) (events []domain.Ev
 	if !now.Before(s.ExpiresAt) {
 		return append(events, s.expired()), false
 	}
-	return append(events, Sending{Attempt: s.Attempts + 1, AccountID: account, Until: until.UTC()}), true
+	return append(events, Sending{Attempt: s.Attempts + 1, AccountID: account, Until: instant(until)}), true
 }
 
 // cutShort notes an attempt whose time has passed without a word of how it ended.
@@ -135,7 +139,7 @@ func (s State) cutShort(now time.Time) []domain.Event {
 	if s.State != StateSending {
 		return nil
 	}
-	return []domain.Event{InDoubt{Attempt: s.Attempts, Reason: "SecBoard ended while the mail was under way", NextAt: now.UTC()}}
+	return []domain.Event{InDoubt{Attempt: s.Attempts, Reason: "SecBoard ended while the mail was under way", NextAt: instant(now)}}
 }
 
 // expired gives the mail up.
@@ -176,7 +180,7 @@ func Fail(s State, attempt int, outcome Outcome, now time.Time, jitter float64) 
 	if outcome.Permanent {
 		return []domain.Event{Failed{Attempt: attempt, Reason: outcome.Reason}}
 	}
-	next := now.Add(pause(s.round, jitter)).UTC()
+	next := instant(now.Add(pause(s.round, jitter)))
 	if outcome.InDoubt {
 		return []domain.Event{InDoubt{Attempt: attempt, Reason: outcome.Reason, NextAt: next}}
 	}
@@ -192,7 +196,7 @@ func Postpone(s State, reason string, now time.Time, jitter float64) []domain.Ev
 	if !now.Before(s.ExpiresAt) {
 		return append(events, s.expired())
 	}
-	return append(events, s.putOff(s.Attempts+1, reason, now.Add(pause(s.round+1, jitter)).UTC())...)
+	return append(events, s.putOff(s.Attempts+1, reason, instant(now.Add(pause(s.round+1, jitter))))...)
 }
 
 // putOff gives up at once when the next attempt would come too late.
@@ -228,7 +232,7 @@ func Retry(s State, now time.Time) ([]domain.Event, error) {
 	}
 	expires := s.Queued.ExpiresAt
 	if !s.BearsLink() {
-		expires = now.Add(Patience).UTC()
+		expires = instant(now.Add(Patience))
 	}
 	return []domain.Event{Retried{ExpiresAt: expires}}, nil
 }

@@ -65,6 +65,14 @@ type Site struct {
 // DefaultSite is what counts before anything is set.
 var DefaultSite = Site{Name: "SecBoard", Protocol: "https", TimeZone: "UTC", DefaultLanguage: "en"}
 
+// URL is the address of the installation for people, without a slash at the end; "" while its domain is not set.
+func (s Site) URL() string {
+	if s.Domain == "" {
+		return ""
+	}
+	return s.Protocol + "://" + s.Domain
+}
+
 // SiteState is the fold of the site's settings; its zero value stands for DefaultSite.
 type SiteState struct {
 	site Site
