@@ -1,6 +1,7 @@
 package mailmessage_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -99,7 +100,7 @@ func TestWhatAnAttemptComesTo(t *testing.T) {
 	scenario.Given[mailmessage.State](underWay...).When(fail(1, mailmessage.Outcome{Reason: "busy"}, expires.Add(-time.Second))).
 		Then(t, mailmessage.Deferred{Attempt: 1, Reason: "busy", NextAt: expires}, mailmessage.Abandoned{Reason: "the link in it has expired; the last attempt: busy"})
 	// An attempt that was taken over writes nothing any more.
-	takenOver := append(underWay, mailmessage.InDoubt{Attempt: 1}, sending(2, until))
+	takenOver := append(slices.Clone(underWay), mailmessage.InDoubt{Attempt: 1}, sending(2, until))
 	scenario.Given[mailmessage.State](takenOver...).When(fail(1, mailmessage.Outcome{Reason: "late", Permanent: true}, now)).Then(t)
 	scenario.Given[mailmessage.State](takenOver...).When(func(s mailmessage.State) ([]domain.Event, error) { return mailmessage.Succeed(s, 1), nil }).Then(t)
 }

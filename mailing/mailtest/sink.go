@@ -61,8 +61,10 @@ func NewSink(t testing.TB) *Sink {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
-		_ = server.Close() // connections may be gone already
-		<-served
+		// The listener too: the server may not have come to know it yet.
+		if err := errors.Join(server.Close(), listener.Close(), <-served); err != nil {
+			t.Log("the end of the mail server: ", err) // the connections that were open
+		}
 	})
 	return s
 }
