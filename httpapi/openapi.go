@@ -24,7 +24,7 @@ const introduction = `Accounts, companies, roles and access groups of SecBoard. 
 
 **Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
 
-**DELETE** of an account, company, role or group is 405 ` + "`history_is_kept`" + `: deactivate or retire it instead.`
+**DELETE** of an account, company, role, group, mail server or mail account is 405 ` + "`history_is_kept`" + `: deactivate or retire it instead.`
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
@@ -41,6 +41,7 @@ func (s *server) openAPIConfig() huma.Config {
 		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
 		{Name: "Groups", Description: "What their members may do, module by module."},
 		{Name: "Modules", Description: "What permissions refer to."},
+		{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
 		{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
 		{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
 		{Name: "Operations", Description: "How the system itself is doing."},
@@ -68,9 +69,20 @@ var fieldDescriptions = map[string]string{
 	"state_reason":    "Why the account can't be used, null when it can",
 	"source":          "Where the password is kept: local or directory",
 	"retired":         "Out of use",
-	"next_cursor":     "For the parameter cursor; null on the last page",
-	"User.position":   "What the person is in the company",
-	"Status.position": "Place in the log of the last event applied",
+	"doubts":          "Attempts of which nobody knows whether the mail arrived: the server's answer got lost",
+	"last_error":      "Why the last attempt failed, or the mail was given up",
+	"next_attempt_at": "null: it is being sent, or over",
+	"finished_at":     "null: it is not over",
+	"notice":          "Of a security notice: what happened",
+
+	"MailMessage.mail_account_id": "Of the last attempt",
+	"MailMessage.expires_at":      "After which it is not tried any more",
+	"MailAccount.has_password":    "A password is kept",
+	"MailMessage.state":           "queued, sending, sent, failed or abandoned",
+	"MailMessage.user_id":         "Whom the mail is about",
+	"next_cursor":                 "For the parameter cursor; null on the last page",
+	"User.position":               "What the person is in the company",
+	"Status.position":             "Place in the log of the last event applied",
 
 	"HistoryEntry.position": "Place in the log",
 	"joined_by":             "Who made the account a member",
