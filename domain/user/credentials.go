@@ -168,6 +168,8 @@ func (s State) CanSignIn(now time.Time) string {
 	switch {
 	case !s.Active:
 		return "inactive"
+	case s.Directory.Disabled:
+		return "directory_disabled"
 	case !s.Details.StartDate.IsZero() && today.Before(s.Details.StartDate):
 		return "not_started"
 	case !s.Details.EndDate.IsZero() && s.Details.EndDate.Before(today):
