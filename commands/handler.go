@@ -22,8 +22,12 @@ type Handler struct {
 	Keys   *secrets.Keyset
 	Hasher *secrets.Hasher
 	Now    func() time.Time
-	// Directory signs in accounts without a local password; nil when there is none.
-	Directory Directory
+	// Directory asks the directories that keep passwords of accounts without a local one, which DirectoryIndex finds; nil: none
+	// is ever asked.
+	Directory      Directory
+	DirectoryIndex DirectoryIndex
+	// EndSessions ends all sessions of an account that its directory closed; nil: there are none.
+	EndSessions func(ctx context.Context, account uuid.UUID) error
 	// Lockout gives the policy in force.
 	Lockout func() signin.Policy
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
@@ -44,6 +45,7 @@ var all = []projection{
 	{name: "companies", kind: company.Kind, apply: applyCompanies},
 	{name: "roles", kind: role.Kind, apply: applyRoles},
 	{name: "groups", kind: group.Kind, apply: applyGroups},
+	{name: "directories", kind: directory.Kind, apply: applyDirectories},
 	{name: "modules", kind: module.Kind, apply: applyModules},
 	{name: "history", apply: applyHistory},
 }

@@ -67,3 +67,15 @@ func (e Entry) Refusal() string {
 	}
 	return ""
 }
+
+// Server is a connection as it is used: with its bind password opened, which must get into no log or error.
+type Server struct {
+	Settings
+	BindPassword string
+}
+
+// String leaves the password out.
+func (s Server) String() string { return s.Name }
+
+// GoString leaves the password out.
+func (s Server) GoString() string { return s.Name }
