@@ -175,19 +175,16 @@ func (h *Handler) renamedAccount(ctx context.Context, caller Caller, directoryID
 	return door{}, nil
 }
 
-// mirror closes an account that its directory closed, with all its sessions, or opens it again (reason "").
+// mirror closes an account that its directory closed, which ends its sessions, or opens it again (reason "").
 func (h *Handler) mirror(ctx context.Context, caller Caller, id uuid.UUID, guid, reason string) error {
 	directoryID, err := uuid.Parse(caller.Actor.ID)
 	if err != nil {
 		return err
 	}
-	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+	_, err = change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		return user.MirrorClosing(s, directoryID, guid, reason)
 	})
-	if err != nil || !result.Changed || reason == "" || h.EndSessions == nil {
-		return err
-	}
-	return h.EndSessions(ctx, id)
+	return err
 }
 
 // byDirectory is a directory as the one who changes something, on somebody's sign-in or in a check.

@@ -26,8 +26,6 @@ type Handler struct {
 	// is ever asked.
 	Directory      Directory
 	DirectoryIndex DirectoryIndex
-	// EndSessions ends all sessions of an account that its directory closed; nil: there are none.
-	EndSessions func(ctx context.Context, account uuid.UUID) error
 	// Lockout gives the policy in force.
 	Lockout func() signin.Policy
 }

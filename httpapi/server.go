@@ -130,7 +130,6 @@ func (s *server) routesOf() {
 	s.addRoles()
 	s.addGroups()
 	s.addModules()
-	s.addHistories()
 	s.addSessions()
 	s.addLinks()
 	s.addOwnAccount()

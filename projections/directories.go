@@ -67,14 +67,6 @@ func scanDirectory(row pgx.Row, place ...any) (*directoryRow, error) {
 	return d, err
 }
 
-func applyDirectories(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := directoryRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeDirectories.write(ctx, tx, rows)
-}
-
 // Directory is a connection to a directory as the HTTP API shows it; its bind password is never shown.
 type Directory struct {
 	ID              uuid.UUID           `json:"id"`
