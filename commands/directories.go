@@ -15,7 +15,7 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Directory asks directory servers. Each call ends with its context, and asks for the whole of it at most the server's
+// Directory asks directory servers. Each call ends with its context, and gives each of the connection's servers at most its
 // time-out.
 type Directory interface {
 	// SignIn finds the one entry of an e-mail address and signs in as it. A *directory.Refused says no, with the entry where one
@@ -40,30 +40,42 @@ type DirectoryIndex interface {
 	AccountsOfDirectory(ctx context.Context, id, after uuid.UUID, limit int) ([]uuid.UUID, error)
 }
 
-// ConnectDirectory starts a connection. Its id is the caller's CommandID. bindPassword is "" for none.
-func (h *Handler) ConnectDirectory(ctx context.Context, caller Caller, settings directory.Settings, bindPassword string) (Result, error) {
-	problems := problemsOf(settings.Normalized().Validate(bindPassword != ""))
-	if err := h.checkCompany(ctx, settings.CompanyID, problems); err != nil {
+// ConnectDirectory asks for a connection to a directory. Its id is the caller's CommandID.
+type ConnectDirectory struct {
+	directory.Settings
+	BindPassword string // "" for none
+}
+
+// ConnectDirectory starts a connection.
+func (h *Handler) ConnectDirectory(ctx context.Context, caller Caller, command ConnectDirectory) (Result, error) {
+	problems := problemsOf(command.Normalized().Validate(command.BindPassword != ""))
+	if err := h.checkCompany(ctx, command.CompanyID, problems); err != nil {
 		return Result{}, err
 	}
 	if err := problems.Err(); err != nil {
 		return Result{}, err
 	}
 	stream := domain.StreamName(directory.Kind, caller.CommandID)
-	sealed, err := h.sealBindPassword(stream, bindPassword)
+	sealed, err := h.sealBindPassword(stream, command.BindPassword)
 	if err != nil {
 		return Result{}, err
 	}
 	return create(ctx, h, caller, stream, func(s directory.State) ([]domain.Event, error) {
-		return directory.Connect(s, directory.By{Superuser: caller.Superuser}, settings, sealed)
+		return directory.Connect(s, directory.By{Superuser: caller.Superuser}, command.Settings, sealed)
 	})
 }
 
-// ChangeDirectory changes a connection. bindPassword is nil to leave it, "" to remove it.
-func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UUID, patch directory.Patch, bindPassword *string) (Result, error) {
-	stream := domain.StreamName(directory.Kind, id)
-	if bindPassword != nil {
-		sealed, err := h.sealBindPassword(stream, *bindPassword)
+// ChangeDirectory asks for changes to a connection; nil leaves a field as it is.
+type ChangeDirectory struct {
+	directory.Patch         // without BindPassword
+	BindPassword    *string // "" removes it
+}
+
+// ChangeDirectory changes a connection.
+func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UUID, command ChangeDirectory) (Result, error) {
+	stream, patch := domain.StreamName(directory.Kind, id), command.Patch
+	if command.BindPassword != nil {
+		sealed, err := h.sealBindPassword(stream, *command.BindPassword)
 		if err != nil {
 			return Result{}, err
 		}
@@ -265,6 +277,21 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 		}
 		companyID = d.account.Details.CompanyID
 	}
-	test.Groups, err = h.matchGroups(ctx, test.Entry.Groups, companyID)
+	matches, err := h.matchGroups(ctx, test.Entry.Groups, companyID)
+	for _, name := range test.Entry.Groups {
+		of := slices.DeleteFunc(slices.Clone(matches), func(m GroupMatch) bool { return m.Name != name })
+		if len(of) == 0 {
+			of = []GroupMatch{{Name: name}}
+		}
+		for _, match := range of {
+			switch {
+			case match.Gives && !c.server.SyncGroups:
+				match.Gives, match.Why = false, "sync_groups is off"
+			case match.Gives && !c.vouched:
+				match.Gives, match.Why = false, "no superuser vouches for the connection: one has to PATCH it"
+			}
+			test.Groups = append(test.Groups, match)
+		}
+	}
 	return test, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -39,6 +40,25 @@ type DirectoryChange struct {
 	Email  string
 	Reason string
 	guid   string
+}
+
+// DirectorySchedule is how often a connection's accounts are compared with it.
+type DirectorySchedule struct {
+	ID    uuid.UUID
+	Name  string
+	Every time.Duration
+}
+
+// DirectorySchedules gives the connections that are to be checked without being asked.
+func (h *Handler) DirectorySchedules(ctx context.Context) ([]DirectorySchedule, error) {
+	connections, err := h.connectionsFor(ctx, user.State{})
+	var schedules []DirectorySchedule
+	for _, c := range connections {
+		if c.server.CheckMinutes > 0 {
+			schedules = append(schedules, DirectorySchedule{c.id, c.server.Name, time.Duration(c.server.CheckMinutes) * time.Minute})
+		}
+	}
+	return schedules, err
 }
 
 // CheckDirectory compares all accounts that are bound to entries of a connection with these entries. Nothing changes unless

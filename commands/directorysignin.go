@@ -51,7 +51,7 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, pas
 	}
 	var outage error
 	for _, c := range connections {
-		entry, err := h.askOne(ctx, c.server, d.email, password)
+		entry, err := h.Directory.SignIn(ctx, c.server, d.email, password)
 		refused, isRefused := errors.AsType[*directory.Refused](err)
 		switch {
 		case err == nil:
@@ -75,12 +75,6 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, pas
 		return proof{reason: signin.NoPassword}, nil
 	}
 	return proof{reason: signin.WrongPassword}, nil
-}
-
-func (h *Handler) askOne(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, server.Timeout())
-	defer cancel()
-	return h.Directory.SignIn(ctx, server, email, password)
 }
 
 // follow brings the account into line with what its directory answered, and gives the door to it. A reason refuses the

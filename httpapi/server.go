@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -129,6 +130,7 @@ func (s *server) routesOf() {
 	s.addCompanies()
 	s.addRoles()
 	s.addGroups()
+	s.addDirectories()
 	s.addModules()
 	s.addSessions()
 	s.addLinks()
@@ -155,7 +157,8 @@ func (s *server) root(path string, handler gin.HandlerFunc) {
 
 // insteadOfDelete says what to call instead of DELETE, by the kind of resource.
 var insteadOfDelete = map[string]string{
-	"users": "deactivate", "companies": "retire", "roles": "retire", "groups": "retire",
+	"users": "POST %s/deactivate", "companies": "POST %s/retire", "roles": "POST %s/retire", "groups": "POST %s/retire",
+	"directories": `PATCH %s {"enabled": false}`,
 }
 
 // refuseMethod answers 405.
@@ -164,10 +167,10 @@ func (s *server) refuseMethod(c *gin.Context) {
 	slices.Sort(allowed)
 	c.Header("Allow", strings.Join(allowed, ", "))
 	parts := strings.Split(strings.TrimPrefix(c.Request.URL.Path, basePath+"/"), "/")
-	if verb := insteadOfDelete[parts[0]]; c.Request.Method == http.MethodDelete && len(parts) == 2 && verb != "" {
+	if call := insteadOfDelete[parts[0]]; c.Request.Method == http.MethodDelete && len(parts) == 2 && call != "" {
 		writeProblem(c, &refusal{
 			status: http.StatusMethodNotAllowed, code: "history_is_kept",
-			detail: "nothing is ever deleted, so that its history stays: use POST " + c.Request.URL.Path + "/" + verb,
+			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),
 		})
 		return
 	}

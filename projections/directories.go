@@ -91,8 +91,10 @@ type Directory struct {
 	CheckMinutes    int                 `json:"check_minutes"`
 	CheckLimit      int                 `json:"check_limit_percent"`
 	Enabled         bool                `json:"enabled"`
-	Vouched         bool                `json:"vouched"`       // by a superuser
-	CheckStopped    *string             `json:"check_stopped"` // why the background check waits for somebody
+	Vouched         bool                `json:"vouched"`          // by a superuser
+	CheckStopped    *string             `json:"check_stopped"`    // why the background check waits for somebody
+	LastCheckAt     *time.Time          `json:"last_check_at"`    // in the background; nil: never
+	LastCheckError  *string             `json:"last_check_error"` // why the directory could not be asked then
 	CreatedAt       time.Time           `json:"created_at"`
 	UpdatedAt       time.Time           `json:"updated_at"`
 	Revision        eventstore.Revision `json:"revision"`
@@ -111,13 +113,26 @@ func (d *directoryRow) show() Directory {
 	}
 }
 
-// Directory gives one connection.
-func (r *ReadModels) Directory(ctx context.Context, id uuid.UUID) (Directory, error) {
-	d, err := one(scanDirectory(r.pool.QueryRow(ctx, "SELECT "+directoryColumns+" FROM directories d WHERE d.id = $1", id)))
+// shownDirectory is directoryColumns and the last check.
+const shownDirectory = directoryColumns + `,
+	(SELECT c.checked_at FROM app.directory_checks c WHERE c.directory_id = d.id),
+	(SELECT c.error FROM app.directory_checks c WHERE c.directory_id = d.id)`
+
+func scanShownDirectory(row pgx.Row, place ...any) (Directory, error) {
+	var checkedAt *time.Time
+	var failed *string
+	d, err := scanDirectory(row, append([]any{&checkedAt, &failed}, place...)...)
 	if err != nil {
 		return Directory{}, err
 	}
-	return d.show(), nil
+	shown := d.show()
+	shown.LastCheckAt, shown.LastCheckError = inUTC(checkedAt), failed
+	return shown, nil
+}
+
+// Directory gives one connection.
+func (r *ReadModels) Directory(ctx context.Context, id uuid.UUID) (Directory, error) {
+	return one(scanShownDirectory(r.pool.QueryRow(ctx, "SELECT "+shownDirectory+" FROM directories d WHERE d.id = $1", id)))
 }
 
 // DirectoryAsOf gives one connection as it was at a time.
@@ -138,7 +153,7 @@ type DirectoryFilter struct {
 
 // Directories lists connections, sorted by name or created_at.
 func (r *ReadModels) Directories(ctx context.Context, filter DirectoryFilter, page PageRequest) (List[Directory], error) {
-	q := query{columns: directoryColumns, from: "directories d", id: "d.id", byDefault: "name", orders: map[string]order{
+	q := query{columns: shownDirectory, from: "directories d", id: "d.id", byDefault: "name", orders: map[string]order{
 		"name": {"d.name_key", newBytes}, "created_at": {"d.created_at", newTime},
 	}}
 	q.containing("d.search", filter.Query)
@@ -149,11 +164,7 @@ func (r *ReadModels) Directories(ctx context.Context, filter DirectoryFilter, pa
 		q.where("d.enabled = ?", *filter.Enabled)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Directory, error) {
-		d, err := scanDirectory(rows, place...)
-		if err != nil {
-			return Directory{}, err
-		}
-		return d.show(), nil
+		return scanShownDirectory(rows, place...)
 	})
 }
 

@@ -43,7 +43,7 @@ func (s Settings) Timeout() time.Duration { return time.Duration(s.TimeoutSecond
 
 // Defaults are the settings that a new connection has where nothing else is given: those of an Active Directory.
 var Defaults = Settings{
-	UserFilter: "(objectClass=user)", TimeoutSeconds: 10, CheckMinutes: 60, CheckLimit: 20, Enabled: true,
+	UserFilter: "(objectClass=user)", TimeoutSeconds: 5, CheckMinutes: 60, CheckLimit: 20, Enabled: true,
 	Attributes: Attributes{
 		Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department", Position: "title",
 	},
