@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -54,14 +55,15 @@ type Attributes struct {
 	Email, FirstName, LastName, Phone, Department, Position string
 }
 
-// SignIn finds the one entry of the e-mail address and binds as it. It answers no error, *Refused, or what keeps the
+// SignIn finds the one entry of the e-mail address and binds as it. It answers no error, *Refused with the entry where one
+// was found (without its groups), or what keeps the
 // directory from telling now: then *Failure, or several of them where several servers were tried.
 func (c Config) SignIn(ctx context.Context, email, password string) (Entry, error) {
 	switch {
 	case user.NormalizeEmail(email) == "":
 		return Entry{}, &Refused{Unknown}
-	case password == "":
-		// To a directory that would be an anonymous bind, which succeeds.
+	case password == "" || strings.ContainsRune(password, 0):
+		// A bind without a password is an anonymous one, which succeeds; and a server in C takes only what is before the NUL.
 		return Entry{}, &Refused{WrongPassword}
 	}
 	var found Entry
@@ -70,10 +72,10 @@ func (c Config) SignIn(ctx context.Context, email, password string) (Entry, erro
 		if err != nil {
 			return err
 		}
+		found = c.entry(raw, email, time.Now())
 		if err := s.bindAs(ctx, raw.DN, password); err != nil {
 			return err
 		}
-		found = c.entry(raw, email, time.Now())
 		// Not every gateway in front of a directory asks it at each bind.
 		if found.Disabled {
 			return &Refused{Disabled}
@@ -92,10 +94,10 @@ func (c Config) SignIn(ctx context.Context, email, password string) (Entry, erro
 		found.Groups, err = s.groups(ctx, raw)
 		return err
 	})
-	if err != nil {
+	if _, refused := errors.AsType[*Refused](err); err != nil && !refused {
 		return Entry{}, err
 	}
-	return found, nil
+	return found, err
 }
 
 // Entries gives all entries that match the user filter, a page at a time, without their groups. An error is the last
