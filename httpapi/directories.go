@@ -115,12 +115,14 @@ type listDirectoriesRequest struct {
 	Enabled   OptionalParam[bool] `query:"enabled"`
 }
 
+type directoryProbe struct {
+	Email    string `json:"email,omitempty" maxLength:"254" doc:"Of somebody to look for"`
+	Password string `json:"password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Of that person, to try it. A wrong one counts in the directory as any does"`
+}
+
 type testDirectoryRequest struct {
 	ByID
-	Body struct {
-		Email    string `json:"email,omitempty" maxLength:"254" doc:"Of somebody to look for"`
-		Password string `json:"password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Of that person, to try it. A wrong one counts in the directory as any does"`
-	}
+	Body *directoryProbe
 }
 
 type directoryStep struct {
@@ -186,11 +188,13 @@ type directoryCheck struct {
 
 type directoryCheckAnswer struct{ Body directoryCheck }
 
+type checkMode struct {
+	Confirm bool `json:"confirm,omitempty" doc:"Change the accounts even if they are more than check_limit_percent"`
+}
+
 type runCheckRequest struct {
 	ByID
-	Body *struct {
-		Confirm bool `json:"confirm,omitempty" doc:"Change the accounts even if they are more than check_limit_percent"`
-	}
+	Body *checkMode
 }
 
 type showCheckRequest struct {
@@ -270,12 +274,16 @@ func (s *server) addDirectories() {
 }
 
 func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*directoryTestAnswer, error) {
-	if in.Body.Password != "" { // or this would be a way to guess passwords
-		if err := s.limitSignIns(ctx, in.Body.Email); err != nil {
+	var probe directoryProbe
+	if in.Body != nil {
+		probe = *in.Body
+	}
+	if probe.Password != "" { // or this would be a way to guess passwords
+		if err := s.limitSignIns(ctx, probe.Email); err != nil {
 			return nil, err
 		}
 	}
-	test, err := s.Commands.TestDirectory(ctx, in.ID, in.Body.Email, in.Body.Password)
+	test, err := s.Commands.TestDirectory(ctx, in.ID, probe.Email, probe.Password)
 	if err != nil {
 		return nil, err
 	}

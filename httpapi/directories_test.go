@@ -101,7 +101,9 @@ func (s *servers) questions() []string {
 	return s.asked
 }
 
-func newServers() *servers { return &servers{people: map[string][]directory.Entry{}, down: map[string]bool{}} }
+func newServers() *servers {
+	return &servers{people: map[string][]directory.Entry{}, down: map[string]bool{}}
+}
 
 // withDirectory is an API whose directories are servers.
 func withDirectory(t *testing.T) (*api, *servers) {
@@ -312,7 +314,9 @@ func TestADirectoryTellsNothingAboutAccounts(t *testing.T) {
 	a, servers := withDirectory(t)
 	a.account(t, annasEmail, annasPassword)
 	a.connect(t, "AD", nil)
-	entry := func(email string) directory.Entry { return directory.Entry{DN: "CN=" + email, GUID: email, Email: email} }
+	entry := func(email string) directory.Entry {
+		return directory.Entry{DN: "CN=" + email, GUID: email, Email: email}
+	}
 	closed, locked := entry("closed@example.com"), entry("locked@example.com")
 	closed.Disabled, locked.Locked = true, true
 	servers.put("AD", entry("known@example.com"), closed, locked)
