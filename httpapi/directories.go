@@ -222,7 +222,7 @@ func (s *server) addDirectories() {
 	registerCreate[newDirectory](s, directories, operation{
 		summary: "Connect a directory (Active Directory or other LDAP)",
 		description: "People whose accounts have no password here sign in with that of the directory; the first sign-in makes the account. " +
-			"Only while a superuser vouches for the connection (who set it up, or changed it last) does it sign superusers in and give groups.",
+			"Only while a superuser vouches for the connection (who set it up, or changed it last) does it give groups, and sign in people who are superusers or in a group.",
 		example: map[string]any{
 			"name": "Nova Active Directory", "urls": []string{"ldaps://dc1.nova.example", "ldaps://dc2.nova.example"}, "base_dn": "DC=nova,DC=example",
 			"bind_dn": "CN=secboard,OU=Services,DC=nova,DC=example", "bind_password": "correct horse battery staple", "sync_groups": true,

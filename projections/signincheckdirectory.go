@@ -67,9 +67,9 @@ func (f *signInFacts) checkDirectory() SignInCause {
 		return f.directory.say(code, false, "a directory keeps the password of this account, but none that serves it is switched on", f.switchOn())
 	case len(f.connections) == 0:
 		return f.directory.say(code, true, "the account comes from no directory", "")
-	case account.Superuser && !f.connections[0].state.Vouched:
+	case account.MayDoSomething() && !f.connections[0].state.Vouched:
 		d := f.connections[0]
-		return f.directory.say(code, false, "no superuser vouches for the directory "+d.state.Settings.Name+", so it signs no superuser in",
+		return f.directory.say(code, false, "no superuser vouches for the directory "+d.state.Settings.Name+", so it signs nobody in who is superuser or in a group",
 			"PATCH /directories/"+d.id.String()+" {} by a superuser")
 	}
 	if failed, ok := f.lastFailure(); ok {

@@ -108,7 +108,8 @@ type SwitchedOn struct{}
 // SwitchedOff stops that.
 type SwitchedOff struct{}
 
-// VouchedFor says that a superuser stands for the connection as it is: it may then sign superusers in and give groups.
+// VouchedFor says that a superuser stands for the connection as it is. Only then does it give groups, and sign in people who
+// have rights: whoever can change a connection could otherwise become any of them.
 type VouchedFor struct{}
 
 // VouchLost says that somebody who is no superuser changed who may get in through the connection.

@@ -15,7 +15,7 @@ import (
 var (
 	ErrOtherEntry = domain.Refusef("other_directory_entry", "the account is bound to another entry of the directory")
 	ErrOwnLogin   = domain.Refusef("local_account", "the account has a password of its own")
-	ErrUnvouched  = domain.Refusef("directory_not_vouched", "a superuser has to vouch for the connection before it signs superusers in")
+	ErrUnvouched  = domain.Refusef("directory_not_vouched", "a superuser has to vouch for the connection before it signs in people who may do something")
 )
 
 // Found is an entry of a directory with the connection through which it was found.
@@ -47,6 +47,9 @@ func RegisterFound(s State, found Found) ([]domain.Event, error) {
 	return append(events, more...), err
 }
 
+// MayDoSomething says whether the account has rights that somebody else could want.
+func (s State) MayDoSomething() bool { return s.Superuser || len(s.Groups) > 0 }
+
 // FollowFound brings an account up to date with its entry, after the directory accepted its password: bound on the first
 // time, opened again, its names, and groups more. What the directory does not have, or does not show, is left alone.
 func FollowFound(s State, found Found) ([]domain.Event, error) {
@@ -56,9 +59,9 @@ func FollowFound(s State, found Found) ([]domain.Event, error) {
 		return nil, errNoAccount()
 	case s.Password.Set():
 		return nil, ErrOwnLogin
-	case s.Superuser && !found.Vouched:
+	case !found.Vouched && s.MayDoSomething():
 		return nil, ErrUnvouched
-	case link.Linked() && link.GUID != entry.GUID:
+	case link.Linked() && link.GUID != entry.GUID, link.Linked() && link.ID != found.DirectoryID && !found.Vouched:
 		return nil, ErrOtherEntry
 	}
 	var events []domain.Event
