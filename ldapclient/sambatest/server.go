@@ -3,18 +3,14 @@ package sambatest
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -219,44 +215,24 @@ func canListen(address, port string) bool {
 
 // makeCertificate writes a certificate for the server's address, and who issued it.
 func (s *server) makeCertificate() error {
-	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := NewAuthority()
 	if err != nil {
 		return err
 	}
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sambatest authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &authorityKey.PublicKey, authorityKey)
+	certificate, err := authority.Issue(&x509.Certificate{IPAddresses: []net.IP{net.ParseIP(s.address)}})
 	if err != nil {
 		return err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
 	if err != nil {
 		return err
 	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "dc1"}, IPAddresses: []net.IP{net.ParseIP(s.address)},
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, &key.PublicKey, authorityKey)
-	if err != nil {
-		return err
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	s.caPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER})
-	write := func(name, kind string, der []byte) error {
-		return os.WriteFile(filepath.Join(s.dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
-	}
+	s.caPEM = authority.PEM
+	write := func(name string, text []byte) error { return os.WriteFile(filepath.Join(s.dir, name), text, 0o600) }
 	return errors.Join(
-		write("ca.pem", "CERTIFICATE", authorityDER),
-		write("cert.pem", "CERTIFICATE", leafDER),
-		write("key.pem", "EC PRIVATE KEY", keyDER),
+		write("ca.pem", authority.PEM),
+		write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})),
+		write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
 	)
 }
 
