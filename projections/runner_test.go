@@ -314,7 +314,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 		return strings.Join(text, ", ")
 	}
 	eventually(t, "companies and the history are stopped", func() bool {
-		return states() == "users live, sign_ins live, companies stopped, roles live, groups live, modules live, history stopped"
+		return states() == "users live, sign_ins live, companies stopped, roles live, groups live, directories live, modules live, history stopped"
 	})
 	families, err := registry.Gather()
 	if err != nil {
@@ -328,7 +328,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 			}
 		}
 	}
-	if want := (map[string]float64{"users": 0, "companies": 1, "roles": 0, "groups": 0, "modules": 0, "sign_ins": 0, "history": 1}); !maps.Equal(stopped, want) {
+	if want := (map[string]float64{"users": 0, "companies": 1, "roles": 0, "groups": 0, "directories": 0, "modules": 0, "sign_ins": 0, "history": 1}); !maps.Equal(stopped, want) {
 		t.Error(stopped)
 	}
 	stop()
