@@ -37,7 +37,7 @@ type Config struct {
 	BaseDN string
 	// BindDN is the account that searches: a DN, or in Active Directory also name@domain or DOMAIN\name. Empty: anonymous.
 	BindDN       string
-	BindPassword string
+	BindPassword string `json:"-"`
 	UserFilter   string
 	Attributes   Attributes
 	// Groups asks for the groups of whom is found, NestedGroups for those too that contain these. That needs
@@ -47,6 +47,11 @@ type Config struct {
 	NestedGroups bool
 	// Timeout bounds all that one server is asked in one call, for Entries each page.
 	Timeout time.Duration
+}
+
+// String keeps the password out of whatever prints a Config.
+func (c Config) String() string {
+	return fmt.Sprintf("directory %s, base_dn %s, bind_dn %s", strings.Join(c.URLs, ", "), c.BaseDN, c.BindDN)
 }
 
 // Attributes are the names that the directory gives to what we read, for example "givenName". Without a name it is not

@@ -68,7 +68,7 @@ func newFake(t *testing.T, plain bool, template *x509.Certificate) *fake {
 			}
 			f.accepted.Add(1)
 			serving.Go(func() {
-				defer conn.Close()
+				defer cut(&exchange{Conn: conn})
 				f.serve(conn, &tls.Config{Certificates: []tls.Certificate{certificate}})
 			})
 		}

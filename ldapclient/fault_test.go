@@ -1,9 +1,11 @@
 package ldapclient_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -165,6 +167,17 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 	}
 }
 
+func TestAConfigShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	c := newFake(t, false, nil).config()
+	var logged bytes.Buffer
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)} {
+		slog.New(handler).Info("directory", "config", c, "pointer", &c)
+	}
+	require.Contains(t, logged.String(), searcher)
+	require.NotContains(t, fmt.Sprintf("%v %+v %s", c, c, &c)+logged.String(), "Bind-secret")
+}
+
 func TestNothingIsSentInClear(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, true, nil)
@@ -216,7 +229,9 @@ func TestCertificatesAreVerified(t *testing.T) {
 					settings.CAPEM = ""
 				}
 				_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
-				failure := requireStep(t, ldapclient.StepTLS, err)
+				requireStep(t, ldapclient.StepTLS, err)
+				var failure *ldapclient.Failure
+				require.ErrorAs(t, err, &failure)
 				require.Contains(t, failure.Detail, c.detail)
 				require.Contains(t, failure.Fix, c.fix)
 				require.Zero(t, f.binds.Load())
@@ -329,12 +344,11 @@ func TestWhatOtherDirectoriesAnswer(t *testing.T) {
 	})
 }
 
-func requireStep(t *testing.T, step string, err error) *ldapclient.Failure {
+func requireStep(t *testing.T, step string, err error) {
 	t.Helper()
 	var failure *ldapclient.Failure
 	require.ErrorAs(t, err, &failure)
 	require.Equal(t, step, failure.Step, "%v", err)
 	require.NotEmpty(t, failure.Detail)
 	require.NotEmpty(t, failure.Fix)
-	return failure
 }

@@ -237,7 +237,8 @@ func TestEntriesComeInPages(t *testing.T) {
 func TestEntriesCanBeLeft(t *testing.T) {
 	t.Parallel()
 	d := sambatest.New(t)
-	for range config(d).Entries(t.Context()) {
+	for _, err := range config(d).Entries(t.Context()) {
+		require.NoError(t, err)
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -38,10 +37,10 @@ func parseURL(text string) (server, *Failure) {
 		return bad(server{}, "an entry of urls holds a user name or password")
 	}
 	s := server{url: strings.TrimSpace(text), host: u.Hostname(), port: u.Port()}
-	switch {
-	case u.Scheme == "ldaps":
+	switch u.Scheme {
+	case "ldaps":
 		s.port = orDefault(s.port, ldap.DefaultLdapsPort)
-	case u.Scheme == "ldap":
+	case "ldap":
 		s.plain = true
 		s.port = orDefault(s.port, ldap.DefaultLdapPort)
 	default:
@@ -244,7 +243,14 @@ func (s *session) guarded(ctx context.Context, exchange func() error) error {
 
 // cause is why the context ended, where that is what err comes from.
 func cause(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
+	if err == nil {
+		return nil
+	}
+	// The net package has a timer of its own for the same deadline, which may be the first.
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
@@ -267,9 +273,8 @@ func (s *session) close() {
 	if s.raw == nil {
 		return
 	}
-	err := s.raw.Close()
+	s.raw.Close() //nolint:errcheck,gosec // nothing was left to be sent
 	if s.ldap != nil {
-		err = errors.Join(err, s.ldap.Close())
+		s.ldap.Close() //nolint:errcheck,gosec // it says that raw is closed
 	}
-	_ = err //nolint:errcheck // nothing was left to be sent
 }
