@@ -71,6 +71,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		"/users/" + full + "/history": "ListHistoryEntry", "/companies": "ListCompany", "/companies/" + company: "Company",
 		"/roles": "ListRole", "/roles/" + role: "Role", "/groups": "ListGroup", "/groups/" + group: "Group", "/groups/" + group + "/history": "ListHistoryEntry",
 		"/groups/" + group + "/members": "ListMember", "/modules": "ListModule", "/modules/users": "Module", "/modules/users/history": "ListHistoryEntry",
+		"/users/" + full + "/access": "AccountAccess", "/users/" + bare + "/access?module=users&action=view": "AccountAccess", "/audit/access": "ListAccessHolder",
 		"/projections": "ListStatus", "/sessions/current": "CurrentSession", "/users?limit=0": "Problem", "/users/" + company: "Problem",
 	} {
 		answer := a.call(t, a.admin, http.MethodGet, path, nil)

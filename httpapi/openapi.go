@@ -24,7 +24,7 @@ const introduction = `Accounts, companies, roles and access groups of SecBoard. 
 
 **Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
 
-**DELETE** of an account, company, role or group is 405 ` + "`history_is_kept`" + `: deactivate or retire it instead.`
+**DELETE** of an account, company, role, group or directory is 405 ` + "`history_is_kept`" + `: deactivate, retire or switch it off instead.`
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
@@ -40,7 +40,9 @@ func (s *server) openAPIConfig() huma.Config {
 		{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
 		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
 		{Name: "Groups", Description: "What their members may do, module by module."},
+		{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the passwords that they have there."},
 		{Name: "Modules", Description: "What permissions refer to."},
+		{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
 		{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
 		{Name: "Operations", Description: "How the system itself is doing."},
 	}
@@ -61,15 +63,20 @@ func (s *server) documented(method, path string) *huma.Operation {
 // fieldDescriptions are for the fields of the read models, by their name in JSON or by schema and name, where the name
 // alone says too little.
 var fieldDescriptions = map[string]string{
-	"revision":        "Revision of the resource's stream; also the ETag",
-	"User.state":      "active, inactive, not_started, expired or directory_disabled",
-	"Status.state":    "live, catching_up, rebuilding or stopped",
-	"state_reason":    "Why the account can't be used, null when it can",
-	"source":          "Where the password is kept: local or directory",
-	"retired":         "Out of use",
-	"next_cursor":     "For the parameter cursor; null on the last page",
-	"User.position":   "What the person is in the company",
-	"Status.position": "Place in the log of the last event applied",
+	"revision":     "Revision of the resource's stream; also the ETag",
+	"User.state":   "active, inactive, not_started, expired or directory_disabled",
+	"Status.state": "live, catching_up, rebuilding or stopped",
+	"state_reason": "Why the account can't be used, null when it can",
+	"source":       "Where the password is kept: local or directory",
+	"retired":      "Out of use",
+
+	"directory_id":            "The connection through whose entry the account signs in",
+	"directory_dn":            "Of that entry",
+	"Directory.vouched":       "A superuser stands for who gets in: only then are groups given and people let in who may do something",
+	"Directory.check_stopped": "Why comparing accounts waits for somebody, null when it doesn't",
+	"next_cursor":             "For the parameter cursor; null on the last page",
+	"User.position":           "What the person is in the company",
+	"Status.position":         "Place in the log of the last event applied",
 
 	"HistoryEntry.position": "Place in the log",
 	"joined_by":             "Who made the account a member",
@@ -87,6 +94,18 @@ var fieldDescriptions = map[string]string{
 	"last_sign_in_at":       "null: never",
 	"language":              "Of mails and pages for the person: en, uk or ru; null: that of the site",
 	"backup_codes_left":     "How many backup codes are unused",
+	"via":                   "The grants that each alone suffice",
+	"Grant.kind":            "group or superuser",
+	"Grant.name":            "Of the group, as it was then",
+	"Grant.event_id":        "By which the account joined the group, or was made superuser",
+	"allowed_at":            "When the group came to allow it",
+	"given_at":              "The later of joined_at and allowed_at",
+	"given_event_id":        "The event that gave it: the later one of the two",
+	"allowed":               "With module and action: the answer",
+	"because":               "With module and action: why, or everything that was missing",
+	"AccountAccess.state":   "active, inactive, not_started, expired or directory_disabled; only active may do anything",
+	"AccessReason.code":     "superuser or group: why it may; else what was missing",
+	"AccessReason.event_id": "The event that made it so",
 }
 
 var (

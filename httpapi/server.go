@@ -140,9 +140,11 @@ func (s *server) routesOf() {
 	s.addOverviews()
 	s.addAccountSecurity()
 	s.addSignInCheck()
+	s.addAccess()
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()
+	s.addRebuilds()
 
 	s.addPages()
 	s.addHealth()

@@ -6,7 +6,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
 
@@ -17,50 +16,48 @@ type Actor struct {
 	Name *string `json:"name"`
 }
 
+// nameKnown gives an actor its name where that needs no look-up. Otherwise it gives the account whose name is the actor's.
+func (a *Actor) nameKnown() (account uuid.UUID, isAccount bool) {
+	switch a.Kind {
+	case eventstore.ActorSystem:
+		a.Name = optional("SecBoard")
+	case eventstore.ActorOperator:
+		a.Name = optional("an operator on the server")
+	case eventstore.ActorUser:
+		if a.ID == nil {
+			a.Name = optional("somebody not signed in")
+			return uuid.Nil, false
+		}
+		return actorID(a)
+	}
+	return uuid.Nil, false
+}
+
 // nameActors gives actors the names that they have today.
 func (r *ReadModels) nameActors(ctx context.Context, actors []*Actor) error {
 	var ids, directories []uuid.UUID
 	for _, actor := range actors {
-		switch actor.Kind {
-		case eventstore.ActorSystem:
-			actor.Name = optional("SecBoard")
-		case eventstore.ActorOperator:
-			actor.Name = optional("an operator on the server")
-		case eventstore.ActorDirectory:
-			if id, ok := actorID(actor); ok {
-				directories = append(directories, id)
-			}
-		case eventstore.ActorUser:
-			if id, ok := actorID(actor); ok {
-				ids = append(ids, id)
-			} else if actor.ID == nil {
-				actor.Name = optional("somebody not signed in")
-			}
+		if id, isAccount := actor.nameKnown(); isAccount {
+			ids = append(ids, id)
+		} else if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory {
+			directories = append(directories, id)
 		}
 	}
 	if err := r.nameDirectories(ctx, actors, directories); err != nil || len(ids) == 0 {
 		return err
 	}
-	rows, err := r.pool.Query(ctx, "SELECT id, email, first_name, last_name FROM users WHERE id = ANY($1)", ids)
+	names, err := r.namesAt(ctx, ids, nil)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	names := make(map[uuid.UUID]string, len(ids))
-	for rows.Next() {
-		var id uuid.UUID
-		var d user.Details
-		if err := rows.Scan(&id, &d.Email, &d.FirstName, &d.LastName); err != nil {
-			return err
-		}
-		names[id] = d.Name()
-	}
 	for _, actor := range actors {
 		if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorUser {
-			actor.Name = optional(names[id])
+			if d, known := names[id]; known {
+				actor.Name = optional(d.Name())
+			}
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
 // nameDirectories names the connections among actors.

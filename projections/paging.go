@@ -42,6 +42,13 @@ type PageRequest struct {
 	Sort   string // a column, with "-" in front for descending order; empty for the list's own order
 }
 
+func (p PageRequest) limit() int {
+	if p.Limit <= 0 {
+		return DefaultLimit
+	}
+	return min(p.Limit, MaxLimit)
+}
+
 // List is one page. NextCursor is nil on the last one. An item that is there all the time stands on exactly one page,
 // whatever is added or changed between two requests, unless its own place in the order changes.
 type List[T any] struct {
@@ -54,6 +61,11 @@ type cursor struct {
 	Sort string          `json:"s"`
 	Key  json.RawMessage `json:"k"`
 	ID   uuid.UUID       `json:"i"` // settles ties; none where keys are unique
+}
+
+func (c cursor) text() (string, error) {
+	text, err := json.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(text), err
 }
 
 // order is a column that a list can be sorted by. new makes a place for one of its values.
@@ -133,11 +145,7 @@ func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequ
 			q.where(fmt.Sprintf("(%s, %s) %s (?, ?)", by.column, q.id, comparison), key, id)
 		}
 	}
-	limit := page.Limit
-	if limit <= 0 {
-		limit = DefaultLimit
-	}
-	limit = min(limit, MaxLimit)
+	limit := page.limit()
 	where := ""
 	if len(q.conditions) > 0 {
 		where = " WHERE " + strings.Join(q.conditions, " AND ")
@@ -156,11 +164,11 @@ func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequ
 	var last cursor
 	for rows.Next() {
 		if len(result.Items) == limit {
-			text, err := json.Marshal(last)
+			text, err := last.text()
 			if err != nil {
 				return List[T]{}, err
 			}
-			result.NextCursor = optional(base64.RawURLEncoding.EncodeToString(text))
+			result.NextCursor = &text
 			break
 		}
 		key := by.new()

@@ -45,6 +45,8 @@ var all = []projection{
 	{"groups", group.Kind, []table{groupRows.table(writeGroups)}},
 	{"directories", directory.Kind, []table{directoryRows.table(writeDirectories)}},
 	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
+	{"account_versions", user.Kind, []table{accountVersions.table()}},
+	{"group_versions", group.Kind, []table{groupVersions.table()}},
 	{"history", "", []table{history}},
 }
 

@@ -38,7 +38,10 @@ type Runner struct {
 	logger  *slog.Logger
 	metrics metrics
 
+	rebuilds sync.WaitGroup
+
 	mu          sync.Mutex
+	lifetime    context.Context       // of rebuilds; nil while Run does not run
 	checkpoints map[string]checkpoint // as far as this process knows
 	broken      map[string]bool       // projections whose last page failed for a reason that passes by itself
 	changed     chan struct{}         // closed and replaced when checkpoints changes
@@ -82,6 +85,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	r.setLifetime(ctx)
+	defer r.rebuilds.Wait()
+	defer r.setLifetime(nil)
 	subscriber := eventstore.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
 	r.locks.lost = subscriber.Recheck
 	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
@@ -102,6 +108,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	stop()
 	running.Wait()
 	return errors.Join(err, subscriber.Close())
+}
+
+func (r *Runner) setLifetime(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lifetime = ctx
 }
 
 // begin finds out from where to read, however long Postgres takes to answer; false when ctx ends first.
@@ -137,6 +149,10 @@ func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
 // that works on the projection.
 func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Position, error) {
 	if err := r.locks.wait(ctx, name); err != nil {
+		return 0, err
+	}
+	// A crash of a Postgres that does not write at once loses even the rows themselves.
+	if err := makeCheckpoints(ctx, r.pool); err != nil {
 		return 0, err
 	}
 	read, err := readCheckpoints(ctx, r.pool)

@@ -314,7 +314,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 		return strings.Join(text, ", ")
 	}
 	eventually(t, "companies and the history are stopped", func() bool {
-		return states() == "users live, sign_ins live, companies stopped, roles live, groups live, directories live, modules live, history stopped"
+		return states() == "users live, sign_ins live, companies stopped, roles live, groups live, directories live, modules live, account_versions live, group_versions live, history stopped"
 	})
 	families, err := registry.Gather()
 	if err != nil {
@@ -328,7 +328,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 			}
 		}
 	}
-	if want := (map[string]float64{"users": 0, "companies": 1, "roles": 0, "groups": 0, "directories": 0, "modules": 0, "sign_ins": 0, "history": 1}); !maps.Equal(stopped, want) {
+	if want := (map[string]float64{"users": 0, "companies": 1, "roles": 0, "groups": 0, "directories": 0, "modules": 0, "sign_ins": 0, "account_versions": 0, "group_versions": 0, "history": 1}); !maps.Equal(stopped, want) {
 		t.Error(stopped)
 	}
 	stop()
@@ -361,10 +361,10 @@ func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, stream, eventType, data, stopped, reason string }{
 		{"a NUL character", "user-" + uuid.NewString(), "user.registered", `{"email":"a@example.com","first_name":"a\u0000b","source":"local"}`, "users history", "22"},
-		{"no such account", "user-" + uuid.NewString(), "user.deactivated", `{}`, "users", "does not exist yet"},
-		{"no id in the stream", "user-anna", "user.registered", `{"email":"a@example.com","source":"local"}`, "users", "not named after a user"},
+		{"no such account", "user-" + uuid.NewString(), "user.deactivated", `{}`, "users account_versions", "does not exist yet"},
+		{"no id in the stream", "user-anna", "user.registered", `{"email":"a@example.com","source":"local"}`, "users account_versions", "not named after a user"},
 		{"other JSON", "role-" + uuid.NewString(), "role.created", `{"name":7}`, "roles history", "decode role.created"},
-		{"no JSON", "group-" + uuid.NewString(), "group.created", `hello`, "groups history", "invalid character"},
+		{"no JSON", "group-" + uuid.NewString(), "group.created", `hello`, "groups group_versions history", "invalid character"},
 		{"a type of its own on a strange stream", "thing-1", "company.exploded", `{}`, "companies history", "unknown event type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

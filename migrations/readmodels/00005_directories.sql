@@ -27,6 +27,10 @@ ALTER TABLE users
 CREATE INDEX users_directory ON users (directory_id, id) WHERE directory_id IS NOT NULL;
 CREATE INDEX users_directory_entry ON users (directory_guid) WHERE directory_guid <> '';
 
+ALTER TABLE account_versions
+    ADD COLUMN directory_disabled boolean NOT NULL DEFAULT false,
+    ADD COLUMN directory_reason   text    NOT NULL DEFAULT '';
+
 -- Directory groups are matched with names here in any case, to tell near misses.
 CREATE INDEX groups_search ON groups (search);
 
@@ -35,4 +39,5 @@ DROP INDEX groups_search, users_directory_entry, users_directory;
 ALTER TABLE users
     DROP COLUMN directory_id, DROP COLUMN directory_guid, DROP COLUMN directory_dn, DROP COLUMN directory_disabled,
     DROP COLUMN directory_reason, DROP COLUMN directory_missed;
+ALTER TABLE account_versions DROP COLUMN directory_disabled, DROP COLUMN directory_reason;
 DROP TABLE directories;

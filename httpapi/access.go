@@ -1,0 +1,67 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/projections"
+)
+
+// AccessParams ask about one module or action.
+type AccessParams struct {
+	Module string `query:"module" maxLength:"50" doc:"Key of a module"`
+	Action string `query:"action" enum:"view,add,edit,delete,export,show_link"`
+}
+
+func (p AccessParams) filter() projections.AccessFilter {
+	return projections.AccessFilter{Module: p.Module, Action: domain.Action(p.Action)}
+}
+
+type accountAccessRequest struct {
+	QueryHeaders
+	PointInTime
+	AccessParams
+	ByID
+}
+
+type accountAccessAnswer struct {
+	Body projections.AccountAccess
+}
+
+type whoMayRequest struct {
+	QueryHeaders
+	PointInTime
+	AccessParams
+	CompanyID uuid.UUID `query:"company_id" format:"uuid" doc:"Accounts that were in this company then"`
+	Limit     int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
+	Cursor    string    `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
+}
+
+// addAccess adds the questions about who may do what, now and at any time.
+func (s *server) addAccess() {
+	register(s, operation{
+		method: http.MethodGet, path: "/users/{id}/access", id: "account-access", tag: "Accounts", required: needs("users", domain.View),
+		summary: "What an account may do and by which grant, now or at a time",
+		description: "Each module and action with its grants in `via`: who let the account join the group, who made the group allow it, and in " +
+			"`given_…` the later of both, which gave it. With `module` and `action` it answers one question: `allowed`, and in `because` why, or " +
+			"everything that was missing. Only an account in the state `active` may do anything.",
+	}, func(ctx context.Context, in *accountAccessRequest) (*accountAccessAnswer, error) {
+		access, err := s.ReadModels.AccountAccess(ctx, in.ID, in.filter(), s.Now(), in.AsOf.end())
+		return &accountAccessAnswer{Body: access}, err
+	})
+	register(s, operation{
+		method: http.MethodGet, path: "/audit/access", id: "who-may", tag: auditTag, required: needs("audit", domain.View),
+		summary: "Who may do what and by which grant, now or at a time",
+		description: "Accounts come in the order in which they were made, each with its modules and actions. Superusers count. " +
+			"Without `as_of` each page answers for the moment of its request.",
+	}, func(ctx context.Context, in *whoMayRequest) (*list[projections.AccessHolder], error) {
+		filter := in.filter()
+		filter.CompanyID = given(in.CompanyID)
+		return listOf(s.ReadModels.WhoMay(ctx, filter, projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}, s.Now(), in.AsOf.end()))
+	})
+}
+
+const auditTag = "Audit"

@@ -1,0 +1,132 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// standing is what counts for what an account may do, but for its groups.
+type standing struct {
+	companyID  uuid.UUID
+	active     bool
+	reason     string // why it is inactive
+	superuser  bool
+	start, end domain.Date
+	closed     bool   // by its directory
+	closedFor  string // a user.Closed constant
+}
+
+func (s standing) same(other standing) bool { return s == other }
+
+// state is AccountState of the account.
+func (s standing) state(now time.Time) (state, reason string) {
+	return AccountState(user.State{
+		Active: s.active, Details: user.Details{StartDate: s.start, EndDate: s.end}, Directory: user.DirectoryLink{Disabled: s.closed, Reason: s.closedFor},
+	}, s.reason, now)
+}
+
+// usable is the condition that the account of version v is StateActive on a day.
+func usable(v, day string) string {
+	return v + ".active AND NOT " + v + ".directory_disabled AND (" + v + ".start_date IS NULL OR " + v + ".start_date <= " + day + ") AND (" +
+		v + ".end_date IS NULL OR " + v + ".end_date >= " + day + ")"
+}
+
+type accountVersion struct {
+	version
+	standing
+}
+
+// accountTimeline is how an account came to stand as it does.
+type accountTimeline struct {
+	lifetime
+	id     uuid.UUID
+	state  user.State
+	reason string
+	succession[standing]
+}
+
+var accountTimelines = aggregate[uuid.UUID, *accountTimeline]{
+	kind: user.Kind, parse: uuid.Parse, fresh: newAccountTimeline,
+	byIDs: "SELECT " + accountVersionColumns + " FROM account_versions v WHERE v.user_id = ANY($1) AND v.to_at IS NULL", scan: scanAccountTimeline,
+	id: func(a *accountTimeline) uuid.UUID { return a.id },
+}
+
+func newAccountTimeline(id uuid.UUID) *accountTimeline {
+	return &accountTimeline{id: id, state: newUserRow(id).state}
+}
+
+func (a *accountTimeline) apply(e *eventstore.Envelope) error {
+	a.state.Evolve(e.Event)
+	switch event := e.Event.(type) {
+	case user.Deactivated:
+		a.reason = event.Reason
+	case user.Activated:
+		a.reason = ""
+	}
+	if err := a.applied(e, a.state.Exists); err != nil || !a.exists() {
+		return err
+	}
+	d, link := a.state.Details, a.state.Directory
+	a.follow(e, standing{
+		companyID: d.CompanyID, active: a.state.Active, reason: a.reason, superuser: a.state.Superuser, start: d.StartDate, end: d.EndDate,
+		closed: link.Disabled, closedFor: link.Reason,
+	})
+	return nil
+}
+
+const accountVersionColumns = "v.user_id, " + versionColumns + ", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date, " +
+	"v.directory_disabled, v.directory_reason"
+
+var accountVersions = newVersionsTable("account_versions", "user_id", accountTimelines,
+	func(a *accountTimeline) *succession[standing] { return &a.succession }, changesStanding,
+	col("company_id", "uuid", func(s standing) *rawUUID { return optional(rawUUID(s.companyID)) }),
+	col("active", "boolean", func(s standing) bool { return s.active }),
+	col("inactive_reason", "text", func(s standing) string { return s.reason }),
+	col("superuser", "boolean", func(s standing) bool { return s.superuser }),
+	col("start_date", "date", func(s standing) *time.Time { return optional(s.start.Time()) }),
+	col("end_date", "date", func(s standing) *time.Time { return optional(s.end.Time()) }),
+	col("directory_disabled", "boolean", func(s standing) bool { return s.closed }),
+	col("directory_reason", "text", func(s standing) string { return s.closedFor }),
+)
+
+func scanAccountVersion(row pgx.Row) (id uuid.UUID, v accountVersion, err error) {
+	var companyID *uuid.UUID
+	var start, end *time.Time
+	places := append([]any{&id}, v.places()...)
+	err = row.Scan(append(places, &companyID, &v.active, &v.reason, &v.superuser, &start, &end, &v.closed, &v.closedFor)...)
+	if companyID != nil {
+		v.companyID = *companyID
+	}
+	v.start, v.end = dateOf(start), dateOf(end)
+	return id, v, err
+}
+
+func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
+	id, v, err := scanAccountVersion(row)
+	if err != nil {
+		return nil, err
+	}
+	a := newAccountTimeline(id)
+	a.createdAt, a.reason = v.from, v.reason
+	a.state.Exists, a.state.Active, a.state.Superuser = true, v.active, v.superuser
+	a.state.Details = user.Details{CompanyID: v.companyID, StartDate: v.start, EndDate: v.end}
+	a.state.Directory.Disabled, a.state.Directory.Reason = v.closed, v.closedFor
+	a.current, a.known = v.standing, true
+	return a, nil
+}
+
+// changesStanding leaves out events that are frequent and change no standing.
+func changesStanding(e *eventstore.Envelope) bool {
+	switch e.Event.(type) {
+	case user.GroupJoined, user.GroupLeft, user.RoleGiven, user.RoleTaken, user.NameChanged, user.PhoneChanged, user.DepartmentChanged,
+		user.PositionChanged, user.LanguageChanged, user.GroupSynced, user.GroupsMissed, user.PasswordRehashed, user.PasswordResetRequested:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,191 @@
+package projections
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// Replay answers who may do what from events alone, without Postgres: as all that was applied leaves it. It is the
+// measure for the read models of access.
+type Replay struct {
+	accounts map[uuid.UUID]*replayedAccount
+	states   map[uuid.UUID]*group.State
+	groups   map[uuid.UUID][]groupVersion
+	modules  []string
+	// connections are the names of directories.
+	connections map[uuid.UUID]*directory.State
+}
+
+type replayedAccount struct {
+	row      *userRow
+	versions []accountVersion
+	stays    []membership
+}
+
+// NewReplay makes a Replay before the first event.
+func NewReplay() *Replay {
+	return &Replay{
+		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]groupVersion{},
+		connections: map[uuid.UUID]*directory.State{},
+		modules:     slices.Clone(domain.OwnModules),
+	}
+}
+
+// Apply goes on by one event. Events come in the order of the log; those that don't matter are passed over.
+func (r *Replay) Apply(e *eventstore.Envelope) error {
+	if e.Err != nil {
+		return e.Err
+	}
+	kind, name := domain.SplitStream(e.Stream)
+	if _, fence := e.Event.(claim.Contested); fence {
+		return nil
+	}
+	switch kind {
+	case user.Kind, group.Kind, directory.Kind:
+		id, err := uuid.Parse(name)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case group.Kind:
+			r.applyToGroup(id, e)
+			return nil
+		case directory.Kind:
+			if r.connections[id] == nil {
+				r.connections[id] = &directory.State{}
+			}
+			r.connections[id].Evolve(e.Event)
+			return nil
+		}
+		return r.applyToAccount(id, e)
+	case module.Kind:
+		if !slices.Contains(r.modules, name) {
+			r.modules = append(r.modules, name)
+		}
+	}
+	return nil
+}
+
+func (r *Replay) applyToAccount(id uuid.UUID, e *eventstore.Envelope) error {
+	a := r.accounts[id]
+	if a == nil {
+		a = &replayedAccount{row: newUserRow(id)}
+		r.accounts[id] = a
+	}
+	if err := a.row.apply(e); err != nil {
+		return err
+	}
+	switch event := e.Event.(type) {
+	case user.GroupJoined:
+		a.stays = append(a.stays, membership{group: event.GroupID, joined: versionOf(e)})
+	case user.GroupSynced:
+		a.stays = append(a.stays, membership{group: event.GroupID, joined: versionOf(e)})
+	case user.GroupLeft:
+		for i := range a.stays {
+			if stay := &a.stays[i]; stay.group == event.GroupID && stay.left == nil {
+				left := versionOf(e)
+				stay.left = &left
+			}
+		}
+	}
+	s := a.row.state
+	a.versions = append(a.versions, accountVersion{versionOf(e), standing{
+		companyID: s.Details.CompanyID, active: s.Active, reason: a.row.reason, superuser: s.Superuser,
+		start: s.Details.StartDate, end: s.Details.EndDate, closed: s.Directory.Disabled, closedFor: s.Directory.Reason,
+	}})
+	return nil
+}
+
+func (r *Replay) applyToGroup(id uuid.UUID, e *eventstore.Envelope) {
+	state := r.states[id]
+	if state == nil {
+		state = &group.State{}
+		r.states[id] = state
+	}
+	state.Evolve(e.Event)
+	r.groups[id] = append(r.groups[id], groupVersion{versionOf(e), offer{
+		name: state.Name, companyID: state.CompanyID, retired: state.Retired, permissions: state.Permissions.Normalized(),
+	}})
+}
+
+// Accounts gives the ids of all accounts, in order.
+func (r *Replay) Accounts() []uuid.UUID {
+	ids := make([]uuid.UUID, 0, len(r.accounts))
+	for id := range r.accounts {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	return ids
+}
+
+// Access gives what an account may do; now decides on days. ErrNotFound where there is no such account.
+func (r *Replay) Access(id uuid.UUID, filter AccessFilter, now time.Time) (AccountAccess, error) {
+	a := r.accounts[id]
+	if a == nil {
+		return AccountAccess{}, ErrNotFound
+	}
+	var offering []uuid.UUID
+	for groupID, versions := range r.groups {
+		if versions[len(versions)-1].allows(filter.Module, filter.Action) {
+			offering = append(offering, groupID)
+		}
+	}
+	access := r.facts(a, now).access(id, filter, offering)
+	access.Email, access.Name = a.row.state.Details.Email, a.row.state.Details.Name()
+	for i := range access.Because {
+		r.nameActor(access.Because[i].Actor)
+		access.Because[i].sign()
+	}
+	for _, actor := range actorsOf(access.Items) {
+		r.nameActor(actor)
+	}
+	return access, nil
+}
+
+func (r *Replay) facts(a *replayedAccount, now time.Time) *accessFacts {
+	return &accessFacts{now: now, account: a.versions, stays: a.stays, groups: r.groups, modules: r.modules}
+}
+
+// WhoMay gives everybody who may do something, as ReadModels.WhoMay does over all its pages.
+func (r *Replay) WhoMay(filter AccessFilter, now time.Time) []AccessHolder {
+	var holders []AccessHolder
+	for _, id := range r.Accounts() {
+		a := r.accounts[id]
+		d := a.row.state.Details
+		if filter.CompanyID != nil && d.CompanyID != *filter.CompanyID {
+			continue
+		}
+		items := r.facts(a, now).items(filter.Module, filter.Action)
+		for _, actor := range actorsOf(items) {
+			r.nameActor(actor)
+		}
+		for _, item := range items {
+			holders = append(holders, AccessHolder{id, d.Email, d.Name(), item})
+		}
+	}
+	return holders
+}
+
+// nameActor gives an actor its name, as nameActors does.
+func (r *Replay) nameActor(actor *Actor) {
+	if actor == nil {
+		return
+	}
+	id, isAccount := actor.nameKnown()
+	if a := r.accounts[id]; isAccount && a != nil {
+		actor.Name = optional(a.row.state.Details.Name())
+	}
+	if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory && r.connections[id] != nil {
+		actor.Name = optional(r.connections[id].Settings.Name)
+	}
+}
