@@ -29,7 +29,8 @@ type fake struct {
 	binds    atomic.Int64
 
 	mu    sync.Mutex
-	clear []byte // what came in clear
+	clear []byte   // what came in clear
+	asked []string // who was bound at each search
 }
 
 // behaviour is what the fake does at a step; nil is the proper thing.
@@ -100,6 +101,7 @@ func (f *fake) serve(conn net.Conn, settings *tls.Config) {
 	if !f.plain {
 		conn = tls.Server(conn, settings)
 	}
+	var as string
 	for {
 		request, err := ber.ReadPacket(conn)
 		if err != nil || len(request.Children) < 2 {
@@ -128,12 +130,16 @@ func (f *fake) serve(conn net.Conn, settings *tls.Config) {
 			conn = tls.Server(conn, settings)
 		case ldap.ApplicationBindRequest:
 			f.binds.Add(1)
-			if operation.Children[1].Value == searcher {
+			as, _ = operation.Children[1].Value.(string)
+			if as == searcher {
 				do(behave.bind, bound)
 			} else {
 				do(behave.userBind, bound)
 			}
 		case ldap.ApplicationSearchRequest:
+			f.mu.Lock()
+			f.asked = append(f.asked, as)
+			f.mu.Unlock()
 			do(behave.search, func(e *exchange) {
 				e.anna()
 				e.result(ldap.ApplicationSearchResultDone, 0, "")

@@ -344,6 +344,24 @@ func TestWhatOtherDirectoriesAnswer(t *testing.T) {
 	})
 }
 
+func TestGroupsAreReadByTheSearchingAccount(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, false, nil)
+	sid := "\x01\x02\x00\x00\x00\x00\x00\x05\x20\x00\x00\x00\x21\x02\x00\x00"
+	f.behave.Store(&behaviour{search: func(e *exchange) {
+		e.anna("objectSid="+sid, "primaryGroupID=513", "cn=Risk")
+		e.result(ldap.ApplicationSearchResultDone, 0, "")
+	}})
+	settings := f.config()
+	settings.Groups, settings.NestedGroups = true, true
+	got, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+	require.NoError(t, err)
+	require.Equal(t, []string{"Risk"}, got.Groups)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	require.Equal(t, []string{searcher, searcher, searcher}, f.asked, "for the person, the primary group and those around")
+}
+
 func requireStep(t *testing.T, step string, err error) {
 	t.Helper()
 	var failure *ldapclient.Failure

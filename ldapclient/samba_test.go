@@ -152,6 +152,7 @@ func TestWhomSignInDoesNotLetIn(t *testing.T) {
 		"an asterisk":                      {"*", "secret", ldapclient.Unknown},
 		"a part and an asterisk":           {"anna*", "secret", ldapclient.Unknown},
 		"the end of a filter":              {"x)(|(mail=anna@example.com)", "secret", ldapclient.Unknown},
+		"a bracket":                        {"anna@example.com)(", "secret", ldapclient.Unknown},
 		"a filter that would match":        {"nobody@example.com)(objectClass=*", "secret", ldapclient.Unknown},
 		"an address without its umlaut":    {"muller@example.com", "secret", ldapclient.Unknown},
 		"a DN instead of an address":       {anna, "secret", ldapclient.Unknown},
