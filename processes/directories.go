@@ -18,7 +18,7 @@ type Directories struct {
 	Pool     *pgxpool.Pool
 	Commands *commands.Handler
 	Logger   *slog.Logger
-	// Pace is how often it is looked which checks are due; 0: every 20 s.
+	// Pace is how often it is looked which checks are due; 0: every 10 s.
 	Pace time.Duration
 }
 
@@ -29,7 +29,7 @@ const retryCheck = 5 * time.Minute
 func (d *Directories) Run(ctx context.Context) error {
 	pace := d.Pace
 	if pace == 0 {
-		pace = 20 * time.Second
+		pace = 10 * time.Second
 	}
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()

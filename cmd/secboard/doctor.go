@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,8 +20,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sys/unix"
 
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections"
@@ -213,6 +217,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 	if logOK && databaseOK {
 		d.projections(ctx)
 		d.checklist(ctx)
+		d.directories(ctx)
 	}
 	return nil
 }
@@ -348,6 +353,47 @@ func (d *doctor) checklist(ctx context.Context) {
 	}
 	if err != nil {
 		d.problem("set-up", err.Error(), "check the database")
+	}
+}
+
+// directories tries each directory that is switched on: reaching its servers, TLS and the bind.
+func (d *doctor) directories(ctx context.Context) {
+	readModels := projections.NewReadModels(d.st.pool)
+	ids, err := readModels.EnabledDirectories(ctx)
+	if err != nil {
+		d.problem("directories", err.Error(), "check the database")
+		return
+	}
+	if len(ids) == 0 || d.keys == "" {
+		return // without the keyset, which was told already, no bind password can be opened
+	}
+	keys, err := secrets.LoadKeyset(d.keysetFile())
+	if err != nil {
+		d.problem("directories", err.Error(), "put the file back from a backup")
+		return
+	}
+	handler := commands.New(d.st.log, keys, nil)
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
+	for _, id := range ids {
+		shown, err := readModels.Directory(ctx, id)
+		var test commands.DirectoryTest
+		if err == nil {
+			test, err = handler.TestDirectory(ctx, id, "", "")
+		}
+		if err != nil {
+			d.problem("directories", fmt.Sprintf("%s: %v", id, err), "check the database and the event store")
+			continue
+		}
+		broken := slices.DeleteFunc(test.Steps, func(step directory.Step) bool { return step.OK })
+		for _, step := range broken {
+			d.problem("directories", fmt.Sprintf("%s: %s: %s", shown.Name, step.Step, step.Detail), step.Fix)
+		}
+		if shown.CheckStopped != nil {
+			d.problem("directories", shown.Name+": "+*shown.CheckStopped, "look at GET /api/v1/directories/"+id.String()+"/check, then correct the directory or confirm with POST")
+		}
+		if len(broken) == 0 {
+			d.ok("directories", "%s answers, and its users can be searched", shown.Name)
+		}
 	}
 }
 
