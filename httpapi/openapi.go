@@ -24,7 +24,7 @@ const introduction = `Accounts, companies, roles and access groups of SecBoard. 
 
 **Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
 
-**DELETE** of an account, company, role, group, mail server or mail account is 405 ` + "`history_is_kept`" + `: deactivate or retire it instead.`
+**DELETE** of an account, company, role, group, mail server, mail account or directory is 405 ` + "`history_is_kept`" + `: deactivate, retire or switch it off instead.`
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
@@ -40,6 +40,7 @@ func (s *server) openAPIConfig() huma.Config {
 		{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
 		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
 		{Name: "Groups", Description: "What their members may do, module by module."},
+		{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the passwords that they have there."},
 		{Name: "Modules", Description: "What permissions refer to."},
 		{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
 		{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
@@ -83,6 +84,10 @@ var fieldDescriptions = map[string]string{
 	"next_cursor":                 "For the parameter cursor; null on the last page",
 	"User.position":               "What the person is in the company",
 	"Status.position":             "Place in the log of the last event applied",
+	"directory_id":                "The connection through whose entry the account signs in",
+	"directory_dn":                "Of that entry",
+	"Directory.vouched":           "A superuser stands for who gets in: only then are groups given and people let in who may do something",
+	"Directory.check_stopped":     "Why comparing accounts waits for somebody, null when it doesn't",
 
 	"HistoryEntry.position": "Place in the log",
 	"joined_by":             "Who made the account a member",

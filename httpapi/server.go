@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -133,6 +134,7 @@ func (s *server) routesOf() {
 	s.addCompanies()
 	s.addRoles()
 	s.addGroups()
+	s.addDirectories()
 	s.addModules()
 	s.addSessions()
 	s.addLinks()
@@ -166,7 +168,8 @@ func (s *server) root(path string, handler gin.HandlerFunc) {
 
 // insteadOfDelete says what to call instead of DELETE, by the path of the resource's kind.
 var insteadOfDelete = map[string]string{
-	"users": "deactivate", "companies": "retire", "roles": "retire", "groups": "retire", "mail/servers": "retire", "mail/accounts": "retire",
+	"users": "POST %s/deactivate", "companies": "POST %s/retire", "roles": "POST %s/retire", "groups": "POST %s/retire",
+	"mail/servers": "POST %s/retire", "mail/accounts": "POST %s/retire", "directories": `PATCH %s {"enabled": false}`,
 }
 
 // refuseMethod answers 405.
@@ -175,10 +178,10 @@ func (s *server) refuseMethod(c *gin.Context) {
 	slices.Sort(allowed)
 	c.Header("Allow", strings.Join(allowed, ", "))
 	kind := strings.TrimPrefix(path.Dir(c.Request.URL.Path), basePath+"/")
-	if verb := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && verb != "" {
+	if call := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && call != "" {
 		writeProblem(c, &refusal{
 			status: http.StatusMethodNotAllowed, code: "history_is_kept",
-			detail: "nothing is ever deleted, so that its history stays: use POST " + c.Request.URL.Path + "/" + verb,
+			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),
 		})
 		return
 	}

@@ -83,6 +83,8 @@ var (
 		switch event := e.Event.(type) {
 		case user.GroupJoined:
 			s.begin(userID, event.GroupID, event.GroupName, e)
+		case user.GroupSynced:
+			s.begin(userID, event.GroupID, event.GroupName, e)
 		case user.GroupLeft:
 			s.end(userID, event.GroupID, e)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/mailaccount"
 	"github.com/secboard/secboard/domain/mailmessage"
@@ -45,6 +46,7 @@ var all = []projection{
 	{"companies", company.Kind, []table{companyRows.table(writeCompanies)}},
 	{"roles", role.Kind, []table{roleRows.table(writeRoles)}},
 	{"groups", group.Kind, []table{groupRows.table(writeGroups)}},
+	{"directories", directory.Kind, []table{directoryRows.table(writeDirectories)}},
 	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
 	{"mail_servers", mailserver.Kind, []table{mailServerRows.table(writeMailServers)}},
 	{"mail_accounts", mailaccount.Kind, []table{mailAccountRows.table(writeMailAccounts)}},

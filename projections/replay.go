@@ -9,6 +9,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
@@ -26,6 +27,8 @@ type Replay struct {
 	modules  []string
 	names    map[subject]string // of companies, roles and modules
 	signIns  map[uuid.UUID]time.Time
+	// connections are the names of directories.
+	connections map[uuid.UUID]*directory.State
 }
 
 type replayedAccount struct {
@@ -39,6 +42,7 @@ func NewReplay() *Replay {
 	return &Replay{
 		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]groupVersion{},
 		modules: slices.Clone(domain.OwnModules), names: map[subject]string{}, signIns: map[uuid.UUID]time.Time{},
+		connections: map[uuid.UUID]*directory.State{},
 	}
 }
 
@@ -70,13 +74,20 @@ func (r *Replay) Apply(e *eventstore.Envelope) error {
 		}
 	}
 	switch kind {
-	case user.Kind, group.Kind:
+	case user.Kind, group.Kind, directory.Kind:
 		id, err := uuid.Parse(name)
 		if err != nil {
 			return err
 		}
-		if kind == group.Kind {
+		switch kind {
+		case group.Kind:
 			r.applyToGroup(id, e)
+			return nil
+		case directory.Kind:
+			if r.connections[id] == nil {
+				r.connections[id] = &directory.State{}
+			}
+			r.connections[id].Evolve(e.Event)
 			return nil
 		}
 		return r.applyToAccount(id, e)
@@ -100,6 +111,8 @@ func (r *Replay) applyToAccount(id uuid.UUID, e *eventstore.Envelope) error {
 	switch event := e.Event.(type) {
 	case user.GroupJoined:
 		a.stays = append(a.stays, membership{group: event.GroupID, joined: versionOf(e)})
+	case user.GroupSynced:
+		a.stays = append(a.stays, membership{group: event.GroupID, joined: versionOf(e)})
 	case user.GroupLeft:
 		for i := range a.stays {
 			if stay := &a.stays[i]; stay.group == event.GroupID && stay.left == nil {
@@ -111,7 +124,7 @@ func (r *Replay) applyToAccount(id uuid.UUID, e *eventstore.Envelope) error {
 	s := a.row.state
 	a.versions = append(a.versions, accountVersion{versionOf(e), standing{
 		companyID: s.Details.CompanyID, active: s.Active, reason: a.row.reason, superuser: s.Superuser,
-		start: s.Details.StartDate, end: s.Details.EndDate,
+		start: s.Details.StartDate, end: s.Details.EndDate, closed: s.Directory.Disabled, closedFor: s.Directory.Reason,
 	}})
 	return nil
 }
@@ -266,5 +279,8 @@ func (r *Replay) nameActor(actor *Actor) {
 	id, isAccount := actor.nameKnown()
 	if a := r.accounts[id]; isAccount && a != nil {
 		actor.Name = optional(a.row.state.Details.Name())
+	}
+	if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory && r.connections[id] != nil {
+		actor.Name = optional(r.connections[id].Settings.Name)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/mailaccount"
 	"github.com/secboard/secboard/domain/mailmessage"
@@ -53,6 +54,7 @@ type story struct {
 	servers   map[uuid.UUID]mailserver.State
 	accounts  map[uuid.UUID]mailaccount.State
 	mails     map[uuid.UUID]mailmessage.State
+	directory map[uuid.UUID]directory.State
 	actor     eventstore.Actor
 }
 
@@ -60,7 +62,7 @@ func newStory(t *rapid.T) *story {
 	return &story{
 		t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), revisions: map[string]eventstore.Revision{},
 		companies: map[uuid.UUID]company.State{}, roles: map[uuid.UUID]role.State{}, groups: map[uuid.UUID]group.State{},
-		users: map[uuid.UUID]user.State{}, modules: map[string]module.State{},
+		users: map[uuid.UUID]user.State{}, modules: map[string]module.State{}, directory: map[uuid.UUID]directory.State{},
 		servers: map[uuid.UUID]mailserver.State{}, accounts: map[uuid.UUID]mailaccount.State{}, mails: map[uuid.UUID]mailmessage.State{}, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
 	}
 }
@@ -142,7 +144,7 @@ func (s *story) step() {
 		return domain.Permissions{rapid.SampledFrom(domain.OwnModules).Draw(t, "module"): {View: true, Edit: rapid.Bool().Draw(t, "edit")}}
 	})
 	what := draw(s, "what", rapid.SampledFrom(strings.Fields(
-		"company company= role role= group group= module user user user= user= user= join join join leave leave give give take retire server server= account account= mail mail= mail= mail=")))
+		"company company= role role= group group= module user user user= user= user= join join join leave leave give give take retire directory directory= follow follow mirror unlink server server= account account= mail mail= mail= mail=")))
 	s.mailStep(what)
 	switch what {
 	case "company":
@@ -160,6 +162,12 @@ func (s *story) step() {
 		}
 		on(s, group.Kind, s.groups, uuid.New(), func(g group.State) ([]domain.Event, error) {
 			return group.Create(g, group.Details{Name: draw(s, "name", someName), CompanyID: in, Permissions: draw(s, "permissions", permissions)}, everyModule)
+		})
+	case "directory":
+		on(s, directory.Kind, s.directory, uuid.New(), func(d directory.State) ([]domain.Event, error) {
+			settings := directory.Defaults
+			settings.Name, settings.URLs, settings.BaseDN, settings.BindDN = draw(s, "name", someName), []string{"ldaps://dc.example.com"}, "DC=x", "CN=x"
+			return directory.Connect(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, settings, domain.Sealed("sealed"))
 		})
 	case "module":
 		key := draw(s, "key", rapid.SampledFrom([]string{"risks", "assets"}))
@@ -203,6 +211,18 @@ func (s *story) step() {
 			}, everyModule)
 		})
 	}
+	directoryID, hasDirectory := known(s, s.directory)
+	if hasDirectory && what == "directory=" {
+		on(s, directory.Kind, s.directory, directoryID, func(d directory.State) ([]domain.Event, error) {
+			if draw(s, "check", rapid.Bool()) {
+				return directory.EndCheck(d, directory.Findings{Accounts: 9, Close: draw(s, "close", rapid.IntRange(0, 9))}, false)
+			}
+			none := ""
+			return directory.Change(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, directory.Patch{
+				Name: maybe(s, "name", someName), Enabled: maybe(s, "enabled", rapid.Bool()), BindDN: &none, BindPassword: &domain.Sealed{},
+			})
+		})
+	}
 	id, ok := known(s, s.users)
 	if !ok {
 		return
@@ -236,6 +256,18 @@ func (s *story) step() {
 			return user.LeaveGroup(u, root, groupID)
 		case what == "give" && hasRole:
 			return user.GiveRole(u, root, user.Role{ID: roleID, Name: s.roles[roleID].Name})
+		case what == "follow" && hasDirectory:
+			g := s.groups[groupID]
+			return user.FollowFound(u, user.Found{
+				DirectoryID: directoryID, Vouched: true, Synced: true, Missed: draw(s, "missed", rapid.SampledFrom([][]string{nil, {"a", "b"}})),
+				Entry:  directory.Entry{DN: "CN=" + draw(s, "dn", someName), GUID: "guid of " + id.String(), Email: u.Details.Email, LastName: draw(s, "last", someName)},
+				Groups: []user.Group{{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Retired: g.Retired || !hasGroup}},
+			})
+		case what == "mirror":
+			reason := draw(s, "closed", rapid.SampledFrom([]string{"", user.ClosedDisabled, user.ClosedVanished}))
+			return user.MirrorClosing(u, u.Directory.ID, u.Directory.GUID, reason)
+		case what == "unlink":
+			return user.UnlinkDirectory(u, root, "a new entry")
 		case what == "take" && hasRole:
 			return user.TakeRole(u, root, roleID)
 		}

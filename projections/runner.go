@@ -151,6 +151,10 @@ func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Positi
 	if err := r.locks.wait(ctx, name); err != nil {
 		return 0, err
 	}
+	// A crash of a Postgres that does not write at once loses even the rows themselves.
+	if err := makeCheckpoints(ctx, r.pool); err != nil {
+		return 0, err
+	}
 	read, err := readCheckpoints(ctx, r.pool)
 	if err != nil {
 		return 0, err

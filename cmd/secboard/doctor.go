@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,8 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
@@ -217,6 +220,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 		d.projections(ctx)
 		d.checklist(ctx)
 		d.mail(ctx)
+		d.directories(ctx)
 	}
 	return nil
 }
@@ -398,6 +402,47 @@ func (d *doctor) mailAccount(ctx context.Context, handler *commands.Handler, acc
 		return
 	}
 	d.ok("mail", "%s can send through %s, port %d", account.Address, sender.Server.Host, sender.Server.Port)
+}
+
+// directories tries each directory that is switched on: reaching its servers, TLS and the bind.
+func (d *doctor) directories(ctx context.Context) {
+	readModels := projections.NewReadModels(d.st.pool)
+	ids, err := readModels.EnabledDirectories(ctx)
+	if err != nil {
+		d.problem("directories", err.Error(), "check the database")
+		return
+	}
+	if len(ids) == 0 || d.keys == "" {
+		return // without the keyset, which was told already, no bind password can be opened
+	}
+	keys, err := secrets.LoadKeyset(d.keysetFile())
+	if err != nil {
+		d.problem("directories", err.Error(), "put the file back from a backup")
+		return
+	}
+	handler := commands.New(d.st.log, keys, nil)
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
+	for _, id := range ids {
+		shown, err := readModels.Directory(ctx, id)
+		var test commands.DirectoryTest
+		if err == nil {
+			test, err = handler.TestDirectory(ctx, id, "", "")
+		}
+		if err != nil {
+			d.problem("directories", fmt.Sprintf("%s: %v", id, err), "check the database and the event store")
+			continue
+		}
+		broken := slices.DeleteFunc(test.Steps, func(step directory.Step) bool { return step.OK })
+		for _, step := range broken {
+			d.problem("directories", fmt.Sprintf("%s: %s: %s", shown.Name, step.Step, step.Detail), step.Fix)
+		}
+		if shown.CheckStopped != nil {
+			d.problem("directories", shown.Name+": "+*shown.CheckStopped, "look at GET /api/v1/directories/"+id.String()+"/check, then correct the directory or confirm with POST")
+		}
+		if len(broken) == 0 {
+			d.ok("directories", "%s answers, and its users can be searched", shown.Name)
+		}
+	}
 }
 
 // port checks that the API can listen, or answers already.

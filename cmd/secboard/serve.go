@@ -23,6 +23,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/httpapi"
+	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/processes"
 	"github.com/secboard/secboard/projections"
@@ -95,6 +96,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 
 	readModels := projections.NewReadModels(st.pool)
 	handler.Lockout = lockoutOf(ctx, readModels, logger)
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	runner := projections.NewRunner(st.pool, st.log, logger, registry)
@@ -122,6 +124,13 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		return err
 	}
 	st.awaitReadModels(ctx, runner)
+	directories := processes.Directories{Pool: st.pool, Commands: handler, Logger: logger}
+	checking := make(chan error, 1)
+	go func() { checking <- directories.Run(background) }()
+	defer func() {
+		stopBackground()
+		err = errors.Join(err, <-checking)
+	}()
 	mail := c.mail(st, handler, readModels, listener.Addr())
 	if err := mail.Begin(ctx); err != nil {
 		return err
