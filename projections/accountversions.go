@@ -22,8 +22,6 @@ type standing struct {
 	start, end domain.Date
 }
 
-func (s standing) same(other standing) bool { return s == other }
-
 // state is AccountState of the account.
 func (s standing) state(now time.Time) (state, reason string) {
 	return AccountState(user.State{Active: s.active, Details: user.Details{StartDate: s.start, EndDate: s.end}}, s.reason, now)
@@ -71,9 +69,10 @@ func (a *accountTimeline) apply(e *eventstore.Envelope) error {
 		return err
 	}
 	d := a.state.Details
-	a.follow(e, standing{
+	now := standing{
 		companyID: d.CompanyID, active: a.state.Active, reason: a.reason, superuser: a.state.Superuser, start: d.StartDate, end: d.EndDate,
-	})
+	}
+	a.follow(e, now, now == a.current)
 	return nil
 }
 

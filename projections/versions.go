@@ -24,10 +24,6 @@ func versionOf(e *eventstore.Envelope) version {
 	return version{position: e.Position, from: e.Meta.At, event: e.ID, actor: Actor{Kind: e.Meta.Actor.Kind, ID: optional(e.Meta.Actor.ID)}}
 }
 
-func (v version) heldAt(at time.Time) bool {
-	return !v.from.After(at) && (v.to == nil || v.to.After(at))
-}
-
 // heldAt is the condition that the version v held at a time.
 func heldAt(v, time string) string {
 	return fmt.Sprintf("%[1]s.from_at <= %[2]s AND (%[1]s.to_at IS NULL OR %[1]s.to_at > %[2]s)", v, time)
@@ -45,7 +41,7 @@ func (v *version) values() []any {
 }
 
 // succession is the versions of one aggregate, as far as a page goes on with them.
-type succession[S interface{ same(S) bool }] struct {
+type succession[S any] struct {
 	current S
 	known   bool       // current is one
 	ended   *time.Time // when the one ended that held before the page; nil: it did not
@@ -57,9 +53,9 @@ type began[S any] struct {
 	state S
 }
 
-// follow notes the state after an event.
-func (s *succession[S]) follow(e *eventstore.Envelope, state S) {
-	if s.known && s.current.same(state) {
+// follow notes the state after an event; same says whether it is that of before.
+func (s *succession[S]) follow(e *eventstore.Envelope, state S, same bool) {
+	if s.known && same {
 		return
 	}
 	at := e.Meta.At
@@ -96,8 +92,8 @@ type changedVersions struct {
 	begun   [][]any
 }
 
-// add takes over what one aggregate's succession did. values gives the columns behind those of version.
-func addVersions[S interface{ same(S) bool }](c *changedVersions, id uuid.UUID, s *succession[S], values func(S) []any) {
+// addVersions takes over what one aggregate's succession did. values gives the columns behind those of version.
+func addVersions[S any](c *changedVersions, id uuid.UUID, s *succession[S], values func(S) []any) {
 	if s.ended != nil {
 		c.ended, c.endedAt = append(c.ended, rawUUID(id)), append(c.endedAt, *s.ended)
 	}

@@ -106,10 +106,11 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 		if len(events) == 0 && !pause(ctx, followPace) {
 			return nil
 		}
-		if events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit}); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		slices.Reverse(events)
