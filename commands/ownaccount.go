@@ -138,6 +138,13 @@ func asOwner(caller Caller, id uuid.UUID) Caller {
 	return caller
 }
 
+// EndSessions ends all sessions of an account.
+func (h *Handler) EndSessions(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
+	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+		return user.EndSessions(s, by(caller, id))
+	})
+}
+
 // ChangeOwnPassword replaces the password of the own account; the current one is asked for when there is one.
 func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.UUID, current, password string) (Result, error) {
 	stream := domain.StreamName(user.Kind, id)

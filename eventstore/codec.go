@@ -123,15 +123,16 @@ func Encode(stream string, expected Revision, events []Event, meta Metadata) ([]
 }
 
 // Decode reads a recorded event.
-func Decode(recorded Recorded) Envelope { return new(decoder).decode(recorded) }
+func Decode(recorded Recorded) Envelope { return new(Decoder).Decode(recorded) }
 
-// decoder reads one event after the other. The events of one append have the same metadata, which is read once.
-type decoder struct {
+// Decoder reads one event after the other. The events of one append have the same metadata, which is read once.
+type Decoder struct {
 	metadata []byte
 	meta     Metadata
 }
 
-func (d *decoder) decode(recorded Recorded) Envelope {
+// Decode reads a recorded event; see Envelope for one that can not be read.
+func (d *Decoder) Decode(recorded Recorded) Envelope {
 	envelope := Envelope{Recorded: recorded}
 	if d.metadata == nil || !bytes.Equal(d.metadata, recorded.Metadata) {
 		var meta Metadata

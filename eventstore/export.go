@@ -73,7 +73,7 @@ func (x Export) Write(ctx context.Context, log Log, w io.Writer) (events int64, 
 			return table.Error()
 		}
 	}
-	var decoder decoder
+	var decoder Decoder
 	for after := x.After; ; {
 		jump := false
 		for recorded, err := range log.ReadAll(ctx, after) {
@@ -87,7 +87,7 @@ func (x Export) Write(ctx context.Context, log Log, w io.Writer) (events int64, 
 				after, jump = x.Gap[1], true
 				break
 			}
-			envelope := decoder.decode(recorded)
+			envelope := decoder.Decode(recorded)
 			if !x.wants(&envelope) {
 				continue
 			}

@@ -79,7 +79,7 @@ func (t *Tail) read(ctx context.Context) error {
 	t.mu.Lock()
 	after := t.head
 	t.mu.Unlock()
-	var decoder decoder
+	var decoder Decoder
 	for delivery, err := range t.log.Subscribe(ctx, after) {
 		if err != nil {
 			return err
@@ -91,7 +91,7 @@ func (t *Tail) read(ctx context.Context) error {
 			t.mu.Unlock()
 			continue
 		}
-		envelope := decoder.decode(delivery.Event)
+		envelope := decoder.Decode(delivery.Event)
 		if err := t.room(ctx); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
@@ -27,7 +29,13 @@ const (
 
 // startSession opens a session for tests about something else than signing in.
 func (a *api) startSession(ctx context.Context, account uuid.UUID, _ time.Time) (string, projections.Session, error) {
-	return a.openSession(ctx, account, uuid.Must(uuid.NewV7()), fullSession)
+	events, err := a.Commands.Log.ReadStream(ctx, domain.StreamName(user.Kind, account))
+	if err != nil {
+		return "", projections.Session{}, err
+	}
+	return a.openSession(ctx, commands.SignedIn{
+		UserID: account, Session: uuid.Must(uuid.NewV7()), Revision: eventstore.Revision(len(events) - 1),
+	}, fullSession)
 }
 
 // account makes an account with a password.
@@ -232,6 +240,51 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 		assert.NotContains(t, a.log.String(), secret)
 		assert.NotContains(t, strings.Join(history, "\n"), secret)
 	}
+}
+
+// What works once works once, however many ask at the same time.
+func TestOneOfManyAtOnceSucceeds(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, func(o *Options) {
+		o.Commands.Lockout = func() signin.Policy { return signin.Policy{Attempts: 1000, Within: time.Hour, For: time.Hour} }
+	})
+	account := a.account(t, annasEmail, annasPassword)
+	secret, codes := a.enroll(t, a.signInAs(t, annasEmail, annasPassword).text("token"))
+	require.Equal(t, http.StatusAccepted, a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": annasEmail}).status)
+	factor := func(field, value string) map[string]any {
+		return map[string]any{"challenge": a.signInAs(t, annasEmail, annasPassword).text("challenge"), field: value}
+	}
+	a.ahead.Add(int64(2 * time.Minute)) // the code that confirmed the device is used up; so few attempts a minute are not slowed down
+	statuses := a.atOnce(t, 20, "/sessions/two-factor", factor("code", a.code(t, secret)))
+	assert.Equal(t, map[int]int{http.StatusCreated: 1, http.StatusUnauthorized: 19}, statuses, "code")
+	a.ahead.Add(int64(2 * time.Minute))
+	statuses = a.atOnce(t, 20, "/sessions/two-factor", factor("backup_code", codes[7]))
+	assert.Equal(t, map[int]int{http.StatusCreated: 1, http.StatusUnauthorized: 19}, statuses, "backup code")
+	a.ahead.Add(int64(2 * time.Minute))
+	link := "/password-resets/" + a.linkToken(t, account, user.PasswordResetRequested{}.EventType())
+	statuses = a.atOnce(t, 20, link, map[string]any{"new_password": "the second pass phrase of anna"})
+	assert.Equal(t, map[int]int{http.StatusNoContent: 1, http.StatusUnprocessableEntity: 19}, statuses, "reset link")
+}
+
+// atOnce posts the same body so many times at the same moment and counts the statuses.
+func (a *api) atOnce(t *testing.T, times int, path string, body map[string]any) map[int]int {
+	t.Helper()
+	statuses := make([]int, times)
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range statuses {
+		all.Go(func() {
+			<-start
+			statuses[i] = a.call(t, "", http.MethodPost, path, body).status
+		})
+	}
+	close(start)
+	all.Wait()
+	counted := map[int]int{}
+	for _, status := range statuses {
+		counted[status]++
+	}
+	return counted
 }
 
 // head is the position of the newest event.

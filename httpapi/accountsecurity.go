@@ -3,10 +3,12 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/projections"
 )
@@ -28,6 +30,11 @@ type accountSessionsRequest struct {
 	ByID
 }
 
+type endSessionsRequest struct {
+	CreateHeaders
+	ByID
+}
+
 type unlockRequest struct {
 	CreateHeaders
 	ByID
@@ -45,11 +52,16 @@ func (s *server) addAccountSecurity() {
 		required: needs("users", domain.Edit).orOwn(), summary: "End all sessions of an account",
 		description: "At once, and for the own account the current one too. Those of a superuser can only be ended by a superuser.",
 	}, s.endAccountSessions)
-	registerCommand(s, operation{
-		method: http.MethodPost, path: "/users/{id}/two-factor/reset", id: "reset-two-factor", tag: tag, required: needs("users", domain.Edit),
-		summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},
+	registerActForReason(s, s.users(), "two-factor/reset", operation{
+		id: "reset-two-factor", summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},
 		description: "Device and backup codes are void and all sessions end; a reason must be given. Where two-factor is required, the next sign-in asks for a new set-up.",
-	}, s.resetTwoFactor)
+	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
+		result, err := s.Commands.ResetTwoFactor(ctx, caller, id, reason)
+		if err == nil {
+			s.endSessions(ctx, id)
+		}
+		return result, err
+	})
 	registerCommand(s, operation{
 		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag, required: needs("users", domain.Edit),
 		summary: "End a lockout", description: "A lockout also ends by itself.",
@@ -57,22 +69,12 @@ func (s *server) addAccountSecurity() {
 }
 
 func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (*list[listedSession], error) {
-	if _, err := s.ReadModels.User(ctx, in.ID, s.Now()); err != nil {
-		return nil, err
-	}
-	security, err := s.Security(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := s.ReadModels.Sessions(ctx, in.ID)
+	alive, err := s.sessionsOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	var items []listedSession
-	for _, session := range stored {
-		if !isAlive(session, security, s.Now()) {
-			continue
-		}
+	for _, session := range alive {
 		items = append(items, listedSession{
 			ID: session.ID, CreatedAt: session.CreatedAt.UTC(), LastSeenAt: session.LastSeenAt.UTC(), ExpiresAt: session.ExpiresAt.UTC(),
 			IP: textOrNil(session.IP), UserAgent: textOrNil(session.UserAgent),
@@ -82,6 +84,19 @@ func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (
 	return listOf(projections.List[listedSession]{Items: items}, nil)
 }
 
+// sessionsOf gives the sessions of an account that have not ended, newest first.
+func (s *server) sessionsOf(ctx context.Context, account uuid.UUID) ([]projections.Session, error) {
+	if _, err := s.ReadModels.User(ctx, account, s.Now()); err != nil {
+		return nil, err
+	}
+	security, err := s.Security(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := s.ReadModels.Sessions(ctx, account)
+	return slices.DeleteFunc(stored, func(session projections.Session) bool { return !isAlive(session, security, s.Now()) }), err
+}
+
 func textOrNil(text string) *string {
 	if text == "" {
 		return nil
@@ -89,31 +104,17 @@ func textOrNil(text string) *string {
 	return &text
 }
 
-func (s *server) endAccountSessions(ctx context.Context, in *ByID) (*struct{}, error) {
-	account, err := s.ReadModels.User(ctx, in.ID, s.Now())
+func (s *server) endAccountSessions(ctx context.Context, in *endSessionsRequest) (*settled, error) {
+	alive, err := s.sessionsOf(ctx, in.ID)
+	if err != nil || len(alive) == 0 {
+		return &settled{}, err
+	}
+	result, err := s.Commands.EndSessions(ctx, s.caller(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	access := infoOf(ctx).access
-	if account.Superuser && !access.Superuser {
-		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can end the sessions of a superuser")
-	}
-	return nil, s.endSessions(ctx, in.ID)
-}
-
-func (s *server) resetTwoFactor(ctx context.Context, in *actForReasonRequest) (*answer[projections.User], error) {
-	caller, err := s.changer(ctx, in.ChangeHeaders)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.ResetTwoFactor(ctx, caller, in.ID, in.Body.reason())
-	if err != nil {
-		return nil, err
-	}
-	if err := s.endSessions(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	return s.users().changed(ctx, s, in.Prefer, result)
+	s.endSessions(ctx, in.ID)
+	return &settled{Position: s.settle(ctx, result)}, nil
 }
 
 func (s *server) unlock(ctx context.Context, in *unlockRequest) (*answer[projections.User], error) {

@@ -89,47 +89,6 @@ func (outcome[T]) Schema(registry huma.Registry) *huma.Schema {
 	return registry.Schema(reflect.TypeFor[T](), true, "")
 }
 
-// resource is how the answers of one kind are made.
-type resource[T any] struct {
-	path     string // below basePath
-	read     func(ctx context.Context, id string) (T, error)
-	revision func(T) eventstore.Revision
-}
-
-// created answers a command that started a resource.
-func (r resource[T]) created(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
-	answered, err := r.changed(ctx, s, prefer, result)
-	if err != nil {
-		return nil, err
-	}
-	answered.Location = basePath + r.path + "/" + result.ID
-	if answered.Status == http.StatusOK {
-		answered.Status = http.StatusCreated
-	}
-	return answered, nil
-}
-
-// changed answers a command. From here on the change is recorded, so whatever goes wrong with reading it back only
-// makes the answer a 202.
-func (r resource[T]) changed(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
-	answered := &answer[T]{Status: http.StatusAccepted, ETag: etag(result.Revision), Position: positionText(result.Position)}
-	answered.Body.accepted = &Accepted{ID: result.ID, Revision: result.Revision, Position: answered.Position}
-	if wantsAsync(prefer) {
-		answered.Applied = "respond-async"
-		return answered, nil
-	}
-	if err := s.waitFor(ctx, result.Position); err != nil {
-		return answered, s.notReadBack(ctx, err)
-	}
-	found, err := r.read(ctx, result.ID)
-	if err != nil {
-		return answered, s.notReadBack(ctx, err)
-	}
-	answered.Status, answered.ETag = http.StatusOK, etag(r.revision(found))
-	answered.Body = outcome[T]{resource: found}
-	return answered, nil
-}
-
 // notReadBack is how an answer ends whose change is recorded but could not be read back: without an error.
 func (s *server) notReadBack(ctx context.Context, err error) error {
 	s.logNotReadBack(ctx, err)

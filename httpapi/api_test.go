@@ -71,7 +71,10 @@ func newAPI(t testing.TB, configure ...func(*Options)) *api {
 // givePassword lets the superuser sign in with adminPassword, for the tests about that: hashing is slow on purpose.
 func (a *api) givePassword(t *testing.T) {
 	t.Helper()
-	_, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
+	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
+	require.NoError(t, err)
+	a.catchUp(t, result.Position)
+	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now()) // a new password ends those that there were
 	require.NoError(t, err)
 }
 

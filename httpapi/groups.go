@@ -42,7 +42,7 @@ type newGroup struct {
 	Permissions map[string]allowedActions `json:"permissions,omitempty" example:"{\"risks\":{\"view\":true,\"export\":true}}" doc:"What the members may do, by the key of the module"`
 }
 
-func (b *newGroup) details(problems *domain.Invalid) group.Details {
+func (b *newGroup) command(problems *domain.Invalid) group.Details {
 	details := group.Details{
 		Name: b.Name, Description: b.Description, CompanyID: readID("company_id", b.CompanyID, problems),
 		Permissions: permissionsOf("permissions", b.Permissions, problems),
@@ -52,11 +52,7 @@ func (b *newGroup) details(problems *domain.Invalid) group.Details {
 }
 
 // Resolve lets the domain check the body beside the schema.
-func (b *newGroup) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	b.details(&problems)
-	return findings(problems)
-}
+func (b *newGroup) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type groupChanges struct {
 	Name        Optional[string]                    `json:"name,omitzero" maxLength:"200" nullable:"false"`
@@ -65,7 +61,7 @@ type groupChanges struct {
 	Permissions Optional[map[string]allowedActions] `json:"permissions,omitzero" doc:"Exactly these from now on; only a superuser can add one that the caller does not have"`
 }
 
-func (b *groupChanges) patch(problems *domain.Invalid) group.Patch {
+func (b *groupChanges) command(problems *domain.Invalid) group.Patch {
 	patch := group.Patch{
 		Name: b.Name.patch("name", problems), Description: b.Description.patch("description", problems),
 		CompanyID:   converted("company_id", b.CompanyID.patch("company_id", problems), problems, readID),
@@ -87,22 +83,7 @@ func (b *groupChanges) patch(problems *domain.Invalid) group.Patch {
 }
 
 // Resolve lets the domain check the body beside the schema.
-func (b *groupChanges) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	b.patch(&problems)
-	return findings(problems)
-}
-
-type createGroupRequest struct {
-	CreateHeaders
-	Body newGroup
-}
-
-type changeGroupRequest struct {
-	ChangeHeaders
-	ByID
-	Body groupChanges
-}
+func (b *groupChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type listGroupsRequest struct {
 	NamedList
@@ -118,106 +99,38 @@ type membersRequest struct {
 
 func (s *server) groups() resource[projections.Group] {
 	return resource[projections.Group]{
-		path: "/groups",
-		read: func(ctx context.Context, id string) (projections.Group, error) {
-			parsed, err := uuid.Parse(id)
-			if err != nil {
-				return projections.Group{}, err
-			}
-			return s.ReadModels.Group(ctx, parsed)
-		},
+		path: "/groups", name: "group", tag: "Groups", module: "groups", kind: group.Kind,
+		read: byID(s.ReadModels.Group), asOf: byIDAsOf(s.ReadModels.GroupAsOf),
 		revision: func(g projections.Group) eventstore.Revision { return g.Revision },
 	}
 }
 
 func (s *server) addGroups() {
-	const tag = "Groups"
-	registerCommand(s, operation{
-		method: http.MethodPost, path: "/groups", id: "create-group", tag: tag, status: http.StatusCreated, required: needs("groups", domain.Add),
+	groups := s.groups()
+	registerCreate[newGroup](s, groups, operation{
 		summary: "Create an access group", description: "What somebody may do is what the groups allow together.",
 		example: map[string]any{"name": "Risk analysts", "permissions": map[string]any{"risks": map[string]any{"view": true, "export": true}}},
-	}, s.createGroup)
+	}, s.Commands.CreateGroup)
 	register(s, operation{
-		method: http.MethodGet, path: "/groups", id: "list-groups", tag: tag, required: needs("groups", domain.View), summary: "List access groups",
+		method: http.MethodGet, path: "/groups", id: "list-groups", tag: groups.tag, required: needs("groups", domain.View), summary: "List access groups",
 	}, func(ctx context.Context, in *listGroupsRequest) (*list[projections.Group], error) {
 		return listOf(s.ReadModels.Groups(ctx, projections.GroupFilter{
 			Query: in.Query, CompanyID: given(in.CompanyID), Retired: in.Retired.pointer(),
 		}, in.request()))
 	})
+	registerGet(s, groups, "One group, now or as it was")
 	register(s, operation{
-		method: http.MethodGet, path: "/groups/{id}", id: "get-group", tag: tag, required: needs("groups", domain.View), summary: "One group, now or as it was",
-	}, s.getGroup)
-	register(s, operation{
-		method: http.MethodGet, path: "/groups/{id}/members", id: "list-group-members", tag: tag, required: needs("groups", domain.View),
+		method: http.MethodGet, path: "/groups/{id}/members", id: "list-group-members", tag: groups.tag, required: needs("groups", domain.View),
 		summary: "Members of a group, now or at a time", description: "With since when and by whom.",
-	}, s.groupMembers)
-	registerCommand(s, operation{
-		method: http.MethodPatch, path: "/groups/{id}", id: "change-group", tag: tag, required: needs("groups", domain.Edit), summary: "Change a group",
-	}, s.changeGroup)
-	registerCommand(s, operation{
-		method: http.MethodPost, path: "/groups/{id}/retire", id: "retire-group", tag: tag, required: needs("groups", domain.Edit),
-		summary: "Take a group out of use", description: "Nobody can join it any more and it grants nothing; its name is free again.",
-	}, func(ctx context.Context, in *actForReasonRequest) (*answer[projections.Group], error) {
-		caller, err := s.changer(ctx, in.ChangeHeaders)
-		if err != nil {
+	}, func(ctx context.Context, in *membersRequest) (*list[projections.Member], error) {
+		if _, err := groups.at(ctx, in.ID.String(), in.AsOf); err != nil {
 			return nil, err
 		}
-		result, err := s.Commands.RetireGroup(ctx, caller, in.ID, in.Body.reason())
-		if err != nil {
-			return nil, err
-		}
-		return s.groups().changed(ctx, s, in.Prefer, result)
+		return listOf(s.ReadModels.GroupMembers(ctx, in.ID, in.AsOf.end(), in.request()))
 	})
-}
-
-func (s *server) createGroup(ctx context.Context, in *createGroupRequest) (*answer[projections.Group], error) {
-	var problems domain.Invalid
-	details := in.Body.details(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.CreateGroup(ctx, s.caller(ctx), details)
-	if err != nil {
-		return nil, err
-	}
-	return s.groups().created(ctx, s, in.Prefer, result)
-}
-
-func (s *server) getGroup(ctx context.Context, in *getRequest) (*one[projections.Group], error) {
-	found, err := s.groupAt(ctx, in.ID, in.AsOf)
-	if err != nil {
-		return nil, err
-	}
-	return &one[projections.Group]{ETag: etag(found.Revision), Body: found}, nil
-}
-
-func (s *server) groupAt(ctx context.Context, id uuid.UUID, asOf Moment) (projections.Group, error) {
-	if at := asOf.end(); at != nil {
-		return s.ReadModels.GroupAsOf(ctx, id, *at)
-	}
-	return s.ReadModels.Group(ctx, id)
-}
-
-func (s *server) groupMembers(ctx context.Context, in *membersRequest) (*list[projections.Member], error) {
-	if _, err := s.groupAt(ctx, in.ID, in.AsOf); err != nil {
-		return nil, err
-	}
-	return listOf(s.ReadModels.GroupMembers(ctx, in.ID, in.AsOf.end(), in.request()))
-}
-
-func (s *server) changeGroup(ctx context.Context, in *changeGroupRequest) (*answer[projections.Group], error) {
-	var problems domain.Invalid
-	patch := in.Body.patch(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	caller, err := s.changer(ctx, in.ChangeHeaders)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.ChangeGroup(ctx, caller, in.ID, patch)
-	if err != nil {
-		return nil, err
-	}
-	return s.groups().changed(ctx, s, in.Prefer, result)
+	registerChange[groupChanges](s, groups, operation{summary: "Change a group"}, s.Commands.ChangeGroup)
+	registerActForReason(s, groups, "retire", operation{
+		summary: "Take a group out of use", description: "Nobody can join it any more and it grants nothing; its name is free again.",
+	}, s.Commands.RetireGroup)
+	registerHistory(s, groups)
 }

@@ -148,9 +148,7 @@ func (s *server) useReset(ctx context.Context, token, password string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.endSessions(ctx, account); err != nil {
-		return err
-	}
+	s.endSessions(ctx, account)
 	s.settle(ctx, result)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
 )
@@ -32,6 +33,12 @@ type getModuleRequest struct {
 	ByKey
 }
 
+type moduleHistoryRequest struct {
+	QueryHeaders
+	HistoryParams
+	ByKey
+}
+
 // modulesAnswer has no cursor to follow: there are few modules.
 type modulesAnswer struct {
 	Body projections.List[projections.Module]
@@ -39,7 +46,7 @@ type modulesAnswer struct {
 
 func (s *server) modules() resource[projections.Module] {
 	return resource[projections.Module]{
-		path: "/modules", read: s.ReadModels.Module,
+		path: "/modules", name: "module", tag: "Modules", kind: module.Kind, read: s.ReadModels.Module, asOf: s.ReadModels.ModuleAsOf,
 		revision: func(m projections.Module) eventstore.Revision { return m.Revision },
 	}
 }
@@ -55,27 +62,21 @@ func (s *server) addModules() {
 	})
 	register(s, operation{
 		method: http.MethodGet, path: "/modules/{key}", id: "get-module", tag: tag, required: signedIn, summary: "One module, now or as it was",
-	}, s.getModule)
+	}, func(ctx context.Context, in *getModuleRequest) (*one[projections.Module], error) {
+		return s.modules().get(ctx, in.Key, in.AsOf)
+	})
 	registerCommand(s, operation{
 		method: http.MethodPut, path: "/modules/{key}", id: "register-module", tag: tag, required: needs("settings", domain.Edit),
 		summary: "Register a module of the host platform, or rename it",
 	}, s.registerModule)
 	responses := s.documented(http.MethodPut, "/modules/{key}").Responses
 	responses["201"] = &huma.Response{Description: "Registered", Headers: responses["200"].Headers, Content: responses["200"].Content}
-}
-
-func (s *server) getModule(ctx context.Context, in *getModuleRequest) (*one[projections.Module], error) {
-	var found projections.Module
-	var err error
-	if at := in.AsOf.end(); at != nil {
-		found, err = s.ReadModels.ModuleAsOf(ctx, in.Key, *at)
-	} else {
-		found, err = s.ReadModels.Module(ctx, in.Key)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &one[projections.Module]{ETag: etag(found.Revision), Body: found}, nil
+	register(s, operation{
+		method: http.MethodGet, path: "/modules/{key}/history", id: "module-history", tag: tag, required: signedIn.seesHistory(),
+		summary: "History of a module, newest first",
+	}, func(ctx context.Context, in *moduleHistoryRequest) (*list[projections.HistoryEntry], error) {
+		return s.modules().history(ctx, s, in.Key, in.HistoryParams)
+	})
 }
 
 func (s *server) registerModule(ctx context.Context, in *registerModuleRequest) (*answer[projections.Module], error) {

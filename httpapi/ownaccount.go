@@ -152,8 +152,6 @@ func (s *server) changePassword(ctx context.Context, in *changePasswordRequest) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.endOtherSessions(ctx, info.access.UserID, info.session.ID); err != nil {
-		return nil, err
-	}
+	s.endOtherSessions(ctx, info.access.UserID, info.session.ID)
 	return &settled{Position: s.settle(ctx, result)}, nil
 }

@@ -194,6 +194,9 @@ func TestSessionsOfAnAccount(t *testing.T) {
 	assert.Len(t, a.call(t, second, http.MethodGet, path, nil).items(), 1, "the other was not used for half an hour")
 	assert.Equal(t, http.StatusUnauthorized, a.call(t, first, http.MethodGet, "/me", nil).status)
 
+	var err error
+	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now())
+	require.NoError(t, err)
 	_, clerk := a.person(t, "clerk@example.com", domain.Permissions{"users": {View: true, Edit: true}})
 	_, nobody := a.person(t, "nobody@example.com", nil)
 	assert.Equal(t, http.StatusForbidden, a.call(t, nobody, http.MethodGet, path, nil).status)
@@ -202,6 +205,10 @@ func TestSessionsOfAnAccount(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, a.call(t, clerk, http.MethodDelete, "/users/"+uuid.NewString()+"/sessions", nil).status)
 	assert.Equal(t, http.StatusNoContent, a.call(t, clerk, http.MethodDelete, path, nil).status)
 	assert.Equal(t, http.StatusUnauthorized, a.call(t, second, http.MethodGet, "/me", nil).status)
+	revision := a.call(t, a.admin, http.MethodGet, "/users/"+id.String(), nil).header.Get("ETag")
+	assert.Equal(t, http.StatusNoContent, a.call(t, clerk, http.MethodDelete, path, nil).status)
+	assert.Equal(t, revision, a.call(t, a.admin, http.MethodGet, "/users/"+id.String(), nil).header.Get("ETag"), "there was none left to end")
+	assert.Contains(t, strings.Join(a.summaries(t, id.String()), "\n"), "all sessions ended  (clerk@example.com)")
 	third := a.signInAs(t, annasEmail, annasPassword).text("token")
 	assert.Equal(t, http.StatusNoContent, a.call(t, third, http.MethodDelete, path, nil).status)
 	assert.Equal(t, http.StatusUnauthorized, a.call(t, third, http.MethodGet, "/me", nil).status)

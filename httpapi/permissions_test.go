@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/projections"
 )
 
 // Every operation that there is refuses whoever is not signed in and whoever lacks just the permission that it needs,
@@ -108,7 +110,8 @@ func TestAnOperationWithoutARequirementNeverServes(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t)
 	assert.PanicsWithValue(t, "no requirement declared for GET /secrets", func() {
-		register(a.server, operation{method: http.MethodGet, path: "/secrets"}, a.getUser)
+		register(a.server, operation{method: http.MethodGet, path: "/secrets"},
+			func(context.Context, *getRequest) (*one[projections.User], error) { return nil, nil })
 	})
 }
 

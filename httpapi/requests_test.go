@@ -186,7 +186,7 @@ func TestAPanicIsA500ThatTellsNothing(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.Commands = nil // the next command dereferences it
-	answer := a.call(t, a.admin, http.MethodPost, "/companies", map[string]any{"name": "Nova"})
+	answer := a.call(t, a.admin, http.MethodPut, "/modules/risks", map[string]any{"name": "Risks"})
 	assert.Equal(t, http.StatusInternalServerError, answer.status)
 	assert.Equal(t, "internal", answer.text("code"))
 	assert.NotContains(t, string(answer.body), "nil pointer")

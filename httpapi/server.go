@@ -130,7 +130,6 @@ func (s *server) routesOf() {
 	s.addRoles()
 	s.addGroups()
 	s.addModules()
-	s.addHistories()
 	s.addSessions()
 	s.addLinks()
 	s.addOwnAccount()
@@ -144,6 +143,7 @@ func (s *server) routesOf() {
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()
+	s.addRebuilds()
 
 	s.addPages()
 	s.addHealth()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 	"time"
@@ -14,8 +15,6 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
-	"github.com/secboard/secboard/domain/user"
-	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/secrets"
 )
@@ -211,11 +210,11 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 	if outcome.Next == commands.NextTwoFactorSetup {
 		kind = setupSession
 	}
-	token, session, err := s.openSession(ctx, outcome.UserID, outcome.Session, kind)
+	token, session, err := s.openSession(ctx, outcome, kind)
 	if err != nil {
 		return nil, err
 	}
-	account, err := s.confirmSession(ctx, outcome)
+	account, err := s.confirmSession(ctx, token, outcome)
 	if err != nil {
 		return nil, s.takeBack(ctx, session.ID, err)
 	}
@@ -230,7 +229,7 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 }
 
 // openSession stores a session and gives its token.
-func (s *server) openSession(ctx context.Context, account, id uuid.UUID, kind string) (string, projections.Session, error) {
+func (s *server) openSession(ctx context.Context, outcome commands.SignedIn, kind string) (string, projections.Session, error) {
 	security, err := s.Security(ctx)
 	if err != nil {
 		return "", projections.Session{}, err
@@ -240,50 +239,30 @@ func (s *server) openSession(ctx context.Context, account, id uuid.UUID, kind st
 		return "", projections.Session{}, err
 	}
 	token, now, info := secrets.TokenText(random), s.Now(), infoOf(ctx)
-	session := projections.Session{ID: id, UserID: account, Kind: kind, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(sessionLength(security))}
+	session := projections.Session{
+		ID: outcome.Session, UserID: outcome.UserID, Kind: kind, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(sessionLength(security)),
+	}
 	_, err = s.Pool.Exec(ctx, `
-		INSERT INTO app.sessions (id, token_hash, user_id, kind, created_at, last_seen_at, expires_at, ip, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $5, $6, nullif($7, ''), nullif($8, ''))`,
-		session.ID, secrets.TokenHash(token), account, kind, now, session.ExpiresAt, info.ip, info.userAgent)
+		INSERT INTO app.sessions (id, token_hash, user_id, account_revision, kind, created_at, last_seen_at, expires_at, ip, user_agent)
+		VALUES ($1, $2, $3, $4, $5, $6, $6, $7, nullif($8, ''), nullif($9, ''))`,
+		session.ID, secrets.TokenHash(token), session.UserID, outcome.Revision, kind, now, session.ExpiresAt, info.ip, info.userAgent)
 	return token, session, err
 }
 
-// confirmSession looks at the account again, now that the session is there. What ends all sessions and was recorded
-// since the account was let in is seen here, or ends the session itself. It waits until the read models know the account.
-func (s *server) confirmSession(ctx context.Context, outcome commands.SignedIn) (projections.User, error) {
-	events, err := s.Commands.Log.ReadStream(ctx, domain.StreamName(user.Kind, outcome.UserID))
+// confirmSession looks at the account again, now that the session is there, and the read models have all that was
+// recorded until it was let in. What ends its sessions and was recorded meanwhile ends this one too.
+func (s *server) confirmSession(ctx context.Context, token string, outcome commands.SignedIn) (projections.User, error) {
+	if err := s.waitFor(ctx, outcome.Position); err != nil {
+		return projections.User{}, err
+	}
+	_, access, err := s.ReadModels.AccessOfSession(ctx, secrets.TokenHash(token), s.Now())
+	if errors.Is(err, projections.ErrNotFound) || err == nil && access.State != projections.StateActive {
+		return projections.User{}, commands.ErrCredentials
+	}
 	if err != nil {
 		return projections.User{}, err
 	}
-	var account user.State
-	position := outcome.Position
-	for _, recorded := range events {
-		envelope := eventstore.Decode(recorded)
-		if envelope.Err != nil {
-			return projections.User{}, envelope.Err
-		}
-		account.Evolve(envelope.Event)
-		position = max(position, recorded.Position)
-		if recorded.Revision > outcome.Revision && endsSessions(envelope.Event) {
-			return projections.User{}, commands.ErrCredentials
-		}
-	}
-	if !account.Exists || account.CanSignIn(s.Now()) != "" {
-		return projections.User{}, commands.ErrCredentials
-	}
-	if err := s.waitFor(ctx, position); err != nil {
-		return projections.User{}, err
-	}
 	return s.ReadModels.User(ctx, outcome.UserID, s.Now())
-}
-
-// endsSessions says whether all sessions of an account end with an event.
-func endsSessions(event domain.Event) bool {
-	switch event.(type) {
-	case user.PasswordSet, user.TwoFactorReset, user.Deactivated:
-		return true
-	}
-	return false
 }
 
 // takeBack ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
@@ -299,18 +278,19 @@ func (s *server) endSession(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// endSessions ends all sessions of an account.
-func (s *server) endSessions(ctx context.Context, account uuid.UUID) error {
-	return s.endOtherSessions(ctx, account, uuid.Nil)
+// endSessions removes all sessions of an account, after the event that ended them.
+func (s *server) endSessions(ctx context.Context, account uuid.UUID) {
+	s.endOtherSessions(ctx, account, uuid.Nil)
 }
 
-// endOtherSessions ends all sessions of an account but one. It also does so for a client that has gone away: what it
-// belongs to is recorded.
-func (s *server) endOtherSessions(ctx context.Context, account, kept uuid.UUID) error {
+// endOtherSessions removes all sessions of an account but one, also for a client that has gone away. It makes them end
+// at once; should it fail, they end as soon as the read model has the event (projections.AccessOfSession).
+func (s *server) endOtherSessions(ctx context.Context, account, kept uuid.UUID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessionCheckTimeout)
 	defer cancel()
-	_, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, account, kept)
-	return err
+	if _, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, account, kept); err != nil {
+		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", account, "error", err)
+	}
 }
 
 func sessionLength(security settings.Security) time.Duration {

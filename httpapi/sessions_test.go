@@ -115,14 +115,44 @@ func TestADeactivationWinsAgainstASignInUnderWay(t *testing.T) {
 	a := newAPI(t)
 	id := a.create(t, "/users", map[string]any{"email": "anna@example.com"})
 	account := uuid.MustParse(id)
-	_, session, err := a.startSession(t.Context(), account, a.Now())
+	token, session, err := a.startSession(t.Context(), account, a.Now())
 	require.NoError(t, err)
-	_, err = a.Commands.DeactivateUser(t.Context(), commands.Operator(), account, "")
+	result, err := a.Commands.DeactivateUser(t.Context(), commands.Operator(), account, "")
 	require.NoError(t, err)
-	_, err = a.confirmSession(t.Context(), commands.SignedIn{UserID: account})
+	_, err = a.confirmSession(t.Context(), token, commands.SignedIn{UserID: account, Position: result.Position})
 	require.ErrorContains(t, err, "invalid_credentials")
 	require.Error(t, a.takeBack(t.Context(), session.ID, err))
 	assert.Zero(t, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id))
+}
+
+// Whoever wrote the event that ends sessions may have crashed before their rows were removed: they end all the same.
+func TestSessionsEndWithTheirEventAlone(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	id := a.account(t, annasEmail, annasPassword)
+	alive := func(token string) int { return a.call(t, token, http.MethodGet, "/me", nil).status }
+	record := func(result commands.Result, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		a.catchUp(t, result.Position)
+	}
+	first, session, err := a.startSession(t.Context(), id, a.Now())
+	require.NoError(t, err)
+	second, _, err := a.startSession(t.Context(), id, a.Now())
+	require.NoError(t, err)
+	require.Equal(t, []int{200, 200}, []int{alive(first), alive(second)})
+
+	own := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}, Session: session.ID.String(), CommandID: uuid.New()}
+	record(a.Commands.ChangeOwnPassword(t.Context(), own, id, annasPassword, "the second pass phrase of anna"))
+	assert.Equal(t, []int{200, 401}, []int{alive(first), alive(second)}, "the session goes on in which the password was changed")
+	assert.Len(t, a.call(t, first, http.MethodGet, "/users/"+id.String()+"/sessions", nil).items(), 1)
+
+	record(a.Commands.EndSessions(t.Context(), commands.Operator(), id))
+	assert.Equal(t, http.StatusUnauthorized, alive(first))
+	third, _, err := a.startSession(t.Context(), id, a.Now())
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, alive(third), "one that began afterwards")
+	assert.Equal(t, 3, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id), "no row was removed")
 }
 
 func TestSessionsEndUnusedAndInTheEnd(t *testing.T) {
@@ -223,7 +253,7 @@ func TestSigningInDuringAnOutage(t *testing.T) {
 	down := a.signInAs(t, adminEmail, adminPassword)
 	assert.Equal(t, http.StatusServiceUnavailable, down.status, down)
 	assert.Equal(t, "unavailable", down.text("code"))
-	assert.Equal(t, 1, a.count(t, `SELECT count(*) FROM sessions`))
+	assert.Equal(t, 2, a.count(t, `SELECT count(*) FROM sessions`))
 	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/users", nil).status, "queries go on")
 }
 

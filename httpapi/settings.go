@@ -3,9 +3,13 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"path"
+	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/eventstore"
@@ -23,22 +27,20 @@ type siteChanges struct {
 	DefaultLanguage      Optional[string] `json:"default_language,omitzero" enum:"en,uk,ru" nullable:"false" doc:"Of pages and mails for people who chose none"`
 }
 
-func (b *siteChanges) patch(problems *domain.Invalid) settings.SitePatch {
-	return settings.SitePatch{
+func (b *siteChanges) command(problems *domain.Invalid) settings.SitePatch {
+	patch := settings.SitePatch{
 		Name: b.Name.patch("name", problems), Domain: b.Domain.patch("domain", problems), Protocol: b.Protocol.patch("protocol", problems),
 		ProjectType: b.ProjectType.patch("project_type", problems), TimeZone: b.TimeZone.patch("time_zone", problems),
 		DefaultEmail: b.DefaultEmail.patch("default_email", problems), DefaultLanguage: b.DefaultLanguage.patch("default_language", problems),
 		DefaultMailAccountID: converted("default_mail_account_id", b.DefaultMailAccountID.patch("default_mail_account_id", problems), problems, readID),
 	}
+	_, err := settings.ChangeSite(settings.SiteState{}, patch)
+	merge(problems, err)
+	return patch
 }
 
 // Resolve lets the domain check the body beside the schema.
-func (b *siteChanges) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	_, err := settings.ChangeSite(settings.SiteState{}, b.patch(&problems))
-	merge(&problems, err)
-	return findings(problems)
-}
+func (b *siteChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type securityChanges struct {
 	LockoutAttempts Optional[int] `json:"lockout_attempts,omitzero" nullable:"false" minimum:"3" maximum:"100" doc:"So many wrong passwords or codes within the window lock an account out"`
@@ -48,23 +50,21 @@ type securityChanges struct {
 	SessionLength   Optional[int] `json:"session_minutes,omitzero" nullable:"false" minimum:"1" maximum:"43200" doc:"After which a session ends in any case"`
 }
 
-func (b *securityChanges) patch(problems *domain.Invalid) settings.SecurityPatch {
-	return settings.SecurityPatch{
+func (b *securityChanges) command(problems *domain.Invalid) settings.SecurityPatch {
+	patch := settings.SecurityPatch{
 		LockoutAttempts: readNumber("lockout_attempts", b.LockoutAttempts, problems),
 		LockoutWindow:   readNumber("lockout_window_minutes", b.LockoutWindow, problems),
 		LockoutLength:   readNumber("lockout_minutes", b.LockoutLength, problems),
 		SessionIdle:     readNumber("session_idle_minutes", b.SessionIdle, problems),
 		SessionLength:   readNumber("session_minutes", b.SessionLength, problems),
 	}
+	_, err := settings.ChangeSecurity(settings.SecurityState{}, patch)
+	merge(problems, err)
+	return patch
 }
 
 // Resolve lets the domain check the body beside the schema.
-func (b *securityChanges) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	_, err := settings.ChangeSecurity(settings.SecurityState{}, b.patch(&problems))
-	merge(&problems, err)
-	return findings(problems)
-}
+func (b *securityChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 // readNumber is patch for a number, which null can't clear.
 func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
@@ -75,14 +75,9 @@ func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
 	return o.patch(field, problems)
 }
 
-type changeSiteRequest struct {
+type changeSettingsRequest[B any] struct {
 	ChangeHeaders
-	Body siteChanges
-}
-
-type changeSecurityRequest struct {
-	ChangeHeaders
-	Body securityChanges
+	Body B
 }
 
 type getSettingsRequest struct {
@@ -97,110 +92,66 @@ type settingsHistoryRequest struct {
 
 func (s *server) siteSettings() resource[projections.Site] {
 	return resource[projections.Site]{
-		path:     "/settings",
-		read:     func(ctx context.Context, _ string) (projections.Site, error) { return s.ReadModels.Site(ctx) },
+		path: "/settings/site", name: "site-settings", kind: projections.SettingsKind,
+		read: func(ctx context.Context, _ string) (projections.Site, error) { return s.ReadModels.Site(ctx) },
+		asOf: func(ctx context.Context, _ string, at time.Time) (projections.Site, error) {
+			return s.ReadModels.SiteAsOf(ctx, at)
+		},
 		revision: func(site projections.Site) eventstore.Revision { return site.Revision },
 	}
 }
 
 func (s *server) securitySettings() resource[projections.SecuritySettings] {
 	return resource[projections.SecuritySettings]{
-		path: "/settings",
+		path: "/settings/security", name: "security-settings", kind: projections.SettingsKind,
 		read: func(ctx context.Context, _ string) (projections.SecuritySettings, error) {
 			return s.ReadModels.SecuritySettings(ctx)
+		},
+		asOf: func(ctx context.Context, _ string, at time.Time) (projections.SecuritySettings, error) {
+			return s.ReadModels.SecuritySettingsAsOf(ctx, at)
 		},
 		revision: func(security projections.SecuritySettings) eventstore.Revision { return security.Revision },
 	}
 }
 
 func (s *server) addSettings() {
+	registerSettings[siteChanges](s, s.siteSettings(), "How the installation presents itself, now or as it was", operation{
+		required: needs("settings", domain.Edit), summary: "Change the settings of the site",
+		example: map[string]any{"name": "Nova Energy SecBoard", "domain": "accounts.example.com", "time_zone": "Europe/Kyiv", "default_language": "uk"},
+	}, s.Commands.ChangeSite)
+	registerSettings[securityChanges](s, s.securitySettings(), "When accounts are locked out and sessions end, now or as it was", operation{
+		required: superuserOnly, summary: "Change when accounts are locked out and sessions end", description: "It counts within 2 s, for sessions under way too.",
+		example: map[string]any{"lockout_attempts": 5, "session_idle_minutes": 30},
+	}, s.Commands.ChangeSecurity)
+}
+
+// registerSettings adds the query, the change and the history of settings, of which there is one each.
+func registerSettings[B, T, C any, P body[B, C]](s *server, r resource[T], summary string, change operation, do func(context.Context, commands.Caller, C) (commands.Result, error)) {
 	const tag = "Settings"
 	register(s, operation{
-		method: http.MethodGet, path: "/settings/site", id: "get-site-settings", tag: tag, required: needs("settings", domain.View),
-		summary: "How the installation presents itself, now or as it was",
-	}, s.getSite)
-	registerCommand(s, operation{
-		method: http.MethodPatch, path: "/settings/site", id: "change-site-settings", tag: tag, required: needs("settings", domain.Edit),
-		summary: "Change the settings of the site",
-		example: map[string]any{"name": "Nova Energy SecBoard", "domain": "accounts.example.com", "time_zone": "Europe/Kyiv", "default_language": "uk"},
-	}, s.changeSite)
+		method: http.MethodGet, path: r.path, id: "get-" + r.name, tag: tag, required: needs("settings", domain.View), summary: summary,
+	}, func(ctx context.Context, in *getSettingsRequest) (*one[T], error) { return r.get(ctx, "", in.AsOf) })
+	change.method, change.path, change.id, change.tag = http.MethodPatch, r.path, "change-"+r.name, tag
+	registerCommand(s, change, func(ctx context.Context, in *changeSettingsRequest[B]) (*answer[T], error) {
+		var problems domain.Invalid
+		command := P(&in.Body).command(&problems)
+		if err := problems.Err(); err != nil {
+			return nil, err
+		}
+		caller, err := s.changer(ctx, in.ChangeHeaders)
+		if err != nil {
+			return nil, err
+		}
+		result, err := do(ctx, caller, command)
+		if err != nil {
+			return nil, err
+		}
+		return r.changed(ctx, s, in.Prefer, result)
+	})
 	register(s, operation{
-		method: http.MethodGet, path: "/settings/security", id: "get-security-settings", tag: tag, required: needs("settings", domain.View),
-		summary: "When accounts are locked out and sessions end, now or as it was",
-	}, s.getSecurity)
-	registerCommand(s, operation{
-		method: http.MethodPatch, path: "/settings/security", id: "change-security-settings", tag: tag, required: superuserOnly,
-		summary: "Change when accounts are locked out and sessions end", description: "It counts within 2 s, for sessions under way too.",
-		example: map[string]any{"lockout_attempts": 5, "session_idle_minutes": 30},
-	}, s.changeSecurity)
-	for _, name := range []string{"site", "security"} {
-		register(s, operation{
-			method: http.MethodGet, path: "/settings/" + name + "/history", id: name + "-settings-history", tag: tag,
-			required: needs("settings", domain.View).seesHistory(), summary: "History of the " + name + " settings, newest first",
-		}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
-			return listOf(s.ReadModels.History(ctx, in.filter(projections.SettingsKind, name), projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
-		})
-	}
-}
-
-func (s *server) getSite(ctx context.Context, in *getSettingsRequest) (*one[projections.Site], error) {
-	var found projections.Site
-	var err error
-	if at := in.AsOf.end(); at != nil {
-		found, err = s.ReadModels.SiteAsOf(ctx, *at)
-	} else {
-		found, err = s.ReadModels.Site(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &one[projections.Site]{ETag: etag(found.Revision), Body: found}, nil
-}
-
-func (s *server) changeSite(ctx context.Context, in *changeSiteRequest) (*answer[projections.Site], error) {
-	var problems domain.Invalid
-	patch := in.Body.patch(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	caller, err := s.changer(ctx, in.ChangeHeaders)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.ChangeSite(ctx, caller, patch)
-	if err != nil {
-		return nil, err
-	}
-	return s.siteSettings().changed(ctx, s, in.Prefer, result)
-}
-
-func (s *server) getSecurity(ctx context.Context, in *getSettingsRequest) (*one[projections.SecuritySettings], error) {
-	var found projections.SecuritySettings
-	var err error
-	if at := in.AsOf.end(); at != nil {
-		found, err = s.ReadModels.SecuritySettingsAsOf(ctx, *at)
-	} else {
-		found, err = s.ReadModels.SecuritySettings(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &one[projections.SecuritySettings]{ETag: etag(found.Revision), Body: found}, nil
-}
-
-func (s *server) changeSecurity(ctx context.Context, in *changeSecurityRequest) (*answer[projections.SecuritySettings], error) {
-	var problems domain.Invalid
-	patch := in.Body.patch(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	caller, err := s.changer(ctx, in.ChangeHeaders)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.ChangeSecurity(ctx, caller, patch)
-	if err != nil {
-		return nil, err
-	}
-	return s.securitySettings().changed(ctx, s, in.Prefer, result)
+		method: http.MethodGet, path: r.path + "/history", id: r.name + "-history", tag: tag, required: needs("settings", domain.View).seesHistory(),
+		summary: "History of the " + strings.ReplaceAll(r.name, "-", " ") + ", newest first",
+	}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
+		return r.history(ctx, s, path.Base(r.path), in.HistoryParams)
+	})
 }

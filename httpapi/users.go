@@ -62,12 +62,8 @@ func readIDs(field string, texts []string, problems *domain.Invalid) []uuid.UUID
 	return list
 }
 
-// Resolve lets the domain check the body beside the schema, so that every wrong field is told at once.
-func (b *newUser) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	b.command(&problems)
-	return findings(problems)
-}
+// Resolve lets the domain check the body beside the schema.
+func (b *newUser) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 // userChanges is the body of PATCH /users/{id}.
 type userChanges struct {
@@ -109,50 +105,16 @@ func (b *userChanges) command(problems *domain.Invalid) commands.ChangeUser {
 }
 
 // Resolve lets the domain check the body beside the schema.
-func (b *userChanges) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	b.command(&problems)
-	return findings(problems)
-}
-
-// reasonBody is the body of calls that may give a reason.
-type reasonBody struct {
-	Reason string `json:"reason,omitempty" maxLength:"1000" example:"left the company"`
-}
-
-// reason is "" without a body.
-func (b *reasonBody) reason() string {
-	if b == nil {
-		return ""
-	}
-	return b.Reason
-}
-
-// Resolve lets the domain check the body beside the schema.
-func (b *reasonBody) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	_, err := domain.Reason(b.Reason, false)
-	merge(&problems, err)
-	return findings(problems)
-}
+func (b *userChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 func (s *server) users() resource[projections.User] {
 	return resource[projections.User]{
-		path: "/users",
-		read: func(ctx context.Context, id string) (projections.User, error) {
-			parsed, err := uuid.Parse(id)
-			if err != nil {
-				return projections.User{}, err
-			}
-			return s.ReadModels.User(ctx, parsed, s.Now())
-		},
-		revision: func(u projections.User) eventstore.Revision { return u.Revision },
+		path: "/users", name: "user", tag: "Accounts", module: "users", kind: user.Kind,
+		read: byID(func(ctx context.Context, id uuid.UUID) (projections.User, error) {
+			return s.ReadModels.User(ctx, id, s.Now())
+		}),
+		asOf: byIDAsOf(s.ReadModels.UserAsOf), revision: func(u projections.User) eventstore.Revision { return u.Revision },
 	}
-}
-
-type createUserRequest struct {
-	CreateHeaders
-	Body newUser
 }
 
 type listUsersRequest struct {
@@ -168,79 +130,45 @@ type listUsersRequest struct {
 	TwoFactor OptionalParam[bool] `query:"two_factor" doc:"Whether a device is enrolled"`
 }
 
-// ByID names one resource in the path.
-type ByID struct {
-	ID uuid.UUID `path:"id" format:"uuid"`
-}
-
-type getRequest struct {
-	QueryHeaders
-	PointInTime
-	ByID
-}
-
-type changeUserRequest struct {
-	ChangeHeaders
-	ByID
-	Body userChanges
-}
-
-type actRequest struct {
-	ChangeHeaders
-	ByID
-}
-
-type actForReasonRequest struct {
-	ChangeHeaders
-	ByID
-	Body *reasonBody
-}
-
 func (s *server) addUsers() {
-	const tag = "Accounts"
-	registerCommand(s, operation{
-		method: http.MethodPost, path: "/users", id: "create-user", tag: tag, status: http.StatusCreated, required: needs("users", domain.Add),
+	users := s.users()
+	registerCreate[newUser](s, users, operation{
 		summary: "Create an account", description: "It has no password: the person signs in after a reset or first-login link, or through the directory.",
 		example: map[string]any{
 			"email": "olena.kovalenko@example.com", "first_name": "Олена", "last_name": "Коваленко", "department": "Risk", "position": "Analyst",
 			"start_date": "2026-12-01", "group_ids": []string{"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"},
 		},
-	}, s.createUser)
+	}, s.Commands.RegisterUser)
 	register(s, operation{
-		method: http.MethodGet, path: "/users", id: "list-users", tag: tag, required: needs("users", domain.View), summary: "List accounts",
+		method: http.MethodGet, path: "/users", id: "list-users", tag: users.tag, required: needs("users", domain.View), summary: "List accounts",
 	}, func(ctx context.Context, in *listUsersRequest) (*list[projections.User], error) {
 		return listOf(s.ReadModels.Users(ctx, projections.UserFilter{
 			Query: in.Query, CompanyID: given(in.CompanyID), RoleID: given(in.RoleID), GroupID: given(in.GroupID),
 			State: in.State, Source: in.Source, Superuser: in.Superuser.pointer(), TwoFactor: in.TwoFactor.pointer(),
 		}, in.request(), s.Now()))
 	})
-	register(s, operation{
-		method: http.MethodGet, path: "/users/{id}", id: "get-user", tag: tag, required: needs("users", domain.View),
-		summary: "One account, now or as it was",
-	}, s.getUser)
-	registerCommand(s, operation{
-		method: http.MethodPatch, path: "/users/{id}", id: "change-user", tag: tag, required: needs("users", domain.Edit),
+	registerGet(s, users, "One account, now or as it was")
+	registerChange[userChanges](s, users, operation{
 		summary: "Change an account", description: "All changes happen together or not at all; null clears a field.",
 		example: map[string]any{"position": "Head of risk", "end_date": "2027-06-30", "phone": nil},
-	}, s.changeUser)
-	registerCommand(s, operation{
-		method: http.MethodPost, path: "/users/{id}/deactivate", id: "deactivate-user", tag: tag, required: needs("users", domain.Edit),
-		summary: "Close an account", description: "Its sessions end at once.",
-	}, s.deactivateUser)
-	registerCommand(s, operation{
-		method: http.MethodPost, path: "/users/{id}/activate", id: "activate-user", tag: tag, required: needs("users", domain.Edit),
-		summary: "Open an account again",
-	}, func(ctx context.Context, in *actRequest) (*answer[projections.User], error) {
-		caller, err := s.changer(ctx, in.ChangeHeaders)
-		if err != nil {
-			return nil, err
+	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, command commands.ChangeUser) (commands.Result, error) {
+		result, err := s.Commands.ChangeUser(ctx, caller, id, command)
+		if err == nil && is(command.Active, false) {
+			s.endSessions(ctx, id)
 		}
-		result, err := s.Commands.ActivateUser(ctx, caller, in.ID)
-		if err != nil {
-			return nil, err
-		}
-		return s.users().changed(ctx, s, in.Prefer, result)
+		return result, err
 	})
+	registerActForReason(s, users, "deactivate", operation{
+		summary: "Close an account", description: "Its sessions end at once.",
+	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
+		result, err := s.Commands.DeactivateUser(ctx, caller, id, reason)
+		if err == nil {
+			s.endSessions(ctx, id)
+		}
+		return result, err
+	})
+	registerAct(s, users, "activate", operation{summary: "Open an account again"}, s.Commands.ActivateUser)
+	registerHistory(s, users)
 }
 
 // given is nil for an id that the query doesn't have.
@@ -249,68 +177,4 @@ func given(id uuid.UUID) *uuid.UUID {
 		return nil
 	}
 	return &id
-}
-
-func (s *server) createUser(ctx context.Context, in *createUserRequest) (*answer[projections.User], error) {
-	var problems domain.Invalid
-	command := in.Body.command(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.RegisterUser(ctx, s.caller(ctx), command)
-	if err != nil {
-		return nil, err
-	}
-	return s.users().created(ctx, s, in.Prefer, result)
-}
-
-func (s *server) getUser(ctx context.Context, in *getRequest) (*one[projections.User], error) {
-	var found projections.User
-	var err error
-	if at := in.AsOf.end(); at != nil {
-		found, err = s.ReadModels.UserAsOf(ctx, in.ID, *at)
-	} else {
-		found, err = s.ReadModels.User(ctx, in.ID, s.Now())
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &one[projections.User]{ETag: etag(found.Revision), Body: found}, nil
-}
-
-func (s *server) changeUser(ctx context.Context, in *changeUserRequest) (*answer[projections.User], error) {
-	var problems domain.Invalid
-	command := in.Body.command(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	caller, err := s.changer(ctx, in.ChangeHeaders)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.ChangeUser(ctx, caller, in.ID, command)
-	if err != nil {
-		return nil, err
-	}
-	if is(command.Active, false) {
-		if err := s.endSessions(ctx, in.ID); err != nil {
-			return nil, err
-		}
-	}
-	return s.users().changed(ctx, s, in.Prefer, result)
-}
-
-func (s *server) deactivateUser(ctx context.Context, in *actForReasonRequest) (*answer[projections.User], error) {
-	caller, err := s.changer(ctx, in.ChangeHeaders)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.Commands.DeactivateUser(ctx, caller, in.ID, in.Body.reason())
-	if err != nil {
-		return nil, err
-	}
-	if err := s.endSessions(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	return s.users().changed(ctx, s, in.Prefer, result)
 }

@@ -66,12 +66,16 @@ func (r *ReadModels) Access(ctx context.Context, userID uuid.UUID, now time.Time
 	return one(scanAccess(r.pool.QueryRow(ctx, "SELECT "+accessColumns+" FROM users u WHERE u.id = $1", userID), now))
 }
 
+// goesOn keeps the sessions a of users u that no event of their account has ended.
+const goesOn = `(a.account_revision >= u.sessions_ended OR a.id = u.session_kept)`
+
 // AccessOfSession gives the session with a token's hash and what its account may do, in one statement. ErrNotFound when
-// there is no such session, or it has expired.
+// there is no such session, or it has expired or was ended. That an event ended it is seen here too, so that it ends
+// even where whoever wrote the event crashed before removing the row.
 func (r *ReadModels) AccessOfSession(ctx context.Context, tokenHash []byte, now time.Time) (Session, Access, error) {
 	const statement = "SELECT " + accessColumns + `, a.id, a.user_id, a.kind, a.created_at, a.last_seen_at, a.expires_at,
 			coalesce(a.ip, ''), coalesce(a.user_agent, '')
-		FROM app.sessions a JOIN users u ON u.id = a.user_id WHERE a.token_hash = $1 AND a.expires_at > $2`
+		FROM app.sessions a JOIN users u ON u.id = a.user_id WHERE a.token_hash = $1 AND a.expires_at > $2 AND ` + goesOn
 	var s Session
 	access, err := one(scanAccess(r.pool.QueryRow(ctx, statement, tokenHash, now), now,
 		&s.ID, &s.UserID, &s.Kind, &s.CreatedAt, &s.LastSeenAt, &s.ExpiresAt, &s.IP, &s.UserAgent))
@@ -80,8 +84,8 @@ func (r *ReadModels) AccessOfSession(ctx context.Context, tokenHash []byte, now 
 
 // Sessions lists what app.sessions has of an account, newest first, also those that have ended by themselves.
 func (r *ReadModels) Sessions(ctx context.Context, userID uuid.UUID) ([]Session, error) {
-	rows, err := r.pool.Query(ctx, `SELECT id, user_id, kind, created_at, last_seen_at, expires_at, coalesce(ip, ''), coalesce(user_agent, '')
-		FROM app.sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC`, userID)
+	rows, err := r.pool.Query(ctx, `SELECT a.id, a.user_id, a.kind, a.created_at, a.last_seen_at, a.expires_at, coalesce(a.ip, ''), coalesce(a.user_agent, '')
+		FROM app.sessions a JOIN users u ON u.id = a.user_id WHERE a.user_id = $1 AND `+goesOn+` ORDER BY a.created_at DESC, a.id DESC`, userID)
 	if err != nil {
 		return nil, err
 	}

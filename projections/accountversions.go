@@ -1,8 +1,6 @@
 package projections
 
 import (
-	"context"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -78,12 +76,15 @@ func (a *accountTimeline) apply(e *eventstore.Envelope) error {
 
 const accountVersionColumns = "v.user_id, " + versionColumns + ", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date"
 
-var accountVersionsTable = newVersionsTable("account_versions", "user_id",
-	"company_id", "active", "inactive_reason", "superuser", "start_date", "end_date")
-
-func accountVersionValues(s standing) []any {
-	return []any{optional(rawUUID(s.companyID)), s.active, s.reason, s.superuser, optional(s.start.Time()), optional(s.end.Time())}
-}
+var accountVersions = newVersionsTable("account_versions", "user_id", accountTimelines,
+	func(a *accountTimeline) *succession[standing] { return &a.succession }, changesStanding,
+	col("company_id", "uuid", func(s standing) *rawUUID { return optional(rawUUID(s.companyID)) }),
+	col("active", "boolean", func(s standing) bool { return s.active }),
+	col("inactive_reason", "text", func(s standing) string { return s.reason }),
+	col("superuser", "boolean", func(s standing) bool { return s.superuser }),
+	col("start_date", "date", func(s standing) *time.Time { return optional(s.start.Time()) }),
+	col("end_date", "date", func(s standing) *time.Time { return optional(s.end.Time()) }),
+)
 
 func scanAccountVersion(row pgx.Row) (id uuid.UUID, v accountVersion, err error) {
 	var companyID *uuid.UUID
@@ -110,24 +111,12 @@ func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
 	return a, nil
 }
 
-// leavesStanding names events that are frequent and change no standing, so that their accounts need not be loaded.
-func leavesStanding(e *eventstore.Envelope) bool {
+// changesStanding leaves out events that are frequent and change no standing.
+func changesStanding(e *eventstore.Envelope) bool {
 	switch e.Event.(type) {
 	case user.GroupJoined, user.GroupLeft, user.RoleGiven, user.RoleTaken, user.NameChanged, user.PhoneChanged, user.DepartmentChanged,
 		user.PositionChanged, user.LanguageChanged, user.PasswordSet, user.PasswordRehashed, user.PasswordResetRequested:
-		return true
+		return false
 	}
-	return false
-}
-
-func applyAccountVersions(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	timelines, err := accountTimelines.fold(ctx, tx, slices.DeleteFunc(slices.Clone(events), leavesStanding))
-	if err != nil {
-		return err
-	}
-	var changed changedVersions
-	for _, a := range timelines {
-		addVersions(&changed, a.id, &a.succession, accountVersionValues)
-	}
-	return accountVersionsTable.write(ctx, tx, &changed)
+	return true
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,16 +32,75 @@ type aggregate[ID comparable, R row] struct {
 	id    func(R) ID
 }
 
+// table makes the table whose rows the aggregates are.
+func (a aggregate[ID, R]) table(write upsert[R]) table {
+	return table{
+		name: write.table, columns: write.names(),
+		apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+			rows, err := a.fold(ctx, tx, events)
+			if err != nil {
+				return err
+			}
+			return write.write(ctx, tx, rows)
+		},
+		whole: func() whole { return &wholeAggregate[ID, R]{a, write, map[ID]R{}} },
+	}
+}
+
+// wholeAggregate holds the rows of all aggregates of a kind.
+type wholeAggregate[ID comparable, R row] struct {
+	of    aggregate[ID, R]
+	write upsert[R]
+	found map[ID]R
+}
+
+func (w *wholeAggregate[ID, R]) add(e *eventstore.Envelope) error {
+	id, err := w.of.subject(e)
+	if err != nil {
+		return err
+	}
+	row, met := w.found[id]
+	if !met {
+		row = w.of.fresh(id)
+		w.found[id] = row
+	}
+	return row.apply(e)
+}
+
+func (w *wholeAggregate[ID, R]) rows(to *copyRows, yield func() error) error {
+	for _, row := range w.found {
+		if !row.exists() {
+			continue
+		}
+		if err := w.write.copyRow(to, row); err != nil {
+			return err
+		}
+		if err := yield(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subject reads whom an event is about.
+func (a aggregate[ID, R]) subject(e *eventstore.Envelope) (ID, error) {
+	_, text := domain.SplitStream(e.Stream)
+	id, err := a.parse(text)
+	if err != nil {
+		err = fmt.Errorf("its stream %q is not named after a %s: %w", e.Stream, a.kind, err)
+	}
+	return id, err
+}
+
 // fold applies events to the rows that they concern and gives those to write.
 func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) ([]R, error) {
 	subjects := make([]ID, len(events))
 	rows := make(map[ID]R, len(events))
 	var known []ID
 	for i := range events {
-		_, text := domain.SplitStream(events[i].Stream)
-		id, err := a.parse(text)
+		id, err := a.subject(events[i])
 		if err != nil {
-			return nil, fmt.Errorf("its stream %q is not named after a %s: %w", events[i].Stream, a.kind, err)
+			return nil, err
 		}
 		subjects[i] = id
 		if _, met := rows[id]; !met {
@@ -167,53 +225,4 @@ func (l *lifetime) applied(e *eventstore.Envelope, exists bool) error {
 	}
 	l.updatedAt, l.revision = e.Meta.At, e.Revision
 	return nil
-}
-
-// column is one column of rows as an array for Postgres.
-type column[R row] struct {
-	name   string
-	cast   string
-	values func(rows []R) any
-}
-
-// col makes a column of the Postgres type cast.
-func col[R row, T any](name, cast string, value func(R) T) column[R] {
-	return column[R]{name, cast, func(rows []R) any {
-		values := make([]T, len(rows))
-		for i, row := range rows {
-			values[i] = value(row)
-		}
-		return values
-	}}
-}
-
-// upsert writes rows in one statement. The first column is the primary key.
-type upsert[R row] struct {
-	sql     string
-	columns []column[R]
-}
-
-func newUpsert[R row](table string, columns ...column[R]) upsert[R] {
-	var names, arrays, updates []string
-	for i, column := range columns {
-		names = append(names, column.name)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, column.cast))
-		if i > 0 {
-			updates = append(updates, column.name+" = EXCLUDED."+column.name)
-		}
-	}
-	return upsert[R]{columns: columns, sql: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) ON CONFLICT (%s) DO UPDATE SET %s",
-		table, strings.Join(names, ", "), strings.Join(arrays, ", "), names[0], strings.Join(updates, ", "))}
-}
-
-func (u upsert[R]) write(ctx context.Context, tx pgx.Tx, rows []R) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	args := make([]any, len(u.columns))
-	for i, column := range u.columns {
-		args[i] = column.values(rows)
-	}
-	_, err := tx.Exec(ctx, u.sql, args...)
-	return err
 }

@@ -66,16 +66,24 @@ var errApplied = errors.New("the page was applied already")
 const move = `UPDATE checkpoints SET position = $2, events = events + $3, error = NULL, stopped_at = NULL, updated_at = now()
 	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting WHERE name = $1 AND position = $4`
 
+// session is a connection, or a transaction in which applying a page is one of several steps.
+type session interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // applyPage writes one page and moves the checkpoint, in one transaction.
-func (p projection) applyPage(ctx context.Context, conn *pgx.Conn, page eventstore.Page) error {
+func (p projection) applyPage(ctx context.Context, db session, page eventstore.Page) error {
 	events, err := p.concerned(page)
 	if err != nil {
 		return err
 	}
 	if len(events) == 0 {
-		return p.moveTo(ctx, conn, page)
+		return p.moveTo(ctx, db, page)
 	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		if err := p.moveTo(ctx, tx, page); err != nil {
 			return err
 		}
@@ -83,10 +91,7 @@ func (p projection) applyPage(ctx context.Context, conn *pgx.Conn, page eventsto
 	})
 }
 
-func (p projection) moveTo(ctx context.Context, db interface {
-	Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
-	QueryRow(context.Context, string, ...any) pgx.Row
-}, page eventstore.Page) error {
+func (p projection) moveTo(ctx context.Context, db session, page eventstore.Page) error {
 	tag, err := db.Exec(ctx, move, p.name, page.Position(), len(page.Events), page.After)
 	if err != nil || tag.RowsAffected() == 1 {
 		return err
@@ -120,14 +125,19 @@ func (p projection) concerned(page eventstore.Page) ([]*eventstore.Envelope, err
 	return events, nil
 }
 
-// applyEvents runs apply. What is wrong with an event must never end the process.
+// applyEvents changes the tables. What is wrong with an event must never end the process.
 func (p projection) applyEvents(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) (err error) {
 	defer func() {
 		if recovered := recover(); recovered != nil {
 			err = fmt.Errorf("applying it failed: %v", recovered)
 		}
 	}()
-	return p.apply(ctx, tx, events)
+	for _, t := range p.tables {
+		if err := t.apply(ctx, tx, events); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reasonOf drops the event that the codec's error names in front.

@@ -58,14 +58,6 @@ func scanCompany(row pgx.Row, place ...any) (*companyRow, error) {
 	return c, err
 }
 
-func applyCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := companyRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeCompanies.write(ctx, tx, rows)
-}
-
 // Company is a company as the HTTP API shows it.
 type Company struct {
 	ID                   uuid.UUID           `json:"id"`

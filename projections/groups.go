@@ -57,14 +57,6 @@ func scanGroup(row pgx.Row, place ...any) (*groupRow, error) {
 	return g, err
 }
 
-func applyGroups(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := groupRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeGroups.write(ctx, tx, rows)
-}
-
 // Group is a group as the HTTP API shows it.
 type Group struct {
 	ID          uuid.UUID           `json:"id"`

@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"context"
 	"maps"
 
 	"github.com/google/uuid"
@@ -60,11 +59,13 @@ func (g *groupTimeline) apply(e *eventstore.Envelope) error {
 
 const groupVersionColumns = "v.group_id, " + versionColumns + ", v.name, v.company_id, v.retired, v.permissions"
 
-var groupVersionsTable = newVersionsTable("group_versions", "group_id", "name", "company_id", "retired", "permissions")
-
-func groupVersionValues(o offer) []any {
-	return []any{o.name, optional(rawUUID(o.companyID)), o.retired, jsonb{o.permissions}}
-}
+var groupVersions = newVersionsTable("group_versions", "group_id", groupTimelines,
+	func(g *groupTimeline) *succession[offer] { return &g.succession }, func(*eventstore.Envelope) bool { return true },
+	col("name", "text", func(o offer) string { return o.name }),
+	col("company_id", "uuid", func(o offer) *rawUUID { return optional(rawUUID(o.companyID)) }),
+	col("retired", "boolean", func(o offer) bool { return o.retired }),
+	col("permissions", "jsonb", func(o offer) jsonb { return jsonb{o.permissions} }),
+)
 
 func scanGroupVersion(row pgx.Row) (id uuid.UUID, v groupVersion, err error) {
 	var companyID *uuid.UUID
@@ -86,16 +87,4 @@ func scanGroupTimeline(row pgx.Row, _ ...any) (*groupTimeline, error) {
 	}}
 	g.createdAt, g.current, g.known = v.from, v.offer, true
 	return g, nil
-}
-
-func applyGroupVersions(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	timelines, err := groupTimelines.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	var changed changedVersions
-	for _, g := range timelines {
-		addVersions(&changed, g.id, &g.succession, groupVersionValues)
-	}
-	return groupVersionsTable.write(ctx, tx, &changed)
 }

@@ -21,44 +21,85 @@ var historyColumns = []string{
 	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata", "company_id", "former_company_id",
 }
 
-// applyHistory adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
-func applyHistory(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	companies, err := loadSubjectCompanies(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	hours := historyHours{}
-	rows := make([][]any, len(events))
-	for i, e := range events {
-		if rows[i], err = historyRow(e, companies); err != nil {
+// history adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
+var history = table{
+	name: "history", columns: historyColumns, streamed: true,
+	apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+		companies, err := loadSubjectCompanies(ctx, tx, events)
+		if err != nil {
 			return err
 		}
-		hours.add(e)
-	}
-	if err := hours.write(ctx, tx); err != nil {
-		return err
-	}
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{"history"}, historyColumns, pgx.CopyFromRows(rows))
-	return err
+		var rows copyRows
+		for _, e := range events {
+			if err := addHistory(&rows, e, companies); err != nil {
+				return err
+			}
+		}
+		return rows.write(ctx, tx.Conn().PgConn(), "history", historyColumns)
+	},
+	whole: func() whole { return &wholeHistory{companies: subjectCompanies{}} },
 }
 
-func historyRow(e *eventstore.Envelope, companies subjectCompanies) ([]any, error) {
+// wholeHistory holds the events since rows were last asked for.
+type wholeHistory struct {
+	events    []*eventstore.Envelope
+	companies subjectCompanies
+}
+
+func (w *wholeHistory) add(e *eventstore.Envelope) error {
+	w.events = append(w.events, e)
+	return nil
+}
+
+func (w *wholeHistory) rows(to *copyRows, yield func() error) error {
+	for _, e := range w.events {
+		if err := addHistory(to, e, w.companies); err != nil {
+			return eventError{e, err}
+		}
+		if err := yield(); err != nil {
+			return err
+		}
+	}
+	w.events = w.events[:0]
+	return nil
+}
+
+func addHistory(to *copyRows, e *eventstore.Envelope, companies subjectCompanies) error {
 	company, former := companies.follow(e)
 	kind, subject := domain.SplitStream(e.Stream)
 	changes, err := json.Marshal(domain.ChangesOf(e.Event))
 	if err != nil {
-		return nil, fmt.Errorf("its changes: %w", err)
+		return fmt.Errorf("its changes: %w", err)
 	}
 	data, err := eventstore.WithoutSecrets(*e)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m := &e.Meta
-	return []any{
-		int64(e.Position), rawUUID(e.ID), kind, subject, int64(e.Revision), e.Type, m.At, e.Created, m.Actor.Kind, optional(m.Actor.ID), optional(m.Session),
-		optional(m.IP), optional(m.UserAgent), rawUUID(m.CommandID), rawUUID(m.CorrelationID), rawUUID(m.CausationID), e.Event.Summary(), changes, data, e.Metadata,
-		optional(rawUUID(company)), optional(rawUUID(former)),
-	}, nil
+	to.row(len(historyColumns))
+	to.bigint(int64(e.Position)) //nolint:gosec // the store counts in an int64
+	to.uuid(rawUUID(e.ID))
+	to.text(kind)
+	to.text(subject)
+	to.bigint(int64(e.Revision))
+	to.text(e.Type)
+	to.time(m.At)
+	to.time(e.Created)
+	to.text(m.Actor.Kind)
+	to.optionalText(m.Actor.ID)
+	to.optionalText(m.Session)
+	to.optionalText(m.IP)
+	to.optionalText(m.UserAgent)
+	to.uuid(rawUUID(m.CommandID))
+	to.uuid(rawUUID(m.CorrelationID))
+	to.uuid(rawUUID(m.CausationID))
+	to.text(e.Event.Summary())
+	to.jsonb(changes)
+	to.jsonb(data)
+	to.jsonb(e.Metadata)
+	to.optionalUUID(company)
+	to.optionalUUID(former)
+	return nil
 }
 
 // HistoryFilter chooses events of one aggregate: Kind "user", "company", "role", "group" or "module", ID its UUID or

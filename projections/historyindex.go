@@ -85,10 +85,32 @@ func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	return companies, err
 }
 
-// historyHours is where in the log the events of an hour stand: from the first to the last position.
-type historyHours map[time.Time][2]eventstore.Position
+// hours is where in the log the events of an hour stand: from the first to the last position.
+type hours map[time.Time][2]eventstore.Position
 
-func (h historyHours) add(e *eventstore.Envelope) {
+// historyHours is the table of hours, by which a search in a time finds its part of the log.
+var historyHours = table{
+	name: "history_hours", columns: []string{"hour", "first_position", "last_position"},
+	apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+		var spans []time.Time
+		var first, last []int64
+		met := hours{}
+		for _, e := range events {
+			if err := met.add(e); err != nil {
+				return err
+			}
+		}
+		for hour, span := range met {
+			spans, first, last = append(spans, hour), append(first, int64(span[0])), append(last, int64(span[1])) //nolint:gosec // the store counts in an int64
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO history_hours SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
+			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, spans, first, last)
+		return err
+	},
+	whole: func() whole { return hours{} },
+}
+
+func (h hours) add(e *eventstore.Envelope) error {
 	hour := e.Meta.At.UTC().Truncate(time.Hour)
 	span, met := h[hour]
 	if !met {
@@ -96,17 +118,20 @@ func (h historyHours) add(e *eventstore.Envelope) {
 	}
 	span[1] = e.Position
 	h[hour] = span
+	return nil
 }
 
-func (h historyHours) write(ctx context.Context, tx pgx.Tx) error {
-	var hours []time.Time
-	var first, last []int64
+func (h hours) rows(to *copyRows, yield func() error) error {
 	for hour, span := range h {
-		hours, first, last = append(hours, hour), append(first, int64(span[0])), append(last, int64(span[1]))
+		to.row(3)
+		to.time(hour)
+		to.bigint(int64(span[0])) //nolint:gosec // the store counts in an int64
+		to.bigint(int64(span[1])) //nolint:gosec // the store counts in an int64
+		if err := yield(); err != nil {
+			return err
+		}
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO history_hours AS h SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
-		ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, hours, first, last)
-	return err
+	return nil
 }
 
 const spanQuery = `SELECT min(first_position) AS low, max(last_position) AS high FROM history_hours

@@ -44,14 +44,6 @@ func scanModule(row pgx.Row, place ...any) (*moduleRow, error) {
 	return m, row.Scan(append([]any{&m.key, &m.state.Name, &m.createdAt, &m.updatedAt, &m.revision}, place...)...)
 }
 
-func applyModules(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := moduleRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeModules.write(ctx, tx, rows)
-}
-
 // Module is one that permissions can name: SecBoard's own, which are always there (Revision eventstore.NoStream), or a
 // registered one of the host platform.
 type Module struct {

@@ -12,8 +12,11 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// writePhotos keeps the newest photo of each account. The picture comes from the event itself: the history holds none.
-func writePhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+// photos keeps the newest photo of each account, also in a rebuild page by page: all of them are too large for memory.
+var photos = table{name: "user_photos", apply: applyPhotos}
+
+// applyPhotos takes the picture from the event itself: the history holds none.
+func applyPhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	for _, e := range events {
 		_, id := domain.SplitStream(e.Stream)
 		var err error

@@ -6,7 +6,6 @@
 package projections
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -32,22 +31,21 @@ var ErrNotFound = errors.New("not found")
 type projection struct {
 	name string
 	// kind is that of the aggregates whose events change its tables; "" stands for all.
-	kind string
-	// apply writes what events, one or more and all of its kind, change.
-	apply func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error
+	kind   string
+	tables []table // that nobody else writes or reads while applying events
 }
 
 // all lists the projections in the order in which their status is shown.
 var all = []projection{
-	{name: "users", kind: user.Kind, apply: applyUsers},
-	{name: "sign_ins", kind: signin.Kind, apply: applySignIns},
-	{name: "companies", kind: company.Kind, apply: applyCompanies},
-	{name: "roles", kind: role.Kind, apply: applyRoles},
-	{name: "groups", kind: group.Kind, apply: applyGroups},
-	{name: "modules", kind: module.Kind, apply: applyModules},
-	{name: "account_versions", kind: user.Kind, apply: applyAccountVersions},
-	{name: "group_versions", kind: group.Kind, apply: applyGroupVersions},
-	{name: "history", apply: applyHistory},
+	{"users", user.Kind, []table{userRows.table(writeUsers), roleStays.table(), groupStays.table(), photos}},
+	{"sign_ins", signin.Kind, []table{lastSignIns}},
+	{"companies", company.Kind, []table{companyRows.table(writeCompanies)}},
+	{"roles", role.Kind, []table{roleRows.table(writeRoles)}},
+	{"groups", group.Kind, []table{groupRows.table(writeGroups)}},
+	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
+	{"account_versions", user.Kind, []table{accountVersions.table()}},
+	{"group_versions", group.Kind, []table{groupVersions.table()}},
+	{"history", "", []table{history, historyHours}},
 }
 
 // handles says whether an event concerns the projection. One that can't be decoded concerns it also by its type:

@@ -400,7 +400,7 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, write))
 
 	expires := s.clock().Add(time.Hour)
-	if _, err := s.pool.Exec(ctx, `INSERT INTO app.sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at) VALUES ($1, $2, $3, $4, $4, $5)`,
+	if _, err := s.pool.Exec(ctx, `INSERT INTO app.sessions (id, token_hash, user_id, account_revision, created_at, last_seen_at, expires_at) VALUES ($1, $2, $3, 0, $4, $4, $5)`,
 		uuid.New(), []byte("hash"), anna, s.clock(), expires); err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +415,10 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.has(t)(s.DeactivateUser(ctx, as(root), anna, ""))
-	if _, access, err := s.AccessOfSession(ctx, []byte("hash"), s.clock()); err != nil || access.State != StateInactive {
+	if _, _, err := s.AccessOfSession(ctx, []byte("hash"), s.clock()); !errors.Is(err, ErrNotFound) {
+		t.Fatal("a session outlives its account:", err)
+	}
+	if access, err := s.Access(ctx, anna, s.clock()); err != nil || access.State != StateInactive {
 		t.Fatal(access, err)
 	}
 }

@@ -1,12 +1,16 @@
 package projections
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,24 +265,90 @@ func emptyReadModels(t testing.TB, pool *pgxpool.Pool) {
 	}
 }
 
-func TestPagesOfAnySizeGiveTheSameRows(t *testing.T) {
+// playAtOnce has two workers apply a log, each in its own pages and regardless of the other, as two instances would that both
+// believe that it is theirs to do.
+func playAtOnce(t testing.TB, pool *pgxpool.Pool, log []eventstore.Envelope) {
+	t.Helper()
+	var working sync.WaitGroup
+	for worker, size := range []int{3, 5} {
+		working.Go(func() {
+			conn, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Release()
+			for n := range all {
+				p := all[(n+worker)%len(all)]
+				for {
+					at, err := positions(t.Context(), conn, []projection{p})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					page := eventstore.Page{After: at[p.name]}
+					for _, e := range log {
+						if e.Position > page.After && len(page.Events) < size {
+							page.Events = append(page.Events, e)
+						}
+					}
+					if len(page.Events) == 0 {
+						break
+					}
+					if err := p.applyPage(t.Context(), conn.Conn(), page); err != nil && !passing(err) {
+						t.Errorf("%s: %v", p.name, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	working.Wait()
+}
+
+// written is a log that has all its events already.
+type written struct {
+	eventstore.Log
+	events []eventstore.Envelope
+}
+
+func (w written) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
+	return func(yield func(eventstore.Recorded, error) bool) {
+		for _, e := range w.events {
+			if e.Position > after && !yield(e.Recorded, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestPagesOfAnySizeAndARebuildGiveTheSameRows(t *testing.T) {
 	t.Parallel()
-	small, middle, large := pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t)
+	small, middle, large, two, rebuilt := pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t)
+	pools := map[string]*pgxpool.Pool{"pages of 7": middle, "pages of 500": large, "two workers": two, "a rebuild": rebuilt}
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newStory(rt)
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
 			s.step()
 		}
-		for _, pool := range []*pgxpool.Pool{small, middle, large} {
+		emptyReadModels(t, small)
+		for _, pool := range pools {
 			emptyReadModels(t, pool)
 		}
 		play(t, small, 0, s.log, 1)
 		play(t, middle, 0, s.log, 7)
 		play(t, large, 0, s.log, 500)
+		playAtOnce(t, two, s.log)
+		// The live rows are behind when the rebuild comes.
+		play(t, rebuilt, 0, s.log[:rapid.IntRange(0, len(s.log)).Draw(rt, "applied before")], 500)
+		r, err := RunRebuild(t.Context(), rebuilt, written{events: s.log}, slog.New(slog.DiscardHandler), RebuildRequest{Mode: ModeRebuild}, nil)
+		if err != nil || len(r.Differences) > 0 || len(r.NotCompared) > 0 {
+			rt.Fatal(show(t, r), err)
+		}
 		one := tableHashes(t, small)
-		for size, pool := range map[int]*pgxpool.Pool{7: middle, 500: large} {
+		for how, pool := range pools {
 			if other := tableHashes(t, pool); !maps.Equal(one, other) {
-				rt.Fatalf("%d events in pages of 1:\n%s\nof %d:\n%s", len(s.log), show(t, one), size, show(t, other))
+				rt.Fatalf("%d events in pages of 1:\n%s\n%s:\n%s", len(s.log), show(t, one), how, show(t, other))
 			}
 		}
 	})

@@ -49,14 +49,6 @@ func scanRole(row pgx.Row, place ...any) (*roleRow, error) {
 		&r.createdAt, &r.updatedAt, &r.revision}, place...)...)
 }
 
-func applyRoles(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := roleRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	return writeRoles.write(ctx, tx, rows)
-}
-
 // Role is a role as the HTTP API shows it.
 type Role struct {
 	ID          uuid.UUID           `json:"id"`

@@ -38,7 +38,10 @@ type Runner struct {
 	logger  *slog.Logger
 	metrics metrics
 
+	rebuilds sync.WaitGroup
+
 	mu          sync.Mutex
+	lifetime    context.Context       // of rebuilds; nil while Run does not run
 	checkpoints map[string]checkpoint // as far as this process knows
 	broken      map[string]bool       // projections whose last page failed for a reason that passes by itself
 	changed     chan struct{}         // closed and replaced when checkpoints changes
@@ -82,6 +85,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	r.setLifetime(ctx)
+	defer r.rebuilds.Wait()
+	defer r.setLifetime(nil)
 	subscriber := eventstore.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
 	r.locks.lost = subscriber.Recheck
 	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
@@ -102,6 +108,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	stop()
 	running.Wait()
 	return errors.Join(err, subscriber.Close())
+}
+
+func (r *Runner) setLifetime(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lifetime = ctx
 }
 
 // begin finds out from where to read, however long Postgres takes to answer; false when ctx ends first.

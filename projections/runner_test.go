@@ -418,7 +418,7 @@ func TestAPanicOfAProjectionIsAnError(t *testing.T) {
 	}
 	defer conn.Release()
 	page := eventstore.Page{Events: []eventstore.Envelope{{Recorded: eventstore.Recorded{Position: 1, Stream: "role-" + uuid.NewString()}, Event: role.Created{}}}}
-	broken := projection{name: "roles", kind: role.Kind, apply: applyNothingAndPanic}
+	broken := projection{name: "roles", kind: role.Kind, tables: []table{{name: "roles", apply: applyNothingAndPanic}}}
 	if err := broken.applyPage(t.Context(), conn.Conn(), page); err == nil || !strings.Contains(err.Error(), "out of order") {
 		t.Fatal(err)
 	}

@@ -14,7 +14,36 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// applySignIns keeps when each account was last signed in to.
+// lastSignIns keeps when each account was last signed in to.
+var lastSignIns = table{
+	name: "sign_ins", columns: []string{"user_id", "last_at"}, apply: applySignIns,
+	whole: func() whole { return wholeSignIns{} },
+}
+
+type wholeSignIns map[uuid.UUID]time.Time
+
+func (w wholeSignIns) add(e *eventstore.Envelope) error {
+	if _, succeeded := e.Event.(signin.Succeeded); !succeeded {
+		return nil
+	}
+	_, text := domain.SplitStream(e.Stream)
+	id, err := uuid.Parse(text)
+	w[id] = e.Meta.At
+	return err
+}
+
+func (w wholeSignIns) rows(to *copyRows, yield func() error) error {
+	for id, at := range w {
+		to.row(2)
+		to.uuid(rawUUID(id))
+		to.time(at)
+		if err := yield(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func applySignIns(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	last := map[string]time.Time{}
 	for _, e := range events {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,6 +15,7 @@ import (
 // States of a projection.
 const (
 	StateLive       = "live"        // it has everything in the log
+	StateRebuilding = "rebuilding"  // as StateLive, and it is being built anew beside
 	StateCatchingUp = "catching_up" // it has not, or the end of the log is unknown because the event store is away
 	StateStopped    = "stopped"     // it can't apply the next event; it tries again and again
 )
@@ -129,7 +131,11 @@ func (r *Runner) Status(ctx context.Context) ([]Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoints of the projections: %w", err)
 	}
-	return statuses(ctx, checkpoints, r.head(), r.log.Log), nil
+	rebuilding, err := rebuildingNow(ctx, r.pool)
+	if err != nil {
+		return nil, fmt.Errorf("read which projections are being rebuilt: %w", err)
+	}
+	return statuses(ctx, checkpoints, rebuilding, r.head(), r.log.Log), nil
 }
 
 // StatusOf tells how each projection stands, for a process without a Runner. To count, it reads what stands in the log
@@ -152,10 +158,14 @@ func StatusOf(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log) ([]St
 		end.position = event.Position
 		end.events++
 	}
-	return statuses(ctx, checkpoints, end, log), nil
+	rebuilding, err := rebuildingNow(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("read which projections are being rebuilt: %w", err)
+	}
+	return statuses(ctx, checkpoints, rebuilding, end, log), nil
 }
 
-func statuses(ctx context.Context, checkpoints map[string]checkpoint, end head, log eventstore.Log) []Status {
+func statuses(ctx context.Context, checkpoints map[string]checkpoint, rebuilding []string, end head, log eventstore.Log) []Status {
 	ages := map[eventstore.Position]time.Duration{}
 	list := make([]Status, len(all))
 	for i, p := range all {
@@ -163,6 +173,9 @@ func statuses(ctx context.Context, checkpoints map[string]checkpoint, end head, 
 		s := Status{Name: p.name, Position: c.position, State: StateCatchingUp, Error: optional(c.failure)}
 		if end.known && c.position >= end.position {
 			s.State = StateLive
+			if slices.Contains(rebuilding, p.name) {
+				s.State = StateRebuilding
+			}
 		} else if end.position > c.position {
 			s.LagEvents = end.lag(c)
 			if _, asked := ages[c.position]; !asked {

@@ -25,6 +25,9 @@ type userRow struct {
 	hasPassword bool
 	codesLeft   int    // unused backup codes
 	reason      string // why it is inactive
+	// Sessions that began at an earlier revision have ended, but for the one kept; NoStream while none was ended.
+	sessionsEnded eventstore.Revision
+	sessionKept   uuid.UUID
 }
 
 var userRows = aggregate[uuid.UUID, *userRow]{
@@ -34,7 +37,7 @@ var userRows = aggregate[uuid.UUID, *userRow]{
 }
 
 func newUserRow(id uuid.UUID) *userRow {
-	return &userRow{id: id, state: user.State{Roles: map[uuid.UUID]string{}, Groups: map[uuid.UUID]string{}}}
+	return &userRow{id: id, sessionsEnded: eventstore.NoStream, state: user.State{Roles: map[uuid.UUID]string{}, Groups: map[uuid.UUID]string{}}}
 }
 
 func (u *userRow) apply(e *eventstore.Envelope) error {
@@ -53,7 +56,23 @@ func (u *userRow) apply(e *eventstore.Envelope) error {
 	case user.Activated:
 		u.reason = ""
 	}
+	if user.EndsSessions(e.Event) {
+		u.sessionsEnded, u.sessionKept = e.Revision, keptSession(e)
+	}
 	return u.applied(e, u.state.Exists)
+}
+
+// keptSession is the session that goes on after an event that ends the others: the one in which the own password was
+// changed. A link is used outside of every session.
+func keptSession(e *eventstore.Envelope) uuid.UUID {
+	if _, own := e.Event.(user.PasswordSet); !own {
+		return uuid.Nil
+	}
+	session, err := uuid.Parse(e.Meta.Session)
+	if err != nil {
+		return uuid.Nil
+	}
+	return session
 }
 
 var writeUsers = newUpsert("users",
@@ -80,6 +99,8 @@ var writeUsers = newUpsert("users",
 	col("created_at", "timestamptz", func(u *userRow) time.Time { return u.createdAt }),
 	col("updated_at", "timestamptz", func(u *userRow) time.Time { return u.updatedAt }),
 	col("revision", "bigint", func(u *userRow) int64 { return int64(u.revision) }),
+	col("sessions_ended", "bigint", func(u *userRow) int64 { return int64(u.sessionsEnded) }),
+	col("session_kept", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.sessionKept)) }),
 	col("name_key", "bytea", func(u *userRow) []byte { return nameKey(u.state.Details.Name()) }),
 	col("email_key", "text", func(u *userRow) string { return user.NormalizeEmail(u.state.Details.Email) }),
 	col("search", "text", func(u *userRow) string {
@@ -91,19 +112,24 @@ var writeUsers = newUpsert("users",
 // userColumns are what scanUser reads.
 const userColumns = `u.id, u.email, u.first_name, u.last_name, u.phone, u.company_id, u.department, u.position,
 	u.start_date, u.end_date, u.active, u.inactive_reason, u.superuser, u.require_two_factor, u.source, u.has_password,
-	u.two_factor_enrolled, u.backup_codes_left, u.language, u.has_photo, u.created_at, u.updated_at, u.revision`
+	u.two_factor_enrolled, u.backup_codes_left, u.language, u.has_photo, u.created_at, u.updated_at, u.revision,
+	u.sessions_ended, u.session_kept`
 
 func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	u := newUserRow(uuid.Nil)
 	u.state.Exists = true
-	var companyID *uuid.UUID
+	var companyID, kept *uuid.UUID
 	var start, end *time.Time
 	d := &u.state.Details
 	err := row.Scan(append([]any{&u.id, &d.Email, &d.FirstName, &d.LastName, &d.Phone, &companyID, &d.Department, &d.Position,
 		&start, &end, &u.state.Active, &u.reason, &u.state.Superuser, &u.state.TwoFactorRequired, &u.state.Source, &u.hasPassword,
-		&u.state.TwoFactor.Enrolled, &u.codesLeft, &u.state.Language, &u.state.HasPhoto, &u.createdAt, &u.updatedAt, &u.revision}, place...)...)
+		&u.state.TwoFactor.Enrolled, &u.codesLeft, &u.state.Language, &u.state.HasPhoto, &u.createdAt, &u.updatedAt, &u.revision,
+		&u.sessionsEnded, &kept}, place...)...)
 	if err != nil {
 		return nil, err
+	}
+	if kept != nil {
+		u.sessionKept = *kept
 	}
 	if companyID != nil {
 		d.CompanyID = *companyID
@@ -118,42 +144,6 @@ func dateOf(day *time.Time) domain.Date {
 		return domain.Date{}
 	}
 	return domain.DateOf(*day)
-}
-
-// applyUsers writes accounts, their photos, the roles they have and the groups they are members of.
-func applyUsers(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	rows, err := userRows.fold(ctx, tx, events)
-	if err != nil {
-		return err
-	}
-	if err := writeUsers.write(ctx, tx, rows); err != nil {
-		return err
-	}
-	if err := writePhotos(ctx, tx, events); err != nil {
-		return err
-	}
-	roles, memberships := stays{}, stays{}
-	for _, e := range events {
-		_, subject := domain.SplitStream(e.Stream)
-		userID, err := uuid.Parse(subject)
-		if err != nil {
-			return err
-		}
-		switch event := e.Event.(type) {
-		case user.RoleGiven:
-			roles.begin(userID, event.RoleID, event.RoleName, e)
-		case user.RoleTaken:
-			roles.end(userID, event.RoleID, e)
-		case user.GroupJoined:
-			memberships.begin(userID, event.GroupID, event.GroupName, e)
-		case user.GroupLeft:
-			memberships.end(userID, event.GroupID, e)
-		}
-	}
-	if err := roles.write(ctx, tx, roleStays); err != nil {
-		return err
-	}
-	return memberships.write(ctx, tx, groupStays)
 }
 
 // User is an account as the HTTP API shows it. An empty optional value is nil.

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,10 +37,6 @@ func (v *version) places() []any {
 	return []any{&v.position, &v.from, &v.to, &v.event, &v.actor.Kind, &v.actor.ID}
 }
 
-func (v *version) values() []any {
-	return []any{int64(v.position), v.from, v.to, rawUUID(v.event), v.actor.Kind, v.actor.ID}
-}
-
 // succession is the versions of one aggregate, as far as a page goes on with them.
 type succession[S any] struct {
 	current S
@@ -69,49 +66,125 @@ func (s *succession[S]) follow(e *eventstore.Envelope, state S, same bool) {
 	s.begun = append(s.begun, began[S]{versionOf(e), state})
 }
 
-// versionsTable is a table of versions. Its first column is the aggregate's id, then come those of version.
-type versionsTable struct {
-	table   string
-	columns []string
-	end     string
+// versionsTable is a table of versions of the aggregates R with the state S. Its first column is the aggregate's id, then
+// come those of version.
+type versionsTable[S any, R row] struct {
+	of         aggregate[uuid.UUID, R]
+	succession func(R) *succession[S]
+	concerns   func(*eventstore.Envelope) bool // false for events that change no state, so that their aggregates need not be loaded
+	name       string
+	columns    []string
+	state      []column[S]
+	end        string // SQL
 }
 
-func newVersionsTable(table, id string, columns ...string) versionsTable {
-	return versionsTable{
-		table:   table,
-		columns: append([]string{id, "position", "from_at", "to_at", "event_id", "actor_kind", "actor_id"}, columns...),
+func newVersionsTable[S any, R row](name, id string, of aggregate[uuid.UUID, R], successionOf func(R) *succession[S],
+	concerns func(*eventstore.Envelope) bool, state ...column[S],
+) versionsTable[S, R] {
+	columns := []string{id, "position", "from_at", "to_at", "event_id", "actor_kind", "actor_id"}
+	for _, column := range state {
+		columns = append(columns, column.name)
+	}
+	return versionsTable[S, R]{
+		of: of, succession: successionOf, concerns: concerns, name: name, columns: columns, state: state,
 		end: fmt.Sprintf(`UPDATE %s v SET to_at = e.at FROM unnest($1::uuid[], $2::timestamptz[]) e (id, at)
-			WHERE v.%s = e.id AND v.to_at IS NULL`, table, id),
+			WHERE v.%s = e.id AND v.to_at IS NULL`, name, id),
 	}
 }
 
-// changedVersions is what a page does to a table of versions.
-type changedVersions struct {
-	ended   []rawUUID // whose open version ends
-	endedAt []time.Time
-	begun   [][]any
+func (t versionsTable[S, R]) table() table {
+	return table{name: t.name, columns: t.columns, apply: t.apply, whole: func() whole {
+		return &wholeVersions[S, R]{table: t, found: map[uuid.UUID]R{}}
+	}}
 }
 
-// addVersions takes over what one aggregate's succession did. values gives the columns behind those of version.
-func addVersions[S any](c *changedVersions, id uuid.UUID, s *succession[S], values func(S) []any) {
-	if s.ended != nil {
-		c.ended, c.endedAt = append(c.ended, rawUUID(id)), append(c.endedAt, *s.ended)
+// apply ends the versions that held before the page, then adds those that it begins.
+func (t versionsTable[S, R]) apply(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+	timelines, err := t.of.fold(ctx, tx, slices.DeleteFunc(slices.Clone(events), func(e *eventstore.Envelope) bool { return !t.concerns(e) }))
+	if err != nil {
+		return err
 	}
-	for i := range s.begun {
-		row := append([]any{rawUUID(id)}, s.begun[i].values()...)
-		c.begun = append(c.begun, append(row, values(s.begun[i].state)...))
+	var ended []rawUUID
+	var endedAt []time.Time
+	var begun copyRows
+	for _, timeline := range timelines {
+		id, s := t.of.id(timeline), t.succession(timeline)
+		if s.ended != nil {
+			ended, endedAt = append(ended, rawUUID(id)), append(endedAt, *s.ended)
+		}
+		for i := range s.begun {
+			if err := t.copyRow(&begun, id, &s.begun[i]); err != nil {
+				return err
+			}
+		}
 	}
-}
-
-func (t versionsTable) write(ctx context.Context, tx pgx.Tx, c *changedVersions) error {
-	if len(c.ended) > 0 {
-		if _, err := tx.Exec(ctx, t.end, c.ended, c.endedAt); err != nil {
+	if len(ended) > 0 {
+		if _, err := tx.Exec(ctx, t.end, ended, endedAt); err != nil {
 			return err
 		}
 	}
-	if len(c.begun) == 0 {
+	return begun.write(ctx, tx.Conn().PgConn(), t.name, t.columns)
+}
+
+// copyRow adds a version for COPY.
+func (t versionsTable[S, R]) copyRow(to *copyRows, id uuid.UUID, v *began[S]) error {
+	to.row(len(t.columns))
+	to.uuid(rawUUID(id))
+	to.bigint(int64(v.position)) //nolint:gosec // the store counts in an int64
+	to.time(v.from)
+	if v.to == nil {
+		to.null()
+	} else {
+		to.time(*v.to)
+	}
+	to.uuid(rawUUID(v.event))
+	to.text(v.actor.Kind)
+	if v.actor.ID == nil {
+		to.null()
+	} else {
+		to.text(*v.actor.ID)
+	}
+	for _, column := range t.state {
+		if err := column.copy(to, v.state); err != nil {
+			return fmt.Errorf("column %s of %s: %w", column.name, t.name, err)
+		}
+	}
+	return nil
+}
+
+// wholeVersions holds every version that there ever was.
+type wholeVersions[S any, R row] struct {
+	table versionsTable[S, R]
+	found map[uuid.UUID]R
+}
+
+func (w *wholeVersions[S, R]) add(e *eventstore.Envelope) error {
+	if !w.table.concerns(e) {
 		return nil
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{t.table}, t.columns, pgx.CopyFromRows(c.begun))
-	return err
+	id, err := w.table.of.subject(e)
+	if err != nil {
+		return err
+	}
+	timeline, met := w.found[id]
+	if !met {
+		timeline = w.table.of.fresh(id)
+		w.found[id] = timeline
+	}
+	return timeline.apply(e)
+}
+
+func (w *wholeVersions[S, R]) rows(to *copyRows, yield func() error) error {
+	for id, timeline := range w.found {
+		s := w.table.succession(timeline)
+		for i := range s.begun {
+			if err := w.table.copyRow(to, id, &s.begun[i]); err != nil {
+				return err
+			}
+			if err := yield(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

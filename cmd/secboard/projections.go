@@ -12,7 +12,9 @@ import (
 )
 
 type projectionsCmd struct {
-	Status projectionsStatusCmd `cmd:"" help:"Show position, lag, state and error of each projection."`
+	Status  projectionsStatusCmd  `cmd:"" help:"Show position, lag, state and error of each projection."`
+	Rebuild projectionsRebuildCmd `cmd:"" help:"Build read models anew from the event log, without downtime."`
+	Verify  projectionsVerifyCmd  `cmd:"" help:"Compare read models with what the event log gives."`
 }
 
 type projectionsStatusCmd struct {
@@ -32,14 +34,7 @@ Examples:
 
 // Run carries the command out.
 func (c *projectionsStatusCmd) Run(ctx context.Context, p *program) error {
-	return p.with(ctx, &c.storeSettings, parts{log: true, database: true}, "projections status", func(st *stores) error {
-		pending, err := pendingMigrations(ctx, st.pool)
-		if err != nil {
-			return err
-		}
-		if pending > 0 {
-			return fmt.Errorf("the database lacks %d migrations, so there are no projections yet: `secboard serve` or `secboard migrate up` applies them", pending)
-		}
+	return p.withReadModels(ctx, &c.storeSettings, "projections status", func(st *stores) error {
 		statuses, err := projections.StatusOf(ctx, st.pool, st.log)
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 var credentialEvents = []domain.Event{
 	PasswordSet{}, PasswordRehashed{}, PasswordResetRequested{}, FirstLoginRequested{}, FirstLoginUsed{},
 	TwoFactorPrepared{}, TwoFactorEnrolled{}, BackupCodesReplaced{}, BackupCodeUsed{}, TwoFactorDisabled{}, TwoFactorReset{},
+	SessionsEnded{},
 }
 
 // PasswordSet replaces the local password by a new one, as its sealed Argon2id hash. Link is the reset link that was
@@ -77,6 +78,9 @@ type TwoFactorReset struct {
 	Reason string `json:"reason"`
 }
 
+// SessionsEnded ends all sessions of the account.
+type SessionsEnded struct{}
+
 func (PasswordSet) EventType() string            { return "user.password_set" }
 func (PasswordRehashed) EventType() string       { return "user.password_rehashed" }
 func (PasswordResetRequested) EventType() string { return "user.password_reset_requested" }
@@ -88,6 +92,7 @@ func (BackupCodesReplaced) EventType() string    { return "user.backup_codes_rep
 func (BackupCodeUsed) EventType() string         { return "user.backup_code_used" }
 func (TwoFactorDisabled) EventType() string      { return "user.two_factor_disabled" }
 func (TwoFactorReset) EventType() string         { return "user.two_factor_reset" }
+func (SessionsEnded) EventType() string          { return "user.sessions_ended" }
 
 func (e PasswordSet) Summary() string {
 	if e.Link != uuid.Nil {
@@ -105,6 +110,17 @@ func (BackupCodesReplaced) Summary() string    { return "new backup codes made" 
 func (BackupCodeUsed) Summary() string         { return "backup code used" }
 func (TwoFactorDisabled) Summary() string      { return "two-factor switched off" }
 func (e TwoFactorReset) Summary() string       { return "two-factor reset" + domain.Because(e.Reason) }
+func (SessionsEnded) Summary() string          { return "all sessions ended" }
+
+// EndsSessions says whether the sessions of an account end with an event, but for the one in which its owner may have
+// caused it.
+func EndsSessions(event domain.Event) bool {
+	switch event.(type) {
+	case PasswordSet, TwoFactorReset, Deactivated, SessionsEnded:
+		return true
+	}
+	return false
+}
 
 // BackupCodes is how many backup codes a set has.
 const BackupCodes = 10

@@ -141,6 +141,16 @@ func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
 	return []domain.Event{TwoFactorReset{Reason: reason}}, nil
 }
 
+// EndSessions ends all sessions. The log does not know which there are, so it is written down each time.
+func EndSessions(s State, by By) ([]domain.Event, error) {
+	if !by.Self {
+		if err := s.changeable(by); err != nil {
+			return nil, err
+		}
+	}
+	return []domain.Event{SessionsEnded{}}, nil
+}
+
 // Profile is what a person may change of the own account; nil leaves a field.
 type Profile struct {
 	FirstName *string

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/projections"
+)
+
+type projectionsRebuildCmd struct {
+	Names    []string `arg:"" optional:"" name:"name" help:"Projections, as \"secboard projections status\" lists them."`
+	All      bool     `help:"All of them."`
+	Abort    bool     `help:"End the rebuild that is under way, in whichever process, and remove what it or a crashed one has made."`
+	Rollback bool     `help:"Put back what the last rebuild replaced, brought up to date."`
+	JSON     bool     `name:"json" help:"Print JSON, as GET /api/v1/projections/rebuilds/{id} does."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (projectionsRebuildCmd) Help() string {
+	return `The read models are built from the whole event log beside the live ones, which answer meanwhile, and put in their place in one step. Nothing is mailed again. A rebuild that is interrupted changes nothing. It works while secboard serve runs, and without it.
+
+The former ones stay, and take up their space, until the next rebuild.
+
+Examples:
+
+    secboard projections rebuild --all
+    secboard projections rebuild users groups
+    secboard projections rebuild --rollback`
+}
+
+// Run carries the command out.
+func (c *projectionsRebuildCmd) Run(ctx context.Context, p *program) error {
+	chosen := len(c.Names) > 0
+	count := 0
+	for _, given := range []bool{chosen, c.All, c.Abort, c.Rollback} {
+		if given {
+			count++
+		}
+	}
+	if count != 1 {
+		return usagef("say what to rebuild: either names of projections, or --all, or --abort, or --rollback")
+	}
+	switch {
+	case c.Abort:
+		return c.abort(ctx, p)
+	case c.Rollback:
+		return p.rebuild(ctx, &c.storeSettings, "projections rebuild", projections.RebuildRequest{Mode: projections.ModeRollback}, c.JSON)
+	}
+	return p.rebuild(ctx, &c.storeSettings, "projections rebuild", projections.RebuildRequest{Names: c.Names, Mode: projections.ModeRebuild}, c.JSON)
+}
+
+func (c *projectionsRebuildCmd) abort(ctx context.Context, p *program) error {
+	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
+		ended, err := projections.AbortRebuild(ctx, st.pool)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return p.printJSON(map[string]any{"aborted": ended != uuid.Nil})
+		}
+		if ended == uuid.Nil {
+			return p.printf("No rebuild is under way. What an interrupted one may have left is removed.\n")
+		}
+		return p.printf("The rebuild %s has ended and changed nothing.\n", ended)
+	})
+}
+
+type projectionsVerifyCmd struct {
+	Names []string `arg:"" optional:"" name:"name" help:"Projections, as \"secboard projections status\" lists them."`
+	All   bool     `help:"All of them."`
+	JSON  bool     `name:"json" help:"Print JSON, as GET /api/v1/projections/rebuilds/{id} does."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (projectionsVerifyCmd) Help() string {
+	return `The read models are built from the event log beside the live ones, compared with them row by row at the same positions of the log, and thrown away. It ends with status 1 where anything differs.
+
+Examples:
+
+    secboard projections verify --all
+    secboard projections verify users --json | jq '.differences[]'`
+}
+
+// Run carries the command out.
+func (c *projectionsVerifyCmd) Run(ctx context.Context, p *program) error {
+	if c.All == (len(c.Names) > 0) {
+		return usagef("say what to verify: either names of projections, or --all")
+	}
+	return p.rebuild(ctx, &c.storeSettings, "projections verify", projections.RebuildRequest{Names: c.Names, Mode: projections.ModeVerify}, c.JSON)
+}
+
+// withReadModels runs work on stores whose read models are migrated.
+func (p *program) withReadModels(ctx context.Context, s *storeSettings, command string, work func(*stores) error) error {
+	return p.with(ctx, s, parts{log: true, database: true}, command, func(st *stores) error {
+		pending, err := pendingMigrations(ctx, st.pool)
+		if err != nil {
+			return err
+		}
+		if pending > 0 {
+			return fmt.Errorf("the database lacks %d migrations, so there are no projections yet: `secboard serve` or `secboard migrate up` applies them", pending)
+		}
+		return work(st)
+	})
+}
+
+// rebuild carries a rebuild out and says how it went.
+func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request projections.RebuildRequest, asJSON bool) error {
+	return p.withReadModels(ctx, s, command, func(st *stores) error {
+		shown := p.progress()
+		r, err := projections.RunRebuild(ctx, st.pool, st.log, st.logger, request, func(r projections.Rebuild) {
+			if r.Ended() {
+				return
+			}
+			total, rate, eta := r.Total, r.EventsPerS, time.Duration(-1)
+			if r.State != projections.RebuildReading {
+				total, rate = 0, 0
+			}
+			if r.ETA != nil {
+				eta = time.Duration(*r.ETA) * time.Second
+			}
+			shown.show(strings.ReplaceAll(r.State, "_", " "), r.Done, total, rate, eta)
+		})
+		shown.end()
+		switch {
+		case errors.Is(err, projections.ErrUnknownProjection):
+			return &usageError{err}
+		case errors.Is(err, projections.ErrRebuildRunning):
+			return fmt.Errorf("%w: wait for its end, or end it with `secboard projections rebuild --abort`", err)
+		case err != nil && r.ID == uuid.Nil:
+			return err
+		case asJSON:
+			if err := p.printJSON(r); err != nil {
+				return err
+			}
+		case err == nil:
+			if err := p.printRebuild(r); err != nil {
+				return err
+			}
+		}
+		if err == nil && r.VerifyOnly && (len(r.Differences) > 0 || len(r.NotCompared) > 0) {
+			return errProblemsFound
+		}
+		return err
+	})
+}
+
+func (p *program) printRebuild(r projections.Rebuild) error {
+	if len(r.Differences) > 0 {
+		rows := [][]string{{"TABLE", "KEY", "COLUMN", "LIVE", "REBUILT"}}
+		for _, d := range r.Differences {
+			rows = append(rows, []string{d.Table, d.Key, textOr(d.Column, "(row)"), textOr(d.Live, "(none)"), textOr(d.Rebuilt, "(none)")})
+		}
+		if err := p.table(rows); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.NotCompared)) {
+		if err := p.printf("%s could not be compared: %s\n", name, r.NotCompared[name]); err != nil {
+			return err
+		}
+	}
+	names, took := strings.Join(r.Names, ", "), r.EndedAt.Sub(r.StartedAt).Round(100*time.Millisecond)
+	switch {
+	case r.Mode == projections.ModeRollback:
+		return p.printf("The former read models are in place again, up to date: %s.\n", names)
+	case r.VerifyOnly && len(r.Differences) > 0:
+		return p.printf("The read models differ from what the %s events of the log give: rebuild them with `secboard projections rebuild`.\n", humanize.Comma(r.Done))
+	case r.VerifyOnly && len(r.NotCompared) > 0:
+		return nil
+	case r.VerifyOnly:
+		return p.printf("The read models are just what the %s events of the log give: %s. Verified in %s.\n", humanize.Comma(r.Done), names, took)
+	}
+	return p.printf("Rebuilt from %s events in %s: %s. The former ones are kept: `secboard projections rebuild --rollback` puts them back.\n", humanize.Comma(r.Done), took, names)
+}
+
+func textOr(text *string, otherwise string) string {
+	if text == nil {
+		return otherwise
+	}
+	return *text
+}

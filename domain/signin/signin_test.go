@@ -1,0 +1,122 @@
+package signin_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
+)
+
+var (
+	start  = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	policy = signin.Policy{Attempts: 3, Within: 10 * time.Minute, For: 20 * time.Minute}
+)
+
+// told is an event with the time and the address in its metadata.
+type told struct {
+	after time.Duration
+	ip    string
+	event domain.Event
+}
+
+func given(events ...told) signin.State {
+	var state signin.State
+	for _, e := range events {
+		state.EvolveAt(e.event, start.Add(e.after), e.ip)
+	}
+	return state
+}
+
+func wrong(after time.Duration, ip string) told {
+	return told{after, ip, signin.Failed{Reason: signin.WrongPassword}}
+}
+
+func attempt(after time.Duration, ip string) signin.Attempt {
+	return signin.Attempt{Now: start.Add(after), IP: ip}
+}
+
+func expect(t *testing.T, got []domain.Event, want ...domain.Event) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheLastOfTooManyGuessesBeginsALockout(t *testing.T) {
+	state := given(wrong(0, "a"), wrong(time.Minute, "b"))
+	failed := signin.Failed{Reason: signin.WrongPassword}
+	expect(t, signin.Fail(given(wrong(0, "a")), attempt(time.Minute, "b"), signin.WrongPassword, policy), failed)
+	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.WrongPassword, policy),
+		failed, signin.LockoutBegan{Until: start.Add(22 * time.Minute)})
+	expect(t, signin.Fail(state, attempt(10*time.Minute, "c"), signin.WrongPassword, policy), failed) // the first is too long ago
+	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.Inactive, policy), signin.Failed{Reason: signin.Inactive})
+}
+
+func TestASuccessStartsCountingAnew(t *testing.T) {
+	state := given(wrong(0, "a"), wrong(time.Second, "a"), told{2 * time.Second, "a", signin.Succeeded{}})
+	expect(t, signin.Fail(state, attempt(3*time.Second, "a"), signin.WrongPassword, policy), signin.Failed{Reason: signin.WrongPassword})
+}
+
+func TestALockoutRefusesWithoutFillingTheLogAndOpensByItself(t *testing.T) {
+	state := given(told{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute)}})
+	expect(t, signin.Fail(state, attempt(time.Minute, "b"), signin.WrongPassword, policy))
+	for after, locked := range map[time.Duration]bool{0: true, 20*time.Minute - 1: true, 20 * time.Minute: false} {
+		if state.Locked(attempt(after, "b")) != locked {
+			t.Errorf("after %s: locked is %t", after, !locked)
+		}
+	}
+}
+
+// Whoever guesses a superuser's password locks the own address out, and nobody else.
+func TestASuperuserIsLockedOutByAddress(t *testing.T) {
+	state := given(wrong(0, "attacker"), wrong(time.Second, "attacker"))
+	third := signin.Attempt{Now: start.Add(2 * time.Second), IP: "attacker", PerIP: true}
+	events := signin.Fail(state, third, signin.WrongPassword, policy)
+	lockout := signin.LockoutBegan{Until: start.Add(20*time.Minute + 2*time.Second), IP: "attacker"}
+	expect(t, events, signin.Failed{Reason: signin.WrongPassword}, lockout)
+	state.EvolveAt(lockout, third.Now, "attacker")
+	if !state.Locked(third) || state.Locked(signin.Attempt{Now: third.Now, IP: "home", PerIP: true}) {
+		t.Error("the lockout must meet the attacker's address alone")
+	}
+	other := signin.Attempt{Now: start.Add(2 * time.Second), IP: "home", PerIP: true}
+	expect(t, signin.Fail(given(wrong(0, "attacker"), wrong(time.Second, "attacker")), other, signin.WrongPassword, policy),
+		signin.Failed{Reason: signin.WrongPassword})
+}
+
+func TestAnAdministratorEndsALockout(t *testing.T) {
+	state := given(told{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute), Step: 7}})
+	expect(t, signin.Unlock(state, start.Add(time.Minute)), signin.Unlocked{Step: state.LastStep})
+	expect(t, signin.Unlock(state, start.Add(20*time.Minute)))
+	state.EvolveAt(signin.Unlocked{}, start.Add(time.Minute), "a")
+	if state.Locked(attempt(time.Minute, "a")) {
+		t.Error("still locked out")
+	}
+}
+
+// Every event carries the step of the newest code, so that the newest part of a long stream is enough.
+func TestACodeWorksOnceWhateverHappenedSince(t *testing.T) {
+	session := uuid.New()
+	for _, later := range []domain.Event{
+		signin.Succeeded{Step: 40}, signin.Challenged{Step: 40}, signin.Failed{Step: 40}, signin.LockoutBegan{Step: 40},
+		signin.Unlocked{Step: 40}, signin.SignedOut{Step: 40},
+	} {
+		state := given(told{0, "a", later})
+		for _, used := range []int64{39, 40} {
+			if _, ok := signin.Succeed(state, session, signin.ByCode, false, used); ok {
+				t.Errorf("after %T the code of step %d works again", later, used)
+			}
+		}
+		events, ok := signin.Succeed(state, session, signin.ByCode, false, 41)
+		if !ok {
+			t.Errorf("after %T the next code does not work", later)
+		}
+		expect(t, events, signin.Succeeded{Session: session, Method: signin.ByCode, Step: 41})
+		events, _ = signin.Succeed(state, session, signin.ByPassword, true, 0)
+		expect(t, events, signin.Succeeded{Session: session, Method: signin.ByPassword, Limited: true, Step: 40})
+	}
+}
