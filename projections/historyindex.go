@@ -101,7 +101,7 @@ var historyHours = table{
 			}
 		}
 		for hour, span := range met {
-			spans, first, last = append(spans, hour), append(first, int64(span[0])), append(last, int64(span[1])) //nolint:gosec // the store counts in an int64
+			spans, first, last = append(spans, hour), append(first, int64(span[0])), append(last, int64(span[1]))
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO history_hours SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
 			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, spans, first, last)
@@ -125,8 +125,8 @@ func (h hours) rows(to *copyRows, yield func() error) error {
 	for hour, span := range h {
 		to.row(3)
 		to.time(hour)
-		to.bigint(int64(span[0])) //nolint:gosec // the store counts in an int64
-		to.bigint(int64(span[1])) //nolint:gosec // the store counts in an int64
+		to.bigint(int64(span[0]))
+		to.bigint(int64(span[1]))
 		if err := yield(); err != nil {
 			return err
 		}

@@ -107,8 +107,10 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 			return nil
 		}
 		events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit})
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done(): // Ctrl-C, which may have cut the query
 			return nil
+		default:
 		}
 		if err != nil {
 			return err
