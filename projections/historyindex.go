@@ -85,32 +85,30 @@ func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	return companies, err
 }
 
-// hours is where in the log the events of an hour stand: from the first to the last position.
-type hours map[time.Time][2]eventstore.Position
-
-// historyHours is the table of hours, by which a search in a time finds its part of the log.
+// historyHours tells where in the log the events of an hour stand.
 var historyHours = table{
 	name: "history_hours", columns: []string{"hour", "first_position", "last_position"},
 	apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-		var spans []time.Time
-		var first, last []int64
 		met := hours{}
 		for _, e := range events {
-			if err := met.add(e); err != nil {
-				return err
-			}
+			met.note(e)
 		}
+		var at []time.Time
+		var first, last []int64
 		for hour, span := range met {
-			spans, first, last = append(spans, hour), append(first, int64(span[0])), append(last, int64(span[1]))
+			at, first, last = append(at, hour), append(first, int64(span[0])), append(last, int64(span[1]))
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO history_hours SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
-			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, spans, first, last)
+		_, err := tx.Exec(ctx, `INSERT INTO history_hours AS h SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
+			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, at, first, last)
 		return err
 	},
 	whole: func() whole { return hours{} },
 }
 
-func (h hours) add(e *eventstore.Envelope) error {
+// hours are the first and the last position of the events of each hour.
+type hours map[time.Time][2]eventstore.Position
+
+func (h hours) note(e *eventstore.Envelope) {
 	hour := e.Meta.At.UTC().Truncate(time.Hour)
 	span, met := h[hour]
 	if !met {
@@ -118,6 +116,10 @@ func (h hours) add(e *eventstore.Envelope) error {
 	}
 	span[1] = e.Position
 	h[hour] = span
+}
+
+func (h hours) add(e *eventstore.Envelope) error {
+	h.note(e)
 	return nil
 }
 
