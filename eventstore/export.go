@@ -125,13 +125,13 @@ func lineOf(e Envelope) (*exportLine, error) {
 		at := e.Meta.At.UTC()
 		line.At = &at
 	}
-	if e.Err != nil {
+	var err error
+	if e.Event == nil {
 		line.Error = e.Err.Error() // its data might hold secrets that only a newer SecBoard knows of
-		return line, nil
+	} else {
+		line.Summary = e.Event.Summary()
+		line.Data, err = WithoutSecrets(e)
 	}
-	line.Summary = e.Event.Summary()
-	data, err := WithoutSecrets(e)
-	line.Data = data
 	return line, err
 }
 

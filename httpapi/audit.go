@@ -96,11 +96,12 @@ func (s *server) auditEvents(ctx context.Context, in *auditEventsRequest) (*audi
 		return nil, err
 	}
 	oldest, newest := place.Position, place.Position
-	if len(events) > 0 {
+	switch {
+	case len(events) > 0:
 		oldest, newest = events[len(events)-1].Position, events[0].Position
-	} else if place.Newer {
+	case place.Newer:
 		oldest++ // the page that this one would follow ended with the event at the position
-	} else if newest > 0 {
+	case newest > 0:
 		newest--
 	}
 	body := auditEvents{Items: events}

@@ -107,8 +107,9 @@ func (r *AccessReason) sign() {
 func actorsOf(items []AccessItem) []*Actor {
 	var actors []*Actor
 	for i := range items {
-		for v := range items[i].Via {
-			grant := &items[i].Via[v]
+		via := items[i].Via
+		for v := range via {
+			grant := &via[v]
 			actors = append(actors, &grant.GivenBy)
 			if grant.Kind == GrantGroup {
 				actors = append(actors, grant.JoinedBy, grant.AllowedBy)

@@ -22,8 +22,6 @@ type standing struct {
 	closedFor  string // a user.Closed constant
 }
 
-func (s standing) same(other standing) bool { return s == other }
-
 // state is AccountState of the account.
 func (s standing) state(now time.Time) (state, reason string) {
 	return AccountState(user.State{
@@ -73,10 +71,11 @@ func (a *accountTimeline) apply(e *eventstore.Envelope) error {
 		return err
 	}
 	d, link := a.state.Details, a.state.Directory
-	a.follow(e, standing{
+	now := standing{
 		companyID: d.CompanyID, active: a.state.Active, reason: a.reason, superuser: a.state.Superuser, start: d.StartDate, end: d.EndDate,
 		closed: link.Disabled, closedFor: link.Reason,
-	})
+	}
+	a.follow(e, now, now == a.current)
 	return nil
 }
 

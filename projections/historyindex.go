@@ -127,8 +127,8 @@ func (h hours) rows(to *copyRows, yield func() error) error {
 	for hour, span := range h {
 		to.row(3)
 		to.time(hour)
-		to.bigint(int64(span[0])) //nolint:gosec // the store counts in an int64
-		to.bigint(int64(span[1])) //nolint:gosec // the store counts in an int64
+		to.bigint(int64(span[0]))
+		to.bigint(int64(span[1]))
 		if err := yield(); err != nil {
 			return err
 		}

@@ -176,6 +176,15 @@ func (r *Replay) Account(id uuid.UUID, now time.Time) (User, error) {
 	return a.row.show(now, in, refsByName(roles), refsByName(groups), last), nil
 }
 
+// companyName is the name of the company whose id a change holds; nil for any other value.
+func (r *Replay) companyName(field string, value any) *string {
+	id, ok := value.(uuid.UUID)
+	if !ok || field != company.Kind+"_id" {
+		return nil
+	}
+	return optional(r.names[subject{company.Kind, id.String()}])
+}
+
 func (r *Replay) groupName(id uuid.UUID) string {
 	if state := r.states[id]; state != nil {
 		return state.Name
@@ -210,7 +219,9 @@ func (r *Replay) Read(e *eventstore.Envelope) AuditEvent {
 		Subject: Subject{Kind: about.kind, ID: about.id, Name: optional(r.names[about])},
 	}
 	for _, change := range domain.ChangesOf(e.Event) {
-		read.Changes = append(read.Changes, HistoryChange{Field: change.Field, From: change.From, To: change.To})
+		read.Changes = append(read.Changes, HistoryChange{
+			Field: change.Field, From: change.From, To: change.To, FromName: r.companyName(change.Field, change.From), ToName: r.companyName(change.Field, change.To),
+		})
 	}
 	r.nameActor(&read.Actor)
 	if id, err := uuid.Parse(about.id); err == nil {

@@ -106,10 +106,13 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 		if len(events) == 0 && !pause(ctx, followPace) {
 			return nil
 		}
-		if events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit}); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit})
+		select {
+		case <-ctx.Done(): // Ctrl-C, which may have cut the query
+			return nil
+		default:
+		}
+		if err != nil {
 			return err
 		}
 		slices.Reverse(events)
