@@ -143,6 +143,7 @@ func (s *server) routesOf() {
 	s.addAccountSecurity()
 	s.addSignInCheck()
 	s.addAccess()
+	s.addAudit()
 	s.addSettings()
 	s.addContact()
 	s.addSetup()

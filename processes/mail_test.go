@@ -491,7 +491,7 @@ func TestARebuildSendsNothing(t *testing.T) {
 		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, 10)
 		return err == nil && len(due) == 5
 	})
-	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history; UPDATE checkpoints SET position = 0, events = 0")
+	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history, history_hours; UPDATE checkpoints SET position = 0, events = 0")
 	require.NoError(t, err)
 	o.runReadModels()
 	o.settled(states...)

@@ -51,7 +51,7 @@ var all = []projection{
 	{"mail_messages", mailmessage.Kind, []table{mailMessageRows.table(writeMailMessages)}},
 	{"account_versions", user.Kind, []table{accountVersions.table()}},
 	{"group_versions", group.Kind, []table{groupVersions.table()}},
-	{"history", "", []table{history}},
+	{"history", "", []table{history, historyHours}},
 }
 
 // handles says whether an event concerns the projection. One that can't be decoded concerns it also by its type:
