@@ -394,6 +394,27 @@ func TestFailedMailIsSeenAndTriedAgain(t *testing.T) {
 	assert.NotContains(t, a.log.String(), tokenIn(link))
 }
 
+// A first-login link is mailed when the cabinet password is right, and signs in.
+func TestAFirstLoginLinkIsMailed(t *testing.T) {
+	t.Parallel()
+	a, sink := newAPI(t), mailtest.NewSink(t)
+	_, account := a.mailAccount(t, sink, "accounts@example.com")
+	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	a.change(t, http.MethodPut, "/companies/"+company+"/cabinet-password", map[string]any{"password": "the cabinet of nova"})
+	a.change(t, http.MethodPut, "/mail/routes/first_login", map[string]any{"mail_account_id": account, "company_id": company})
+	a.create(t, "/users", map[string]any{"email": "olena@example.com", "company_id": company})
+	a.sends(t)
+	for _, password := range []string{"the cabinet of another", "the cabinet of nova"} {
+		asked := a.call(t, "", http.MethodPost, "/first-logins", map[string]any{"email": "olena@example.com", "cabinet_password": password})
+		require.Equal(t, http.StatusAccepted, asked.status, asked)
+	}
+	link := linkIn(t, sink.Wait(t, 1)[0])
+	assert.True(t, strings.HasPrefix(link, "/first_login/"), link)
+	signedIn := a.call(t, "", http.MethodPost, "/first-logins/"+tokenIn(link), nil)
+	assert.Equal(t, http.StatusCreated, signedIn.status, signedIn)
+	assert.Len(t, a.call(t, a.admin, http.MethodGet, "/mail/messages", nil).items(), 1)
+}
+
 // From the question to the new password through a real mail server, with TLS and a login.
 func TestAResetLinkArrivesThroughARealMailServer(t *testing.T) {
 	t.Parallel()

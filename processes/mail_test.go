@@ -491,7 +491,7 @@ func TestARebuildSendsNothing(t *testing.T) {
 		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, 10)
 		return err == nil && len(due) == 5
 	})
-	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history; UPDATE checkpoints SET position = 0, events = 0")
+	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history, history_hours; UPDATE checkpoints SET position = 0, events = 0")
 	require.NoError(t, err)
 	o.runReadModels()
 	o.settled(states...)
@@ -561,4 +561,61 @@ func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
 		m := o.messages()[0]
 		return m.LastError != nil && strings.Contains(*m.LastError, "sealed with another keyset")
 	})
+}
+
+// Each change to how somebody signs in is told once, and what changes nothing for the person is not.
+func TestWhatPeopleAreToldOf(t *testing.T) {
+	t.Parallel()
+	o, sink := newOffice(t), mailtest.NewSink(t)
+	o.siteAccount(sink)
+	result, err := o.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: "olena@example.com"}})
+	require.NoError(t, err)
+	o.start()
+	stream, revision := domain.StreamName(user.Kind, uuid.MustParse(result.ID)), result.Revision
+	var notices []string
+	for _, step := range []struct {
+		event  domain.Event
+		notice string
+	}{
+		{user.PasswordSet{Hash: domain.Sealed("first")}, ""}, // there was none before
+		{user.PasswordRehashed{Hash: domain.Sealed("first, again")}, ""},
+		{user.PasswordSet{Hash: domain.Sealed("second")}, mailmessage.NoticePasswordChanged},
+		{user.TwoFactorDisabled{}, ""}, // a device that was never confirmed
+		{user.TwoFactorPrepared{Secret: domain.Sealed("secret")}, ""},
+		{user.TwoFactorEnrolled{}, mailmessage.NoticeTwoFactorOn},
+		{user.TwoFactorRequired{}, ""},
+		{user.TwoFactorRequirementLifted{}, mailmessage.NoticeTwoFactorOff},
+		{user.TwoFactorReset{Reason: "lost"}, mailmessage.NoticeTwoFactorReset},
+		{user.TwoFactorReset{Reason: "again"}, ""},
+		{user.TwoFactorEnrolled{}, mailmessage.NoticeTwoFactorOn},
+		{user.TwoFactorDisabled{}, mailmessage.NoticeTwoFactorOff},
+		{user.NameChanged{FirstName: domain.Changed[string]{To: "Olena"}}, ""},
+	} {
+		meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, IP: "192.0.2.7", CommandID: uuid.New(), CorrelationID: uuid.New()}
+		proposed, err := eventstore.Encode(stream, revision, []domain.Event{step.event}, meta)
+		require.NoError(t, err)
+		appended, err := o.Log.Append(t.Context(), stream, revision, proposed)
+		require.NoError(t, err)
+		revision = appended.Revision
+		if step.notice != "" {
+			notices = append(notices, step.notice)
+		}
+	}
+	o.askForReset("olena@example.com", "en") // the last mail
+	states := make([]string, len(notices)+1)
+	for i := range states {
+		states[i] = mailmessage.StateSent
+	}
+	var told []string
+	for _, m := range o.settled(states...) {
+		if m.Notice != nil {
+			told = append(told, *m.Notice)
+		}
+	}
+	assert.Equal(t, notices, told)
+	for _, m := range sink.Taken() {
+		if !strings.Contains(m.Header(t, "Subject"), "new password") {
+			assert.Contains(t, m.Part(t, "text/plain"), "192.0.2.7")
+		}
+	}
 }
