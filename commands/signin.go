@@ -130,16 +130,16 @@ func (h *Handler) enter(ctx context.Context, caller Caller, d door, method strin
 
 // open writes the beginning of a session down.
 func (h *Handler) open(ctx context.Context, caller Caller, d door, method string, step int64) (SignedIn, error) {
-	session := uuid.Must(uuid.NewV7())
-	outcome := SignedIn{UserID: d.id, Session: session, Revision: d.revision}
+	outcome := SignedIn{UserID: d.id, Revision: d.revision}
 	if d.account.TwoFactorRequired && !d.account.TwoFactor.Enrolled {
 		outcome.Next = NextTwoFactorSetup
 	}
-	result, err := h.atDoor(ctx, asOwner(caller, d.id), d, func(s signin.State) ([]domain.Event, error) {
+	result, err := h.beginAtDoor(ctx, asOwner(caller, d.id), d, func(s signin.State, id uuid.UUID) ([]domain.Event, error) {
 		if s.Locked(d.attempt) {
 			return nil, ErrCredentials
 		}
-		events, ok := signin.Succeed(s, session, method, outcome.Next == NextTwoFactorSetup, step)
+		outcome.Session = id
+		events, ok := signin.Succeed(s, outcome.Session, method, outcome.Next == NextTwoFactorSetup, step)
 		if !ok {
 			return nil, errCodeUsed
 		}
@@ -167,6 +167,12 @@ func (h *Handler) refuse(ctx context.Context, caller Caller, d door, reason stri
 
 // atDoor decides on the newest part of a sign-in stream and appends at its exact revision.
 func (h *Handler) atDoor(ctx context.Context, caller Caller, d door, decide func(signin.State) ([]domain.Event, error)) (Result, error) {
+	return h.beginAtDoor(ctx, caller, d, func(s signin.State, _ uuid.UUID) ([]domain.Event, error) { return decide(s) })
+}
+
+// beginAtDoor is atDoor for a decision that needs the id which its first event will have. That of a sign-in is the id of
+// its session too, so that whatever is done in the session can name the event that it goes back to.
+func (h *Handler) beginAtDoor(ctx context.Context, caller Caller, d door, decide func(signin.State, uuid.UUID) ([]domain.Event, error)) (Result, error) {
 	for range 10 * attempts { // many may try the same account at once
 		recorded, err := h.Log.ReadNewest(ctx, d.stream, signin.Window)
 		if err != nil {
@@ -182,9 +188,14 @@ func (h *Handler) atDoor(ctx context.Context, caller Caller, d door, decide func
 			state.EvolveAt(envelope.Event, envelope.Meta.At, envelope.Meta.IP)
 			revision, at = event.Revision, envelope.Meta.At
 		}
-		events, err := decide(state)
+		id := eventstore.EventID(caller.CommandID, d.stream, revision+1)
+		events, err := decide(state, id)
 		if err != nil || len(events) == 0 {
 			return Result{ID: d.id.String(), Revision: revision}, err
+		}
+		caller := caller
+		if _, signedIn := events[0].(signin.Succeeded); signedIn && caller.CorrelationID == uuid.Nil {
+			caller.CorrelationID = id
 		}
 		appended, err := h.append(ctx, caller, later(d.attempt.Now, at), d.stream, revision, events)
 		if errors.Is(err, eventstore.ErrConflict) {

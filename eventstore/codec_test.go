@@ -199,7 +199,7 @@ func filled(eventType reflect.Type) domain.Event {
 func fill(value reflect.Value, name string) {
 	date, _ := domain.ParseDate("2026-03-04")
 	switch value.Interface().(type) {
-	case string:
+	case string, domain.Action:
 		value.SetString("the " + name)
 	case uuid.UUID:
 		value.Set(reflect.ValueOf(uuid.NewSHA1(uuid.Nil, []byte(name))))
@@ -215,6 +215,8 @@ func fill(value reflect.Value, name string) {
 		value.SetBool(true)
 	case int, int64:
 		value.SetInt(int64(len(name)))
+	case uint64:
+		value.SetUint(uint64(len(name)))
 	case []string:
 		value.Set(reflect.ValueOf([]string{name, "another"}))
 	case domain.Permissions:

@@ -88,7 +88,7 @@ var fieldDescriptions = map[string]string{
 	"from":                  "Value before; null for none",
 	"to":                    "Value after; null for none",
 	"correlation_id":        "Shared by everything that one request caused",
-	"causation_id":          "The command, or the event, that caused it",
+	"causation_id":          "What caused it: in a session the event of the sign-in, else the command",
 	"summary":               "What happened, in one sentence",
 	"differs":               "Columns in which the account that exists is another than the line",
 	"last_sign_in_at":       "null: never",

@@ -141,6 +141,7 @@ func (s *server) routesOf() {
 	s.addAccountSecurity()
 	s.addSignInCheck()
 	s.addAccess()
+	s.addAudit()
 	s.addSettings()
 	s.addSetup()
 	s.addProjections()

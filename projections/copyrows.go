@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -51,6 +52,15 @@ func (c *copyRows) optionalText(s string) {
 func (c *copyRows) uuid(id rawUUID) {
 	c.size(len(id))
 	c.buf = append(c.buf, id[:]...)
+}
+
+// optionalUUID is null for uuid.Nil.
+func (c *copyRows) optionalUUID(id uuid.UUID) {
+	if id == uuid.Nil {
+		c.null()
+		return
+	}
+	c.uuid(rawUUID(id))
 }
 
 // postgresEpoch is where Postgres counts time from, in microseconds.

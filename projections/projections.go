@@ -47,7 +47,7 @@ var all = []projection{
 	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
 	{"account_versions", user.Kind, []table{accountVersions.table()}},
 	{"group_versions", group.Kind, []table{groupVersions.table()}},
-	{"history", "", []table{history}},
+	{"history", "", []table{history, historyHours}},
 }
 
 // handles says whether an event concerns the projection. One that can't be decoded concerns it also by its type:

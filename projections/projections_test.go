@@ -164,7 +164,7 @@ func as(caller commands.Caller) commands.Caller {
 func tableHashes(t testing.TB, pool *pgxpool.Pool) map[string]string {
 	t.Helper()
 	hashes := map[string]string{}
-	for _, table := range []string{"users", "user_photos", "sign_ins", "user_roles", "memberships", "companies", "roles", "groups", "directories", "modules", "account_versions", "group_versions", "history"} {
+	for _, table := range []string{"users", "user_photos", "sign_ins", "user_roles", "memberships", "companies", "roles", "groups", "directories", "modules", "account_versions", "group_versions", "history", "history_hours"} {
 		rows, err := pool.Query(t.Context(), fmt.Sprintf("SELECT to_jsonb(r)::text FROM %s r ORDER BY 1", table))
 		if err != nil {
 			t.Fatal(err)

@@ -119,6 +119,18 @@ func lockRebuilds(ctx context.Context, pool *pgxpool.Pool) (*pgx.Conn, error) {
 	return conn, nil
 }
 
+// unlockRebuilds gives the lock back before it closes the connection: the server would notice the end some time later.
+func unlockRebuilds(ctx context.Context, lock *pgx.Conn) error {
+	if !lock.IsClosed() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTime)
+		defer cancel()
+		if _, err := lock.Exec(ctx, "SELECT pg_advisory_unlock_all()"); err != nil {
+			return errors.Join(err, closeConn(ctx, lock))
+		}
+	}
+	return closeConn(ctx, lock)
+}
+
 // keptRebuilds is how many rows of former rebuilds are kept: they show values of read models.
 const keptRebuilds = 20
 
@@ -156,7 +168,7 @@ func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, l
 			b.state.ID, b.state.Names, b.state.Mode, b.state.State, b.state.StartedAt).Scan(&b.state.Total)
 	})
 	if err != nil {
-		return nil, errors.Join(err, closeConn(ctx, lock))
+		return nil, errors.Join(err, unlockRebuilds(ctx, lock))
 	}
 	return b, nil
 }
@@ -250,7 +262,7 @@ func (b *rebuilding) end(ctx context.Context, failure error) error {
 		b.state.State, b.state.Error = RebuildDone, nil
 		b.mu.Unlock()
 	}
-	return errors.Join(failure, err, closeConn(ctx, b.lock))
+	return errors.Join(failure, err, unlockRebuilds(ctx, b.lock))
 }
 
 // enter begins a step.

@@ -8,9 +8,12 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
+	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/role"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -22,8 +25,8 @@ type Replay struct {
 	states   map[uuid.UUID]*group.State
 	groups   map[uuid.UUID][]groupVersion
 	modules  []string
-	// connections are the names of directories.
-	connections map[uuid.UUID]*directory.State
+	names    map[subject]string // of companies, directories, roles and modules
+	signIns  map[uuid.UUID]time.Time
 }
 
 type replayedAccount struct {
@@ -36,8 +39,7 @@ type replayedAccount struct {
 func NewReplay() *Replay {
 	return &Replay{
 		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]groupVersion{},
-		connections: map[uuid.UUID]*directory.State{},
-		modules:     slices.Clone(domain.OwnModules),
+		modules: slices.Clone(domain.OwnModules), names: map[subject]string{}, signIns: map[uuid.UUID]time.Time{},
 	}
 }
 
@@ -50,21 +52,36 @@ func (r *Replay) Apply(e *eventstore.Envelope) error {
 	if _, fence := e.Event.(claim.Contested); fence {
 		return nil
 	}
+	switch event := e.Event.(type) {
+	case company.Created:
+		r.names[subject{kind, name}] = event.Name
+	case company.Renamed:
+		r.names[subject{kind, name}] = event.Name.To
+	case directory.Connected:
+		r.names[subject{kind, name}] = event.Name
+	case directory.Renamed:
+		r.names[subject{kind, name}] = event.Name.To
+	case role.Created:
+		r.names[subject{kind, name}] = event.Name
+	case role.Renamed:
+		r.names[subject{kind, name}] = event.Name.To
+	case module.Registered:
+		r.names[subject{kind, name}] = event.Name
+	case module.Renamed:
+		r.names[subject{kind, name}] = event.Name.To
+	case signin.Succeeded:
+		if id, err := uuid.Parse(name); err == nil {
+			r.signIns[id] = e.Meta.At
+		}
+	}
 	switch kind {
-	case user.Kind, group.Kind, directory.Kind:
+	case user.Kind, group.Kind:
 		id, err := uuid.Parse(name)
 		if err != nil {
 			return err
 		}
-		switch kind {
-		case group.Kind:
+		if kind == group.Kind {
 			r.applyToGroup(id, e)
-			return nil
-		case directory.Kind:
-			if r.connections[id] == nil {
-				r.connections[id] = &directory.State{}
-			}
-			r.connections[id].Evolve(e.Event)
 			return nil
 		}
 		return r.applyToAccount(id, e)
@@ -128,6 +145,78 @@ func (r *Replay) Accounts() []uuid.UUID {
 	return ids
 }
 
+// Account gives an account; now decides on its state. ErrNotFound where there is none.
+func (r *Replay) Account(id uuid.UUID, now time.Time) (User, error) {
+	a := r.accounts[id]
+	if a == nil {
+		return User{}, ErrNotFound
+	}
+	s := a.row.state
+	var in *Ref
+	if s.Details.CompanyID != uuid.Nil {
+		in = &Ref{ID: s.Details.CompanyID, Name: r.names[subject{company.Kind, s.Details.CompanyID.String()}]}
+	}
+	roles, groups := map[uuid.UUID]string{}, map[uuid.UUID]string{}
+	for roleID := range s.Roles {
+		roles[roleID] = r.names[subject{role.Kind, roleID.String()}]
+	}
+	for groupID := range s.Groups {
+		groups[groupID] = r.groupName(groupID)
+	}
+	var last *time.Time
+	if at, signedIn := r.signIns[id]; signedIn {
+		last = &at
+	}
+	return a.row.show(now, in, refsByName(roles), refsByName(groups), last), nil
+}
+
+func (r *Replay) groupName(id uuid.UUID) string {
+	if state := r.states[id]; state != nil {
+		return state.Name
+	}
+	return ""
+}
+
+// Concerns says whether an event is about an account: its own, a sign-in, or of a group that it is in.
+func (r *Replay) Concerns(e *eventstore.Envelope, id uuid.UUID) bool {
+	kind, name := domain.SplitStream(e.Stream)
+	about := subjectOf(kind, name)
+	if about.kind == user.Kind {
+		return about.id == id.String()
+	}
+	if a := r.accounts[id]; a != nil && about.kind == group.Kind {
+		groupID, err := uuid.Parse(about.id)
+		_, member := a.row.state.Groups[groupID]
+		return err == nil && member
+	}
+	return false
+}
+
+// Read makes an event readable, with the names of the moment.
+func (r *Replay) Read(e *eventstore.Envelope) AuditEvent {
+	about := subjectOf(domain.SplitStream(e.Stream))
+	read := AuditEvent{
+		HistoryEntry: HistoryEntry{
+			ID: e.ID, Position: e.Position, Revision: e.Revision, Type: e.Type, Summary: e.Event.Summary(), At: e.Meta.At.UTC(),
+			Actor: versionOf(e).actor, IP: optional(e.Meta.IP), UserAgent: optional(e.Meta.UserAgent), Changes: []HistoryChange{},
+			CorrelationID: e.Meta.CorrelationID, CausationID: e.Meta.CausationID,
+		},
+		Subject: Subject{Kind: about.kind, ID: about.id, Name: optional(r.names[about])},
+	}
+	for _, change := range domain.ChangesOf(e.Event) {
+		read.Changes = append(read.Changes, HistoryChange{Field: change.Field, From: change.From, To: change.To})
+	}
+	r.nameActor(&read.Actor)
+	if id, err := uuid.Parse(about.id); err == nil {
+		if a := r.accounts[id]; a != nil && about.kind == user.Kind {
+			read.Subject.Name = optional(a.row.state.Details.Name())
+		} else if about.kind == group.Kind {
+			read.Subject.Name = optional(r.groupName(id))
+		}
+	}
+	return read
+}
+
 // Access gives what an account may do; now decides on days. ErrNotFound where there is no such account.
 func (r *Replay) Access(id uuid.UUID, filter AccessFilter, now time.Time) (AccountAccess, error) {
 	a := r.accounts[id]
@@ -185,7 +274,7 @@ func (r *Replay) nameActor(actor *Actor) {
 	if a := r.accounts[id]; isAccount && a != nil {
 		actor.Name = optional(a.row.state.Details.Name())
 	}
-	if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory && r.connections[id] != nil {
-		actor.Name = optional(r.connections[id].Settings.Name)
+	if actor.Kind == eventstore.ActorDirectory && actor.ID != nil {
+		actor.Name = optional(r.names[subject{directory.Kind, *actor.ID}])
 	}
 }

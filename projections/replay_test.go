@@ -289,7 +289,7 @@ func play(t testing.TB, pool *pgxpool.Pool, after eventstore.Position, log []eve
 // emptyReadModels takes a database back to its beginning.
 func emptyReadModels(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, users, user_roles, memberships, companies, roles, groups, directories, modules, account_versions, group_versions, history"); err != nil {
+	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, users, user_roles, memberships, companies, roles, groups, directories, modules, account_versions, group_versions, history, history_hours"); err != nil {
 		t.Fatal(err)
 	}
 	if err := makeCheckpoints(t.Context(), pool); err != nil {
