@@ -486,6 +486,10 @@ func TestDirectoriesAreSetUpWithCare(t *testing.T) {
 	}
 	assert.Zero(t, a.count(t, `SELECT count(*) FROM history h WHERE h::text LIKE '%hush%' OR h::text LIKE '%aHVzaC%'`))
 
+	audited := a.call(t, a.admin, http.MethodGet, "/audit/events?type=directory.", nil)
+	require.NotEmpty(t, audited.items(), audited)
+	assert.Equal(t, map[string]any{"kind": "directory", "id": id, "name": "AD 2"}, audited.items()[0]["subject"])
+
 	a.create(t, "/groups", map[string]any{"name": "Risk"})
 	servers.put("AD 2", directory.Entry{DN: "CN=x", GUID: "x", Email: "x@example.com", Groups: []string{"risk", "Risk", "Else"}})
 	tried := a.call(t, a.admin, http.MethodPost, path+"/test", map[string]any{"email": "x@example.com"})

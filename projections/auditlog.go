@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
@@ -220,10 +221,12 @@ func (r *ReadModels) nameSubjects(ctx context.Context, events []AuditEvent) erro
 	for id, details := range accounts {
 		names[subject{user.Kind, id.String()}] = details.Name()
 	}
-	if len(ids[company.Kind])+len(ids[role.Kind])+len(ids[group.Kind])+len(keys) > 0 {
+	if len(ids[company.Kind])+len(ids[role.Kind])+len(ids[group.Kind])+len(ids[directory.Kind])+len(keys) > 0 {
 		rows, err := r.pool.Query(ctx, `SELECT $1, id::text, name FROM companies WHERE id = ANY($2) UNION ALL SELECT $3, id::text, name FROM roles WHERE id = ANY($4)
-			UNION ALL SELECT $5, id::text, name FROM groups WHERE id = ANY($6) UNION ALL SELECT $7, key, name FROM modules WHERE key = ANY($8)`,
-			company.Kind, ids[company.Kind], role.Kind, ids[role.Kind], group.Kind, ids[group.Kind], module.Kind, keys)
+			UNION ALL SELECT $5, id::text, name FROM groups WHERE id = ANY($6) UNION ALL SELECT $7, key, name FROM modules WHERE key = ANY($8)
+			UNION ALL SELECT $9, id::text, name FROM directories WHERE id = ANY($10)`,
+			company.Kind, ids[company.Kind], role.Kind, ids[role.Kind], group.Kind, ids[group.Kind], module.Kind, keys,
+			directory.Kind, ids[directory.Kind])
 		if err != nil {
 			return err
 		}

@@ -25,10 +25,8 @@ type Replay struct {
 	states   map[uuid.UUID]*group.State
 	groups   map[uuid.UUID][]groupVersion
 	modules  []string
-	names    map[subject]string // of companies, roles and modules
+	names    map[subject]string // of companies, directories, roles and modules
 	signIns  map[uuid.UUID]time.Time
-	// connections are the names of directories.
-	connections map[uuid.UUID]*directory.State
 }
 
 type replayedAccount struct {
@@ -42,7 +40,6 @@ func NewReplay() *Replay {
 	return &Replay{
 		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]groupVersion{},
 		modules: slices.Clone(domain.OwnModules), names: map[subject]string{}, signIns: map[uuid.UUID]time.Time{},
-		connections: map[uuid.UUID]*directory.State{},
 	}
 }
 
@@ -60,6 +57,10 @@ func (r *Replay) Apply(e *eventstore.Envelope) error {
 		r.names[subject{kind, name}] = event.Name
 	case company.Renamed:
 		r.names[subject{kind, name}] = event.Name.To
+	case directory.Connected:
+		r.names[subject{kind, name}] = event.Name
+	case directory.Renamed:
+		r.names[subject{kind, name}] = event.Name.To
 	case role.Created:
 		r.names[subject{kind, name}] = event.Name
 	case role.Renamed:
@@ -74,20 +75,13 @@ func (r *Replay) Apply(e *eventstore.Envelope) error {
 		}
 	}
 	switch kind {
-	case user.Kind, group.Kind, directory.Kind:
+	case user.Kind, group.Kind:
 		id, err := uuid.Parse(name)
 		if err != nil {
 			return err
 		}
-		switch kind {
-		case group.Kind:
+		if kind == group.Kind {
 			r.applyToGroup(id, e)
-			return nil
-		case directory.Kind:
-			if r.connections[id] == nil {
-				r.connections[id] = &directory.State{}
-			}
-			r.connections[id].Evolve(e.Event)
 			return nil
 		}
 		return r.applyToAccount(id, e)
@@ -291,7 +285,7 @@ func (r *Replay) nameActor(actor *Actor) {
 	if a := r.accounts[id]; isAccount && a != nil {
 		actor.Name = optional(a.row.state.Details.Name())
 	}
-	if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory && r.connections[id] != nil {
-		actor.Name = optional(r.connections[id].Settings.Name)
+	if actor.Kind == eventstore.ActorDirectory && actor.ID != nil {
+		actor.Name = optional(r.names[subject{directory.Kind, *actor.ID}])
 	}
 }

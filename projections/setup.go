@@ -63,7 +63,7 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 		item("company", companies > 0, "#create-company", fmt.Sprintf("there are %d companies", companies), "create the first company"),
 		item("group", groups > 0, "#create-group", fmt.Sprintf("there are %d groups", groups), "create a group, through which people get their permissions"),
 		item("mail_account", mail, "#create-mail-account", "there is a mail account", "add a mail account: until then no link can be mailed to anybody"),
-		item("directory", directories, "", "a directory is connected", "connect a directory if people should sign in with its passwords"),
+		item("directory", directories, "#create-directory", "a directory is connected", "connect a directory if people should sign in with its passwords"),
 	}
 	items[len(items)-1].Optional = true
 	return items, nil
