@@ -135,7 +135,9 @@ func bulkLog(b *testing.B, events int) eventstore.Log {
 	if err != nil {
 		b.Fatal(err)
 	}
-	names := func(kind, value string) (string, error) { return uuid.NewSHA1(uuid.Nil, []byte(kind+value)).String(), nil }
+	names := func(kind, value string) (string, error) {
+		return uuid.NewSHA1(uuid.Nil, []byte(kind+value)).String(), nil
+	}
 	if err := store.AppendInOrder(b.Context(), bulk.Appends(bulk.Options{Events: events, Accounts: events / 10, Seed: 1, ClaimName: names})); err != nil {
 		b.Fatal(err)
 	}
@@ -152,7 +154,9 @@ func bulkLog(b *testing.B, events int) eventstore.Log {
 		if err := store.Close(); err != nil {
 			b.Error(err)
 		}
-		<-ended
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
 	})
 	return client
 }
