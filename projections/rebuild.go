@@ -139,6 +139,9 @@ func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, l
 	if err != nil {
 		return nil, err
 	}
+	if err := makeCheckpoints(ctx, pool); err != nil { // the live ones may never have been worked on
+		return nil, err
+	}
 	lock, err := lockRebuilds(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -301,9 +304,11 @@ func (b *rebuilding) shown() Rebuild {
 	spent := time.Since(b.reading).Seconds()
 	if s.State == RebuildReading {
 		s.Done = b.done.Load()
-		s.Total = max(s.Done, s.Total)
+		if s.Done > s.Total { // the live ones are behind, so nobody knows how many there are
+			s.Total, b.needed = 0, 0
+		}
 		s.EventsPerS = int64(float64(s.Done) / max(spent, 0.001))
-		if s.Done > 0 {
+		if s.Done > 0 && s.Total > 0 {
 			b.needed = spent * float64(s.Total) / float64(s.Done) / readingShare
 		}
 	}

@@ -154,7 +154,9 @@ func bulkLog(b *testing.B, events int) eventstore.Log {
 		if err := store.Close(); err != nil {
 			b.Error(err)
 		}
-		<-ended
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
 	})
 	return client
 }

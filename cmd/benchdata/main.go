@@ -27,8 +27,9 @@ func main() {
 	seed := flag.Uint64("seed", 1, "another one gives other events; the names of the claims' streams depend on the keyset, which is made anew")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := fill(ctx, *data, bulk.Options{Events: *events, Accounts: *accounts, Seed: *seed}); err != nil {
+	err := fill(ctx, *data, bulk.Options{Events: *events, Accounts: *accounts, Seed: *seed})
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchdata:", err)
 		os.Exit(1)
 	}

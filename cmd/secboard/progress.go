@@ -27,12 +27,15 @@ func (p *program) progress() *progress {
 	return &progress{p: p, terminal: ok && term.IsTerminal(int(file.Fd()))}
 }
 
-// show says how far a step is: done of total, a rate for each second, and the time that all takes further. Where total is
-// 0 or eta negative they are unknown.
+// show says how far a step is: done of total, a rate for each second, and the time that all takes further. What is 0
+// is unknown, and so is a negative eta.
 func (g *progress) show(step string, done, total, rate int64, eta time.Duration) {
 	parts := []string{step}
-	if total > 0 {
+	switch {
+	case total > 0:
 		parts = append(parts, fmt.Sprintf("%s of %s events", humanize.Comma(done), humanize.Comma(total)))
+	case done > 0:
+		parts = append(parts, humanize.Comma(done)+" events")
 	}
 	if rate > 0 {
 		parts = append(parts, humanize.Comma(rate)+" events/s")

@@ -88,7 +88,8 @@ type writer struct {
 // Appends gives the log as appends in its order.
 func Appends(options Options) iter.Seq2[eventstore.Append, error] {
 	return func(yield func(eventstore.Append, error) bool) {
-		w := &writer{Options: options, random: rand.New(rand.NewPCG(options.Seed, 1)), yield: yield, actor: eventstore.Actor{Kind: eventstore.ActorOperator}}
+		random := rand.New(rand.NewPCG(options.Seed, 1)) //nolint:gosec // the same data for a seed is what is wanted
+		w := &writer{Options: options, random: random, yield: yield, actor: eventstore.Actor{Kind: eventstore.ActorOperator}}
 		if options.Events < Smallest(options.Accounts) {
 			yield(eventstore.Append{}, fmt.Errorf("%d accounts need at least %d events", options.Accounts, Smallest(options.Accounts)))
 			return

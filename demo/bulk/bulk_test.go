@@ -39,7 +39,7 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	t.Cleanup(func() {
 		assert.NoError(t, log.Close())
 		assert.NoError(t, store.Close())
-		<-served
+		assert.NoError(t, <-served)
 	})
 	hasher, err := secrets.NewHasher(1)
 	require.NoError(t, err)

@@ -108,7 +108,8 @@ func (e *encoder) event(r eventstore.Recorded) error {
 		r.ID, stream, r.Revision, r.Position, eventType, r.Created.UTC().Format(time.RFC3339Nano))
 	b = appendContent(b, "data", r.Data)
 	b = appendContent(b, "metadata", r.Metadata)
-	e.buf = append(b, '}', '\n')
+	b = append(b, '}', '\n')
+	e.buf = b
 	e.events++
 	return e.write(e.buf)
 }
