@@ -11,10 +11,10 @@ GOVULNCHECK   := $(BIN)/govulncheck-v1.9.0
 RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compiler: the tests run without the race detector.))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench lint fmt clean
+.PHONY: help setup run build test bench bench-data lint fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## check Go, and install PostgreSQL where it is missing (run, test and bench do it)
 	@GO="$(GO)" ./scripts/setup
@@ -31,6 +31,9 @@ test: ## run all tests; ARGS="-run Name" adds flags
 
 bench: setup ## run the benchmarks; BENCH=Append picks some
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -p 1 -timeout 60m $(ARGS) ./...
+
+bench-data: ## fill bench-data/ with 1,000,000 events of 100,000 accounts; ARGS="-events 100000 -accounts 10000" for fewer
+	$(GO) run ./cmd/benchdata -data bench-data $(ARGS)
 
 lint: $(GOLANGCI_LINT) $(GOVULNCHECK) ## check style, mistakes and known vulnerabilities
 	$(GOLANGCI_LINT) run ./...

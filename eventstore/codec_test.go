@@ -219,6 +219,8 @@ func fill(value reflect.Value, name string) {
 		value.SetUint(uint64(len(name)))
 	case []string:
 		value.Set(reflect.ValueOf([]string{name, "another"}))
+	case map[string]string:
+		value.Set(reflect.ValueOf(map[string]string{"a": name}))
 	case domain.Permissions:
 		value.Set(reflect.ValueOf(domain.Permissions{"risks": {View: true, Export: name == "To"}}))
 	default:

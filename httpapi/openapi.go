@@ -24,7 +24,7 @@ const introduction = `Accounts, companies, roles and access groups of SecBoard. 
 
 **Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
 
-**DELETE** of an account, company, role, group or directory is 405 ` + "`history_is_kept`" + `: deactivate, retire or switch it off instead.`
+**DELETE** of an account, company, role, group, mail server, mail account or directory is 405 ` + "`history_is_kept`" + `: deactivate, retire or switch it off instead.`
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
@@ -42,6 +42,7 @@ func (s *server) openAPIConfig() huma.Config {
 		{Name: "Groups", Description: "What their members may do, module by module."},
 		{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the passwords that they have there."},
 		{Name: "Modules", Description: "What permissions refer to."},
+		{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
 		{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
 		{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
 		{Name: "Operations", Description: "How the system itself is doing."},
@@ -63,20 +64,30 @@ func (s *server) documented(method, path string) *huma.Operation {
 // fieldDescriptions are for the fields of the read models, by their name in JSON or by schema and name, where the name
 // alone says too little.
 var fieldDescriptions = map[string]string{
-	"revision":     "Revision of the resource's stream; also the ETag",
-	"User.state":   "active, inactive, not_started, expired or directory_disabled",
-	"Status.state": "live, catching_up, rebuilding or stopped",
-	"state_reason": "Why the account can't be used, null when it can",
-	"source":       "Where the password is kept: local or directory",
-	"retired":      "Out of use",
+	"revision":        "Revision of the resource's stream; also the ETag",
+	"User.state":      "active, inactive, not_started, expired or directory_disabled",
+	"Status.state":    "live, catching_up, rebuilding or stopped",
+	"state_reason":    "Why the account can't be used, null when it can",
+	"source":          "Where the password is kept: local or directory",
+	"retired":         "Out of use",
+	"doubts":          "Attempts of which nobody knows whether the mail arrived: the server's answer got lost",
+	"last_error":      "Why the last attempt failed, or the mail was given up",
+	"next_attempt_at": "null: it is being sent, or over",
+	"finished_at":     "null: it is not over",
+	"notice":          "Of a security notice: what happened",
 
-	"directory_id":            "The connection through whose entry the account signs in",
-	"directory_dn":            "Of that entry",
-	"Directory.vouched":       "A superuser stands for who gets in: only then are groups given and people let in who may do something",
-	"Directory.check_stopped": "Why comparing accounts waits for somebody, null when it doesn't",
-	"next_cursor":             "For the parameter cursor; null on the last page",
-	"User.position":           "What the person is in the company",
-	"Status.position":         "Place in the log of the last event applied",
+	"MailMessage.mail_account_id": "Of the last attempt",
+	"MailMessage.expires_at":      "After which it is not tried any more",
+	"MailAccount.has_password":    "A password is kept",
+	"MailMessage.state":           "queued, sending, sent, failed or abandoned",
+	"MailMessage.user_id":         "Whom the mail is about",
+	"next_cursor":                 "For the parameter cursor; null on the last page",
+	"User.position":               "What the person is in the company",
+	"Status.position":             "Place in the log of the last event applied",
+	"directory_id":                "The connection through whose entry the account signs in",
+	"directory_dn":                "Of that entry",
+	"Directory.vouched":           "A superuser stands for who gets in: only then are groups given and people let in who may do something",
+	"Directory.check_stopped":     "Why comparing accounts waits for somebody, null when it doesn't",
 
 	"HistoryEntry.position": "Place in the log",
 	"joined_by":             "Who made the account a member",

@@ -34,7 +34,12 @@ func (o *Optional[T]) UnmarshalJSON(data []byte) error {
 // Schema is that of the value, or null, which clears it; a yes or no can't be cleared.
 func (Optional[T]) Schema(registry huma.Registry) *huma.Schema {
 	value := reflect.TypeFor[T]()
-	schema := registry.Schema(value, true, "")
+	var schema *huma.Schema
+	if value.Kind() == reflect.Struct {
+		schema = huma.SchemaFromType(registry, value) // in place: a reference could not say that null is possible too
+	} else {
+		schema = registry.Schema(value, true, "")
+	}
 	schema.Nullable = value.Kind() != reflect.Bool
 	return schema
 }

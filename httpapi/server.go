@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -48,6 +50,8 @@ type Options struct {
 
 	TrustedOrigins []string // of other sites whose pages may act with the session cookie, such as https://portal.example.com
 	HTTPSRedirect  bool     // sends requests that came over http to https
+
+	MailTransport mailing.Transport // for test mails
 
 	// Security gives the settings in force: how long sessions last. It is asked on each request. nil: settings.DefaultSecurity.
 	Security func(context.Context) (settings.Security, error)
@@ -143,7 +147,11 @@ func (s *server) routesOf() {
 	s.addAccess()
 	s.addAudit()
 	s.addSettings()
+	s.addContact()
 	s.addSetup()
+	s.addMailServers()
+	s.addMailAccounts()
+	s.addMailMessages()
 	s.addProjections()
 	s.addRebuilds()
 
@@ -158,10 +166,10 @@ func (s *server) root(path string, handler gin.HandlerFunc) {
 	s.engine.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
 }
 
-// insteadOfDelete says what to call instead of DELETE, by the kind of resource.
+// insteadOfDelete says what to call instead of DELETE, by the path of the resource's kind.
 var insteadOfDelete = map[string]string{
 	"users": "POST %s/deactivate", "companies": "POST %s/retire", "roles": "POST %s/retire", "groups": "POST %s/retire",
-	"directories": `PATCH %s {"enabled": false}`,
+	"mail/servers": "POST %s/retire", "mail/accounts": "POST %s/retire", "directories": `PATCH %s {"enabled": false}`,
 }
 
 // refuseMethod answers 405.
@@ -169,8 +177,8 @@ func (s *server) refuseMethod(c *gin.Context) {
 	allowed := strings.Split(c.Writer.Header().Get("Allow"), ", ") // by Gin, in the order of registration
 	slices.Sort(allowed)
 	c.Header("Allow", strings.Join(allowed, ", "))
-	parts := strings.Split(strings.TrimPrefix(c.Request.URL.Path, basePath+"/"), "/")
-	if call := insteadOfDelete[parts[0]]; c.Request.Method == http.MethodDelete && len(parts) == 2 && call != "" {
+	kind := strings.TrimPrefix(path.Dir(c.Request.URL.Path), basePath+"/")
+	if call := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && call != "" {
 		writeProblem(c, &refusal{
 			status: http.StatusMethodNotAllowed, code: "history_is_kept",
 			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),

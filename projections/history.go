@@ -77,7 +77,7 @@ func addHistory(to *copyRows, e *eventstore.Envelope, companies subjectCompanies
 	}
 	m := &e.Meta
 	to.row(len(historyColumns))
-	to.bigint(int64(e.Position)) //nolint:gosec // the store counts in an int64
+	to.bigint(int64(e.Position))
 	to.uuid(rawUUID(e.ID))
 	to.text(kind)
 	to.text(subject)

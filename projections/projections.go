@@ -18,6 +18,9 @@ import (
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/signin"
@@ -45,6 +48,9 @@ var all = []projection{
 	{"groups", group.Kind, []table{groupRows.table(writeGroups)}},
 	{"directories", directory.Kind, []table{directoryRows.table(writeDirectories)}},
 	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
+	{"mail_servers", mailserver.Kind, []table{mailServerRows.table(writeMailServers)}},
+	{"mail_accounts", mailaccount.Kind, []table{mailAccountRows.table(writeMailAccounts)}},
+	{"mail_messages", mailmessage.Kind, []table{mailMessageRows.table(writeMailMessages)}},
 	{"account_versions", user.Kind, []table{accountVersions.table()}},
 	{"group_versions", group.Kind, []table{groupVersions.table()}},
 	{"history", "", []table{history, historyHours}},

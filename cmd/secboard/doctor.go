@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/ldapclient"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections"
@@ -217,6 +219,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 	if logOK && databaseOK {
 		d.projections(ctx)
 		d.checklist(ctx)
+		d.mail(ctx)
 		d.directories(ctx)
 	}
 	return nil
@@ -354,6 +357,51 @@ func (d *doctor) checklist(ctx context.Context) {
 	if err != nil {
 		d.problem("set-up", err.Error(), "check the database")
 	}
+}
+
+// mailTime bounds the check of one mail account.
+const mailTime = 30 * time.Second
+
+// mail tries each mail account up to the login: no message is sent.
+func (d *doctor) mail(ctx context.Context) {
+	inUse := false
+	accounts, err := projections.NewReadModels(d.st.pool).MailAccounts(ctx, projections.MailAccountFilter{Retired: &inUse}, projections.PageRequest{Limit: projections.MaxLimit})
+	if err != nil {
+		d.problem("mail", err.Error(), "check the database")
+		return
+	}
+	if len(accounts.Items) == 0 || d.keys == "" {
+		return // the checklist says the one, the check of the keyset the other
+	}
+	keys, err := secrets.LoadKeyset(d.keysetFile())
+	if err != nil {
+		d.problem("mail", err.Error(), "put the keyset's file back from a backup")
+		return
+	}
+	handler := commands.New(d.st.log, keys, nil) // it only reads
+	for _, account := range accounts.Items {
+		d.mailAccount(ctx, handler, account)
+	}
+}
+
+func (d *doctor) mailAccount(ctx context.Context, handler *commands.Handler, account projections.MailAccount) {
+	ctx, cancel := context.WithTimeout(ctx, mailTime)
+	defer cancel()
+	sender, err := handler.MailSenderOf(ctx, account.ID)
+	if err != nil {
+		d.problem("mail", account.Address+": "+err.Error(), "choose another mail server for the account, or retire it")
+		return
+	}
+	steps, err := mailing.Transport{}.Check(ctx, sender)
+	if err != nil {
+		fix := "try again"
+		if len(steps) > 0 {
+			fix = cmp.Or(steps[len(steps)-1].Fix, fix)
+		}
+		d.problem("mail", account.Address+": "+err.Error(), fix)
+		return
+	}
+	d.ok("mail", "%s can send through %s, port %d", account.Address, sender.Server.Host, sender.Server.Port)
 }
 
 // directories tries each directory that is switched on: reaching its servers, TLS and the bind.

@@ -64,3 +64,20 @@ func (g *progress) end() {
 		g.p.complain("")
 	}
 }
+
+// counting gives a function that is told about each event of a step. total is 0 where it is unknown.
+func (g *progress) counting(step string, total int64) func(done int64) {
+	started, last := time.Now(), time.Time{}
+	return func(done int64) {
+		if done%1000 != 0 && done != total || time.Since(last) < 200*time.Millisecond {
+			return
+		}
+		last = time.Now()
+		spent := last.Sub(started)
+		rate, eta := int64(float64(done)/max(spent.Seconds(), 0.001)), time.Duration(-1)
+		if total > 0 && done > 0 {
+			eta = time.Duration(float64(spent) * float64(total-done) / float64(done))
+		}
+		g.show(step, done, total, rate, eta)
+	}
+}
