@@ -156,11 +156,11 @@ func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequ
 	var last cursor
 	for rows.Next() {
 		if len(result.Items) == limit {
-			text, err := json.Marshal(last)
+			text, err := last.text()
 			if err != nil {
 				return List[T]{}, err
 			}
-			result.NextCursor = optional(base64.RawURLEncoding.EncodeToString(text))
+			result.NextCursor = optional(text)
 			break
 		}
 		key := by.new()
@@ -182,6 +182,12 @@ func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequ
 	return result, rows.Err()
 }
 
+func (c cursor) text() (string, error) {
+	content, err := json.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(content), err
+}
+
+// readCursor takes a text only as cursor.text writes it.
 func readCursor(text, sort string, by order) (key any, id uuid.UUID, err error) {
 	var read cursor
 	content, err := base64.RawURLEncoding.DecodeString(text)
@@ -189,7 +195,16 @@ func readCursor(text, sort string, by order) (key any, id uuid.UUID, err error) 
 		return nil, uuid.Nil, ErrBadCursor
 	}
 	key = by.new()
-	if json.Unmarshal(read.Key, key) != nil || bytes.Equal(read.Key, []byte("null")) || bytes.Contains(read.Key, []byte(`\u0000`)) {
+	if string(read.Key) == "null" || json.Unmarshal(read.Key, key) != nil {
+		return nil, uuid.Nil, ErrBadCursor
+	}
+	if name, ok := key.(*string); ok && strings.ContainsRune(*name, 0) { // which Postgres would refuse
+		return nil, uuid.Nil, ErrBadCursor
+	}
+	if read.Key, err = json.Marshal(key); err != nil {
+		return nil, uuid.Nil, ErrBadCursor
+	}
+	if written, err := read.text(); err != nil || written != text {
 		return nil, uuid.Nil, ErrBadCursor
 	}
 	return key, read.ID, nil
