@@ -50,7 +50,7 @@ func FuzzStoredRecord(f *testing.F) {
 
 // answers collects what a call sends.
 type answers struct {
-	ctx  context.Context //nolint:containedctx // that is what a gRPC stream is
+	ctx  context.Context
 	sent []*api.ReadResp
 }
 
