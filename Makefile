@@ -11,7 +11,9 @@ GOVULNCHECK   := $(BIN)/govulncheck-v1.9.0
 RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compiler: the tests run without the race detector.))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench bench-data lint fmt clean
+FUZZTIME ?= 30s
+
+.PHONY: help setup run build test fuzz bench bench-data lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,13 @@ build: ## make bin/secboard
 test: ## run all tests; ARGS="-run Name" adds flags
 	@GO="$(GO)" ./scripts/setup test
 	$(GO) test $(RACE) -timeout 20m $(ARGS) ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (30s) each; what one finds stays in its testdata/fuzz
+	@set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $(ARGS) $$package; \
+		done; \
+	done
 
 bench: setup ## run the benchmarks; BENCH=Append picks some
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -p 1 -timeout 60m $(ARGS) ./...

@@ -49,6 +49,9 @@ func (s *server) openAPIConfig() huma.Config {
 	}
 	// Ours: served from the finished document, with pages that need nothing from elsewhere.
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	strict := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalStrictly}
+	// The second is for every +json.
+	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.CreateHooks = nil // they would add a $schema field to every body
 	return config
 }
