@@ -130,7 +130,7 @@ func (t versionsTable[S, R]) apply(ctx context.Context, tx pgx.Tx, events []*eve
 func (t versionsTable[S, R]) copyRow(to *copyRows, id uuid.UUID, v *began[S]) error {
 	to.row(len(t.columns))
 	to.uuid(rawUUID(id))
-	to.bigint(int64(v.position)) //nolint:gosec // the store counts in an int64
+	to.bigint(int64(v.position))
 	to.time(v.from)
 	if v.to == nil {
 		to.null()
