@@ -23,7 +23,8 @@ type rebuilding struct {
 	pool        *pgxpool.Pool
 	log         eventstore.Log
 	logger      *slog.Logger
-	report      func(Rebuild) // may be nil
+	report      func(Rebuild) // may be nil; one call after the other
+	telling     sync.Mutex
 	projections []projection
 	lock        *pgx.Conn // holds the advisory lock; used by keep alone while the work goes on
 
@@ -40,8 +41,8 @@ const progressPace = 500 * time.Millisecond
 
 var errAborted = errors.New("it was aborted")
 
-// RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report is told about its progress;
-// nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
+// RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report is told about its progress,
+// one call after the other; nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
 func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
 	b, err := beginRebuild(ctx, pool, log, logger, request, report)
 	if err != nil {
@@ -285,9 +286,12 @@ func (b *rebuilding) enter(state string) {
 }
 
 func (b *rebuilding) tell() {
-	if b.report != nil {
-		b.report(b.shown())
+	if b.report == nil {
+		return
 	}
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	b.report(b.shown())
 }
 
 // readingShare is the part of a rebuild's time that reading takes, roughly.
