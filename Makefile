@@ -13,7 +13,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compile
 .DEFAULT_GOAL := help
 FUZZTIME ?= 30s
 
-.PHONY: help setup run build test fuzz bench bench-data lint fmt clean
+.PHONY: help setup run build test faults fuzz bench bench-data lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each; what one finds stays in 
 			echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $(ARGS) $$package; \
 		done; \
 	done
+
+faults: setup ## break everything at random and check what is promised; FAULTS_FOR=30m, FAULTS_SEED=N as an earlier run printed
+	FAULTS_FOR=$(or $(FAULTS_FOR),30m) FAULTS_SEED=$(FAULTS_SEED) $(GO) test -v -count 1 -timeout 0 $(ARGS) ./faults
 
 bench: setup ## run the benchmarks; BENCH=Append picks some
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -p 1 -timeout 60m $(ARGS) ./...

@@ -171,7 +171,7 @@ func TestTheSameKeyAtTheSameTimeIsOneCommand(t *testing.T) {
 	t.Log("a request that does not end is not waited for")
 	a.patience = 50 * time.Millisecond
 	id := uuid.Must(uuid.NewV7())
-	a.leave(t, "stuck", `{"email":"boris@example.com"}`, id, "1 hour")
+	a.leave(t, "stuck", `{"email":"boris@example.com"}`, id, "10 seconds")
 	busy := a.call(t, a.admin, http.MethodPost, "/users", `{"email":"boris@example.com"}`, with{"Idempotency-Key", "stuck"})
 	assert.Equal(t, http.StatusConflict, busy.status, busy)
 	assert.Equal(t, "in_progress", busy.text("code"))
@@ -213,6 +213,13 @@ func TestARequestSentAgainAfterACrashFindsItsAccount(t *testing.T) {
 	answer = a.call(t, a.admin, http.MethodPost, "/users", `{"email":"boris@example.com"}`, with{"Idempotency-Key", "k2"})
 	assert.Equal(t, http.StatusCreated, answer.status, answer)
 	assert.Equal(t, second.String(), answer.text("id"))
+
+	t.Log("and when its clock was an hour ahead, nobody waits for that hour")
+	third := uuid.Must(uuid.NewV7())
+	a.leave(t, "k3", `{"email":"vira@example.com"}`, third, "1 hour")
+	answer = a.call(t, a.admin, http.MethodPost, "/users", `{"email":"vira@example.com"}`, with{"Idempotency-Key", "k3"})
+	assert.Equal(t, http.StatusCreated, answer.status, answer)
+	assert.Equal(t, third.String(), answer.text("id"))
 }
 
 // A 5xx says nothing about the outcome, so it is not kept, and the next try is the same command.

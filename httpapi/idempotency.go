@@ -136,7 +136,8 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, fingerprint []byte, command uuid.UUID, lock time.Duration) (kept keptAnswer, found bool, err error) {
 	now := s.Now()
 	s.cleaning.sometimes(ctx, s)
-	// A new key, one that is forgotten by now, or one whose request ended without an answer: the last keeps its command.
+	// A new key, one that is forgotten by now, or one whose request ended without an answer: the last keeps its command. A
+	// lock that lasts longer than any is from a clock that was wrong.
 	err = s.Pool.QueryRow(ctx, `
 		INSERT INTO app.idempotency_keys AS k (actor_id, key, request_hash, command_id, created_at, locked_until)
 		VALUES ($1, $2, $3, $4, $5, $6)
@@ -146,9 +147,9 @@ func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, f
 			created_at   = CASE WHEN k.created_at < $7 THEN excluded.created_at ELSE k.created_at END,
 			locked_until = excluded.locked_until, status = NULL, headers = NULL, body = NULL
 		WHERE k.created_at < $7
-		   OR (k.status IS NULL AND k.locked_until <= $5 AND k.request_hash = excluded.request_hash)
+		   OR (k.status IS NULL AND k.request_hash = excluded.request_hash AND (k.locked_until <= $5 OR k.locked_until > $8))
 		RETURNING command_id`,
-		actor, key, fingerprint, command, now, now.Add(lock), now.Add(-keysLast)).Scan(&kept.command)
+		actor, key, fingerprint, command, now, now.Add(lock), now.Add(-keysLast), now.Add(2*lock)).Scan(&kept.command)
 	if err == nil {
 		return kept, true, nil
 	}

@@ -82,14 +82,15 @@ func (s *server) count(ctx context.Context, limit rate, account string) (excess,
 		return excess{}, err
 	}
 	now := s.Now()
+	// A window that begins far in the future is from a clock that was wrong; it would last until then.
 	// Always in this order, so that two requests never wait for each other's row.
 	rows, err := s.Pool.Query(ctx, `
 		INSERT INTO app.rate_limits AS r (key, window_start, count) VALUES ($1, $3, 1), ($2, $3, 1)
 		ON CONFLICT (key) DO UPDATE SET
-			count        = CASE WHEN r.window_start <= $4 THEN 1 ELSE r.count + 1 END,
-			window_start = CASE WHEN r.window_start <= $4 THEN excluded.window_start ELSE r.window_start END
+			count        = CASE WHEN r.window_start <= $4 OR r.window_start > $5 THEN 1 ELSE r.count + 1 END,
+			window_start = CASE WHEN r.window_start <= $4 OR r.window_start > $5 THEN excluded.window_start ELSE r.window_start END
 		RETURNING key, window_start, count`,
-		"address-"+fromAddress, "email-"+ofAccount, now, now.Add(-limit.window))
+		"address-"+fromAddress, "email-"+ofAccount, now, now.Add(-limit.window), now.Add(limit.window))
 	if err != nil {
 		return excess{}, err
 	}

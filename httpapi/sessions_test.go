@@ -216,6 +216,8 @@ func TestGuessingPasswordsIsSlowedDown(t *testing.T) {
 	_, err = a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'address-%'`, signInsFromAddress)
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusTooManyRequests, guess(0).status, "from one address for many accounts")
+	a.ahead.Add(-int64(time.Hour))
+	assert.Equal(t, http.StatusUnauthorized, guess(0).status, "the clock was an hour ahead, and nobody waits for that hour")
 }
 
 func TestNetworks(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -195,8 +196,9 @@ func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.patience)
 	defer cancel()
+	guard := postgres.NewGuard(st.logger)
 	for said := false; ; said = true {
-		pool, err := postgres.Open(ctx, url, func(c *pgxpool.Config) {
+		pool, err := postgres.Open(ctx, url, guard.Configure, func(c *pgxpool.Config) {
 			if !strings.Contains(url, "pool_max_conns") {
 				c.MaxConns = connections
 			}
@@ -204,6 +206,10 @@ func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings
 		if err == nil {
 			st.pool = pool
 			st.onClose(func(context.Context) error { pool.Close(); return nil })
+			guarding, stop := context.WithCancel(context.WithoutCancel(ctx))
+			var running sync.WaitGroup
+			running.Go(func() { guard.Run(guarding) })
+			st.onClose(func(context.Context) error { stop(); running.Wait(); return nil })
 			return nil
 		}
 		if !mayCome(err) || !pause(ctx, 250*time.Millisecond) {

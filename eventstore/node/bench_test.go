@@ -195,7 +195,7 @@ type plainServer struct {
 
 func openPlainServer(b *testing.B) *plainServer {
 	b.Helper()
-	db, err := pebble.Open(b.TempDir(), &pebble.Options{Logger: pebbleLogger{&Node{logger: slog.New(slog.DiscardHandler)}}})
+	db, err := pebble.Open(b.TempDir(), &pebble.Options{Logger: pebbleLogger{&Node{logger: slog.New(slog.DiscardHandler)}, newPaced()}})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, db.Close()) })
 	return &plainServer{db: db}

@@ -158,7 +158,7 @@ func (n *Node) pebbleOptions(disk vfs.FS) *pebble.Options {
 	options := &pebble.Options{
 		FS:                 disk,
 		Lock:               n.lock,
-		Logger:             pebbleLogger{n},
+		Logger:             pebbleLogger{n, newPaced()},
 		FormatMajorVersion: pebble.FormatWALSyncChunks,
 		CacheSize:          64 << 20,
 		MemTableSize:       32 << 20,
