@@ -18,6 +18,7 @@ type link struct {
 	name  string
 	proxy *toxiproxy.Proxy
 	mu    sync.Mutex
+	added int // toxics, so that two of a kind have names of their own
 }
 
 func newLink(t testing.TB, name, upstream string) *link {
@@ -37,7 +38,8 @@ func (l *link) address() string { return l.proxy.Listen }
 func (l *link) poison(kind, direction, attributes string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	toxic := fmt.Sprintf(`{"name":"%s %s","type":%q,"stream":%q,"attributes":{%s}}`, kind, direction, kind, direction, attributes)
+	l.added++
+	toxic := fmt.Sprintf(`{"name":"%s %d","type":%q,"stream":%q,"attributes":{%s}}`, kind, l.added, kind, direction, attributes)
 	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
 	return err
 }
