@@ -11,10 +11,12 @@ GOVULNCHECK   := $(BIN)/govulncheck-v1.9.0
 RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compiler: the tests run without the race detector.))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test faults bench lint fmt clean
+FUZZTIME ?= 30s
+
+.PHONY: help setup run build test faults fuzz bench bench-data lint fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## check Go, and install PostgreSQL where it is missing (run, test and bench do it)
 	@GO="$(GO)" ./scripts/setup
@@ -29,11 +31,21 @@ test: ## run all tests; ARGS="-run Name" adds flags
 	@GO="$(GO)" ./scripts/setup test
 	$(GO) test $(RACE) -timeout 20m $(ARGS) ./...
 
+fuzz: ## run every fuzz target for FUZZTIME (30s) each; what one finds stays in its testdata/fuzz
+	@set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $(ARGS) $$package; \
+		done; \
+	done
+
 faults: setup ## break everything at random and check what is promised; FAULTS_FOR=30m, FAULTS_SEED=N as an earlier run printed
 	FAULTS_FOR=$(or $(FAULTS_FOR),30m) FAULTS_SEED=$(FAULTS_SEED) $(GO) test -v -count 1 -timeout 0 $(ARGS) ./faults
 
 bench: setup ## run the benchmarks; BENCH=Append picks some
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -p 1 -timeout 60m $(ARGS) ./...
+
+bench-data: ## fill bench-data/ with 1,000,000 events of 100,000 accounts; ARGS="-events 100000 -accounts 10000" for fewer
+	$(GO) run ./cmd/benchdata -data bench-data $(ARGS)
 
 lint: $(GOLANGCI_LINT) $(GOVULNCHECK) ## check style, mistakes and known vulnerabilities
 	$(GOLANGCI_LINT) run ./...

@@ -10,6 +10,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
@@ -93,6 +94,8 @@ func (h *Handler) heldClaim(ctx context.Context, stream string) (claim.Key, even
 		return holding[user.State](ctx, h.Log, stream)
 	case company.Kind:
 		return holding[company.State](ctx, h.Log, stream)
+	case directory.Kind:
+		return holding[directory.State](ctx, h.Log, stream)
 	case role.Kind:
 		return holding[role.State](ctx, h.Log, stream)
 	case group.Kind:

@@ -187,7 +187,7 @@ func parseIDs(column, cell string, problems *domain.Invalid) []uuid.UUID {
 	var ids []uuid.UUID
 	for _, part := range strings.FieldsFunc(cell, func(r rune) bool { return r == ' ' || r == ';' || r == ',' }) {
 		id, err := uuid.Parse(part)
-		if err != nil {
+		if err != nil || id.String() != strings.ToLower(part) { // Parse takes any two characters around an id for braces
 			problems.Add(column, "uuid", "%.50q is not an id such as 0190a0f0-0000-7000-8000-000000000000", part)
 			continue
 		}

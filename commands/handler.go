@@ -22,8 +22,10 @@ type Handler struct {
 	Keys   *secrets.Keyset
 	Hasher *secrets.Hasher
 	Now    func() time.Time
-	// Directory signs in accounts without a local password; nil when there is none.
-	Directory Directory
+	// Directory asks the directories that keep passwords of accounts without a local one, which DirectoryIndex finds; nil: none
+	// is ever asked.
+	Directory      Directory
+	DirectoryIndex DirectoryIndex
 	// Lockout gives the policy in force.
 	Lockout func() signin.Policy
 }

@@ -116,25 +116,6 @@ func TestFilesThatCannotBeImported(t *testing.T) {
 	}
 }
 
-func FuzzParseUsersCSV(f *testing.F) {
-	f.Add("email,first_name\na@b.example,\"x\"\n")
-	f.Add("\ufeffemail;role_ids\r\n\"a\";b c\r\n")
-	f.Add("email\n\"a\n")
-	f.Fuzz(func(t *testing.T, file string) {
-		lines, err := commands.ParseUsersCSV(strings.NewReader(file))
-		if err != nil {
-			return
-		}
-		last := 0
-		for _, line := range lines {
-			if line.Line <= last {
-				t.Fatalf("line %d after line %d", line.Line, last)
-			}
-			last = line.Line
-		}
-	})
-}
-
 func TestImportOfManyAtOnce(t *testing.T) {
 	t.Parallel()
 	client := nodetest.Connect(t)

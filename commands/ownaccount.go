@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -178,14 +179,14 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 	if err != nil {
 		return err
 	}
-	fits, reason, err := h.checkPassword(ctx, d, password)
+	p, err := h.checkPassword(ctx, caller, d, password)
 	if err != nil {
 		return err
 	}
-	if fits && !locked {
+	if p.fits && !locked && (p.answer == nil || p.answer.entry.GUID == d.account.Directory.GUID) {
 		return nil
 	}
-	if err := h.refuse(ctx, caller, d, reason); err != ErrCredentials { //nolint:errorlint // the one value that refuse gives
+	if err := h.refuse(ctx, caller, d, cmp.Or(p.reason, signin.WrongPassword)); err != ErrCredentials { //nolint:errorlint // the one value that refuse gives
 		return err
 	}
 	return wrongField(field, "wrong_password", "is not the password of this account")

@@ -3,8 +3,6 @@ package commands
 import (
 	"context"
 
-	"github.com/google/uuid"
-
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
 )
@@ -28,16 +26,26 @@ func (h *Handler) ChangeSecurity(ctx context.Context, caller Caller, patch setti
 	})
 }
 
-// checkMailAccount refuses a mail account that there is not; uuid.Nil is none.
-func (h *Handler) checkMailAccount(ctx context.Context, field string, id uuid.UUID) error {
-	if id == uuid.Nil {
-		return nil
+// ChangeContact changes how people reach whoever runs the installation.
+func (h *Handler) ChangeContact(ctx context.Context, caller Caller, patch settings.ContactPatch) (Result, error) {
+	if patch.AutoReply != nil && *patch.AutoReply != nil {
+		if err := h.checkMailAccount(ctx, "auto_reply.mail_account_id", (*patch.AutoReply).MailAccountID); err != nil {
+			return Result{}, err
+		}
 	}
-	events, err := h.Log.ReadStream(ctx, domain.StreamName("mailaccount", id))
-	if err != nil || len(events) > 0 {
-		return err
-	}
-	var problems domain.Invalid
-	problems.Add(field, "unknown_mail_account", "there is no mail account %s", id)
-	return problems.Err()
+	return change(ctx, h, caller, settings.ContactStream, func(s settings.ContactState) ([]domain.Event, error) {
+		return settings.ChangeContact(s, patch)
+	})
+}
+
+// SiteSettings gives the settings of the site in force.
+func (h *Handler) SiteSettings(ctx context.Context) (settings.Site, error) {
+	found, err := load[settings.SiteState](ctx, h.Log, settings.SiteStream)
+	return found.State.Site(), err
+}
+
+// ContactSettings gives the contact settings in force.
+func (h *Handler) ContactSettings(ctx context.Context) (settings.Contact, error) {
+	found, err := load[settings.ContactState](ctx, h.Log, settings.ContactStream)
+	return found.State.Contact, err
 }

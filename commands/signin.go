@@ -3,7 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,12 +13,6 @@ import (
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
-
-// Directory signs in accounts whose password a directory keeps.
-type Directory interface {
-	// SignIn says whether the directory accepts the password of an account. Any error means that it can't tell now.
-	SignIn(ctx context.Context, account user.State, password string) (bool, error)
-}
 
 // ErrCredentials is the only answer to a refused sign-in, whatever the reason.
 var ErrCredentials = &domain.Error{Code: "invalid_credentials", Detail: "the e-mail address, the password or the code is wrong"}
@@ -48,6 +42,7 @@ type SignedIn struct {
 // the same reads, the same hashing and the same writes happen, so that nobody learns the difference.
 type door struct {
 	id       uuid.UUID
+	email    string // that was given, or the account's
 	account  user.State
 	revision eventstore.Revision // of the account
 	stream   string
@@ -66,31 +61,49 @@ func (h *Handler) doorOf(ctx context.Context, caller Caller, email string) (door
 		}
 		id = uuid.NewSHA1(uuid.Nil, []byte(name))
 	}
-	return h.doorOfAccount(ctx, caller, id)
+	d, err := h.doorOfAccount(ctx, caller, id)
+	d.email = strings.TrimSpace(email)
+	return d, err
 }
 
 func (h *Handler) doorOfAccount(ctx context.Context, caller Caller, id uuid.UUID) (door, error) {
 	found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
 	return door{
-		id: id, account: found.State, revision: found.Revision, stream: domain.StreamName(signin.Kind, id),
+		id: id, email: found.State.Details.Email, account: found.State, revision: found.Revision, stream: domain.StreamName(signin.Kind, id),
 		attempt: signin.Attempt{Now: h.Now(), IP: caller.IP, PerIP: found.State.Superuser},
 	}, err
 }
 
 // SignIn checks an e-mail address and a password. A refusal is ErrCredentials; its true reason stands in the history.
 func (h *Handler) SignIn(ctx context.Context, caller Caller, email, password string) (SignedIn, error) {
+	began := time.Now()
+	outcome, err := h.signIn(ctx, caller, email, password)
+	if errors.Is(err, ErrCredentials) {
+		h.sameTime(ctx, began)
+	}
+	return outcome, err
+}
+
+func (h *Handler) signIn(ctx context.Context, caller Caller, email, password string) (SignedIn, error) {
 	d, err := h.doorOf(ctx, caller, email)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	fits, reason, err := h.checkPassword(ctx, d, password)
+	p, err := h.checkPassword(ctx, caller, d, password)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	if !fits {
+	method, reason := signin.ByPassword, p.reason
+	if p.answer != nil {
+		method = signin.ByDirectory
+		if d, reason, err = h.follow(ctx, caller, d, p); err != nil {
+			return SignedIn{}, err
+		}
+	}
+	if reason != "" {
 		return SignedIn{}, h.refuse(ctx, caller, d, reason)
 	}
-	return h.enter(ctx, caller, d, signin.ByPassword)
+	return h.enter(ctx, caller, d, method)
 }
 
 // enter goes on after the first factor was right.
@@ -117,16 +130,16 @@ func (h *Handler) enter(ctx context.Context, caller Caller, d door, method strin
 
 // open writes the beginning of a session down.
 func (h *Handler) open(ctx context.Context, caller Caller, d door, method string, step int64) (SignedIn, error) {
-	session := uuid.Must(uuid.NewV7())
-	outcome := SignedIn{UserID: d.id, Session: session, Revision: d.revision}
+	outcome := SignedIn{UserID: d.id, Revision: d.revision}
 	if d.account.TwoFactorRequired && !d.account.TwoFactor.Enrolled {
 		outcome.Next = NextTwoFactorSetup
 	}
-	result, err := h.atDoor(ctx, asOwner(caller, d.id), d, func(s signin.State) ([]domain.Event, error) {
+	result, err := h.beginAtDoor(ctx, asOwner(caller, d.id), d, func(s signin.State, id uuid.UUID) ([]domain.Event, error) {
 		if s.Locked(d.attempt) {
 			return nil, ErrCredentials
 		}
-		events, ok := signin.Succeed(s, session, method, outcome.Next == NextTwoFactorSetup, step)
+		outcome.Session = id
+		events, ok := signin.Succeed(s, outcome.Session, method, outcome.Next == NextTwoFactorSetup, step)
 		if !ok {
 			return nil, errCodeUsed
 		}
@@ -154,6 +167,12 @@ func (h *Handler) refuse(ctx context.Context, caller Caller, d door, reason stri
 
 // atDoor decides on the newest part of a sign-in stream and appends at its exact revision.
 func (h *Handler) atDoor(ctx context.Context, caller Caller, d door, decide func(signin.State) ([]domain.Event, error)) (Result, error) {
+	return h.beginAtDoor(ctx, caller, d, func(s signin.State, _ uuid.UUID) ([]domain.Event, error) { return decide(s) })
+}
+
+// beginAtDoor is atDoor for a decision that needs the id which its first event will have. That of a sign-in is the id of
+// its session too, so that whatever is done in the session can name the event that it goes back to.
+func (h *Handler) beginAtDoor(ctx context.Context, caller Caller, d door, decide func(signin.State, uuid.UUID) ([]domain.Event, error)) (Result, error) {
 	for range 10 * attempts { // many may try the same account at once
 		recorded, err := h.Log.ReadNewest(ctx, d.stream, signin.Window)
 		if err != nil {
@@ -169,9 +188,14 @@ func (h *Handler) atDoor(ctx context.Context, caller Caller, d door, decide func
 			state.EvolveAt(envelope.Event, envelope.Meta.At, envelope.Meta.IP)
 			revision, at = event.Revision, envelope.Meta.At
 		}
-		events, err := decide(state)
+		id := eventstore.EventID(caller.CommandID, d.stream, revision+1)
+		events, err := decide(state, id)
 		if err != nil || len(events) == 0 {
 			return Result{ID: d.id.String(), Revision: revision}, err
+		}
+		caller := caller
+		if _, signedIn := events[0].(signin.Succeeded); signedIn && caller.CorrelationID == uuid.Nil {
+			caller.CorrelationID = id
 		}
 		appended, err := h.append(ctx, caller, later(d.attempt.Now, at), d.stream, revision, events)
 		if errors.Is(err, eventstore.ErrConflict) {
@@ -189,34 +213,37 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// checkPassword does the same work for every account and for none.
-func (h *Handler) checkPassword(ctx context.Context, d door, password string) (fits bool, reason string, err error) {
+// proof is what came of a password.
+type proof struct {
+	fits   bool
+	reason string    // why it does not
+	answer *answerOf // of the directory that found an entry; nil for a local password
+}
+
+// checkPassword asks the account's own password, or where there is none the directories. The hashing is the same for every
+// account and for none.
+func (h *Handler) checkPassword(ctx context.Context, caller Caller, d door, password string) (proof, error) {
 	stream := domain.StreamName(user.Kind, d.id)
 	hash := ""
 	if d.account.Password.Set() {
 		opened, err := h.Keys.Open(d.account.Password, stream)
 		if err != nil {
-			return false, "", err
+			return proof{}, err
 		}
 		hash = string(opened)
 	}
-	if hash == "" && d.account.Exists && h.Directory != nil {
-		fits, err := h.Directory.SignIn(ctx, d.account, password)
-		if err != nil {
-			return false, "", fmt.Errorf("%w: %w", ErrDirectory, err)
-		}
-		return fits, signin.WrongPassword, nil
-	}
-	fits, err = h.Hasher.Check(ctx, password, hash)
+	fits, err := h.Hasher.Check(ctx, password, hash)
 	switch {
 	case err != nil:
-		return false, "", err
+		return proof{}, err
+	case hash == "" && h.Directory != nil:
+		return h.askDirectories(ctx, caller, d, password)
 	case !fits && d.account.Exists && hash == "":
-		return false, signin.NoPassword, nil
+		return proof{reason: signin.NoPassword}, nil
 	case !fits:
-		return false, signin.WrongPassword, nil
+		return proof{reason: signin.WrongPassword}, nil
 	}
-	return true, "", h.renewHash(ctx, d, password, hash)
+	return proof{fits: true}, h.renewHash(ctx, d, password, hash)
 }
 
 // renewHash stores the password with today's parameters when its hash has others.

@@ -415,27 +415,3 @@ func TestFirstLogin(t *testing.T) {
 		t.Errorf("for nobody: %v", err)
 	}
 }
-
-// brokenDirectory can't be reached.
-type brokenDirectory struct{}
-
-func (brokenDirectory) SignIn(context.Context, user.State, string) (bool, error) {
-	return false, errors.New("connection refused")
-}
-
-func TestADirectoryOutageIsToldToItsPeopleOnly(t *testing.T) {
-	t.Parallel()
-	s := newStory(t)
-	ctx := t.Context()
-	s.Directory = brokenDirectory{}
-	must(t)(s.RegisterUser(ctx, admin(), register("borys@acme.example")))
-	if _, err := s.SignIn(ctx, admin(), "borys@acme.example", password); !errors.Is(err, commands.ErrDirectory) {
-		t.Errorf("an account of the directory: %v", err)
-	}
-	if _, err := s.SignIn(ctx, admin(), annasEmail, password); err != nil {
-		t.Errorf("a local account: %v", err)
-	}
-	if _, err := s.SignIn(ctx, admin(), "nobody@acme.example", password); !errors.Is(err, commands.ErrCredentials) {
-		t.Errorf("nobody's account: %v", err)
-	}
-}

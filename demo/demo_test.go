@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/demo"
 	"github.com/secboard/secboard/domain/company"
@@ -194,8 +196,8 @@ func TestInterruptedDemoIsCompleted(t *testing.T) {
 	}
 
 	// The same people with the same names and changes, whichever way they were made.
-	if want, got := told(t, whole), told(t, h); !slices.Equal(got, want) {
-		t.Errorf("the completed history has %d events and differs from one of %d without interruption", len(got), len(want))
+	if diff := cmp.Diff(told(t, whole), told(t, h)); diff != "" {
+		t.Errorf("the completed history differs from one without interruption (-want +got):\n%s", diff)
 	}
 }
 

@@ -92,6 +92,20 @@ func Change[T comparable](current T, patch *T) (Changed[T], bool) {
 	return Changed[T]{From: current, To: *patch}, true
 }
 
+// Apply sets a field of a state to what a change says; a change that was left out of its event says nothing.
+func Apply[T comparable](field *T, changed Changed[T]) {
+	if changed != (Changed[T]{}) {
+		*field = changed.To
+	}
+}
+
+// Set sets a field to what a patch says; nil leaves it.
+func Set[T any](field, patch *T) {
+	if patch != nil {
+		*field = *patch
+	}
+}
+
 // StreamName is the stream of one aggregate: "<kind>-<id>".
 func StreamName(kind string, id uuid.UUID) string { return kind + "-" + id.String() }
 

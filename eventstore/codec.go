@@ -13,10 +13,16 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/contact"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/installation"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/settings"
@@ -25,8 +31,8 @@ import (
 )
 
 // Catalogue lists every event that may stand in the log, as a zero value, one aggregate after the other.
-var Catalogue = slices.Concat(claim.Events, company.Events, group.Events, installation.Events, module.Events, role.Events,
-	settings.Events, signin.Events, user.Events)
+var Catalogue = slices.Concat(audit.Events, claim.Events, company.Events, contact.Events, directory.Events, group.Events, installation.Events,
+	mailaccount.Events, mailmessage.Events, mailserver.Events, module.Events, role.Events, settings.Events, signin.Events, user.Events)
 
 // SchemaVersion is written into each event's metadata, so that a later codec knows how to read an older event.
 const SchemaVersion = 1

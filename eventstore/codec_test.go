@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
@@ -163,28 +164,63 @@ func TestUnknownAndBrokenEventsAreNamed(t *testing.T) {
 	}
 }
 
+// FuzzDecode reads whatever stands in a log: it is refused by name, or it is read the same again after it was written anew,
+// and none of its secrets is shown.
 func FuzzDecode(f *testing.F) {
-	for _, event := range eventstore.Catalogue {
-		data, err := json.Marshal(event)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(event.EventType(), data)
+	metadata, err := json.Marshal(eventstore.Metadata{At: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}})
+	if err != nil {
+		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, eventType string, data []byte) {
-		event, err := eventstore.DecodeData(eventType, data)
-		if err != nil {
+	for _, event := range eventstore.Catalogue {
+		for _, value := range []domain.Event{event, filled(reflect.TypeOf(event))} {
+			data, err := json.Marshal(value)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(event.EventType(), data, metadata)
+		}
+	}
+	f.Fuzz(func(t *testing.T, eventType string, data, metadata []byte) {
+		read := eventstore.Decode(eventstore.Recorded{Type: eventType, Data: data, Metadata: metadata})
+		if read.Err != nil {
+			if read.Event != nil {
+				t.Fatalf("%s %q was read, and refused: %v", eventType, data, read.Err)
+			}
 			return
 		}
-		domain.ChangesOf(event)
-		written, err := json.Marshal(event)
+		domain.ChangesOf(read.Event)
+		written, err := eventstore.Encode("user-x", 0, []domain.Event{read.Event}, read.Meta)
 		if err != nil {
-			t.Fatalf("%s %q is read but can't be written: %v", eventType, data, err)
+			t.Fatalf("%s %q %q is read but can't be written: %v", eventType, data, metadata, err)
 		}
-		if _, err := eventstore.DecodeData(eventType, written); err != nil {
-			t.Fatalf("%s %q is written but can't be read: %v", eventType, written, err)
+		again := eventstore.Decode(eventstore.Recorded{Type: written[0].Type, Data: written[0].Data, Metadata: written[0].Metadata})
+		if again.Err != nil {
+			t.Fatalf("%s %q %q is written but can't be read: %v", eventType, written[0].Data, written[0].Metadata, again.Err)
+		}
+		if diff := cmp.Diff(read.Event, again.Event, exact, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s %q changes when it is written anew:\n%s", eventType, data, diff)
+		}
+		shown, err := eventstore.WithoutSecrets(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if withheld, err := eventstore.DecodeData(eventType, shown); err != nil {
+			t.Fatalf("%s can't be read without its secrets, %q: %v", eventType, shown, err)
+		} else if secret := secretOf(withheld); secret != nil {
+			t.Fatalf("%s shows %q", eventType, secret)
 		}
 	})
+}
+
+// secretOf is the first sealed value of an event that is not empty.
+func secretOf(event domain.Event) []byte {
+	value := reflect.ValueOf(event)
+	for i := range value.NumField() {
+		if sealed, ok := value.Field(i).Interface().(domain.Sealed); ok && len(sealed) > 0 {
+			return sealed
+		}
+	}
+	return nil
 }
 
 // filled gives an event in which every field has a value that tells its name.
@@ -199,7 +235,7 @@ func filled(eventType reflect.Type) domain.Event {
 func fill(value reflect.Value, name string) {
 	date, _ := domain.ParseDate("2026-03-04")
 	switch value.Interface().(type) {
-	case string:
+	case string, domain.Action:
 		value.SetString("the " + name)
 	case uuid.UUID:
 		value.Set(reflect.ValueOf(uuid.NewSHA1(uuid.Nil, []byte(name))))
@@ -215,8 +251,12 @@ func fill(value reflect.Value, name string) {
 		value.SetBool(true)
 	case int, int64:
 		value.SetInt(int64(len(name)))
+	case uint64:
+		value.SetUint(uint64(len(name)))
 	case []string:
 		value.Set(reflect.ValueOf([]string{name, "another"}))
+	case map[string]string:
+		value.Set(reflect.ValueOf(map[string]string{"a": name}))
 	case domain.Permissions:
 		value.Set(reflect.ValueOf(domain.Permissions{"risks": {View: true, Export: name == "To"}}))
 	default:

@@ -41,6 +41,13 @@ type Recorded struct {
 	Metadata []byte
 }
 
+// Append is what Log.Append writes.
+type Append struct {
+	Stream   string
+	Expected Revision
+	Events   []Proposed
+}
+
 // Appended says where the last event of an append stands.
 type Appended struct {
 	Revision Revision

@@ -37,7 +37,10 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 		}
 		long = true
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := uint64(1) // the short run breaks the same things each time: it guards changes, the long one searches
+	if long {
+		seed = uint64(time.Now().UnixNano())
+	}
 	if text := os.Getenv("FAULTS_SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {

@@ -20,6 +20,7 @@ type link struct {
 	address string // where it listens
 	mu      sync.Mutex
 	proxy   *toxiproxy.Proxy
+	added   int // toxics, so that two of a kind have names of their own
 }
 
 func newLink(t testing.TB, name, upstream string) *link {
@@ -44,11 +45,10 @@ func (l *link) start(listen, upstream string) error {
 func (l *link) poison(kind, direction, attributes string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	toxic := fmt.Sprintf(`{"name":"%s %s","type":%q,"stream":%q,"attributes":{%s}}`, kind, direction, kind, direction, attributes)
-	if _, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); !errors.Is(err, toxiproxy.ErrToxicAlreadyExists) {
-		return err
-	}
-	return nil // another fault has done it
+	l.added++
+	toxic := fmt.Sprintf(`{"name":"%s %d","type":%q,"stream":%q,"attributes":{%s}}`, kind, l.added, kind, direction, attributes)
+	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
+	return err
 }
 
 // blackHole lets nothing through, in neither direction, without a word.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -56,12 +57,25 @@ func (s *server) addAccess() {
 		method: http.MethodGet, path: "/audit/access", id: "who-may", tag: auditTag, required: needs("audit", domain.View),
 		summary: "Who may do what and by which grant, now or at a time",
 		description: "Accounts come in the order in which they were made, each with its modules and actions. Superusers count. " +
-			"Without `as_of` each page answers for the moment of its request.",
-	}, func(ctx context.Context, in *whoMayRequest) (*list[projections.AccessHolder], error) {
-		filter := in.filter()
-		filter.CompanyID = given(in.CompanyID)
-		return listOf(s.ReadModels.WhoMay(ctx, filter, projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}, s.Now(), in.AsOf.end()))
-	})
+			"The question is itself recorded, once for all its pages. Without `as_of` each page answers for the moment of its request.",
+	}, s.whoMay)
 }
 
-const auditTag = "Audit"
+func (s *server) whoMay(ctx context.Context, in *whoMayRequest) (*list[projections.AccessHolder], error) {
+	filter := in.filter()
+	filter.CompanyID = given(in.CompanyID)
+	reading := audit.AccessRead{AsOf: timeOf(in.AsOf.end()), Module: in.Module, Action: domain.Action(in.Action), CompanyID: in.CompanyID}
+	page := projections.PageRequest{Limit: in.Limit}
+	if err := s.openCursor(ctx, reading, in.Cursor, &page.Cursor); err != nil {
+		return nil, err
+	}
+	var holders projections.List[projections.AccessHolder]
+	err := s.recorded(ctx, reading, in.Cursor, func(ctx context.Context) (err error) {
+		holders, err = s.ReadModels.WhoMay(ctx, filter, page, s.Now(), in.AsOf.end())
+		return err
+	})
+	if err == nil && holders.NextCursor != nil {
+		*holders.NextCursor, err = s.bindCursor(ctx, reading, *holders.NextCursor)
+	}
+	return listOf(holders, err)
+}

@@ -38,7 +38,7 @@ func (h ChangeHeaders) ifMatch() (*eventstore.Revision, error) {
 	tag, quoted := strings.CutPrefix(strings.TrimPrefix(text, "W/"), `"`)
 	tag, closed := strings.CutSuffix(tag, `"`)
 	number, err := strconv.ParseInt(tag, 10, 64)
-	if !quoted || !closed || err != nil || number < 0 {
+	if !quoted || !closed || err != nil || number < 0 || strconv.FormatInt(number, 10) != tag {
 		return nil, domain.Refusef(domain.CodeRevisionMismatch, `If-Match must be one ETag as answered before, such as "4"`)
 	}
 	revision := eventstore.Revision(number)

@@ -29,6 +29,7 @@ import (
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
@@ -96,6 +97,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	now := func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 	handler := commands.New(store, keys, hasher)
 	handler.Now = now
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, projections.NewReadModels(pool)
 	runner := projections.NewRunner(pool, store, slog.New(slog.DiscardHandler), nil)
 	a.stopRunner = run(t, runner)
 	options := Options{

@@ -207,6 +207,7 @@ func (s *server) caller(ctx context.Context) commands.Caller {
 	}
 	if info.access.UserID != uuid.Nil {
 		caller.Actor.ID, caller.Session = info.access.UserID.String(), info.session.ID.String()
+		caller.CausationID = info.session.ID // also the id of the sign-in's event
 	}
 	return caller
 }

@@ -220,6 +220,10 @@ func hostName(r *http.Request) string {
 
 // checkRequest bounds the body and refuses parameters that no text of ours can hold.
 func (s *server) checkRequest(c *gin.Context) {
+	if c.Request.ContentLength > s.MaxBody { // refused before it arrives
+		writeProblem(c, &http.MaxBytesError{Limit: s.MaxBody})
+		return
+	}
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, s.MaxBody)
 	query, err := url.ParseQuery(c.Request.URL.RawQuery)
 	if err != nil {

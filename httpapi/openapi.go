@@ -24,7 +24,7 @@ const introduction = `Accounts, companies, roles and access groups of SecBoard. 
 
 **Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
 
-**DELETE** of an account, company, role or group is 405 ` + "`history_is_kept`" + `: deactivate or retire it instead.`
+**DELETE** of an account, company, role, group, mail server, mail account or directory is 405 ` + "`history_is_kept`" + `: deactivate, retire or switch it off instead.`
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
@@ -40,13 +40,18 @@ func (s *server) openAPIConfig() huma.Config {
 		{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
 		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
 		{Name: "Groups", Description: "What their members may do, module by module."},
+		{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the passwords that they have there."},
 		{Name: "Modules", Description: "What permissions refer to."},
+		{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
 		{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
 		{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
 		{Name: "Operations", Description: "How the system itself is doing."},
 	}
 	// Ours: served from the finished document, with pages that need nothing from elsewhere.
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	strict := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalStrictly}
+	// The second is for every +json.
+	config.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	config.CreateHooks = nil // they would add a $schema field to every body
 	return config
 }
@@ -68,9 +73,24 @@ var fieldDescriptions = map[string]string{
 	"state_reason":    "Why the account can't be used, null when it can",
 	"source":          "Where the password is kept: local or directory",
 	"retired":         "Out of use",
-	"next_cursor":     "For the parameter cursor; null on the last page",
-	"User.position":   "What the person is in the company",
-	"Status.position": "Place in the log of the last event applied",
+	"doubts":          "Attempts of which nobody knows whether the mail arrived: the server's answer got lost",
+	"last_error":      "Why the last attempt failed, or the mail was given up",
+	"next_attempt_at": "null: it is being sent, or over",
+	"finished_at":     "null: it is not over",
+	"notice":          "Of a security notice: what happened",
+
+	"MailMessage.mail_account_id": "Of the last attempt",
+	"MailMessage.expires_at":      "After which it is not tried any more",
+	"MailAccount.has_password":    "A password is kept",
+	"MailMessage.state":           "queued, sending, sent, failed or abandoned",
+	"MailMessage.user_id":         "Whom the mail is about",
+	"next_cursor":                 "For the parameter cursor; null on the last page",
+	"User.position":               "What the person is in the company",
+	"Status.position":             "Place in the log of the last event applied",
+	"directory_id":                "The connection through whose entry the account signs in",
+	"directory_dn":                "Of that entry",
+	"Directory.vouched":           "A superuser stands for who gets in: only then are groups given and people let in who may do something",
+	"Directory.check_stopped":     "Why comparing accounts waits for somebody, null when it doesn't",
 
 	"HistoryEntry.position": "Place in the log",
 	"joined_by":             "Who made the account a member",
@@ -82,7 +102,7 @@ var fieldDescriptions = map[string]string{
 	"from":                  "Value before; null for none",
 	"to":                    "Value after; null for none",
 	"correlation_id":        "Shared by everything that one request caused",
-	"causation_id":          "The command, or the event, that caused it",
+	"causation_id":          "What caused it: in a session the event of the sign-in, else the command",
 	"summary":               "What happened, in one sentence",
 	"differs":               "Columns in which the account that exists is another than the line",
 	"last_sign_in_at":       "null: never",

@@ -34,7 +34,12 @@ func (o *Optional[T]) UnmarshalJSON(data []byte) error {
 // Schema is that of the value, or null, which clears it; a yes or no can't be cleared.
 func (Optional[T]) Schema(registry huma.Registry) *huma.Schema {
 	value := reflect.TypeFor[T]()
-	schema := registry.Schema(value, true, "")
+	var schema *huma.Schema
+	if value.Kind() == reflect.Struct {
+		schema = huma.SchemaFromType(registry, value) // in place: a reference could not say that null is possible too
+	} else {
+		schema = registry.Schema(value, true, "")
+	}
 	schema.Nullable = value.Kind() != reflect.Bool
 	return schema
 }
@@ -125,9 +130,11 @@ type Moment struct {
 func (m *Moment) UnmarshalText(text []byte) error {
 	// An unescaped + in a query arrives as a space.
 	value := strings.Replace(string(text), " ", "+", 1)
-	if instant, err := time.Parse(time.RFC3339Nano, value); err == nil && instant.Year() >= 1900 && instant.Year() <= 9999 {
-		m.from, m.to = instant.UTC(), instant.UTC()
-		return nil
+	if instant, err := time.Parse(time.RFC3339Nano, value); err == nil {
+		if instant = instant.UTC(); instant.Year() >= 1900 && instant.Year() <= 9999 { // not before: an offset moves the year
+			m.from, m.to = instant, instant
+			return nil
+		}
 	}
 	day, err := domain.ParseDate(value)
 	if err != nil || day.IsZero() {

@@ -25,6 +25,12 @@ const (
 	linksFromAddress = 100
 )
 
+// Messages of the contact form within linkWindow: enough for people, few for filling the mailboxes of its recipients.
+const (
+	messagesPerSender   = 5
+	messagesFromAddress = 20
+)
+
 // rate is how often something may be done within a window: for one account, and from one address.
 type rate struct {
 	name                    string // part of the keys under which it is counted
@@ -35,6 +41,8 @@ type rate struct {
 var (
 	signInRate = rate{"sign-ins", rateWindow, signInsPerAccount, signInsFromAddress}
 	linkRate   = rate{"links", linkWindow, linksPerAccount, linksFromAddress}
+
+	contactRate = rate{"messages", linkWindow, messagesPerSender, messagesFromAddress}
 )
 
 // excess says which of the two was done too often, and when the later of their windows ends.

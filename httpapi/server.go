@@ -7,9 +7,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -47,6 +50,8 @@ type Options struct {
 
 	TrustedOrigins []string // of other sites whose pages may act with the session cookie, such as https://portal.example.com
 	HTTPSRedirect  bool     // sends requests that came over http to https
+
+	MailTransport mailing.Transport // for test mails
 
 	// Security gives the settings in force: how long sessions last. It is asked on each request. nil: settings.DefaultSecurity.
 	Security func(context.Context) (settings.Security, error)
@@ -129,6 +134,7 @@ func (s *server) routesOf() {
 	s.addCompanies()
 	s.addRoles()
 	s.addGroups()
+	s.addDirectories()
 	s.addModules()
 	s.addSessions()
 	s.addLinks()
@@ -139,8 +145,13 @@ func (s *server) routesOf() {
 	s.addAccountSecurity()
 	s.addSignInCheck()
 	s.addAccess()
+	s.addAudit()
 	s.addSettings()
+	s.addContact()
 	s.addSetup()
+	s.addMailServers()
+	s.addMailAccounts()
+	s.addMailMessages()
 	s.addProjections()
 	s.addRebuilds()
 
@@ -155,9 +166,10 @@ func (s *server) root(path string, handler gin.HandlerFunc) {
 	s.engine.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
 }
 
-// insteadOfDelete says what to call instead of DELETE, by the kind of resource.
+// insteadOfDelete says what to call instead of DELETE, by the path of the resource's kind.
 var insteadOfDelete = map[string]string{
-	"users": "deactivate", "companies": "retire", "roles": "retire", "groups": "retire",
+	"users": "POST %s/deactivate", "companies": "POST %s/retire", "roles": "POST %s/retire", "groups": "POST %s/retire",
+	"mail/servers": "POST %s/retire", "mail/accounts": "POST %s/retire", "directories": `PATCH %s {"enabled": false}`,
 }
 
 // refuseMethod answers 405.
@@ -165,11 +177,11 @@ func (s *server) refuseMethod(c *gin.Context) {
 	allowed := strings.Split(c.Writer.Header().Get("Allow"), ", ") // by Gin, in the order of registration
 	slices.Sort(allowed)
 	c.Header("Allow", strings.Join(allowed, ", "))
-	parts := strings.Split(strings.TrimPrefix(c.Request.URL.Path, basePath+"/"), "/")
-	if verb := insteadOfDelete[parts[0]]; c.Request.Method == http.MethodDelete && len(parts) == 2 && verb != "" {
+	kind := strings.TrimPrefix(path.Dir(c.Request.URL.Path), basePath+"/")
+	if call := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && call != "" {
 		writeProblem(c, &refusal{
 			status: http.StatusMethodNotAllowed, code: "history_is_kept",
-			detail: "nothing is ever deleted, so that its history stays: use POST " + c.Request.URL.Path + "/" + verb,
+			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),
 		})
 		return
 	}

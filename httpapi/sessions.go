@@ -22,6 +22,9 @@ import (
 // seenEvery is how often it is noted that a session is in use.
 const seenEvery = time.Minute
 
+// signInTimeout bounds a sign-in, for which several directories may be asked, each of which has a time-out of its own.
+const signInTimeout = time.Minute
+
 // Kinds of session.
 const (
 	fullSession  = "full"
@@ -117,7 +120,7 @@ type signOutAnswer struct {
 
 // registerEntry adds an operation by which somebody signs in.
 func registerEntry[I any](s *server, o operation, handler func(context.Context, *I) (*entryAnswer, error)) {
-	o.tag, o.status, o.required, o.maxBody = "Signing in", http.StatusCreated, anybody, 16<<10
+	o.tag, o.status, o.required, o.maxBody, o.timeout = "Signing in", http.StatusCreated, anybody, 16<<10, signInTimeout
 	o.errors = append(o.errors, http.StatusTooManyRequests)
 	register(s, o, handler)
 	s.documented(o.method, o.path).Responses["200"] = &huma.Response{

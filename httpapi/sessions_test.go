@@ -240,7 +240,8 @@ func TestWhoWhenAndFromWhereStandsInTheHistory(t *testing.T) {
 	entry := a.call(t, a.admin, http.MethodGet, "/companies/"+created.text("id")+"/history", nil).items()[0]
 	assert.Equal(t, "203.0.113.9", entry["ip"])
 	assert.Equal(t, trace.String(), entry["correlation_id"])
-	assert.Equal(t, created.text("id"), entry["causation_id"], "a created resource has the id of its command")
+	session := a.call(t, a.admin, http.MethodGet, "/users/"+a.adminID.String()+"/sessions", nil).items()[0]
+	assert.Equal(t, session["id"], entry["causation_id"], "what is done in a session goes back to its sign-in")
 	assert.Equal(t, string([]rune(agent)[:256]), entry["user_agent"])
 	assert.Equal(t, "ab", printable("a\x00\x1b\u0085b\xff", 9))
 }

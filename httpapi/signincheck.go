@@ -21,7 +21,7 @@ func (s *server) addSignInCheck() {
 			"call, below " + basePath + ", that mends it. `verdict` is `allowed`, `two_factor` (a code is asked for), `two_factor_setup` (the session " +
 			"may only set it up) or `refused`; `reason` says it in a sentence. `last_attempt` has the true outcome that the person was not told.",
 	}, func(ctx context.Context, in *getRequest) (*signInCheckAnswer, error) {
-		check, err := s.ReadModels.SignInCheck(ctx, in.ID, s.Now(), in.AsOf.end(), s.Commands.Directory != nil)
+		check, err := s.ReadModels.SignInCheck(ctx, in.ID, s.Now(), in.AsOf.end())
 		return &signInCheckAnswer{Body: check}, err
 	})
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"regexp"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/secboard/secboard/domain"
 )
@@ -42,6 +44,20 @@ var schemaMessages = []struct {
 	{&validation.MsgExpectedMaxLength, "must have at most %d characters", "too_long"},
 	{&validation.MsgExpectedMaxItems, "must have at most %d entries", "too_many"},
 	{&validation.MsgExpectedBePattern, "must be written as %s", "pattern"},
+}
+
+var errAmbiguousJSON = errors.New("no field may stand in it twice, and its text must be UTF-8 without half surrogate pairs")
+
+// unmarshalStrictly refuses what encoding/json would put right in silence (RFC 7493): of a field that stands there twice
+// another reader may take the other one, and a name with a wrong byte would be stored as another name.
+func unmarshalStrictly(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return err
+	}
+	if !jsontext.Value(data).IsValid() {
+		return errAmbiguousJSON
+	}
+	return nil
 }
 
 const requiredPrefix = "required: "

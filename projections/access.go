@@ -36,7 +36,7 @@ type Session struct {
 }
 
 // accessColumns are of users u.
-const accessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active, u.superuser,
+const accessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active, u.directory_disabled, u.superuser,
 	ARRAY(SELECT g.permissions FROM memberships s JOIN groups g ON g.id = s.group_id
 		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
 
@@ -47,7 +47,7 @@ func scanAccess(row pgx.Row, now time.Time, place ...any) (Access, error) {
 	var granted []domain.Permissions
 	d := &account.Details
 	err := row.Scan(append([]any{&access.UserID, &d.Email, &d.FirstName, &d.LastName, &access.CompanyID, &start, &end,
-		&account.Active, &access.Superuser, &granted}, place...)...)
+		&account.Active, &account.Directory.Disabled, &access.Superuser, &granted}, place...)...)
 	if err != nil {
 		return Access{}, err
 	}

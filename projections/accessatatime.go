@@ -57,9 +57,11 @@ func (r *ReadModels) AccountAccess(ctx context.Context, id uuid.UUID, filter Acc
 	}
 	var offering []uuid.UUID
 	if filter.Module != "" && filter.Action != "" {
-		if offering, err = r.groupsOffering(ctx, filter, moment); err != nil {
+		groupsThen, err := r.groupsOffering(ctx, filter, moment)
+		if err != nil {
 			return AccountAccess{}, err
 		}
+		offering = groupsThen.own
 		if err := r.addGroups(ctx, groups, offering, moment); err != nil {
 			return AccountAccess{}, err
 		}
@@ -105,8 +107,9 @@ func (r *AccessReason) sign() {
 func actorsOf(items []AccessItem) []*Actor {
 	var actors []*Actor
 	for i := range items {
-		for v := range items[i].Via {
-			grant := &items[i].Via[v]
+		via := items[i].Via
+		for v := range via {
+			grant := &via[v]
 			actors = append(actors, &grant.GivenBy)
 			if grant.Kind == GrantGroup {
 				actors = append(actors, grant.JoinedBy, grant.AllowedBy)
@@ -259,14 +262,21 @@ func timeOf(now time.Time, asOf *time.Time) pointInTime {
 // day is that of now, in UTC.
 func (m pointInTime) day() time.Time { return domain.DateOf(m.now).Time() }
 
+// offeringGroups are groups that allow what is asked for.
+type offeringGroups struct {
+	own    []uuid.UUID // of the company that is looked at; without one all groups
+	global []uuid.UUID // with a company: those for the accounts of every company
+}
+
 // groupsOffering gives the groups that allowed anything that the filter asks for, to accounts of its company.
-func (r *ReadModels) groupsOffering(ctx context.Context, filter AccessFilter, m pointInTime) ([]uuid.UUID, error) {
+func (r *ReadModels) groupsOffering(ctx context.Context, filter AccessFilter, m pointInTime) (offeringGroups, error) {
 	path := func(key string) string {
 		if key == "" {
 			return ".*"
 		}
 		return "." + strconv.Quote(key)
 	}
+	var offering offeringGroups
 	var q query
 	q.where(heldAt("v", q.arg(m.last)))
 	q.where("NOT v.retired")
@@ -274,32 +284,65 @@ func (r *ReadModels) groupsOffering(ctx context.Context, filter AccessFilter, m 
 	if filter.CompanyID != nil {
 		q.where("(v.company_id IS NULL OR v.company_id = ?)", *filter.CompanyID)
 	}
-	rows, err := r.pool.Query(ctx, "SELECT v.group_id FROM group_versions v WHERE "+strings.Join(q.conditions, " AND "), q.args...)
+	rows, err := r.pool.Query(ctx, "SELECT v.group_id, v.company_id IS NULL FROM group_versions v WHERE "+strings.Join(q.conditions, " AND "), q.args...)
 	if err != nil {
-		return nil, err
+		return offering, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	var id uuid.UUID
+	var global bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &global}, func() error {
+		if global && filter.CompanyID != nil {
+			offering.global = append(offering.global, id)
+		} else {
+			offering.own = append(offering.own, id)
+		}
+		return nil
+	})
+	return offering, err
 }
 
 // accountsWith gives, in order from an id on, accounts that could be used and were superuser or in one of the groups.
-func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, groups []uuid.UUID, from uuid.UUID, limit int, m pointInTime) ([]uuid.UUID, error) {
+func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, groups offeringGroups, from uuid.UUID, limit int, m pointInTime) ([]uuid.UUID, error) {
 	var q query
 	last, first, most := q.arg(m.last), q.arg(from), q.arg(limit)
 	account := heldAt("v", last) + " AND " + usable("v", q.arg(m.day())+"::date") + " AND v.user_id >= " + first
 	if filter.CompanyID != nil {
 		account += " AND v.company_id = " + q.arg(*filter.CompanyID)
 	}
-	// Each group gives its first members, found in order; so the cost is bounded whoever they are.
-	rows, err := r.pool.Query(ctx, `(SELECT v.user_id FROM account_versions v WHERE v.superuser AND `+account+` ORDER BY v.user_id LIMIT `+most+`)
-		UNION
-		SELECT m.user_id FROM unnest(`+q.arg(groups)+`::uuid[]) g (id) CROSS JOIN LATERAL (
-			SELECT s.user_id FROM memberships s JOIN account_versions v ON v.user_id = s.user_id
-			WHERE s.group_id = g.id AND s.user_id >= `+first+` AND `+memberAt(last)+` AND `+account+` ORDER BY s.user_id LIMIT `+most+`) m
-		ORDER BY user_id LIMIT `+most, q.args...)
+	inOrder := " ORDER BY v.user_id LIMIT " + most
+	// Each group gives its first members, found in their order, so that the cost does not grow with the groups.
+	membersOf := func(groups []uuid.UUID) string {
+		return `SELECT m.user_id FROM unnest(` + q.arg(groups) + `::uuid[]) g (id) CROSS JOIN LATERAL (
+			SELECT v.user_id FROM memberships s JOIN account_versions v ON v.user_id = s.user_id
+			WHERE s.group_id = g.id AND s.user_id >= ` + first + ` AND ` + memberAt(last) + ` AND ` + account + inOrder + `) m`
+	}
+	parts := []string{"(SELECT v.user_id FROM account_versions v WHERE v.superuser AND " + account + inOrder + ")", membersOf(groups.own)}
+	if len(groups.global) > 0 {
+		// Most members of a global group may be of other companies, and most accounts of the company not in the group.
+		fewer, err := r.companyIsSmaller(ctx, *filter.CompanyID, groups.global)
+		if err != nil {
+			return nil, err
+		}
+		if fewer {
+			parts = append(parts, "(SELECT v.user_id FROM account_versions v WHERE "+account+` AND EXISTS (SELECT FROM memberships s
+				WHERE s.user_id = v.user_id AND s.group_id = ANY(`+q.arg(groups.global)+") AND "+memberAt(last)+")"+inOrder+")")
+		} else {
+			parts = append(parts, membersOf(groups.global))
+		}
+	}
+	rows, err := r.pool.Query(ctx, "SELECT user_id FROM ("+strings.Join(parts, " UNION ")+") found ORDER BY user_id LIMIT "+most, q.args...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// companyIsSmaller says whether a company has at most as many accounts as groups have members. It counts to a bound.
+func (r *ReadModels) companyIsSmaller(ctx context.Context, company uuid.UUID, groups []uuid.UUID) (smaller bool, err error) {
+	err = r.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM (SELECT FROM account_versions WHERE company_id = $1 LIMIT 10000) a)
+		<= (SELECT count(*) FROM (SELECT FROM unnest($2::uuid[]) g (id) CROSS JOIN LATERAL (
+			SELECT FROM memberships WHERE group_id = g.id LIMIT 10000) m LIMIT 10000) m)`, company, groups).Scan(&smaller)
+	return smaller, err
 }
 
 // accessFacts gives what decides on the access of accounts; those that did not exist are left out. groups are versions

@@ -18,18 +18,20 @@ type standing struct {
 	reason     string // why it is inactive
 	superuser  bool
 	start, end domain.Date
+	closed     bool   // by its directory
+	closedFor  string // a user.Closed constant
 }
-
-func (s standing) same(other standing) bool { return s == other }
 
 // state is AccountState of the account.
 func (s standing) state(now time.Time) (state, reason string) {
-	return AccountState(user.State{Active: s.active, Details: user.Details{StartDate: s.start, EndDate: s.end}}, s.reason, now)
+	return AccountState(user.State{
+		Active: s.active, Details: user.Details{StartDate: s.start, EndDate: s.end}, Directory: user.DirectoryLink{Disabled: s.closed, Reason: s.closedFor},
+	}, s.reason, now)
 }
 
 // usable is the condition that the account of version v is StateActive on a day.
 func usable(v, day string) string {
-	return v + ".active AND (" + v + ".start_date IS NULL OR " + v + ".start_date <= " + day + ") AND (" +
+	return v + ".active AND NOT " + v + ".directory_disabled AND (" + v + ".start_date IS NULL OR " + v + ".start_date <= " + day + ") AND (" +
 		v + ".end_date IS NULL OR " + v + ".end_date >= " + day + ")"
 }
 
@@ -68,14 +70,17 @@ func (a *accountTimeline) apply(e *eventstore.Envelope) error {
 	if err := a.applied(e, a.state.Exists); err != nil || !a.exists() {
 		return err
 	}
-	d := a.state.Details
-	a.follow(e, standing{
+	d, link := a.state.Details, a.state.Directory
+	now := standing{
 		companyID: d.CompanyID, active: a.state.Active, reason: a.reason, superuser: a.state.Superuser, start: d.StartDate, end: d.EndDate,
-	})
+		closed: link.Disabled, closedFor: link.Reason,
+	}
+	a.follow(e, now, now == a.current)
 	return nil
 }
 
-const accountVersionColumns = "v.user_id, " + versionColumns + ", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date"
+const accountVersionColumns = "v.user_id, " + versionColumns + ", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date, " +
+	"v.directory_disabled, v.directory_reason"
 
 var accountVersions = newVersionsTable("account_versions", "user_id", accountTimelines,
 	func(a *accountTimeline) *succession[standing] { return &a.succession }, changesStanding,
@@ -85,13 +90,15 @@ var accountVersions = newVersionsTable("account_versions", "user_id", accountTim
 	col("superuser", "boolean", func(s standing) bool { return s.superuser }),
 	col("start_date", "date", func(s standing) *time.Time { return optional(s.start.Time()) }),
 	col("end_date", "date", func(s standing) *time.Time { return optional(s.end.Time()) }),
+	col("directory_disabled", "boolean", func(s standing) bool { return s.closed }),
+	col("directory_reason", "text", func(s standing) string { return s.closedFor }),
 )
 
 func scanAccountVersion(row pgx.Row) (id uuid.UUID, v accountVersion, err error) {
 	var companyID *uuid.UUID
 	var start, end *time.Time
 	places := append([]any{&id}, v.places()...)
-	err = row.Scan(append(places, &companyID, &v.active, &v.reason, &v.superuser, &start, &end)...)
+	err = row.Scan(append(places, &companyID, &v.active, &v.reason, &v.superuser, &start, &end, &v.closed, &v.closedFor)...)
 	if companyID != nil {
 		v.companyID = *companyID
 	}
@@ -108,6 +115,7 @@ func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
 	a.createdAt, a.reason = v.from, v.reason
 	a.state.Exists, a.state.Active, a.state.Superuser = true, v.active, v.superuser
 	a.state.Details = user.Details{CompanyID: v.companyID, StartDate: v.start, EndDate: v.end}
+	a.state.Directory.Disabled, a.state.Directory.Reason = v.closed, v.closedFor
 	a.current, a.known = v.standing, true
 	return a, nil
 }
@@ -116,7 +124,7 @@ func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
 func changesStanding(e *eventstore.Envelope) bool {
 	switch e.Event.(type) {
 	case user.GroupJoined, user.GroupLeft, user.RoleGiven, user.RoleTaken, user.NameChanged, user.PhoneChanged, user.DepartmentChanged,
-		user.PositionChanged, user.LanguageChanged, user.PasswordSet, user.PasswordRehashed, user.PasswordResetRequested:
+		user.PositionChanged, user.LanguageChanged, user.GroupSynced, user.GroupsMissed, user.PasswordRehashed, user.PasswordResetRequested:
 		return false
 	}
 	return true

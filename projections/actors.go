@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/eventstore"
 )
@@ -34,14 +35,16 @@ func (a *Actor) nameKnown() (account uuid.UUID, isAccount bool) {
 
 // nameActors gives actors the names that they have today.
 func (r *ReadModels) nameActors(ctx context.Context, actors []*Actor) error {
-	var ids []uuid.UUID
+	var ids, directories []uuid.UUID
 	for _, actor := range actors {
 		if id, isAccount := actor.nameKnown(); isAccount {
 			ids = append(ids, id)
+		} else if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory {
+			directories = append(directories, id)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
+	if err := r.nameDirectories(ctx, actors, directories); err != nil || len(ids) == 0 {
+		return err
 	}
 	names, err := r.namesAt(ctx, ids, nil)
 	if err != nil {
@@ -52,6 +55,32 @@ func (r *ReadModels) nameActors(ctx context.Context, actors []*Actor) error {
 			if d, known := names[id]; known {
 				actor.Name = optional(d.Name())
 			}
+		}
+	}
+	return nil
+}
+
+// nameDirectories names the connections among actors.
+func (r *ReadModels) nameDirectories(ctx context.Context, actors []*Actor, ids []uuid.UUID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := r.pool.Query(ctx, "SELECT id, name FROM directories WHERE id = ANY($1)", ids)
+	if err != nil {
+		return err
+	}
+	names := map[uuid.UUID]string{}
+	var id uuid.UUID
+	var name string
+	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
+		names[id] = name
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, actor := range actors {
+		if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory {
+			actor.Name = optional(names[id])
 		}
 	}
 	return nil

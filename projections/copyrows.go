@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -22,16 +23,16 @@ type copyRows struct {
 // row begins a row. As many values have to follow.
 func (c *copyRows) row(columns int) {
 	c.rows++
-	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(columns)) //nolint:gosec // a table has fewer
+	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(columns))
 }
 
-func (c *copyRows) size(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) } //nolint:gosec // no value is that large
+func (c *copyRows) size(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) }
 
 func (c *copyRows) null() { c.buf = append(c.buf, 0xff, 0xff, 0xff, 0xff) }
 
 func (c *copyRows) bigint(v int64) {
 	c.size(8)
-	c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v)) //nolint:gosec // two's complement, as Postgres has it
+	c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v))
 }
 
 func (c *copyRows) text(s string) {
@@ -51,6 +52,15 @@ func (c *copyRows) optionalText(s string) {
 func (c *copyRows) uuid(id rawUUID) {
 	c.size(len(id))
 	c.buf = append(c.buf, id[:]...)
+}
+
+// optionalUUID is null for uuid.Nil.
+func (c *copyRows) optionalUUID(id uuid.UUID) {
+	if id == uuid.Nil {
+		c.null()
+		return
+	}
+	c.uuid(rawUUID(id))
 }
 
 // postgresEpoch is where Postgres counts time from, in microseconds.
@@ -75,7 +85,7 @@ func (c *copyRows) planned(plan pgtype.EncodePlan, value any) error {
 		return nil
 	}
 	c.buf = buf
-	binary.BigEndian.PutUint32(c.buf[start:], uint32(len(c.buf)-start-4)) //nolint:gosec // no value is that large
+	binary.BigEndian.PutUint32(c.buf[start:], uint32(len(c.buf)-start-4))
 	return nil
 }
 

@@ -52,7 +52,8 @@ func (g *groupTimeline) apply(e *eventstore.Envelope) error {
 		return err
 	}
 	s := g.state
-	g.follow(e, offer{name: s.Name, companyID: s.CompanyID, retired: s.Retired, permissions: s.Permissions.Normalized()})
+	now := offer{name: s.Name, companyID: s.CompanyID, retired: s.Retired, permissions: s.Permissions.Normalized()}
+	g.follow(e, now, now.same(g.current))
 	return nil
 }
 

@@ -18,26 +18,33 @@ import (
 
 var historyColumns = []string{
 	"position", "event_id", "kind", "subject_id", "revision", "type", "at", "created", "actor_kind", "actor_id", "session",
-	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata",
+	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata", "company_id", "former_company_id",
 }
 
 // history adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
 var history = table{
 	name: "history", columns: historyColumns, streamed: true,
 	apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+		companies, err := loadSubjectCompanies(ctx, tx, events)
+		if err != nil {
+			return err
+		}
 		var rows copyRows
 		for _, e := range events {
-			if err := addHistory(&rows, e); err != nil {
+			if err := addHistory(&rows, e, companies); err != nil {
 				return err
 			}
 		}
 		return rows.write(ctx, tx.Conn().PgConn(), "history", historyColumns)
 	},
-	whole: func() whole { return &wholeHistory{} },
+	whole: func() whole { return &wholeHistory{companies: subjectCompanies{}} },
 }
 
 // wholeHistory holds the events since rows were last asked for.
-type wholeHistory struct{ events []*eventstore.Envelope }
+type wholeHistory struct {
+	events    []*eventstore.Envelope
+	companies subjectCompanies
+}
 
 func (w *wholeHistory) add(e *eventstore.Envelope) error {
 	w.events = append(w.events, e)
@@ -46,7 +53,7 @@ func (w *wholeHistory) add(e *eventstore.Envelope) error {
 
 func (w *wholeHistory) rows(to *copyRows, yield func() error) error {
 	for _, e := range w.events {
-		if err := addHistory(to, e); err != nil {
+		if err := addHistory(to, e, w.companies); err != nil {
 			return eventError{e, err}
 		}
 		if err := yield(); err != nil {
@@ -57,7 +64,8 @@ func (w *wholeHistory) rows(to *copyRows, yield func() error) error {
 	return nil
 }
 
-func addHistory(to *copyRows, e *eventstore.Envelope) error {
+func addHistory(to *copyRows, e *eventstore.Envelope, companies subjectCompanies) error {
+	company, former := companies.follow(e)
 	kind, subject := domain.SplitStream(e.Stream)
 	changes, err := json.Marshal(domain.ChangesOf(e.Event))
 	if err != nil {
@@ -69,7 +77,7 @@ func addHistory(to *copyRows, e *eventstore.Envelope) error {
 	}
 	m := &e.Meta
 	to.row(len(historyColumns))
-	to.bigint(int64(e.Position)) //nolint:gosec // the store counts in an int64
+	to.bigint(int64(e.Position))
 	to.uuid(rawUUID(e.ID))
 	to.text(kind)
 	to.text(subject)
@@ -89,6 +97,8 @@ func addHistory(to *copyRows, e *eventstore.Envelope) error {
 	to.jsonb(changes)
 	to.jsonb(data)
 	to.jsonb(e.Metadata)
+	to.optionalUUID(company)
+	to.optionalUUID(former)
 	return nil
 }
 
@@ -134,9 +144,7 @@ type HistoryChange struct {
 // exist has an empty history.
 func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page PageRequest) (List[HistoryEntry], error) {
 	q := query{
-		columns: `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id, h.ip, h.user_agent, h.changes,
-			h.correlation_id, h.causation_id`,
-		from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
+		columns: historyEntryColumns, from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
 	}
 	if filter.IncludeSignIns && filter.Kind == user.Kind {
 		q.where("h.kind IN (?, ?)", user.Kind, signin.Kind)
@@ -156,28 +164,43 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 	if filter.ActorID != "" {
 		q.where("h.actor_id = ?", storable(filter.ActorID))
 	}
-	entries, err := list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (HistoryEntry, error) {
-		var e HistoryEntry
-		err := rows.Scan(append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP, &e.UserAgent,
-			&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
-		e.At = e.At.UTC()
-		return e, err
-	})
+	entries, err := list(ctx, r.pool, q, page, scanHistoryEntry)
 	if err != nil {
 		return entries, err
 	}
-	actors := make([]*Actor, len(entries.Items))
+	named := make([]*HistoryEntry, len(entries.Items))
 	for i := range entries.Items {
-		actors[i] = &entries.Items[i].Actor
+		named[i] = &entries.Items[i]
+	}
+	return entries, r.nameEntries(ctx, named)
+}
+
+// historyEntryColumns are of history h.
+const historyEntryColumns = `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id, h.ip, h.user_agent, h.changes,
+	h.correlation_id, h.causation_id`
+
+func scanHistoryEntry(rows pgx.Rows, place ...any) (HistoryEntry, error) {
+	var e HistoryEntry
+	err := rows.Scan(append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP, &e.UserAgent,
+		&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
+	e.At = e.At.UTC()
+	return e, err
+}
+
+// nameEntries adds the names that actors and companies have today.
+func (r *ReadModels) nameEntries(ctx context.Context, entries []*HistoryEntry) error {
+	actors := make([]*Actor, len(entries))
+	for i := range entries {
+		actors[i] = &entries[i].Actor
 	}
 	if err := r.nameActors(ctx, actors); err != nil {
-		return entries, err
+		return err
 	}
-	return entries, r.nameCompanies(ctx, entries.Items)
+	return r.nameCompanies(ctx, entries)
 }
 
 // nameCompanies adds the names of companies to changes that hold their ids.
-func (r *ReadModels) nameCompanies(ctx context.Context, entries []HistoryEntry) error {
+func (r *ReadModels) nameCompanies(ctx context.Context, entries []*HistoryEntry) error {
 	var ids []uuid.UUID
 	for _, entry := range entries {
 		for _, change := range entry.Changes {

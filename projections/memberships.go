@@ -83,6 +83,8 @@ var (
 		switch event := e.Event.(type) {
 		case user.GroupJoined:
 			s.begin(userID, event.GroupID, event.GroupName, e)
+		case user.GroupSynced:
+			s.begin(userID, event.GroupID, event.GroupName, e)
 		case user.GroupLeft:
 			s.end(userID, event.GroupID, e)
 		}
@@ -185,7 +187,7 @@ func (w *wholeStays) rows(to *copyRows, yield func() error) error {
 		to.uuid(rawUUID(s.in))
 		to.text(s.name)
 		to.stamp(&s.began)
-		to.bigint(int64(s.position)) //nolint:gosec // the store counts in an int64
+		to.bigint(int64(s.position))
 		to.stamp(s.ended)
 		if err := yield(); err != nil {
 			return err

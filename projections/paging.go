@@ -63,11 +63,6 @@ type cursor struct {
 	ID   uuid.UUID       `json:"i"` // settles ties; none where keys are unique
 }
 
-func (c cursor) text() (string, error) {
-	text, err := json.Marshal(c)
-	return base64.RawURLEncoding.EncodeToString(text), err
-}
-
 // order is a column that a list can be sorted by. new makes a place for one of its values.
 type order struct {
 	column string
@@ -190,6 +185,12 @@ func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequ
 	return result, rows.Err()
 }
 
+func (c cursor) text() (string, error) {
+	content, err := json.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(content), err
+}
+
+// readCursor takes a text only as cursor.text writes it.
 func readCursor(text, sort string, by order) (key any, id uuid.UUID, err error) {
 	var read cursor
 	content, err := base64.RawURLEncoding.DecodeString(text)
@@ -197,7 +198,16 @@ func readCursor(text, sort string, by order) (key any, id uuid.UUID, err error) 
 		return nil, uuid.Nil, ErrBadCursor
 	}
 	key = by.new()
-	if json.Unmarshal(read.Key, key) != nil || bytes.Equal(read.Key, []byte("null")) || bytes.Contains(read.Key, []byte(`\u0000`)) {
+	if string(read.Key) == "null" || json.Unmarshal(read.Key, key) != nil {
+		return nil, uuid.Nil, ErrBadCursor
+	}
+	if name, ok := key.(*string); ok && strings.ContainsRune(*name, 0) { // which Postgres would refuse
+		return nil, uuid.Nil, ErrBadCursor
+	}
+	if read.Key, err = json.Marshal(key); err != nil {
+		return nil, uuid.Nil, ErrBadCursor
+	}
+	if written, err := read.text(); err != nil || written != text {
 		return nil, uuid.Nil, ErrBadCursor
 	}
 	return key, read.ID, nil

@@ -16,7 +16,11 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/signin"
@@ -42,10 +46,14 @@ var all = []projection{
 	{"companies", company.Kind, []table{companyRows.table(writeCompanies)}},
 	{"roles", role.Kind, []table{roleRows.table(writeRoles)}},
 	{"groups", group.Kind, []table{groupRows.table(writeGroups)}},
+	{"directories", directory.Kind, []table{directoryRows.table(writeDirectories)}},
 	{"modules", module.Kind, []table{moduleRows.table(writeModules)}},
+	{"mail_servers", mailserver.Kind, []table{mailServerRows.table(writeMailServers)}},
+	{"mail_accounts", mailaccount.Kind, []table{mailAccountRows.table(writeMailAccounts)}},
+	{"mail_messages", mailmessage.Kind, []table{mailMessageRows.table(writeMailMessages)}},
 	{"account_versions", user.Kind, []table{accountVersions.table()}},
 	{"group_versions", group.Kind, []table{groupVersions.table()}},
-	{"history", "", []table{history}},
+	{"history", "", []table{history, historyHours}},
 }
 
 // handles says whether an event concerns the projection. One that can't be decoded concerns it also by its type:

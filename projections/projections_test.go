@@ -160,11 +160,22 @@ func as(caller commands.Caller) commands.Caller {
 	return caller
 }
 
+// tableNames are those of all tables that projections write.
+func tableNames() []string {
+	var names []string
+	for _, p := range all {
+		for _, table := range p.tables {
+			names = append(names, table.name)
+		}
+	}
+	return names
+}
+
 // tableHashes gives a hash of the rows of each read model but the checkpoints, in an order of their own.
 func tableHashes(t testing.TB, pool *pgxpool.Pool) map[string]string {
 	t.Helper()
 	hashes := map[string]string{}
-	for _, table := range []string{"users", "user_photos", "sign_ins", "user_roles", "memberships", "companies", "roles", "groups", "modules", "account_versions", "group_versions", "history"} {
+	for _, table := range tableNames() {
 		rows, err := pool.Query(t.Context(), fmt.Sprintf("SELECT to_jsonb(r)::text FROM %s r ORDER BY 1", table))
 		if err != nil {
 			t.Fatal(err)

@@ -23,7 +23,8 @@ type rebuilding struct {
 	pool        *pgxpool.Pool
 	log         eventstore.Log
 	logger      *slog.Logger
-	report      func(Rebuild) // may be nil
+	report      func(Rebuild) // may be nil; one call after the other
+	telling     sync.Mutex
 	projections []projection
 	lock        *pgx.Conn // holds the advisory lock; used by keep alone while the work goes on
 
@@ -40,8 +41,8 @@ const progressPace = 500 * time.Millisecond
 
 var errAborted = errors.New("it was aborted")
 
-// RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report is told about its progress;
-// nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
+// RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report is told about its progress,
+// one call after the other; nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
 func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
 	b, err := beginRebuild(ctx, pool, log, logger, request, report)
 	if err != nil {
@@ -119,12 +120,27 @@ func lockRebuilds(ctx context.Context, pool *pgxpool.Pool) (*pgx.Conn, error) {
 	return conn, nil
 }
 
+// unlockRebuilds gives the lock back before it closes the connection: the server would notice the end some time later.
+func unlockRebuilds(ctx context.Context, lock *pgx.Conn) error {
+	if !lock.IsClosed() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTime)
+		defer cancel()
+		if _, err := lock.Exec(ctx, "SELECT pg_advisory_unlock_all()"); err != nil {
+			return errors.Join(err, closeConn(ctx, lock))
+		}
+	}
+	return closeConn(ctx, lock)
+}
+
 // keptRebuilds is how many rows of former rebuilds are kept: they show values of read models.
 const keptRebuilds = 20
 
 func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, request RebuildRequest, report func(Rebuild)) (*rebuilding, error) {
 	chosen, err := named(request.Names)
 	if err != nil {
+		return nil, err
+	}
+	if err := makeCheckpoints(ctx, pool); err != nil { // the live ones may never have been worked on
 		return nil, err
 	}
 	lock, err := lockRebuilds(ctx, pool)
@@ -156,7 +172,7 @@ func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, l
 			b.state.ID, b.state.Names, b.state.Mode, b.state.State, b.state.StartedAt).Scan(&b.state.Total)
 	})
 	if err != nil {
-		return nil, errors.Join(err, closeConn(ctx, lock))
+		return nil, errors.Join(err, unlockRebuilds(ctx, lock))
 	}
 	return b, nil
 }
@@ -250,7 +266,7 @@ func (b *rebuilding) end(ctx context.Context, failure error) error {
 		b.state.State, b.state.Error = RebuildDone, nil
 		b.mu.Unlock()
 	}
-	return errors.Join(failure, err, closeConn(ctx, b.lock))
+	return errors.Join(failure, err, unlockRebuilds(ctx, b.lock))
 }
 
 // enter begins a step.
@@ -270,9 +286,12 @@ func (b *rebuilding) enter(state string) {
 }
 
 func (b *rebuilding) tell() {
-	if b.report != nil {
-		b.report(b.shown())
+	if b.report == nil {
+		return
 	}
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	b.report(b.shown())
 }
 
 // readingShare is the part of a rebuild's time that reading takes, roughly.
@@ -289,9 +308,11 @@ func (b *rebuilding) shown() Rebuild {
 	spent := time.Since(b.reading).Seconds()
 	if s.State == RebuildReading {
 		s.Done = b.done.Load()
-		s.Total = max(s.Done, s.Total)
+		if s.Done > s.Total { // the live ones are behind, so nobody knows how many there are
+			s.Total, b.needed = 0, 0
+		}
 		s.EventsPerS = int64(float64(s.Done) / max(spent, 0.001))
-		if s.Done > 0 {
+		if s.Done > 0 && s.Total > 0 {
 			b.needed = spent * float64(s.Total) / float64(s.Done) / readingShare
 		}
 	}

@@ -244,11 +244,11 @@ func copyInto(ctx context.Context, conn *pgx.Conn, t table, produce func(rows *c
 		_, err := conn.PgConn().CopyFrom(ctx, reader, copyStatement(t.name, t.columns, ", FREEZE"))
 		return err
 	})
-	reader.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // ends a producer that nobody reads from
+	closeErr := reader.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // ends a producer that nobody reads from
 	if produced := producing.Wait(); produced != nil && !errors.Is(produced, io.ErrClosedPipe) {
 		return produced // the cause: Postgres only says that the copying was given up
 	}
-	if err != nil {
+	if err := errors.Join(err, closeErr); err != nil {
 		return fmt.Errorf("copy the rows of %s: %w", t.name, err)
 	}
 	return nil

@@ -42,7 +42,7 @@ type Rebuild struct {
 	VerifyOnly  bool         `json:"verify_only"`
 	State       string       `json:"state"`
 	Done        int64        `json:"done"`  // events
-	Total       int64        `json:"total"` // events
+	Total       int64        `json:"total"` // events; 0 while unknown
 	EventsPerS  int64        `json:"events_per_s"`
 	ETA         *int64       `json:"eta_s"`       // seconds to the end; nil while unknown, and after it
 	Differences []Difference `json:"differences"` // at most maxDifferences rows a table

@@ -21,7 +21,11 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
@@ -47,6 +51,10 @@ type story struct {
 	groups    map[uuid.UUID]group.State
 	users     map[uuid.UUID]user.State
 	modules   map[string]module.State
+	servers   map[uuid.UUID]mailserver.State
+	accounts  map[uuid.UUID]mailaccount.State
+	mails     map[uuid.UUID]mailmessage.State
+	directory map[uuid.UUID]directory.State
 	actor     eventstore.Actor
 }
 
@@ -54,7 +62,8 @@ func newStory(t *rapid.T) *story {
 	return &story{
 		t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), revisions: map[string]eventstore.Revision{},
 		companies: map[uuid.UUID]company.State{}, roles: map[uuid.UUID]role.State{}, groups: map[uuid.UUID]group.State{},
-		users: map[uuid.UUID]user.State{}, modules: map[string]module.State{}, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
+		users: map[uuid.UUID]user.State{}, modules: map[string]module.State{}, directory: map[uuid.UUID]directory.State{},
+		servers: map[uuid.UUID]mailserver.State{}, accounts: map[uuid.UUID]mailaccount.State{}, mails: map[uuid.UUID]mailmessage.State{}, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
 	}
 }
 
@@ -135,7 +144,8 @@ func (s *story) step() {
 		return domain.Permissions{rapid.SampledFrom(domain.OwnModules).Draw(t, "module"): {View: true, Edit: rapid.Bool().Draw(t, "edit")}}
 	})
 	what := draw(s, "what", rapid.SampledFrom(strings.Fields(
-		"company company= role role= group group= module user user user= user= user= join join join leave leave give give take retire")))
+		"company company= role role= group group= module user user user= user= user= join join join leave leave give give take retire directory directory= follow follow mirror unlink server server= account account= mail mail= mail= mail=")))
+	s.mailStep(what)
 	switch what {
 	case "company":
 		on(s, company.Kind, s.companies, uuid.New(), func(c company.State) ([]domain.Event, error) {
@@ -152,6 +162,12 @@ func (s *story) step() {
 		}
 		on(s, group.Kind, s.groups, uuid.New(), func(g group.State) ([]domain.Event, error) {
 			return group.Create(g, group.Details{Name: draw(s, "name", someName), CompanyID: in, Permissions: draw(s, "permissions", permissions)}, everyModule)
+		})
+	case "directory":
+		on(s, directory.Kind, s.directory, uuid.New(), func(d directory.State) ([]domain.Event, error) {
+			settings := directory.Defaults
+			settings.Name, settings.URLs, settings.BaseDN, settings.BindDN = draw(s, "name", someName), []string{"ldaps://dc.example.com"}, "DC=x", "CN=x"
+			return directory.Connect(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, settings, domain.Sealed("sealed"))
 		})
 	case "module":
 		key := draw(s, "key", rapid.SampledFrom([]string{"risks", "assets"}))
@@ -195,6 +211,18 @@ func (s *story) step() {
 			}, everyModule)
 		})
 	}
+	directoryID, hasDirectory := known(s, s.directory)
+	if hasDirectory && what == "directory=" {
+		on(s, directory.Kind, s.directory, directoryID, func(d directory.State) ([]domain.Event, error) {
+			if draw(s, "check", rapid.Bool()) {
+				return directory.EndCheck(d, directory.Findings{Accounts: 9, Close: draw(s, "close", rapid.IntRange(0, 9))}, false)
+			}
+			none := ""
+			return directory.Change(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, directory.Patch{
+				Name: maybe(s, "name", someName), Enabled: maybe(s, "enabled", rapid.Bool()), BindDN: &none, BindPassword: &domain.Sealed{},
+			})
+		})
+	}
 	id, ok := known(s, s.users)
 	if !ok {
 		return
@@ -228,11 +256,81 @@ func (s *story) step() {
 			return user.LeaveGroup(u, root, groupID)
 		case what == "give" && hasRole:
 			return user.GiveRole(u, root, user.Role{ID: roleID, Name: s.roles[roleID].Name})
+		case what == "follow" && hasDirectory:
+			g := s.groups[groupID]
+			return user.FollowFound(u, user.Found{
+				DirectoryID: directoryID, Vouched: true, Synced: true, Missed: draw(s, "missed", rapid.SampledFrom([][]string{nil, {"a", "b"}})),
+				Entry:  directory.Entry{DN: "CN=" + draw(s, "dn", someName), GUID: "guid of " + id.String(), Email: u.Details.Email, LastName: draw(s, "last", someName)},
+				Groups: []user.Group{{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Retired: g.Retired || !hasGroup}},
+			})
+		case what == "mirror":
+			reason := draw(s, "closed", rapid.SampledFrom([]string{"", user.ClosedDisabled, user.ClosedVanished}))
+			return user.MirrorClosing(u, u.Directory.ID, u.Directory.GUID, reason)
+		case what == "unlink":
+			return user.UnlinkDirectory(u, root, "a new entry")
 		case what == "take" && hasRole:
 			return user.TakeRole(u, root, roleID)
 		}
 		return nil, domain.Refusef("nothing", "to do")
 	})
+}
+
+// mailStep is something that happens to a mail server, a mail account or a mail.
+func (s *story) mailStep(what string) {
+	server, hasServer := known(s, s.servers)
+	account, hasAccount := known(s, s.accounts)
+	mail, hasMail := known(s, s.mails)
+	port := rapid.IntRange(1, 3)
+	switch {
+	case what == "server":
+		on(s, mailserver.Kind, s.servers, uuid.New(), func(m mailserver.State) ([]domain.Event, error) {
+			return mailserver.Create(m, mailserver.Details{Name: draw(s, "name", someName), Host: "smtp.example.com", Port: draw(s, "port", port), Security: mailserver.TLS})
+		})
+	case what == "server=" && hasServer:
+		on(s, mailserver.Kind, s.servers, server, func(m mailserver.State) ([]domain.Event, error) {
+			return mailserver.Change(m, mailserver.Patch{Name: maybe(s, "name", someName), Port: maybe(s, "port", port)})
+		})
+	case what == "account" && hasServer:
+		on(s, mailaccount.Kind, s.accounts, uuid.New(), func(m mailaccount.State) ([]domain.Event, error) {
+			return mailaccount.Create(m, mailaccount.Details{ServerID: server, Address: "a@example.com"}, draw(s, "password", rapid.SampledFrom([]domain.Sealed{nil, domain.Sealed("sealed")})))
+		})
+	case what == "account=" && hasAccount:
+		on(s, mailaccount.Kind, s.accounts, account, func(m mailaccount.State) ([]domain.Event, error) {
+			if draw(s, "retire", rapid.IntRange(0, 4)) == 0 {
+				return mailaccount.Retire(m, "no longer needed")
+			}
+			return mailaccount.Change(m, mailaccount.Patch{DisplayName: maybe(s, "name", someName), Password: maybe(s, "password", rapid.SampledFrom([]domain.Sealed{nil, domain.Sealed("sealed")}))})
+		})
+	case what == "mail":
+		on(s, mailmessage.Kind, s.mails, uuid.New(), func(m mailmessage.State) ([]domain.Event, error) {
+			return mailmessage.Queue(m, mailmessage.Queued{
+				Feature: mailmessage.SecurityNotice, Notice: mailmessage.NoticeLockedOut, To: "b@example.com", Subject: draw(s, "subject", someName),
+				At: s.now, ExpiresAt: s.now.Add(mailmessage.Patience), UserID: uuid.Max,
+			})
+		})
+	case what == "mail=" && hasMail:
+		on(s, mailmessage.Kind, s.mails, mail, func(m mailmessage.State) ([]domain.Event, error) { return s.mailAttempt(m, account) })
+	}
+}
+
+// mailAttempt is the next thing that happens to a mail.
+func (s *story) mailAttempt(m mailmessage.State, account uuid.UUID) ([]domain.Event, error) {
+	switch draw(s, "attempt", rapid.IntRange(0, 6)) {
+	case 0:
+		return mailmessage.Retry(m, s.now)
+	case 1:
+		return mailmessage.GiveUp(m, "useless"), nil
+	case 2:
+		return mailmessage.Postpone(m, "no account", m.DueAt, 0.123456789), nil
+	case 3:
+		return mailmessage.Succeed(m, m.Attempts), nil
+	case 4:
+		outcome := mailmessage.Outcome{Reason: "busy", InDoubt: draw(s, "doubt", rapid.Bool()), Permanent: draw(s, "permanent", rapid.Bool())}
+		return mailmessage.Fail(m, m.Attempts, outcome, s.now, 0.123456789), nil
+	default:
+		events, _ := mailmessage.Begin(m, account, m.DueAt, m.DueAt.Add(time.Minute+time.Nanosecond))
+		return events, nil
+	}
 }
 
 // play applies a log in pages of a size to a database.
@@ -257,7 +355,7 @@ func play(t testing.TB, pool *pgxpool.Pool, after eventstore.Position, log []eve
 // emptyReadModels takes a database back to its beginning.
 func emptyReadModels(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, users, user_roles, memberships, companies, roles, groups, modules, account_versions, group_versions, history"); err != nil {
+	if _, err := pool.Exec(t.Context(), "TRUNCATE checkpoints, "+strings.Join(tableNames(), ", ")); err != nil {
 		t.Fatal(err)
 	}
 	if err := makeCheckpoints(t.Context(), pool); err != nil {
@@ -361,6 +459,14 @@ type moment struct {
 	companies map[uuid.UUID]string
 	roles     map[uuid.UUID]string
 	groups    map[uuid.UUID]string
+	servers   map[uuid.UUID]string
+	accounts  map[uuid.UUID]string
+	mails     map[uuid.UUID]string
+}
+
+func newMoment(at time.Time) moment {
+	empty := func() map[uuid.UUID]string { return map[uuid.UUID]string{} }
+	return moment{at, empty(), empty(), empty(), empty(), empty(), empty(), empty()}
 }
 
 func TestTheRowsOfAnEarlierTimeAreThoseThatWereLive(t *testing.T) {
@@ -380,20 +486,29 @@ func TestTheRowsOfAnEarlierTimeAreThoseThatWereLive(t *testing.T) {
 			}
 			s.step()
 			play(t, pool, after, s.log[applied:], 100)
-			m := moment{s.now, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}}
+			m := newMoment(s.now)
 			collect(t, m.users, s.users, func(id uuid.UUID) (User, error) { return models.User(ctx, id, s.now) })
 			collect(t, m.companies, s.companies, func(id uuid.UUID) (Company, error) { return models.Company(ctx, id) })
 			collect(t, m.roles, s.roles, func(id uuid.UUID) (Role, error) { return models.Role(ctx, id) })
 			collect(t, m.groups, s.groups, func(id uuid.UUID) (Group, error) { return models.Group(ctx, id) })
+			collect(t, m.servers, s.servers, func(id uuid.UUID) (MailServer, error) { return models.MailServer(ctx, id) })
+			collect(t, m.accounts, s.accounts, func(id uuid.UUID) (MailAccount, error) { return models.MailAccount(ctx, id) })
+			collect(t, m.mails, s.mails, func(id uuid.UUID) (MailMessage, error) { return models.MailMessage(ctx, id) })
 			moments = append(moments, m)
 		}
 		for _, m := range moments {
-			then := moment{m.at, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}}
+			then := newMoment(m.at)
 			collect(t, then.users, s.users, func(id uuid.UUID) (User, error) { return models.UserAsOf(ctx, id, m.at) })
 			collect(t, then.companies, s.companies, func(id uuid.UUID) (Company, error) { return models.CompanyAsOf(ctx, id, m.at) })
 			collect(t, then.roles, s.roles, func(id uuid.UUID) (Role, error) { return models.RoleAsOf(ctx, id, m.at) })
 			collect(t, then.groups, s.groups, func(id uuid.UUID) (Group, error) { return models.GroupAsOf(ctx, id, m.at) })
-			for _, pair := range [][2]map[uuid.UUID]string{{m.users, then.users}, {m.companies, then.companies}, {m.roles, then.roles}, {m.groups, then.groups}} {
+			collect(t, then.servers, s.servers, func(id uuid.UUID) (MailServer, error) { return models.MailServerAsOf(ctx, id, m.at) })
+			collect(t, then.accounts, s.accounts, func(id uuid.UUID) (MailAccount, error) { return models.MailAccountAsOf(ctx, id, m.at) })
+			collect(t, then.mails, s.mails, func(id uuid.UUID) (MailMessage, error) { return models.MailMessageAsOf(ctx, id, m.at) })
+			for _, pair := range [][2]map[uuid.UUID]string{
+				{m.users, then.users}, {m.companies, then.companies}, {m.roles, then.roles}, {m.groups, then.groups},
+				{m.servers, then.servers}, {m.accounts, then.accounts}, {m.mails, then.mails},
+			} {
 				if !maps.Equal(pair[0], pair[1]) {
 					rt.Fatalf("at %s live:\n%v\nas of then:\n%v", m.at, pair[0], pair[1])
 				}

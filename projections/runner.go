@@ -85,9 +85,8 @@ func (r *Runner) Run(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	r.setLifetime(ctx)
-	defer r.rebuilds.Wait()
-	defer r.setLifetime(nil)
+	endRebuilds := r.allowRebuilds(ctx)
+	defer endRebuilds()
 	subscriber := eventstore.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
 	r.locks.lost = subscriber.Recheck
 	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
@@ -110,10 +109,17 @@ func (r *Runner) Run(ctx context.Context) error {
 	return errors.Join(err, subscriber.Close())
 }
 
-func (r *Runner) setLifetime(ctx context.Context) {
+// allowRebuilds lets StartRebuild start some, which end with ctx. The answer waits for them.
+func (r *Runner) allowRebuilds(ctx context.Context) (end func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lifetime = ctx
+	return func() {
+		r.mu.Lock()
+		r.lifetime = nil
+		r.mu.Unlock()
+		r.rebuilds.Wait()
+	}
 }
 
 // begin finds out from where to read, however long Postgres takes to answer; false when ctx ends first.
@@ -149,6 +155,10 @@ func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
 // that works on the projection.
 func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Position, error) {
 	if err := r.locks.wait(ctx, name); err != nil {
+		return 0, err
+	}
+	// A crash of a Postgres that does not write at once loses even the rows themselves.
+	if err := makeCheckpoints(ctx, r.pool); err != nil {
 		return 0, err
 	}
 	read, err := readCheckpoints(ctx, r.pool)

@@ -306,7 +306,9 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 		}
 		var text []string
 		for _, s := range statuses {
-			text = append(text, s.Name+" "+s.State)
+			if s.State != StateLive {
+				text = append(text, s.Name+" "+s.State)
+			}
 			if s.Error != nil && !strings.Contains(*s.Error, `company.rechristened`) {
 				t.Error(*s.Error)
 			}
@@ -314,7 +316,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 		return strings.Join(text, ", ")
 	}
 	eventually(t, "companies and the history are stopped", func() bool {
-		return states() == "users live, sign_ins live, companies stopped, roles live, groups live, modules live, account_versions live, group_versions live, history stopped"
+		return states() == "companies stopped, history stopped"
 	})
 	families, err := registry.Gather()
 	if err != nil {
@@ -328,7 +330,12 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 			}
 		}
 	}
-	if want := (map[string]float64{"users": 0, "companies": 1, "roles": 0, "groups": 0, "modules": 0, "sign_ins": 0, "account_versions": 0, "group_versions": 0, "history": 1}); !maps.Equal(stopped, want) {
+	want := map[string]float64{}
+	for _, p := range all {
+		want[p.name] = 0
+	}
+	want["companies"], want["history"] = 1, 1
+	if !maps.Equal(stopped, want) {
 		t.Error(stopped)
 	}
 	stop()

@@ -23,11 +23,15 @@ type settingsRow struct {
 	lifetime
 	site     settings.SiteState
 	security settings.SecurityState
+	contact  settings.ContactState
+	routes   settings.MailRoutesState
 }
 
 func (s *settingsRow) apply(e *eventstore.Envelope) error {
 	s.site.Evolve(e.Event)
 	s.security.Evolve(e.Event)
+	s.contact.Evolve(e.Event)
+	s.routes.Evolve(e.Event)
 	return s.applied(e, true)
 }
 
@@ -66,10 +70,7 @@ type Site struct {
 
 // URL is the address of the installation for people, without a slash at the end; "" while its domain is not set.
 func (s Site) URL() string {
-	if s.Domain == nil {
-		return ""
-	}
-	return s.Protocol + "://" + *s.Domain
+	return settings.Site{Protocol: s.Protocol, Domain: valueOf(s.Domain)}.URL()
 }
 
 // Site gives the settings of the site as they are.

@@ -34,7 +34,7 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 		(SELECT count(*) FROM users WHERE superuser AND active AND NOT require_two_factor),
 		(SELECT count(*) FROM companies WHERE NOT retired),
 		(SELECT count(*) FROM groups WHERE NOT retired),
-		EXISTS (SELECT FROM history WHERE kind = 'mailaccount'),
+		EXISTS (SELECT FROM mail_accounts WHERE NOT retired),
 		EXISTS (SELECT FROM history WHERE kind = 'directory')`
 	if err := r.pool.QueryRow(ctx, query).Scan(&superusers, &unprotected, &companies, &groups, &mail, &directories); err != nil {
 		return nil, err
@@ -62,8 +62,8 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 			fmt.Sprintf("%d superusers can sign in with a password alone: set require_two_factor for them", unprotected)),
 		item("company", companies > 0, "#create-company", fmt.Sprintf("there are %d companies", companies), "create the first company"),
 		item("group", groups > 0, "#create-group", fmt.Sprintf("there are %d groups", groups), "create a group, through which people get their permissions"),
-		item("mail_account", mail, "", "there is a mail account", "add a mail account: until then no link can be mailed to anybody"),
-		item("directory", directories, "", "a directory is connected", "connect a directory if people should sign in with its passwords"),
+		item("mail_account", mail, "#create-mail-account", "there is a mail account", "add a mail account: until then no link can be mailed to anybody"),
+		item("directory", directories, "#create-directory", "a directory is connected", "connect a directory if people should sign in with its passwords"),
 	}
 	items[len(items)-1].Optional = true
 	return items, nil

@@ -65,14 +65,14 @@ type signInFacts struct {
 	account *userRow
 	now     time.Time
 	// the last event that made each of these as it is; nil for none
-	email, active, start, end, password, twoFactor *cause
-	lockouts                                       []cause // that are not over
-	lastAttempt                                    *cause
+	email, active, start, end, directory, password, twoFactor *cause
+	lockouts                                                  []cause // that are not over
+	lastAttempt                                               *cause
+	connections                                               []*directoryRow // that serve the account, its own first
 }
 
-// SignInCheck answers for an account: now, or with asOf as it was then. hasDirectory says whether a directory is asked
-// about accounts without a local password. ErrNotFound where the account did not exist.
-func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Time, asOf *time.Time, hasDirectory bool) (SignInCheck, error) {
+// SignInCheck answers for an account: now, or with asOf as it was then. ErrNotFound where the account did not exist.
+func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Time, asOf *time.Time) (SignInCheck, error) {
 	last := endOfTime
 	if asOf != nil {
 		now, last = *asOf, *asOf
@@ -81,7 +81,10 @@ func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Tim
 	if err != nil {
 		return SignInCheck{}, err
 	}
-	check := facts.check(hasDirectory)
+	if facts.connections, err = r.servingDirectories(ctx, facts.account.state, last); err != nil {
+		return SignInCheck{}, err
+	}
+	check := facts.check()
 	var actors []*Actor
 	for _, c := range check.Checks {
 		if c.Actor != nil {
@@ -163,6 +166,8 @@ func (f *signInFacts) note(c *cause) {
 		}
 	case user.Activated, user.Deactivated:
 		f.active = c
+	case user.DirectoryLinked, user.DirectoryUnlinked, user.DirectoryDisabled, user.DirectoryEnabled:
+		f.directory = c
 	case user.PasswordSet:
 		f.password = c
 	case user.TwoFactorEnrolled, user.TwoFactorDisabled, user.TwoFactorReset, user.TwoFactorRequired, user.TwoFactorRequirementLifted:
@@ -185,9 +190,9 @@ func (f *signInFacts) atDoor(c *cause) {
 }
 
 // check makes the checks in the order in which they count.
-func (f *signInFacts) check(hasDirectory bool) SignInCheck {
+func (f *signInFacts) check() SignInCheck {
 	check := SignInCheck{At: f.now.UTC(), Checks: []SignInCause{
-		f.checkEmail(), f.checkActive(), f.checkStart(), f.checkEnd(), f.checkDirectory(hasDirectory), f.checkPassword(hasDirectory),
+		f.checkEmail(), f.checkActive(), f.checkStart(), f.checkEnd(), f.checkDirectory(), f.checkPassword(),
 		f.checkLockout(), f.checkTwoFactor(),
 	}}
 	check.Verdict = VerdictAllowed
@@ -273,30 +278,16 @@ func (f *signInFacts) checkEnd() SignInCause {
 	return f.end.say("end_date", true, "the last day of access is "+end.String()+" (UTC)", "")
 }
 
-func (f *signInFacts) checkDirectory(hasDirectory bool) SignInCause {
-	const code = "directory_account"
-	var nothing *cause
-	switch {
-	case f.account.hasPassword:
-		return nothing.say(code, true, "the local password counts, no directory is asked", "")
-	case hasDirectory:
-		return nothing.say(code, true, "there is no local password, so the directory decides at each sign-in", "")
-	case f.account.state.Source == user.SourceDirectory:
-		return f.email.say(code, false, "a directory keeps the password of this account, but none is connected", "connect the directory that the account comes from")
-	}
-	return nothing.say(code, true, "the account comes from no directory", "")
-}
-
-func (f *signInFacts) checkPassword(hasDirectory bool) SignInCause {
+func (f *signInFacts) checkPassword() SignInCause {
 	const code = "has_password_or_directory"
 	var nothing *cause
 	switch {
 	case f.account.hasPassword:
 		return f.password.say(code, true, "the account has a password", "")
-	case hasDirectory:
+	case len(f.connections) > 0:
 		return nothing.say(code, true, "the password is that of the directory", "")
 	case f.account.state.Source == user.SourceDirectory:
-		return nothing.say(code, false, "there is no local password, and no directory is connected", "connect the directory that the account comes from")
+		return nothing.say(code, false, "there is no local password, and no directory that serves the account is switched on", f.switchOn())
 	}
 	return nothing.say(code, false, "no password was ever set",
 		fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`, f.account.state.Details.Email))

@@ -96,6 +96,12 @@ var writeUsers = newUpsert("users",
 	col("backup_codes_left", "int", func(u *userRow) int { return u.codesLeft }),
 	col("language", "text", func(u *userRow) string { return u.state.Language }),
 	col("has_photo", "boolean", func(u *userRow) bool { return u.state.HasPhoto }),
+	col("directory_id", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.state.Directory.ID)) }),
+	col("directory_guid", "text", func(u *userRow) string { return u.state.Directory.GUID }),
+	col("directory_dn", "text", func(u *userRow) string { return u.state.Directory.DN }),
+	col("directory_disabled", "boolean", func(u *userRow) bool { return u.state.Directory.Disabled }),
+	col("directory_reason", "text", func(u *userRow) string { return u.state.Directory.Reason }),
+	col("directory_missed", "text", func(u *userRow) string { return u.state.Directory.Missed }),
 	col("created_at", "timestamptz", func(u *userRow) time.Time { return u.createdAt }),
 	col("updated_at", "timestamptz", func(u *userRow) time.Time { return u.updatedAt }),
 	col("revision", "bigint", func(u *userRow) int64 { return int64(u.revision) }),
@@ -113,18 +119,18 @@ var writeUsers = newUpsert("users",
 const userColumns = `u.id, u.email, u.first_name, u.last_name, u.phone, u.company_id, u.department, u.position,
 	u.start_date, u.end_date, u.active, u.inactive_reason, u.superuser, u.require_two_factor, u.source, u.has_password,
 	u.two_factor_enrolled, u.backup_codes_left, u.language, u.has_photo, u.created_at, u.updated_at, u.revision,
-	u.sessions_ended, u.session_kept`
+	u.sessions_ended, u.session_kept, u.directory_id, u.directory_guid, u.directory_dn, u.directory_disabled, u.directory_reason, u.directory_missed`
 
 func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	u := newUserRow(uuid.Nil)
 	u.state.Exists = true
-	var companyID, kept *uuid.UUID
+	var companyID, kept, directoryID *uuid.UUID
 	var start, end *time.Time
-	d := &u.state.Details
+	d, link := &u.state.Details, &u.state.Directory
 	err := row.Scan(append([]any{&u.id, &d.Email, &d.FirstName, &d.LastName, &d.Phone, &companyID, &d.Department, &d.Position,
 		&start, &end, &u.state.Active, &u.reason, &u.state.Superuser, &u.state.TwoFactorRequired, &u.state.Source, &u.hasPassword,
 		&u.state.TwoFactor.Enrolled, &u.codesLeft, &u.state.Language, &u.state.HasPhoto, &u.createdAt, &u.updatedAt, &u.revision,
-		&u.sessionsEnded, &kept}, place...)...)
+		&u.sessionsEnded, &kept, &directoryID, &link.GUID, &link.DN, &link.Disabled, &link.Reason, &link.Missed}, place...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +139,9 @@ func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	}
 	if companyID != nil {
 		d.CompanyID = *companyID
+	}
+	if directoryID != nil {
+		link.ID = *directoryID
 	}
 	d.StartDate, d.EndDate = dateOf(start), dateOf(end)
 	return u, nil
@@ -169,6 +178,8 @@ type User struct {
 	State            string              `json:"state"`  // a State constant
 	StateReason      *string             `json:"state_reason"`
 	Source           string              `json:"source"`
+	DirectoryID      *uuid.UUID          `json:"directory_id"` // the connection whose entry the account is bound to
+	DirectoryDN      *string             `json:"directory_dn"` // of the entry
 	HasPassword      bool                `json:"has_password"`
 	TwoFactor        TwoFactor           `json:"two_factor"`
 	LastSignInAt     *time.Time          `json:"last_sign_in_at"`
@@ -195,7 +206,8 @@ func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref, lastSig
 		CompanyID: optional(d.CompanyID), Company: company, Department: optional(d.Department), Position: optional(d.Position),
 		Active: u.state.Active, StartDate: optional(d.StartDate), EndDate: optional(d.EndDate), Superuser: u.state.Superuser,
 		RequireTwoFactor: u.state.TwoFactorRequired, Roles: roles, Groups: groups, RoleIDs: refIDs(roles), GroupIDs: refIDs(groups),
-		State: state, StateReason: optional(reason), Source: u.state.Source, HasPassword: u.hasPassword,
+		State: state, StateReason: optional(reason), Source: u.state.Source,
+		DirectoryID: optional(u.state.Directory.ID), DirectoryDN: optional(u.state.Directory.DN), HasPassword: u.hasPassword,
 		TwoFactor:    TwoFactor{Required: u.state.TwoFactorRequired, Enrolled: u.state.TwoFactor.Enrolled, BackupCodesLeft: u.codesLeft},
 		LastSignInAt: inUTC(lastSignIn), Language: optional(u.state.Language), HasPhoto: u.state.HasPhoto,
 		CreatedAt: u.createdAt.UTC(), UpdatedAt: u.updatedAt.UTC(), Revision: u.revision,

@@ -25,10 +25,6 @@ func versionOf(e *eventstore.Envelope) version {
 	return version{position: e.Position, from: e.Meta.At, event: e.ID, actor: Actor{Kind: e.Meta.Actor.Kind, ID: optional(e.Meta.Actor.ID)}}
 }
 
-func (v version) heldAt(at time.Time) bool {
-	return !v.from.After(at) && (v.to == nil || v.to.After(at))
-}
-
 // heldAt is the condition that the version v held at a time.
 func heldAt(v, time string) string {
 	return fmt.Sprintf("%[1]s.from_at <= %[2]s AND (%[1]s.to_at IS NULL OR %[1]s.to_at > %[2]s)", v, time)
@@ -42,7 +38,7 @@ func (v *version) places() []any {
 }
 
 // succession is the versions of one aggregate, as far as a page goes on with them.
-type succession[S interface{ same(S) bool }] struct {
+type succession[S any] struct {
 	current S
 	known   bool       // current is one
 	ended   *time.Time // when the one ended that held before the page; nil: it did not
@@ -54,9 +50,9 @@ type began[S any] struct {
 	state S
 }
 
-// follow notes the state after an event.
-func (s *succession[S]) follow(e *eventstore.Envelope, state S) {
-	if s.known && s.current.same(state) {
+// follow notes the state after an event; same says whether it is that of before.
+func (s *succession[S]) follow(e *eventstore.Envelope, state S, same bool) {
+	if s.known && same {
 		return
 	}
 	at := e.Meta.At
@@ -72,7 +68,7 @@ func (s *succession[S]) follow(e *eventstore.Envelope, state S) {
 
 // versionsTable is a table of versions of the aggregates R with the state S. Its first column is the aggregate's id, then
 // come those of version.
-type versionsTable[S interface{ same(S) bool }, R row] struct {
+type versionsTable[S any, R row] struct {
 	of         aggregate[uuid.UUID, R]
 	succession func(R) *succession[S]
 	concerns   func(*eventstore.Envelope) bool // false for events that change no state, so that their aggregates need not be loaded
@@ -82,7 +78,7 @@ type versionsTable[S interface{ same(S) bool }, R row] struct {
 	end        string // SQL
 }
 
-func newVersionsTable[S interface{ same(S) bool }, R row](name, id string, of aggregate[uuid.UUID, R], successionOf func(R) *succession[S],
+func newVersionsTable[S any, R row](name, id string, of aggregate[uuid.UUID, R], successionOf func(R) *succession[S],
 	concerns func(*eventstore.Envelope) bool, state ...column[S],
 ) versionsTable[S, R] {
 	columns := []string{id, "position", "from_at", "to_at", "event_id", "actor_kind", "actor_id"}
@@ -134,7 +130,7 @@ func (t versionsTable[S, R]) apply(ctx context.Context, tx pgx.Tx, events []*eve
 func (t versionsTable[S, R]) copyRow(to *copyRows, id uuid.UUID, v *began[S]) error {
 	to.row(len(t.columns))
 	to.uuid(rawUUID(id))
-	to.bigint(int64(v.position)) //nolint:gosec // the store counts in an int64
+	to.bigint(int64(v.position))
 	to.time(v.from)
 	if v.to == nil {
 		to.null()
@@ -157,7 +153,7 @@ func (t versionsTable[S, R]) copyRow(to *copyRows, id uuid.UUID, v *began[S]) er
 }
 
 // wholeVersions holds every version that there ever was.
-type wholeVersions[S interface{ same(S) bool }, R row] struct {
+type wholeVersions[S any, R row] struct {
 	table versionsTable[S, R]
 	found map[uuid.UUID]R
 }

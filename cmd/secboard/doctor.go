@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,8 +21,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sys/unix"
 
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/ldapclient"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections"
@@ -213,6 +219,8 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 	if logOK && databaseOK {
 		d.projections(ctx)
 		d.checklist(ctx)
+		d.mail(ctx)
+		d.directories(ctx)
 	}
 	return nil
 }
@@ -348,6 +356,92 @@ func (d *doctor) checklist(ctx context.Context) {
 	}
 	if err != nil {
 		d.problem("set-up", err.Error(), "check the database")
+	}
+}
+
+// mailTime bounds the check of one mail account.
+const mailTime = 30 * time.Second
+
+// mail tries each mail account up to the login: no message is sent.
+func (d *doctor) mail(ctx context.Context) {
+	inUse := false
+	accounts, err := projections.NewReadModels(d.st.pool).MailAccounts(ctx, projections.MailAccountFilter{Retired: &inUse}, projections.PageRequest{Limit: projections.MaxLimit})
+	if err != nil {
+		d.problem("mail", err.Error(), "check the database")
+		return
+	}
+	if len(accounts.Items) == 0 || d.keys == "" {
+		return // the checklist says the one, the check of the keyset the other
+	}
+	keys, err := secrets.LoadKeyset(d.keysetFile())
+	if err != nil {
+		d.problem("mail", err.Error(), "put the keyset's file back from a backup")
+		return
+	}
+	handler := commands.New(d.st.log, keys, nil) // it only reads
+	for _, account := range accounts.Items {
+		d.mailAccount(ctx, handler, account)
+	}
+}
+
+func (d *doctor) mailAccount(ctx context.Context, handler *commands.Handler, account projections.MailAccount) {
+	ctx, cancel := context.WithTimeout(ctx, mailTime)
+	defer cancel()
+	sender, err := handler.MailSenderOf(ctx, account.ID)
+	if err != nil {
+		d.problem("mail", account.Address+": "+err.Error(), "choose another mail server for the account, or retire it")
+		return
+	}
+	steps, err := mailing.Transport{}.Check(ctx, sender)
+	if err != nil {
+		fix := "try again"
+		if len(steps) > 0 {
+			fix = cmp.Or(steps[len(steps)-1].Fix, fix)
+		}
+		d.problem("mail", account.Address+": "+err.Error(), fix)
+		return
+	}
+	d.ok("mail", "%s can send through %s, port %d", account.Address, sender.Server.Host, sender.Server.Port)
+}
+
+// directories tries each directory that is switched on: reaching its servers, TLS and the bind.
+func (d *doctor) directories(ctx context.Context) {
+	readModels := projections.NewReadModels(d.st.pool)
+	ids, err := readModels.EnabledDirectories(ctx)
+	if err != nil {
+		d.problem("directories", err.Error(), "check the database")
+		return
+	}
+	if len(ids) == 0 || d.keys == "" {
+		return // without the keyset, which was told already, no bind password can be opened
+	}
+	keys, err := secrets.LoadKeyset(d.keysetFile())
+	if err != nil {
+		d.problem("directories", err.Error(), "put the file back from a backup")
+		return
+	}
+	handler := commands.New(d.st.log, keys, nil)
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
+	for _, id := range ids {
+		shown, err := readModels.Directory(ctx, id)
+		var test commands.DirectoryTest
+		if err == nil {
+			test, err = handler.TestDirectory(ctx, id, "", "")
+		}
+		if err != nil {
+			d.problem("directories", fmt.Sprintf("%s: %v", id, err), "check the database and the event store")
+			continue
+		}
+		broken := slices.DeleteFunc(test.Steps, func(step directory.Step) bool { return step.OK })
+		for _, step := range broken {
+			d.problem("directories", fmt.Sprintf("%s: %s: %s", shown.Name, step.Step, step.Detail), step.Fix)
+		}
+		if shown.CheckStopped != nil {
+			d.problem("directories", shown.Name+": "+*shown.CheckStopped, "look at GET /api/v1/directories/"+id.String()+"/check, then correct the directory or confirm with POST")
+		}
+		if len(broken) == 0 {
+			d.ok("directories", "%s answers, and its users can be searched", shown.Name)
+		}
 	}
 }
 

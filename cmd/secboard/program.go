@@ -39,6 +39,8 @@ type commandLine struct {
 	Superuser   superuserCmd   `cmd:"" help:"Manage superusers from the command line."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the Postgres schema up to date, or show where it is."`
 	Projections projectionsCmd `cmd:"" help:"Look after the read models."`
+	Audit       auditCmd       `cmd:"" help:"See who could do what, and everything that happened. Reading it is itself recorded."`
+	Events      eventsCmd      `cmd:"" help:"Back up the event log, and restore it."`
 	Eventstore  eventstoreCmd  `cmd:"" help:"Run the embedded event store alone."`
 	Doctor      doctorCmd      `cmd:"" help:"Check configuration and stores, and say what to do."`
 	Version     versionCmd     `cmd:"" help:"Show the version."`

@@ -27,12 +27,15 @@ func (p *program) progress() *progress {
 	return &progress{p: p, terminal: ok && term.IsTerminal(int(file.Fd()))}
 }
 
-// show says how far a step is: done of total, a rate for each second, and the time that all takes further. Where total is
-// 0 or eta negative they are unknown.
+// show says how far a step is: done of total, a rate for each second, and the time that all takes further. What is 0
+// is unknown, and so is a negative eta.
 func (g *progress) show(step string, done, total, rate int64, eta time.Duration) {
 	parts := []string{step}
-	if total > 0 {
+	switch {
+	case total > 0:
 		parts = append(parts, fmt.Sprintf("%s of %s events", humanize.Comma(done), humanize.Comma(total)))
+	case done > 0:
+		parts = append(parts, humanize.Comma(done)+" events")
 	}
 	if rate > 0 {
 		parts = append(parts, humanize.Comma(rate)+" events/s")
@@ -62,5 +65,22 @@ func (g *progress) show(step string, done, total, rate int64, eta time.Duration)
 func (g *progress) end() {
 	if g.terminal && g.width > 0 {
 		g.p.complain("")
+	}
+}
+
+// counting gives a function that is told about each event of a step. total is 0 where it is unknown.
+func (g *progress) counting(step string, total int64) func(done int64) {
+	started, last := time.Now(), time.Time{}
+	return func(done int64) {
+		if done%1000 != 0 && done != total || time.Since(last) < 200*time.Millisecond {
+			return
+		}
+		last = time.Now()
+		spent := last.Sub(started)
+		rate, eta := int64(float64(done)/max(spent.Seconds(), 0.001)), time.Duration(-1)
+		if total > 0 && done > 0 {
+			eta = time.Duration(float64(spent) * float64(total-done) / float64(done))
+		}
+		g.show(step, done, total, rate, eta)
 	}
 }

@@ -121,14 +121,14 @@ func (p *program) rebuild(ctx context.Context, s *storeSettings, command string,
 			if r.Ended() {
 				return
 			}
-			total, rate, eta := r.Total, r.EventsPerS, time.Duration(-1)
+			done, total, rate, eta := r.Done, r.Total, r.EventsPerS, time.Duration(-1)
 			if r.State != projections.RebuildReading {
-				total, rate = 0, 0
+				done, total, rate = 0, 0, 0
 			}
 			if r.ETA != nil {
 				eta = time.Duration(*r.ETA) * time.Second
 			}
-			shown.show(strings.ReplaceAll(r.State, "_", " "), r.Done, total, rate, eta)
+			shown.show(strings.ReplaceAll(r.State, "_", " "), done, total, rate, eta)
 		})
 		shown.end()
 		switch {

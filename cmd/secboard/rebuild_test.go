@@ -58,7 +58,13 @@ func TestRebuildAndVerifyFromTheCommandLine(t *testing.T) {
 	command(t, env, "", "projections", "rebuild").expect(t, exitUsage, "--all")
 	command(t, env, "", "projections", "rebuild", "users", "--all").expect(t, exitUsage, "either")
 	command(t, env, "", "projections", "verify", "nobody").expect(t, exitUsage, `"nobody"`, "history")
-	command(t, settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "new")}, "", "projections", "rebuild", "--all").expect(t, exitFailed, "migrate up")
+
+	t.Log("and before the first start")
+	fresh := settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "new")}
+	command(t, fresh, "", "projections", "rebuild", "--all").expect(t, exitFailed, "migrate up")
+	command(t, fresh, "", "migrate", "up").expect(t, exitDone)
+	command(t, fresh, "", "projections", "rebuild", "--rollback").expect(t, exitFailed, "no former read models")
+	command(t, fresh, "", "projections", "rebuild", "--all").expect(t, exitDone, "Rebuilt from 0 events")
 }
 
 // changeByHand changes the local Postgres of a data directory behind everybody's back.
@@ -128,7 +134,9 @@ func TestAKilledRebuildChangesNothing(t *testing.T) {
 	}
 	// Postgres takes a moment to notice that the last one is dead.
 	var out []byte
-	for deadline := time.Now().Add(deadline); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	waiting, stop := context.WithTimeout(t.Context(), deadline)
+	defer stop()
+	for pause(waiting, 50*time.Millisecond) {
 		if out, err = rebuilding(t.Context(), "rebuild", "--all").CombinedOutput(); err == nil || !strings.Contains(string(out), "under way") {
 			break
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/httpapi"
+	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/processes"
 	"github.com/secboard/secboard/projections"
@@ -95,6 +96,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 
 	readModels := projections.NewReadModels(st.pool)
 	handler.Lockout = lockoutOf(ctx, readModels, logger)
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	runner := projections.NewRunner(st.pool, st.log, logger, registry)
@@ -122,15 +124,23 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		return err
 	}
 	st.awaitReadModels(ctx, runner)
-	if c.Demo {
-		links := c.demoLinks(st, handler, readModels, listener.Addr())
-		mailing := make(chan error, 1)
-		go func() { mailing <- links.Run(background) }()
-		defer func() {
-			stopBackground()
-			err = errors.Join(err, <-mailing)
-		}()
+	directories := processes.Directories{Pool: st.pool, Commands: handler, Logger: logger}
+	checking := make(chan error, 1)
+	go func() { checking <- directories.Run(background) }()
+	defer func() {
+		stopBackground()
+		err = errors.Join(err, <-checking)
+	}()
+	mail := c.mail(st, handler, readModels, listener.Addr())
+	if err := mail.Begin(ctx); err != nil {
+		return err
 	}
+	mailed := make(chan error, 1)
+	go func() { mailed <- mail.Run(background) }()
+	defer func() {
+		stopBackground()
+		err = errors.Join(err, <-mailed)
+	}()
 	server := &http.Server{
 		Handler:           api,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -182,20 +192,25 @@ func lockoutOf(ctx context.Context, readModels *projections.ReadModels, logger *
 	}
 }
 
-// demoLinks shows in the log the links that people ask for: the demo has no mail account to send them. Whoever reads
-// the log can use them, so this is for the demo only.
-func (c *serveCmd) demoLinks(st *stores, handler *commands.Handler, readModels *projections.ReadModels, address net.Addr) *processes.Links {
-	return &processes.Links{
-		Pool: st.pool, Commands: handler, Logger: st.logger,
+// mail makes the process that sends mail. In the demo, which has no mail account, links are shown in the log: whoever reads
+// the log can use them.
+func (c *serveCmd) mail(st *stores, handler *commands.Handler, readModels *projections.ReadModels, address net.Addr) *processes.Mail {
+	mail := &processes.Mail{
+		Pool: st.pool, Commands: handler, Due: readModels.DueMail, Logger: st.logger,
 		BaseURL: func(ctx context.Context) (string, error) {
-			site, err := readModels.Site(ctx)
+			if c.PublicURL != "" {
+				return c.PublicURL, nil
+			}
+			site, err := handler.SiteSettings(ctx)
 			return cmp.Or(site.URL(), "http://"+reachable(address)), err
 		},
-		Mail: func(ctx context.Context, link processes.Link) error {
-			st.logger.InfoContext(ctx, "demo: a mail with this link would be sent", "feature", link.Feature, "to", link.Email, "url", link.URL)
-			return nil
-		},
 	}
+	if c.Demo {
+		mail.ShowLink = func(ctx context.Context, feature, to, url string) {
+			st.logger.InfoContext(ctx, "demo: a mail with this link would be sent", "feature", feature, "to", to, "url", url)
+		}
+	}
+	return mail
 }
 
 // listen opens a TCP port, which the named setting gave.

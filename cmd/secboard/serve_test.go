@@ -220,7 +220,10 @@ func TestServeDemo(t *testing.T) {
 	if got := api.do(http.MethodPost, "/api/v1/password-resets", map[string]any{"email": demo.AdminEmail}); got.status != http.StatusAccepted {
 		t.Errorf("asking for a link: %d %v", got.status, got.body)
 	}
-	eventually(t, "the log does not show the link", func() bool { return strings.Contains(first.stderr.String(), "url="+api.url+"/password_reset/") })
+	eventually(t, "the log does not show the link", func() bool { return strings.Contains(first.stderr.String(), api.url+"/password_reset/") })
+	if mails := api.all("/api/v1/mail/messages"); len(mails) != 0 {
+		t.Errorf("the demo mails: %v", mails)
+	}
 	if status := first.stop(); status != exitDone {
 		t.Errorf("it ended with status %d: %s", status, first.stderr)
 	}

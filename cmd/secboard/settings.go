@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,6 +57,7 @@ func (s *storeSettings) keysetFile() string {
 // httpSettings say how the HTTP API is reached.
 type httpSettings struct {
 	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any that is free."`
+	PublicURL      string   `group:"settings" name:"public-url" placeholder:"URL" help:"Address under which people reach SecBoard, for links in mails, such as https://accounts.example.com. Empty: domain and protocol of the site settings."`
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
 	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto count, such as 10.0.0.0/8. Empty: none."`
 	TrustedOrigins []string `group:"settings" placeholder:"URL" help:"Other sites whose pages may act with the session cookie, such as https://portal.example.com. Empty: none."`
@@ -80,6 +82,13 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	if strings.ContainsAny(host, "/@ ") {
 		return options, usagef("SECBOARD_LISTEN is %q: it must be host:port without a scheme, such as 127.0.0.1:8080", s.Listen)
+	}
+	if s.PublicURL != "" {
+		public, err := url.Parse(s.PublicURL)
+		if err != nil || (public.Scheme != "https" && public.Scheme != "http") || public.Hostname() == "" || strings.Trim(public.Path, "/") != "" ||
+			public.User != nil || public.RawQuery != "" || public.Fragment != "" {
+			return options, usagef("SECBOARD_PUBLIC_URL is %q: it must be scheme and host without a path, such as https://accounts.example.com", s.PublicURL)
+		}
 	}
 	for _, name := range s.AllowedHosts {
 		if name == "" || strings.ContainsAny(name, "/@ ") || (strings.Contains(name, ":") && net.ParseIP(name) == nil) {

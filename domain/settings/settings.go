@@ -1,4 +1,5 @@
-// Package settings decides about the settings of the installation: of the site, and of its security.
+// Package settings decides about the settings of the installation: of the site, of its security, of its contacts, and which
+// mail account sends what.
 package settings
 
 import (
@@ -13,14 +14,14 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 )
 
-// The two streams of settings.
+// Streams of settings.
 const (
 	SiteStream     = "settings-site"
 	SecurityStream = "settings-security"
 )
 
 // Events is the catalogue of the settings' events.
-var Events = []domain.Event{SiteChanged{}, SecurityChanged{}}
+var Events = []domain.Event{SiteChanged{}, SecurityChanged{}, ContactChanged{}, MailRouteSet{}}
 
 // SiteChanged changes settings of the site; a field that stays is left out.
 type SiteChanged struct {
@@ -64,6 +65,14 @@ type Site struct {
 // DefaultSite is what counts before anything is set.
 var DefaultSite = Site{Name: "SecBoard", Protocol: "https", TimeZone: "UTC", DefaultLanguage: "en"}
 
+// URL is the address of the installation for people, without a slash at the end; "" while its domain is not set.
+func (s Site) URL() string {
+	if s.Domain == "" {
+		return ""
+	}
+	return s.Protocol + "://" + s.Domain
+}
+
 // SiteState is the fold of the site's settings; its zero value stands for DefaultSite.
 type SiteState struct {
 	site Site
@@ -85,20 +94,14 @@ func (s *SiteState) Evolve(event domain.Event) {
 		return
 	}
 	s.site, s.set = s.Site(), true
-	apply(&s.site.Name, e.Name)
-	apply(&s.site.Domain, e.Domain)
-	apply(&s.site.Protocol, e.Protocol)
-	apply(&s.site.ProjectType, e.ProjectType)
-	apply(&s.site.TimeZone, e.TimeZone)
-	apply(&s.site.DefaultEmail, e.DefaultEmail)
-	apply(&s.site.DefaultMailAccountID, e.DefaultMailAccountID)
-	apply(&s.site.DefaultLanguage, e.DefaultLanguage)
-}
-
-func apply[T comparable](field *T, changed domain.Changed[T]) {
-	if changed != (domain.Changed[T]{}) {
-		*field = changed.To
-	}
+	domain.Apply(&s.site.Name, e.Name)
+	domain.Apply(&s.site.Domain, e.Domain)
+	domain.Apply(&s.site.Protocol, e.Protocol)
+	domain.Apply(&s.site.ProjectType, e.ProjectType)
+	domain.Apply(&s.site.TimeZone, e.TimeZone)
+	domain.Apply(&s.site.DefaultEmail, e.DefaultEmail)
+	domain.Apply(&s.site.DefaultMailAccountID, e.DefaultMailAccountID)
+	domain.Apply(&s.site.DefaultLanguage, e.DefaultLanguage)
 }
 
 // SitePatch changes the site's settings; nil leaves a field.
@@ -205,11 +208,11 @@ func (s *SecurityState) Evolve(event domain.Event) {
 		return
 	}
 	s.security, s.set = s.Security(), true
-	apply(&s.security.LockoutAttempts, e.LockoutAttempts)
-	apply(&s.security.LockoutWindow, e.LockoutWindow)
-	apply(&s.security.LockoutLength, e.LockoutLength)
-	apply(&s.security.SessionIdle, e.SessionIdle)
-	apply(&s.security.SessionLength, e.SessionLength)
+	domain.Apply(&s.security.LockoutAttempts, e.LockoutAttempts)
+	domain.Apply(&s.security.LockoutWindow, e.LockoutWindow)
+	domain.Apply(&s.security.LockoutLength, e.LockoutLength)
+	domain.Apply(&s.security.SessionIdle, e.SessionIdle)
+	domain.Apply(&s.security.SessionLength, e.SessionLength)
 }
 
 // SecurityPatch changes the security settings; nil leaves a field.

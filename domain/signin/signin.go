@@ -39,6 +39,15 @@ const (
 	LockedOut       = "locked_out"
 )
 
+// Directory is the start of the reasons that a directory gives, as in directory_password_expired.
+const Directory = "directory_"
+
+// Why an account that goes to a directory failed, beside the directory's own reasons.
+const (
+	DirectoryDisabled = "directory_disabled"
+	NoDirectory       = "directory_off" // the connection that the account is bound to is switched off, or none serves it
+)
+
 // Events is the catalogue of the events of signing in.
 var Events = []domain.Event{Succeeded{}, Challenged{}, Failed{}, LockoutBegan{}, Unlocked{}, SignedOut{}}
 

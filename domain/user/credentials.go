@@ -116,7 +116,7 @@ func (SessionsEnded) Summary() string          { return "all sessions ended" }
 // caused it.
 func EndsSessions(event domain.Event) bool {
 	switch event.(type) {
-	case PasswordSet, TwoFactorReset, Deactivated, SessionsEnded:
+	case PasswordSet, TwoFactorReset, Deactivated, DirectoryDisabled, SessionsEnded:
 		return true
 	}
 	return false
@@ -184,6 +184,8 @@ func (s State) CanSignIn(now time.Time) string {
 	switch {
 	case !s.Active:
 		return "inactive"
+	case s.Directory.Disabled:
+		return "directory_disabled"
 	case !s.Details.StartDate.IsZero() && today.Before(s.Details.StartDate):
 		return "not_started"
 	case !s.Details.EndDate.IsZero() && s.Details.EndDate.Before(today):

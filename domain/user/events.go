@@ -2,6 +2,8 @@
 package user
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
@@ -17,12 +19,12 @@ const (
 )
 
 // Events is the catalogue of the account's events.
-var Events = append([]domain.Event{
+var Events = slices.Concat([]domain.Event{
 	Registered{}, EmailChanged{}, NameChanged{}, PhoneChanged{}, CompanyChanged{}, DepartmentChanged{}, PositionChanged{},
 	AccessPeriodChanged{}, Activated{}, Deactivated{}, SuperuserGranted{}, SuperuserRevoked{},
 	TwoFactorRequired{}, TwoFactorRequirementLifted{}, LanguageChanged{}, PhotoChanged{}, PhotoRemoved{},
 	RoleGiven{}, RoleTaken{}, GroupJoined{}, GroupLeft{},
-}, credentialEvents...)
+}, credentialEvents, directoryEvents)
 
 // Registered starts an account. CompanyID is uuid.Nil for none; StartDate and EndDate are the first and the last day
 // of access, empty for no bound.

@@ -25,6 +25,7 @@ type State struct {
 	HasPhoto          bool
 	Roles             map[uuid.UUID]string // id → name when given
 	Groups            map[uuid.UUID]string // id → name when joined
+	Directory         DirectoryLink
 }
 
 // Evolve folds one event into the state.
@@ -86,6 +87,7 @@ func (s *State) Evolve(event domain.Event) {
 		delete(s.Groups, e.GroupID)
 	}
 	s.evolveCredentials(event)
+	s.evolveDirectory(event)
 }
 
 // Claim is the e-mail address that the account holds; none before it exists.

@@ -186,20 +186,18 @@ func (p *proposal) appendRecord(b []byte, revision, position uint64, created int
 // withStringID appends the message of r with its event id as text instead of two integers, for
 // readers that ask for it. The Go client asks for integers, so those are what is stored.
 func (r record) withStringID(b []byte) ([]byte, error) {
-	event, err := onlyField(r.message(), fieldReadRespEvent)
+	event, behind, err := firstField(r.message(), fieldReadRespEvent)
+	if err != nil || len(behind) > 0 {
+		return nil, errBadRecord
+	}
+	recorded, afterRecorded, err := firstField(event, fieldReadEventEvent)
 	if err != nil {
 		return nil, err
 	}
-	recorded, n := protowire.ConsumeBytes(event[1:])
-	if n < 0 {
-		return nil, errBadRecord
+	_, rest, err := firstField(recorded, fieldID)
+	if err != nil {
+		return nil, err
 	}
-	afterRecorded := event[1+n:]
-	_, idLen := protowire.ConsumeBytes(recorded[1:])
-	if idLen < 0 {
-		return nil, errBadRecord
-	}
-	rest := recorded[1+idLen:]
 
 	text := r.id().String()
 	idSize := 1 + protowire.SizeBytes(1+protowire.SizeBytes(len(text)))
@@ -218,16 +216,17 @@ func (r record) withStringID(b []byte) ([]byte, error) {
 	return append(b, afterRecorded...), nil
 }
 
-func onlyField(message []byte, number protowire.Number) ([]byte, error) {
+// firstField gives the content of the field that a message begins with, and what comes after it.
+func firstField(message []byte, number protowire.Number) (content, rest []byte, err error) {
 	got, kind, n := protowire.ConsumeTag(message)
 	if n < 0 || got != number || kind != protowire.BytesType {
-		return nil, errBadRecord
+		return nil, nil, errBadRecord
 	}
-	value, m := protowire.ConsumeBytes(message[n:])
-	if m < 0 || n+m != len(message) || len(value) == 0 {
-		return nil, errBadRecord
+	content, m := protowire.ConsumeBytes(message[n:])
+	if m < 0 {
+		return nil, nil, errBadRecord
 	}
-	return value, nil
+	return content, message[n+m:], nil
 }
 
 // parseID reads an event id in either of its two forms.

@@ -89,6 +89,12 @@ func TestDamagedRecordsAreNoticed(t *testing.T) {
 	outside[24] = 0xff
 	_, err := parseRecord(outside)
 	require.ErrorIs(t, err, errBadRecord)
+
+	// The header fits, but the message has an event without anything in it.
+	hollow, err := parseRecord(append(make([]byte, recordHeader), 0x0a, 0x02, 0x0a, 0x00))
+	require.NoError(t, err)
+	_, err = hollow.withStringID(nil)
+	require.ErrorIs(t, err, errBadRecord)
 }
 
 // FuzzAppendRequest feeds the decoder whatever messages come, and checks that what it takes is

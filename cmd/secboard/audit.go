@@ -1,0 +1,405 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/audit"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections"
+)
+
+type auditCmd struct {
+	Account auditAccountCmd `cmd:"" help:"Show an account as it is or was, what it may do and why, and its history."`
+	Events  auditEventsCmd  `cmd:"" help:"Show the log, readable."`
+	Access  auditAccessCmd  `cmd:"" help:"List who may do what, or could at a time, and by which grant."`
+	Export  auditExportCmd  `cmd:"" help:"Copy the log to a file or to standard output."`
+	Replay  auditReplayCmd  `cmd:"" help:"Walk through the log from its beginning, without Postgres, and show what each event changed."`
+}
+
+// readTime reads a time, or a day in UTC, of which it gives the first instant or, with end, the last one.
+func readTime(flag, text string, end bool) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return at.UTC(), nil
+	}
+	day, err := domain.ParseDate(text)
+	if err != nil {
+		return time.Time{}, usagef("%s is %q: it must be a time such as 2026-11-23T10:00:00Z, or a day such as 2026-11-23 (UTC)", flag, text)
+	}
+	if end {
+		return day.Time().Add(24*time.Hour - time.Microsecond), nil
+	}
+	return day.Time(), nil
+}
+
+func given(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// audited opens the stores, writes down that the operator reads the audit, and brings the read models up to that. They
+// are kept up to date by `serve`; while none runs, this process does it.
+func (p *program) audited(ctx context.Context, s *storeSettings, command string, work func(*projections.ReadModels, func(domain.Event) error) error) error {
+	return p.with(ctx, s, parts{log: true, database: true}, command, func(st *stores) (err error) {
+		pending, err := pendingMigrations(ctx, st.pool)
+		if err != nil {
+			return err
+		}
+		if pending > 0 {
+			return fmt.Errorf("the database lacks %d migrations, so there are no read models yet: `secboard serve` or `secboard migrate up` applies them", pending)
+		}
+		h, err := st.handler(ctx, s)
+		if err != nil {
+			return err
+		}
+		runner := projections.NewRunner(st.pool, st.log, slog.New(slog.DiscardHandler), nil)
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- runner.Run(running) }()
+		defer func() {
+			stop()
+			if failed := <-ended; failed != nil && !errors.Is(failed, context.Canceled) {
+				err = errors.Join(err, failed)
+			}
+		}()
+		if err := p.catchUp(ctx, st, runner); err != nil {
+			return err
+		}
+		return work(projections.NewReadModels(st.pool), func(reading domain.Event) error {
+			_, err := h.RecordReading(ctx, commands.Operator(), reading)
+			return err
+		})
+	})
+}
+
+// catchUp waits until the read models have the log as it is now.
+func (p *program) catchUp(ctx context.Context, st *stores, runner *projections.Runner) error {
+	statuses, err := projections.StatusOf(ctx, st.pool, st.log)
+	if err != nil {
+		return err
+	}
+	var head eventstore.Position
+	for _, s := range statuses {
+		head = max(head, s.Position)
+		if s.State == projections.StateStopped {
+			p.complain(fmt.Sprintf("secboard: the projection %s is stopped, what follows lacks what it would show: %s", s.Name, *s.Error))
+		}
+	}
+	for event, err := range st.log.ReadAll(ctx, head) {
+		if err != nil {
+			return err
+		}
+		head = event.Position
+	}
+	said := time.AfterFunc(2*time.Second, func() { p.complain("secboard: the read models are behind the log, they are catching up") })
+	defer said.Stop()
+	if err := runner.WaitFor(ctx, head); err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return nil
+}
+
+// accountID finds an account by its id or its e-mail address of today.
+func accountID(ctx context.Context, models *projections.ReadModels, text string) (uuid.UUID, error) {
+	if id, err := uuid.Parse(text); err == nil {
+		return id, nil
+	}
+	page := projections.PageRequest{Limit: projections.MaxLimit}
+	for {
+		found, err := models.Users(ctx, projections.UserFilter{Query: text}, page, time.Now())
+		if err != nil {
+			return uuid.Nil, err
+		}
+		for _, account := range found.Items {
+			if user.NormalizeEmail(account.Email) == user.NormalizeEmail(text) {
+				return account.ID, nil
+			}
+		}
+		if found.NextCursor == nil {
+			return uuid.Nil, fmt.Errorf("no account has the e-mail address %s: `secboard audit replay --account` knows former addresses too", text)
+		}
+		page.Cursor = *found.NextCursor
+	}
+}
+
+type auditAccountCmd struct {
+	Account string `arg:"" placeholder:"EMAIL|ID" help:"E-mail address or id."`
+	AsOf    string `placeholder:"T" help:"Show it as it was at this time, or at the end of this day (UTC)."`
+	History bool   `help:"Show each change with old and new value too, sign-ins included."`
+	JSON    bool   `name:"json" help:"Print JSON."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (auditAccountCmd) Help() string {
+	return `That somebody looked is itself recorded, as done by the operator.
+
+Examples:
+
+    secboard audit account anna@example.com
+    secboard audit account anna@example.com --as-of 2026-03-31 --history`
+}
+
+// Run carries the command out.
+func (c *auditAccountCmd) Run(ctx context.Context, p *program) error {
+	at, err := readTime("--as-of", c.AsOf, true)
+	if err != nil {
+		return err
+	}
+	return p.audited(ctx, &c.storeSettings, "audit account", func(models *projections.ReadModels, record func(domain.Event) error) error {
+		id, err := accountID(ctx, models, c.Account)
+		if err != nil {
+			return err
+		}
+		if err := record(audit.AccountRead{AccountID: id, AsOf: at, History: c.History}); err != nil {
+			return err
+		}
+		now := time.Now()
+		var account projections.User
+		if at.IsZero() {
+			account, err = models.User(ctx, id, now)
+		} else {
+			account, err = models.UserAsOf(ctx, id, at)
+		}
+		if errors.Is(err, projections.ErrNotFound) {
+			return fmt.Errorf("there is no account %s, or there was none at that time", c.Account)
+		}
+		if err != nil {
+			return err
+		}
+		access, err := models.AccountAccess(ctx, id, projections.AccessFilter{}, now, given(at))
+		if err != nil {
+			return err
+		}
+		var history []projections.HistoryEntry
+		if c.History {
+			if history, err = wholeHistory(ctx, models, id, at); err != nil {
+				return err
+			}
+		}
+		if c.JSON {
+			answer := map[string]any{"account": account, "access": access}
+			if c.History {
+				answer["history"] = history
+			}
+			return p.printJSON(answer)
+		}
+		if err := p.showAccount(account, access.Items); err != nil || !c.History {
+			return err
+		}
+		if err := p.printf("\nHistory\n"); err != nil {
+			return err
+		}
+		for i := range history {
+			if err := p.showEntry(&history[i], ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// wholeHistory is that of an account up to a time, oldest first.
+func wholeHistory(ctx context.Context, models *projections.ReadModels, id uuid.UUID, at time.Time) (history []projections.HistoryEntry, err error) {
+	filter := projections.HistoryFilter{Kind: user.Kind, ID: id.String(), IncludeSignIns: true}
+	if !at.IsZero() {
+		after := at.Add(time.Microsecond)
+		filter.To = &after
+	}
+	page := projections.PageRequest{Limit: projections.MaxLimit, Sort: "position"}
+	for {
+		list, err := models.History(ctx, filter, page)
+		if err != nil {
+			return nil, err
+		}
+		history = append(history, list.Items...)
+		if list.NextCursor == nil {
+			return history, nil
+		}
+		page.Cursor = *list.NextCursor
+	}
+}
+
+// showAccount prints an account and what it may do.
+func (p *program) showAccount(u projections.User, items []projections.AccessItem) error {
+	rows := [][]string{{"id", u.ID.String()}, {"email", u.Email}}
+	add := func(name string, value *string) {
+		if value != nil {
+			rows = append(rows, []string{name, printable(*value)})
+		}
+	}
+	add("first_name", u.FirstName)
+	add("last_name", u.LastName)
+	add("phone", u.Phone)
+	if u.Company != nil {
+		rows = append(rows, []string{"company", printable(u.Company.Name)})
+	}
+	add("department", u.Department)
+	add("position", u.Position)
+	if u.StartDate != nil {
+		rows = append(rows, []string{"start_date", u.StartDate.String()})
+	}
+	if u.EndDate != nil {
+		rows = append(rows, []string{"end_date", u.EndDate.String()})
+	}
+	rows = append(rows, []string{"state", u.State})
+	add("state_reason", u.StateReason)
+	rows = append(rows, []string{"superuser", yesNo(u.Superuser)}, []string{"two_factor", twoFactorText(u.TwoFactor)},
+		[]string{"roles", refNames(u.Roles)}, []string{"groups", refNames(u.Groups)})
+	if u.LastSignInAt != nil {
+		rows = append(rows, []string{"last_sign_in_at", u.LastSignInAt.Format(time.RFC3339)})
+	}
+	rows = append(rows, []string{"created_at", u.CreatedAt.Format(time.RFC3339)}, []string{"changed_at", u.UpdatedAt.Format(time.RFC3339)})
+	if err := p.table(rows); err != nil {
+		return err
+	}
+	if len(items) == 0 {
+		return p.printf("\nMay do nothing.\n")
+	}
+	if err := p.printf("\n"); err != nil {
+		return err
+	}
+	access := [][]string{{"MODULE", "ACTION", "VIA", "GIVEN", "BY"}}
+	for _, item := range items {
+		access = append(access, append([]string{item.Module, string(item.Action)}, viaCells(item.Via)...))
+	}
+	return p.table(access)
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+func twoFactorText(f projections.TwoFactor) string {
+	switch {
+	case f.Enrolled:
+		return fmt.Sprintf("enrolled, %d backup codes left", f.BackupCodesLeft)
+	case f.Required:
+		return "required, not set up"
+	}
+	return "not used"
+}
+
+func refNames(refs []projections.Ref) string {
+	names := make([]string, len(refs))
+	for i, ref := range refs {
+		names[i] = printable(ref.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// viaCells are the grants of an action: by what, when the first of them was given and by whom.
+func viaCells(via []projections.Grant) []string {
+	var names []string
+	for _, grant := range via {
+		name := "superuser"
+		if grant.Name != nil {
+			name = printable(*grant.Name)
+		}
+		names = append(names, name)
+	}
+	first := slices.MinFunc(via, func(a, b projections.Grant) int { return a.GivenAt.Compare(b.GivenAt) })
+	return []string{strings.Join(names, ", "), first.GivenAt.Format(time.RFC3339), actorText(first.GivenBy)}
+}
+
+func actorText(a projections.Actor) string {
+	switch {
+	case a.Name != nil:
+		return printable(*a.Name)
+	case a.ID != nil:
+		return a.Kind + " " + *a.ID
+	}
+	return a.Kind
+}
+
+// printable keeps what people typed in from moving the cursor of a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+type auditAccessCmd struct {
+	AsOf    string `placeholder:"T" help:"As it was at this time, or at the end of this day (UTC)."`
+	Module  string `placeholder:"M" help:"Only this module."`
+	Action  string `placeholder:"A" help:"Only this action: view, add, edit, delete, export or show_link."`
+	Company string `placeholder:"ID" help:"Only accounts that were in this company."`
+	JSON    bool   `name:"json" help:"Print JSON."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (auditAccessCmd) Help() string {
+	return `GIVEN is when the first of the grants came to be: somebody joined the group, or the group came to allow it, whichever was later. That somebody asked is itself recorded, as done by the operator.
+
+Examples:
+
+    secboard audit access --module risks --action delete
+    secboard audit access --as-of 2026-03-31 --json | jq -r '.items[].email' | sort -u`
+}
+
+// Run carries the command out.
+func (c *auditAccessCmd) Run(ctx context.Context, p *program) error {
+	at, err := readTime("--as-of", c.AsOf, true)
+	if err != nil {
+		return err
+	}
+	if c.Action != "" && !slices.Contains(domain.AllActions, domain.Action(c.Action)) {
+		return usagef("--action is %q: it must be view, add, edit, delete, export or show_link", c.Action)
+	}
+	filter := projections.AccessFilter{Module: c.Module, Action: domain.Action(c.Action)}
+	reading := audit.AccessRead{AsOf: at, Module: c.Module, Action: domain.Action(c.Action)}
+	if c.Company != "" {
+		if reading.CompanyID, err = uuid.Parse(c.Company); err != nil {
+			return usagef("--company is %q: it must be the id of a company", c.Company)
+		}
+		filter.CompanyID = &reading.CompanyID
+	}
+	return p.audited(ctx, &c.storeSettings, "audit access", func(models *projections.ReadModels, record func(domain.Event) error) error {
+		if err := record(reading); err != nil {
+			return err
+		}
+		holders := []projections.AccessHolder{}
+		now, page := time.Now(), projections.PageRequest{Limit: projections.MaxLimit}
+		for {
+			list, err := models.WhoMay(ctx, filter, page, now, given(at))
+			if err != nil {
+				return err
+			}
+			holders = append(holders, list.Items...)
+			if list.NextCursor == nil {
+				break
+			}
+			page.Cursor = *list.NextCursor
+		}
+		if c.JSON {
+			return p.printJSON(map[string]any{"items": holders})
+		}
+		rows := [][]string{{"EMAIL", "NAME", "MODULE", "ACTION", "VIA", "GIVEN", "BY"}}
+		for _, h := range holders {
+			rows = append(rows, append([]string{h.Email, printable(h.Name), h.Module, string(h.Action)}, viaCells(h.Via)...))
+		}
+		return p.table(rows)
+	})
+}

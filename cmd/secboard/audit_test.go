@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/secboard/secboard/postgres/pgtest"
+)
+
+// The audit on the command line, attached to `serve`, without it, and from the log alone.
+func TestTheAuditOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	dir := pgtest.TempDir(t)
+	env := settings{"SECBOARD_DATA": filepath.Join(dir, "data")}
+	command(t, env, "", "audit", "events").expect(t, exitFailed, "no read models yet", "secboard serve")
+	running, api := serve(t, env.with(bootstrapEmail, rootEmail).with(bootstrapPassword, rootPassword))
+	api.signIn(rootEmail, rootPassword)
+	text := func(body map[string]any, field string) string { value, _ := body[field].(string); return value }
+	group := text(api.want(http.StatusCreated, http.MethodPost, "/api/v1/groups", map[string]any{
+		"name": "Readers", "permissions": map[string]any{"users": map[string]bool{"view": true}},
+	}), "id")
+	anna := text(api.want(http.StatusCreated, http.MethodPost, "/api/v1/users", map[string]any{"email": "anna@example.com", "first_name": "Anna", "group_ids": []string{group}}), "id")
+	api.want(http.StatusOK, http.MethodPatch, "/api/v1/users/"+anna, map[string]string{"email": "hanna@example.com", "first_name": "Hanna"})
+
+	attached := command(t, env, "", "audit", "account", "hanna@example.com", "--history")
+	attached.expect(t, exitDone, "Hanna", "users", "view", "Readers", "email: anna@example.com → hanna@example.com", "joined the group Readers", "by "+rootEmail)
+	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "2020-01-01").expect(t, exitFailed, "none at that time")
+	command(t, env, "", "audit", "account", "nobody@example.com").expect(t, exitFailed, "no account has the e-mail address")
+	command(t, env, "", "audit", "events", "--subject", "hanna@example.com", "--type", "user.group").expect(t, exitDone, "user Hanna: joined the group Readers")
+	command(t, env, "", "audit", "events", "--from", "soon").expect(t, exitUsage, "--from")
+	command(t, env, "", "audit", "access", "--module", "users", "--action", "view").expect(t, exitDone, rootEmail, "superuser", "hanna@example.com", "Readers")
+	command(t, env, "", "audit", "access", "--action", "fly").expect(t, exitUsage, "--action")
+
+	// Following shows what happens while it runs.
+	closed := make(chan answer, 1)
+	go func() {
+		got, err := api.try(http.MethodPost, "/api/v1/users/"+anna+"/deactivate", map[string]string{"reason": "left"})
+		if err != nil {
+			t.Error(err)
+		}
+		closed <- got
+	}()
+	following := begin(t, env, "user.deactivated", "audit", "events", "--follow", "--type", "user.", "--limit", "1")
+	if status := following.stop(); status != exitDone {
+		t.Error(status, following.stderr)
+	}
+	if got := <-closed; got.status != http.StatusOK {
+		t.Fatal(got)
+	}
+	if status := running.stop(); status != exitDone {
+		t.Fatal(status)
+	}
+
+	// Without serve the read models are brought up to the log first: this account was not in them.
+	command(t, env, "another fine password\n", "superuser", "create", "--email", "late@example.com", "--password-stdin").expect(t, exitDone)
+	alone := command(t, env, "", "audit", "access", "--json")
+	alone.expect(t, exitDone, "late@example.com")
+	var listed struct{ Items []map[string]any }
+	if err := json.Unmarshal([]byte(alone.stdout), &listed); err != nil || len(listed.Items) == 0 {
+		t.Fatal(err, alone.stdout)
+	}
+	command(t, env, "", "audit", "events", "--type", "audit.", "--limit", "0").expect(t, exitDone, "looked at an account on the server", "asked who may view in users", "by an operator on the server")
+
+	// From here on there is no Postgres.
+	if err := os.Rename(filepath.Join(env["SECBOARD_DATA"], "postgres"), filepath.Join(dir, "postgres")); err != nil {
+		t.Fatal(err)
+	}
+	replayed := command(t, env, "", "audit", "replay", "--account", "anna@example.com")
+	replayed.expect(t, exitDone, "e-mail changed from anna@example.com to hanna@example.com", "first_name: Anna → Hanna", "active: true → false", "May do nothing")
+	if strings.Contains(replayed.stdout, "late@example.com") {
+		t.Error("it shows another account", replayed.stdout)
+	}
+	position := ""
+	for _, line := range strings.Split(replayed.stdout, "\n") {
+		if strings.Contains(line, "user.group_joined") {
+			position = strings.Fields(line)[1]
+		}
+	}
+	earlier := command(t, env, "", "audit", "replay", "--account", anna, "--until", position)
+	earlier.expect(t, exitDone, "anna@example.com", "active", "view")
+	if strings.Contains(earlier.stdout, "hanna@") {
+		t.Error("it goes on too far", earlier.stdout)
+	}
+	command(t, env, "", "audit", "replay", "--account", "nobody@example.com").expect(t, exitFailed, "no account has or had")
+	command(t, env, "", "audit", "replay", "--json").expect(t, exitDone, `"accounts":[`, `"users.view"`, `"type":"group.created"`)
+
+	whole := command(t, env, "", "audit", "export")
+	whole.expect(t, exitDone, "events exported")
+	file := filepath.Join(dir, "events.ndjson")
+	if err := os.WriteFile(file, []byte(whole.stdout)[:len(whole.stdout)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command(t, env, "", "audit", "export", "-o", file).expect(t, exitFailed, "exists already")
+	command(t, env, "", "audit", "export", "-o", file, "--resume").expect(t, exitDone, "events exported")
+	copied, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(copied), whole.stdout) || strings.Count(string(copied), "audit.exported") != 1 {
+		t.Error(err, string(copied))
+	}
+	notes := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(notes, []byte("my notes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command(t, env, "", "audit", "export", "-o", notes, "--resume").expect(t, exitFailed, "not of an export")
+	if kept, err := os.ReadFile(notes); err != nil || string(kept) != "my notes\n" {
+		t.Error("it touched another file", err)
+	}
+	command(t, env, "", "audit", "export", "--resume").expect(t, exitUsage, "--output")
+	if _, err := os.Stat(filepath.Join(env["SECBOARD_DATA"], "postgres")); !os.IsNotExist(err) {
+		t.Error("Postgres was started", err)
+	}
+}

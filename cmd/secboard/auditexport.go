@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain/audit"
+	"github.com/secboard/secboard/eventstore"
+)
+
+type auditExportCmd struct {
+	Format string `default:"ndjson" enum:"ndjson,csv" placeholder:"ndjson|csv" help:"Form of the copy, default ${default}."`
+	From   string `placeholder:"T" help:"Earliest time, or first day (UTC)."`
+	To     string `placeholder:"T" help:"Latest time, or last day (UTC)."`
+	Output string `short:"o" placeholder:"FILE" help:"Write to this file, which must not exist yet. Default: standard output."`
+	After  uint64 `placeholder:"POSITION" help:"Go on after the event at this position."`
+	Resume bool   `help:"Go on with FILE, which was interrupted: its last, cut line is written anew."`
+	storeSettings
+}
+
+// Help is the end of the command's --help.
+func (auditExportCmd) Help() string {
+	return `The copy comes from the log itself, without gaps and without secrets; Postgres is not needed. In a CSV a cell that a spreadsheet would take for a formula begins with an apostrophe. That the log was exported is itself recorded, as done by the operator.
+
+Examples:
+
+    secboard audit export -o events.ndjson
+    secboard audit export -o events.ndjson --resume
+    secboard audit export --format csv --from 2026-01-01 --to 2026-12-31 -o 2026.csv`
+}
+
+// Run carries the command out.
+func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
+	from, err := readTime("--from", c.From, false)
+	if err != nil {
+		return err
+	}
+	to, err := readTime("--to", c.To, true)
+	if err != nil {
+		return err
+	}
+	if c.Resume && (c.Output == "" || c.After > 0) {
+		return usagef("--resume goes on with the file of --output and finds its end by itself: give --output, and no --after")
+	}
+	export := eventstore.Export{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
+	return p.with(ctx, &c.storeSettings, parts{log: true}, "audit export", func(st *stores) (err error) {
+		out, err := c.open(&export, p.stdout)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, out.Close()) }()
+		h, err := st.handler(ctx, &c.storeSettings)
+		if err != nil {
+			return err
+		}
+		recorded, err := h.RecordReading(ctx, commands.Operator(), audit.Exported{Format: c.Format, From: from, To: to, After: uint64(export.After)})
+		if err != nil {
+			return err
+		}
+		export.Before = recorded.Position
+		buffered := bufio.NewWriterSize(out, 1<<16)
+		events, err := export.Write(ctx, st.log, buffered)
+		err = errors.Join(err, buffered.Flush())
+		if err == nil {
+			p.complain(fmt.Sprintf("%d events exported.", events))
+		} else if c.Output != "" {
+			err = fmt.Errorf("the export is not whole, --resume goes on with it: %w", err)
+		}
+		return err
+	})
+}
+
+// open opens what the export is written to; a file to go on with is taken back to its last whole line.
+func (c *auditExportCmd) open(export *eventstore.Export, stdout io.Writer) (io.WriteCloser, error) {
+	if c.Output == "" {
+		return nopCloser{stdout}, nil
+	}
+	if !c.Resume {
+		file, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("--output: %s exists already: choose another name, or go on with it by --resume", c.Output)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--output: %w", err)
+		}
+		return file, nil
+	}
+	file, err := os.OpenFile(c.Output, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("--output: %w", err)
+	}
+	if err := resumeAt(file, export); err != nil {
+		return nil, errors.Join(fmt.Errorf("--resume: %s can't be gone on with: %w", c.Output, err), file.Close())
+	}
+	return file, nil
+}
+
+// maxCut is more than the last line of an export can have, in bytes: what an append to the log can hold, and escapes.
+const maxCut = 16 << 20
+
+// resumeAt finds where the whole lines of a file end, and puts the export and the file there.
+func resumeAt(file *os.File, export *eventstore.Export) error {
+	last, size, err := eventstore.LastExported(bufio.NewReaderSize(file, 1<<16), export.Format)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size()-size > maxCut {
+		return fmt.Errorf("it is no export of this form from byte %d on", size)
+	}
+	export.After, export.Header = last, size == 0
+	if err := file.Truncate(size); err != nil {
+		return err
+	}
+	_, err = file.Seek(size, io.SeekStart)
+	return err
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }

@@ -1,0 +1,297 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/user"
+)
+
+// Directory asks directory servers. Each call ends with its context, and gives each of the connection's servers at most its
+// time-out.
+type Directory interface {
+	// SignIn finds the one entry of an e-mail address and signs in as it. A *directory.Refused says no, with the entry where one
+	// was found; any other error that the directory can't tell now.
+	SignIn(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error)
+	// Test does the same step by step, as far as e-mail and password are given. The entry is nil where none was found.
+	Test(ctx context.Context, server directory.Server, email, password string) ([]directory.Step, *directory.Entry, error)
+	// Entries gives all entries that the user filter lets through. After an error it ends.
+	Entries(ctx context.Context, server directory.Server) iter.Seq2[directory.Entry, error]
+}
+
+// DirectoryIndex finds what has to do with directories otherwise than by its id. It comes from the read models and may be
+// some moments behind, so what it finds is read from the log before anything is decided.
+type DirectoryIndex interface {
+	// EnabledDirectories gives the connections that are switched on, the oldest first.
+	EnabledDirectories(ctx context.Context) ([]uuid.UUID, error)
+	// GroupsLike gives the groups that have one of the names in any case, also retired ones.
+	GroupsLike(ctx context.Context, names []string) ([]uuid.UUID, error)
+	// AccountsOfEntry gives the accounts that are bound to an entry.
+	AccountsOfEntry(ctx context.Context, guid string) ([]uuid.UUID, error)
+	// AccountsOfDirectory gives, in order, at most limit accounts after one that are bound to entries of a connection.
+	AccountsOfDirectory(ctx context.Context, id, after uuid.UUID, limit int) ([]uuid.UUID, error)
+}
+
+// ConnectDirectory asks for a connection to a directory. Its id is the caller's CommandID.
+type ConnectDirectory struct {
+	directory.Settings
+	BindPassword string // "" for none
+}
+
+// ConnectDirectory starts a connection.
+func (h *Handler) ConnectDirectory(ctx context.Context, caller Caller, command ConnectDirectory) (Result, error) {
+	problems := problemsOf(command.Normalized().Validate(command.BindPassword != ""))
+	if err := h.checkCompany(ctx, command.CompanyID, problems); err != nil {
+		return Result{}, err
+	}
+	if err := problems.Err(); err != nil {
+		return Result{}, err
+	}
+	stream := domain.StreamName(directory.Kind, caller.CommandID)
+	sealed, err := h.sealBindPassword(stream, command.BindPassword)
+	if err != nil {
+		return Result{}, err
+	}
+	return create(ctx, h, caller, stream, func(s directory.State) ([]domain.Event, error) {
+		return directory.Connect(s, directory.By{Superuser: caller.Superuser}, command.Settings, sealed)
+	})
+}
+
+// ChangeDirectory asks for changes to a connection; nil leaves a field as it is.
+type ChangeDirectory struct {
+	directory.Patch         // without BindPassword
+	BindPassword    *string // "" removes it
+}
+
+// ChangeDirectory changes a connection.
+func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UUID, command ChangeDirectory) (Result, error) {
+	stream, patch := domain.StreamName(directory.Kind, id), command.Patch
+	if command.BindPassword != nil {
+		sealed, err := h.sealBindPassword(stream, *command.BindPassword)
+		if err != nil {
+			return Result{}, err
+		}
+		patch.BindPassword = &sealed
+	}
+	return change(ctx, h, caller, stream, func(s directory.State) ([]domain.Event, error) {
+		if s.Exists && patch.CompanyID != nil && *patch.CompanyID != s.Settings.CompanyID {
+			problems := &domain.Invalid{}
+			if err := h.checkCompany(ctx, *patch.CompanyID, problems); err != nil {
+				return nil, err
+			}
+			if err := problems.Err(); err != nil {
+				return nil, err
+			}
+		}
+		return directory.Change(s, directory.By{Superuser: caller.Superuser}, patch)
+	})
+}
+
+func (h *Handler) sealBindPassword(stream, password string) (domain.Sealed, error) {
+	if password == "" {
+		return nil, nil
+	}
+	return h.Keys.Seal([]byte(password), stream)
+}
+
+// connection is a connection that is ready to be used.
+type connection struct {
+	id      uuid.UUID
+	server  directory.Server
+	vouched bool
+	state   directory.State
+}
+
+// connection reads a connection from the log. usable is false for one that is switched off or whose company is retired.
+func (h *Handler) connection(ctx context.Context, id uuid.UUID) (c connection, usable bool, err error) {
+	stream := domain.StreamName(directory.Kind, id)
+	found, err := load[directory.State](ctx, h.Log, stream)
+	if err != nil || !found.State.Exists {
+		return connection{}, false, err
+	}
+	c = connection{id: id, server: directory.Server{Settings: found.State.Settings}, vouched: found.State.Vouched, state: found.State}
+	if found.State.BindPassword.Set() {
+		password, err := h.Keys.Open(found.State.BindPassword, stream)
+		if err != nil {
+			return connection{}, false, err
+		}
+		c.server.BindPassword = string(password)
+	}
+	usable = c.server.Enabled
+	if companyID := c.server.CompanyID; usable && companyID != uuid.Nil {
+		owner, err := load[company.State](ctx, h.Log, domain.StreamName(company.Kind, companyID))
+		if err != nil {
+			return connection{}, false, err
+		}
+		usable = !owner.State.Retired
+	}
+	return c, usable, nil
+}
+
+// connectionsFor gives the connections that answer for an account, in the order in which they are asked: the one that it is
+// bound to, those of its company, those that serve all. For people not known yet all of them may.
+func (h *Handler) connectionsFor(ctx context.Context, account user.State) ([]connection, error) {
+	ids, err := h.DirectoryIndex.EnabledDirectories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if linked := account.Directory.ID; linked != uuid.Nil && !slices.Contains(ids, linked) {
+		ids = append(ids, linked) // the index may be behind
+	}
+	var found []connection
+	for _, id := range ids {
+		c, usable, err := h.connection(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		serves := c.server.CompanyID == uuid.Nil || !account.Exists || c.server.CompanyID == account.Details.CompanyID
+		if usable && (serves || id == account.Directory.ID) {
+			found = append(found, c)
+		}
+	}
+	rank := func(c connection) int {
+		switch {
+		case c.id == account.Directory.ID:
+			return 0
+		case c.server.CompanyID != uuid.Nil:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(found, func(a, b connection) int { return rank(a) - rank(b) })
+	return found, nil
+}
+
+// GroupMatch is what a directory group means here: the group that it gives, or why it gives none although one is nearly called so.
+type GroupMatch struct {
+	Name  string // of the directory group
+	Group *user.Group
+	Gives bool
+	Why   string // it gives none
+}
+
+// matchGroups looks for groups that are called exactly like directory groups and that an account of a company may join. A
+// directory group that is nothing like a group here is left out.
+func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uuid.UUID) ([]GroupMatch, error) {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	ids, err := h.DirectoryIndex.GroupsLike(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	like := map[string][]user.Group{} // by name in lower case
+	for _, id := range ids {
+		found, exists, err := h.group(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if key := strings.ToLower(found.Name); exists {
+			like[key] = append(like[key], found)
+		}
+	}
+	var matches []GroupMatch
+	for _, name := range names {
+		var given, missed []GroupMatch
+		for _, group := range like[strings.ToLower(name)] {
+			match := GroupMatch{Name: name, Group: &group}
+			switch {
+			case group.Retired:
+				match.Why = fmt.Sprintf("the group %q is retired", group.Name)
+			case group.CompanyID != uuid.Nil && group.CompanyID != companyID:
+				match.Why = fmt.Sprintf("the group %q belongs to another company than the account", group.Name)
+			case group.Name != name:
+				match.Why = fmt.Sprintf("the group %q is written otherwise: capitals count", group.Name)
+			default:
+				match.Gives = true
+				given = append(given, match)
+				continue
+			}
+			missed = append(missed, match)
+		}
+		if len(given) == 0 {
+			given = missed
+		}
+		matches = append(matches, given...)
+	}
+	return matches, nil
+}
+
+// foundBy is an entry with the groups that it gives to an account of a company.
+func (h *Handler) foundBy(ctx context.Context, c connection, entry directory.Entry, companyID uuid.UUID) (user.Found, error) {
+	found := user.Found{DirectoryID: c.id, CompanyID: c.server.CompanyID, Vouched: c.vouched, Entry: entry, Synced: c.server.SyncGroups}
+	if !found.Synced {
+		return found, nil
+	}
+	matches, err := h.matchGroups(ctx, entry.Groups, companyID)
+	for _, match := range matches {
+		if match.Gives {
+			found.Groups = append(found.Groups, *match.Group)
+		} else {
+			found.Missed = append(found.Missed, fmt.Sprintf("%q: %s", match.Name, match.Why))
+		}
+	}
+	return found, err
+}
+
+// DirectoryTest is what a try of a connection showed. Entry is nil where none was found.
+type DirectoryTest struct {
+	Steps   []directory.Step
+	Entry   *directory.Entry
+	Account *uuid.UUID // that has the e-mail address, or is bound to the entry; nil: the first sign-in would make one
+	Groups  []GroupMatch
+	Refusal string // why the entry could not sign in whatever the password; "" when it could
+}
+
+// TestDirectory tries a connection for an administrator. It changes nothing, and works for one that is switched off too.
+func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, password string) (DirectoryTest, error) {
+	c, _, err := h.connection(ctx, id)
+	if err != nil {
+		return DirectoryTest{}, err
+	}
+	if !c.state.Exists {
+		return DirectoryTest{}, domain.Refusef(domain.CodeNotFound, "there is no such directory")
+	}
+	var test DirectoryTest
+	test.Steps, test.Entry, err = h.Directory.Test(ctx, c.server, email, password)
+	if err != nil || test.Entry == nil {
+		return test, err
+	}
+	test.Refusal = test.Entry.Refusal()
+	companyID := c.server.CompanyID
+	account, exists, err := h.accountOf(ctx, email)
+	if err != nil {
+		return DirectoryTest{}, err
+	}
+	if exists {
+		test.Account = &account
+		d, err := h.doorOfAccount(ctx, System(), account)
+		if err != nil {
+			return DirectoryTest{}, err
+		}
+		companyID = d.account.Details.CompanyID
+	}
+	matches, err := h.matchGroups(ctx, test.Entry.Groups, companyID)
+	for _, name := range test.Entry.Groups {
+		of := slices.DeleteFunc(slices.Clone(matches), func(m GroupMatch) bool { return m.Name != name })
+		if len(of) == 0 {
+			of = []GroupMatch{{Name: name}}
+		}
+		for _, match := range of {
+			switch {
+			case match.Gives && !c.server.SyncGroups:
+				match.Gives, match.Why = false, "sync_groups is off"
+			case match.Gives && !c.vouched:
+				match.Gives, match.Why = false, "no superuser vouches for the connection: one has to PATCH it"
+			}
+			test.Groups = append(test.Groups, match)
+		}
+	}
+	return test, err
+}

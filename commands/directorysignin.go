@@ -1,0 +1,200 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// refusalTime is how long a refused sign-in takes at least where there are directories: asking one takes longer than
+// checking a local password, and nobody should learn from that which of the two an address has, or whether it has any.
+const refusalTime = 500 * time.Millisecond
+
+// sameTime makes a refusal that began at a time take refusalTime.
+func (h *Handler) sameTime(ctx context.Context, began time.Time) {
+	if h.Directory == nil {
+		return
+	}
+	if enabled, err := h.DirectoryIndex.EnabledDirectories(ctx); err != nil || len(enabled) == 0 {
+		return
+	}
+	_ = wait(ctx, refusalTime-time.Since(began)) //nolint:errcheck // whoever went away need not wait
+}
+
+// answerOf is what a directory said about somebody.
+type answerOf struct {
+	connection connection
+	entry      directory.Entry
+}
+
+// askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that knows the
+// e-mail address decides, so a password goes to one directory only. An outage counts only where no other answers.
+func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, password string) (proof, error) {
+	if password == "" {
+		return proof{reason: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
+	}
+	if locked, err := h.lockedOut(ctx, caller, d); err != nil || locked {
+		return proof{reason: signin.WrongPassword}, err // so that guessing here does not lock the directory's account out
+	}
+	connections, err := h.connectionsFor(ctx, d.account)
+	if err != nil {
+		return proof{}, err
+	}
+	var outage error
+	for _, c := range connections {
+		entry, err := h.Directory.SignIn(ctx, c.server, d.email, password)
+		refused, isRefused := errors.AsType[*directory.Refused](err)
+		switch {
+		case err == nil:
+			return proof{fits: true, answer: &answerOf{c, entry}}, nil
+		case !isRefused:
+			outage = errors.Join(outage, fmt.Errorf("%s: %w", c.server.Name, err))
+		case refused.Reason == directory.WrongPassword:
+			return proof{reason: signin.WrongPassword}, nil
+		case refused.Reason != directory.Unknown:
+			return proof{reason: signin.Directory + refused.Reason, answer: &answerOf{c, entry}}, nil
+		}
+	}
+	switch {
+	case outage != nil:
+		return proof{}, fmt.Errorf("%w: %w", ErrDirectory, outage)
+	case d.account.Directory.Linked() && len(connections) == 0:
+		return proof{reason: signin.NoDirectory}, nil
+	case d.account.Directory.Linked():
+		return proof{reason: signin.Directory + directory.Unknown}, nil
+	case d.account.Exists:
+		return proof{reason: signin.NoPassword}, nil
+	}
+	return proof{reason: signin.WrongPassword}, nil
+}
+
+// follow brings the account into line with what its directory answered, and gives the door to it. A reason refuses the
+// sign-in all the same.
+func (h *Handler) follow(ctx context.Context, caller Caller, d door, p proof) (door, string, error) {
+	if !p.fits {
+		if p.reason == signin.DirectoryDisabled && d.account.Exists {
+			return d, p.reason, h.mirror(ctx, byDirectory(caller, p.answer.connection.id), d.id, p.answer.entry.GUID, user.ClosedDisabled)
+		}
+		return d, p.reason, nil
+	}
+	for range attempts {
+		next, err := h.followOnce(ctx, caller, d, *p.answer)
+		var refused *domain.Error
+		var invalid *domain.Invalid
+		switch {
+		case err == nil:
+			return next, "", nil
+		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrOwnLogin), errors.Is(err, user.ErrUnvouched):
+			errors.As(err, &refused)
+			return d, refused.Code, nil
+		case errors.As(err, &invalid): // all else is made to fit
+			return d, signin.Directory + directory.NoEmail, nil
+		case !errors.As(err, &refused) || refused.Code != domain.CodeEmailTaken:
+			return d, "", err
+		}
+		if d, err = h.doorOf(ctx, caller, d.email); err != nil { // somebody was faster, most likely the same person
+			return d, "", err
+		}
+	}
+	return d, "", ErrBusy
+}
+
+func (h *Handler) followOnce(ctx context.Context, caller Caller, d door, answer answerOf) (door, error) {
+	entry, c := answer.entry, answer.connection
+	if !d.account.Exists {
+		renamed, err := h.renamedAccount(ctx, caller, c.id, entry.GUID)
+		if err != nil {
+			return d, err
+		}
+		if renamed.account.Exists {
+			renamed.email = d.email
+			d = renamed
+		}
+	}
+	as := byDirectory(caller, c.id)
+	if !d.account.Exists {
+		found, err := h.foundBy(ctx, c, entry, c.server.CompanyID)
+		if err != nil {
+			return d, err
+		}
+		if _, err := create(ctx, h, as, domain.StreamName(user.Kind, as.CommandID), func(s user.State) ([]domain.Event, error) {
+			return user.RegisterFound(s, found)
+		}); err != nil {
+			return d, err
+		}
+		return h.doorAgain(ctx, caller, d, as.CommandID)
+	}
+	if reason := d.account.CanSignIn(d.attempt.Now); reason != "" && reason != signin.DirectoryDisabled {
+		return d, nil // enter refuses it; nothing about a closed account changes
+	}
+	found, err := h.foundBy(ctx, c, entry, d.account.Details.CompanyID)
+	if err != nil {
+		return d, err
+	}
+	if _, err := change(ctx, h, as, domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
+		return user.FollowFound(s, found)
+	}); err != nil {
+		return d, err
+	}
+	return h.doorAgain(ctx, caller, d, d.id)
+}
+
+func (h *Handler) doorAgain(ctx context.Context, caller Caller, d door, id uuid.UUID) (door, error) {
+	next, err := h.doorOfAccount(ctx, caller, id)
+	next.email = d.email
+	return next, err
+}
+
+// renamedAccount finds the account of an entry that has another e-mail address than before.
+func (h *Handler) renamedAccount(ctx context.Context, caller Caller, directoryID uuid.UUID, guid string) (door, error) {
+	ids, err := h.DirectoryIndex.AccountsOfEntry(ctx, guid)
+	if err != nil {
+		return door{}, err
+	}
+	for _, id := range ids {
+		d, err := h.doorOfAccount(ctx, caller, id)
+		if link := d.account.Directory; err != nil || link.ID == directoryID && link.GUID == guid {
+			return d, err
+		}
+	}
+	return door{}, nil
+}
+
+// mirror closes an account that its directory closed, which ends its sessions, or opens it again (reason "").
+func (h *Handler) mirror(ctx context.Context, caller Caller, id uuid.UUID, guid, reason string) error {
+	directoryID, err := uuid.Parse(caller.Actor.ID)
+	if err != nil {
+		return err
+	}
+	_, err = change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+		return user.MirrorClosing(s, directoryID, guid, reason)
+	})
+	return err
+}
+
+// byDirectory is a directory as the one who changes something, on somebody's sign-in or in a check.
+func byDirectory(cause Caller, id uuid.UUID) Caller {
+	cause.Actor = eventstore.Actor{Kind: eventstore.ActorDirectory, ID: id.String()}
+	if cause.CorrelationID == uuid.Nil {
+		cause.CorrelationID = cause.CommandID
+	}
+	cause.CausationID, cause.CommandID = cause.CommandID, uuid.Must(uuid.NewV7())
+	cause.Session, cause.Superuser, cause.Permissions, cause.IfMatch = "", false, nil, nil
+	return cause
+}
+
+// UnlinkDirectory forgets the entry that an account is bound to.
+func (h *Handler) UnlinkDirectory(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
+	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+		return user.UnlinkDirectory(s, by(caller, id), reason)
+	})
+}

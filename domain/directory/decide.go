@@ -1,0 +1,200 @@
+package directory
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+)
+
+// By is who decides, as far as the rules ask.
+type By struct{ Superuser bool }
+
+// Connect starts a connection. bindPassword is sealed, empty for none.
+func Connect(s State, by By, settings Settings, bindPassword domain.Sealed) ([]domain.Event, error) {
+	settings = settings.Normalized()
+	if err := settings.Validate(bindPassword.Set()); err != nil {
+		return nil, err
+	}
+	if s.Exists {
+		return nil, nil
+	}
+	a := settings.Attributes
+	return []domain.Event{Connected{
+		Name: settings.Name, CompanyID: settings.CompanyID, URLs: settings.URLs, StartTLS: settings.StartTLS, CAPEM: settings.CAPEM,
+		BaseDN: settings.BaseDN, BindDN: settings.BindDN, BindPassword: bindPassword, HasBindPassword: bindPassword.Set(),
+		UserFilter: settings.UserFilter, TimeoutSeconds: settings.TimeoutSeconds,
+		AttrEmail: a.Email, AttrFirstName: a.FirstName, AttrLastName: a.LastName, AttrPhone: a.Phone, AttrDepartment: a.Department, AttrPosition: a.Position,
+		SyncGroups: settings.SyncGroups, NestedGroups: settings.NestedGroups, CheckMinutes: settings.CheckMinutes, CheckLimit: settings.CheckLimit,
+		Enabled: settings.Enabled, Vouched: by.Superuser,
+	}}, nil
+}
+
+// Patch changes a connection; nil leaves a field as it is.
+type Patch struct {
+	Name           *string
+	CompanyID      *uuid.UUID
+	URLs           *[]string
+	StartTLS       *bool
+	CAPEM          *string
+	BaseDN         *string
+	BindDN         *string
+	BindPassword   *domain.Sealed // an empty one removes it
+	UserFilter     *string
+	TimeoutSeconds *int
+	Attributes     AttributesPatch
+	SyncGroups     *bool
+	NestedGroups   *bool
+	CheckMinutes   *int
+	CheckLimit     *int
+	Enabled        *bool
+}
+
+// AttributesPatch changes Attributes; nil leaves a field as it is.
+type AttributesPatch struct{ Email, FirstName, LastName, Phone, Department, Position *string }
+
+// ApplyTo is the settings as the patch wants them, texts trimmed.
+func (p Patch) ApplyTo(s Settings) Settings {
+	set(&s.Name, p.Name)
+	set(&s.CompanyID, p.CompanyID)
+	set(&s.URLs, p.URLs)
+	set(&s.StartTLS, p.StartTLS)
+	set(&s.CAPEM, p.CAPEM)
+	set(&s.BaseDN, p.BaseDN)
+	set(&s.BindDN, p.BindDN)
+	set(&s.UserFilter, p.UserFilter)
+	set(&s.TimeoutSeconds, p.TimeoutSeconds)
+	set(&s.Attributes.Email, p.Attributes.Email)
+	set(&s.Attributes.FirstName, p.Attributes.FirstName)
+	set(&s.Attributes.LastName, p.Attributes.LastName)
+	set(&s.Attributes.Phone, p.Attributes.Phone)
+	set(&s.Attributes.Department, p.Attributes.Department)
+	set(&s.Attributes.Position, p.Attributes.Position)
+	set(&s.SyncGroups, p.SyncGroups)
+	set(&s.NestedGroups, p.NestedGroups)
+	set(&s.CheckMinutes, p.CheckMinutes)
+	set(&s.CheckLimit, p.CheckLimit)
+	set(&s.Enabled, p.Enabled)
+	return s.Normalized()
+}
+
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// Change applies a patch: one event for each thing that changes.
+//
+// Whoever decides where entries come from decides who gets in. So the connection is vouched for only while all of that is
+// as a superuser set it up. And nobody else may send the bind password to another server without knowing it.
+func Change(s State, by By, patch Patch) ([]domain.Event, error) {
+	if !s.Exists {
+		return nil, domain.Refusef(domain.CodeNotFound, "there is no such directory")
+	}
+	wanted := patch.ApplyTo(s.Settings)
+	hasPassword := s.BindPassword.Set()
+	if patch.BindPassword != nil {
+		hasPassword = patch.BindPassword.Set()
+	}
+	if err := wanted.Validate(hasPassword); err != nil {
+		return nil, err
+	}
+	var events []domain.Event
+	if name, ok := domain.Change(s.Settings.Name, &wanted.Name); ok {
+		events = append(events, Renamed{name})
+	}
+	entries := changeEntries(s, wanted)
+	if patch.BindPassword != nil {
+		switch {
+		case patch.BindPassword.Set():
+			entries = append(entries, BindPasswordSet{Password: *patch.BindPassword})
+		case s.BindPassword.Set():
+			entries = append(entries, BindPasswordRemoved{})
+		}
+	} else if hasPassword && !by.Superuser && elsewhere(s.Settings, wanted) {
+		var invalid domain.Invalid
+		invalid.Add("bind_password", "required", "must be given again when urls, start_tls or ca_pem change: the former one is not sent to another server")
+		return nil, invalid.Err()
+	}
+	events = append(events, entries...)
+	if timeout, ok := domain.Change(s.Settings.TimeoutSeconds, &wanted.TimeoutSeconds); ok {
+		events = append(events, TimeoutChanged{timeout})
+	}
+	if checked := changeCheck(s.Settings, wanted); checked != (CheckChanged{}) {
+		events = append(events, checked)
+	}
+	switch {
+	case wanted.Enabled && !s.Settings.Enabled:
+		events = append(events, SwitchedOn{})
+	case !wanted.Enabled && s.Settings.Enabled:
+		events = append(events, SwitchedOff{})
+	}
+	switch {
+	case by.Superuser && !s.Vouched:
+		events = append(events, VouchedFor{})
+	case !by.Superuser && s.Vouched && len(entries) > 0:
+		events = append(events, VouchLost{})
+	}
+	return events, nil
+}
+
+// elsewhere says whether passwords would go to something that may not be the former server.
+func elsewhere(current, wanted Settings) bool {
+	return !slices.Equal(current.URLs, wanted.URLs) || current.StartTLS != wanted.StartTLS || current.CAPEM != wanted.CAPEM
+}
+
+// changeEntries are the changes on which depends who gets in, and as whom.
+func changeEntries(s State, wanted Settings) []domain.Event {
+	current := s.Settings
+	var events []domain.Event
+	if company, ok := domain.Change(current.CompanyID, &wanted.CompanyID); ok {
+		events = append(events, CompanyChanged{company})
+	}
+	var server ServerChanged
+	changed := !slices.Equal(current.URLs, wanted.URLs)
+	if changed {
+		server.URLs = domain.Changed[[]string]{From: current.URLs, To: wanted.URLs}
+	}
+	noting(&server.StartTLS, current.StartTLS, wanted.StartTLS, &changed)
+	noting(&server.CAPEM, current.CAPEM, wanted.CAPEM, &changed)
+	noting(&server.BaseDN, current.BaseDN, wanted.BaseDN, &changed)
+	noting(&server.BindDN, current.BindDN, wanted.BindDN, &changed)
+	noting(&server.UserFilter, current.UserFilter, wanted.UserFilter, &changed)
+	if changed {
+		events = append(events, server)
+	}
+	var attributes AttributesChanged
+	changed = false
+	from, to := current.Attributes, wanted.Attributes
+	noting(&attributes.AttrEmail, from.Email, to.Email, &changed)
+	noting(&attributes.AttrFirstName, from.FirstName, to.FirstName, &changed)
+	noting(&attributes.AttrLastName, from.LastName, to.LastName, &changed)
+	noting(&attributes.AttrPhone, from.Phone, to.Phone, &changed)
+	noting(&attributes.AttrDepartment, from.Department, to.Department, &changed)
+	noting(&attributes.AttrPosition, from.Position, to.Position, &changed)
+	if changed {
+		events = append(events, attributes)
+	}
+	var groups GroupSyncChanged
+	changed = false
+	noting(&groups.SyncGroups, current.SyncGroups, wanted.SyncGroups, &changed)
+	noting(&groups.NestedGroups, current.NestedGroups, wanted.NestedGroups, &changed)
+	if changed {
+		events = append(events, groups)
+	}
+	return events
+}
+
+func changeCheck(current, wanted Settings) (event CheckChanged) {
+	event.CheckMinutes, _ = domain.Change(current.CheckMinutes, &wanted.CheckMinutes)
+	event.CheckLimit, _ = domain.Change(current.CheckLimit, &wanted.CheckLimit)
+	return event
+}
+
+func noting[T comparable](field *domain.Changed[T], from, to T, changed *bool) {
+	if from != to {
+		*field, *changed = domain.Changed[T]{From: from, To: to}, true
+	}
+}

@@ -1,0 +1,278 @@
+package directory
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/claim"
+)
+
+// Settings are what a connection is set up with, but for its bind password.
+type Settings struct {
+	Name           string
+	CompanyID      uuid.UUID // uuid.Nil: serves all companies
+	URLs           []string  // ldap:// or ldaps://, tried in this order
+	StartTLS       bool
+	CAPEM          string // certificates that the server's must come from; empty: those of the system
+	BaseDN         string
+	BindDN         string // empty: searches anonymously
+	UserFilter     string
+	TimeoutSeconds int // of each step
+	Attributes     Attributes
+	SyncGroups     bool
+	NestedGroups   bool
+	CheckMinutes   int // 0: accounts are checked when people sign in only
+	CheckLimit     int // percent of the accounts that one check may change unasked
+	Enabled        bool
+}
+
+// Attributes are names of attributes of an entry; an empty one is not read.
+type Attributes struct{ Email, FirstName, LastName, Phone, Department, Position string }
+
+// Timeout bounds each step of asking the directory.
+func (s Settings) Timeout() time.Duration { return time.Duration(s.TimeoutSeconds) * time.Second }
+
+// Defaults are the settings that a new connection has where nothing else is given: those of an Active Directory.
+var Defaults = Settings{
+	UserFilter: "(objectClass=user)", TimeoutSeconds: 5, CheckMinutes: 60, CheckLimit: 20, Enabled: true,
+	Attributes: Attributes{
+		Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department", Position: "title",
+	},
+}
+
+// State is what deciding about a connection needs; its zero value is one that does not exist.
+type State struct {
+	Exists       bool
+	Settings     Settings
+	BindPassword domain.Sealed
+	Vouched      bool // a superuser stands for who may get in through it
+	Stopped      bool // a check waits for somebody to confirm its changes
+}
+
+// Evolve folds one event into the state.
+func (s *State) Evolve(event domain.Event) {
+	set := &s.Settings
+	switch e := event.(type) {
+	case Connected:
+		*s = State{Exists: true, BindPassword: e.BindPassword, Vouched: e.Vouched, Settings: Settings{
+			Name: e.Name, CompanyID: e.CompanyID, URLs: e.URLs, StartTLS: e.StartTLS, CAPEM: e.CAPEM, BaseDN: e.BaseDN, BindDN: e.BindDN,
+			UserFilter: e.UserFilter, TimeoutSeconds: e.TimeoutSeconds,
+			Attributes: Attributes{e.AttrEmail, e.AttrFirstName, e.AttrLastName, e.AttrPhone, e.AttrDepartment, e.AttrPosition},
+			SyncGroups: e.SyncGroups, NestedGroups: e.NestedGroups, CheckMinutes: e.CheckMinutes, CheckLimit: e.CheckLimit, Enabled: e.Enabled,
+		}}
+	case Renamed:
+		set.Name = e.Name.To
+	case CompanyChanged:
+		set.CompanyID = e.CompanyID.To
+	case ServerChanged:
+		if e.URLs.To != nil {
+			set.URLs = e.URLs.To
+		}
+		apply(&set.StartTLS, e.StartTLS)
+		apply(&set.CAPEM, e.CAPEM)
+		apply(&set.BaseDN, e.BaseDN)
+		apply(&set.BindDN, e.BindDN)
+		apply(&set.UserFilter, e.UserFilter)
+	case TimeoutChanged:
+		set.TimeoutSeconds = e.TimeoutSeconds.To
+	case BindPasswordSet:
+		s.BindPassword = e.Password
+	case BindPasswordRemoved:
+		s.BindPassword = nil
+	case AttributesChanged:
+		apply(&set.Attributes.Email, e.AttrEmail)
+		apply(&set.Attributes.FirstName, e.AttrFirstName)
+		apply(&set.Attributes.LastName, e.AttrLastName)
+		apply(&set.Attributes.Phone, e.AttrPhone)
+		apply(&set.Attributes.Department, e.AttrDepartment)
+		apply(&set.Attributes.Position, e.AttrPosition)
+	case GroupSyncChanged:
+		apply(&set.SyncGroups, e.SyncGroups)
+		apply(&set.NestedGroups, e.NestedGroups)
+	case CheckChanged:
+		apply(&set.CheckMinutes, e.CheckMinutes)
+		apply(&set.CheckLimit, e.CheckLimit)
+	case SwitchedOn:
+		set.Enabled = true
+	case SwitchedOff:
+		set.Enabled = false
+	case VouchedFor:
+		s.Vouched = true
+	case VouchLost:
+		s.Vouched = false
+	case CheckStopped:
+		s.Stopped = true
+	case CheckResumed:
+		s.Stopped = false
+	}
+}
+
+func apply[T comparable](field *T, changed domain.Changed[T]) {
+	if changed != (domain.Changed[T]{}) {
+		*field = changed.To
+	}
+}
+
+// Claim is the unique name that the connection holds; none before it exists.
+func (s State) Claim() claim.Key {
+	if !s.Exists {
+		return claim.Key{}
+	}
+	return claim.Key{Kind: "directoryname", Value: s.Settings.Name}
+}
+
+// Normalized trims the texts.
+func (s Settings) Normalized() Settings {
+	for _, text := range []*string{
+		&s.Name, &s.CAPEM, &s.BaseDN, &s.BindDN, &s.UserFilter, &s.Attributes.Email, &s.Attributes.FirstName, &s.Attributes.LastName,
+		&s.Attributes.Phone, &s.Attributes.Department, &s.Attributes.Position,
+	} {
+		*text = strings.TrimSpace(*text)
+	}
+	s.URLs = slices.Clone(s.URLs)
+	for i := range s.URLs {
+		s.URLs[i] = strings.TrimSpace(s.URLs[i])
+	}
+	return s
+}
+
+// Validate reports every wrong field. hasPassword says whether there is a bind password.
+func (s Settings) Validate(hasPassword bool) error {
+	var invalid domain.Invalid
+	invalid.Text("name", s.Name, true, 200)
+	s.validateURLs(&invalid)
+	validateCA(&invalid, s.CAPEM)
+	validateDN(&invalid, "base_dn", s.BaseDN, true)
+	s.validateBind(&invalid, hasPassword)
+	invalid.Text("user_filter", s.UserFilter, true, 2000)
+	if _, err := ldap.CompileFilter(s.UserFilter); err != nil && s.UserFilter != "" {
+		invalid.Add("user_filter", "filter", "is not an LDAP filter such as (objectClass=user): %s", reasonOf(err))
+	}
+	for _, attribute := range []struct{ field, name string }{
+		{"attr_email", s.Attributes.Email}, {"attr_first_name", s.Attributes.FirstName}, {"attr_last_name", s.Attributes.LastName},
+		{"attr_phone", s.Attributes.Phone}, {"attr_department", s.Attributes.Department}, {"attr_position", s.Attributes.Position},
+	} {
+		switch {
+		case attribute.name == "" && attribute.field == "attr_email":
+			invalid.Add(attribute.field, "required", "must not be empty: people are found by their e-mail address")
+		case attribute.name != "" && !isAttribute(attribute.name):
+			invalid.Add(attribute.field, "attribute", "must be the name of an attribute, of letters, digits and hyphens")
+		}
+	}
+	between(&invalid, "timeout_s", s.TimeoutSeconds, 1, 60)
+	if s.CheckMinutes != 0 {
+		between(&invalid, "check_minutes", s.CheckMinutes, 5, 7*24*60)
+	}
+	between(&invalid, "check_limit_percent", s.CheckLimit, 1, 100)
+	return invalid.Err()
+}
+
+func between(invalid *domain.Invalid, field string, value, low, high int) {
+	if value < low || value > high {
+		invalid.Add(field, "range", "must be between %d and %d", low, high)
+	}
+}
+
+func (s Settings) validateURLs(invalid *domain.Invalid) {
+	if len(s.URLs) == 0 {
+		invalid.Add("urls", "required", "must name at least one server, such as ldaps://dc1.example.com")
+	}
+	if len(s.URLs) > 10 {
+		invalid.Add("urls", "too_many", "must have at most 10 entries")
+	}
+	var plain, tls bool
+	for i, text := range s.URLs {
+		field := "urls." + strconv.Itoa(i)
+		parsed, err := url.Parse(text)
+		switch {
+		case err != nil || parsed.Hostname() == "" || parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
+			invalid.Add(field, "url", "must be the address of a server alone, such as ldaps://dc1.example.com or ldap://dc1.example.com:389")
+		case parsed.Scheme == "ldap":
+			plain = true
+		case parsed.Scheme == "ldaps":
+			tls = true
+		default:
+			invalid.Add(field, "scheme", "must begin with ldaps:// or, with start_tls, with ldap://")
+		}
+	}
+	switch {
+	case plain && tls:
+		invalid.Add("urls", "mixed", "must be all ldaps://, or all ldap:// with start_tls")
+	case plain && !s.StartTLS:
+		invalid.Add("start_tls", "needs_tls", "must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
+	case tls && s.StartTLS:
+		invalid.Add("start_tls", "conflict", "must be false with ldaps:// addresses: they begin with TLS already")
+	}
+}
+
+func validateCA(invalid *domain.Invalid, text string) {
+	if text == "" {
+		return
+	}
+	if len(text) > 100_000 {
+		invalid.Add("ca_pem", "too_long", "must have at most 100000 characters")
+		return
+	}
+	found := 0
+	for rest := []byte(text); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			if found == 0 || strings.TrimSpace(string(rest)) != "" {
+				invalid.Add("ca_pem", "pem", "must be certificates in PEM form, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----")
+			}
+			return
+		}
+		if block.Type != "CERTIFICATE" {
+			invalid.Add("ca_pem", "pem", "must hold certificates only: a private key has no place here")
+			return
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			invalid.Add("ca_pem", "pem", "has a block that is not a certificate")
+			return
+		}
+		found++
+	}
+}
+
+func validateDN(invalid *domain.Invalid, field, text string, required bool) {
+	invalid.Text(field, text, required, 1000)
+	if _, err := ldap.ParseDN(text); err != nil && text != "" {
+		invalid.Add(field, "dn", "is not a distinguished name such as DC=example,DC=com")
+	}
+}
+
+// validateBind checks who SecBoard signs in as to search. With Active Directory that may also be user@domain or
+// DOMAIN\user, so bind_dn is not checked to be a DN.
+func (s Settings) validateBind(invalid *domain.Invalid, hasPassword bool) {
+	invalid.Text("bind_dn", s.BindDN, false, 1000)
+	switch {
+	case s.BindDN != "" && !hasPassword:
+		invalid.Add("bind_password", "required", "must be given with bind_dn: without a password a directory takes everybody for anonymous")
+	case s.BindDN == "" && hasPassword:
+		invalid.Add("bind_dn", "required", "must be given with bind_password")
+	}
+}
+
+func isAttribute(name string) bool {
+	return len(name) <= 100 && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+	})
+}
+
+// reasonOf is an LDAP library's message without its own prefixes.
+func reasonOf(err error) string {
+	text := err.Error()
+	if _, after, found := strings.Cut(text, "ldap: "); found {
+		return after
+	}
+	return text
+}

@@ -1,0 +1,239 @@
+package eventstore
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Formats of an Export.
+const (
+	FormatNDJSON = "ndjson" // one JSON object a line
+	FormatCSV    = "csv"    // RFC 4180 with a header line, safe to open in a spreadsheet
+)
+
+// Export is a copy of the log for auditors: every event in order, without secrets. It takes constant memory. A copy that
+// broke off is gone on with After the position of its last whole line.
+type Export struct {
+	Format string
+	Header bool      // a CSV begins with the names of its columns
+	From   time.Time // inclusive; zero: from the beginning
+	To     time.Time // inclusive; zero: to the end
+	After  Position
+	Before Position // 0: to the end of the log
+	// Gap is a part of the log without events of the time between From and To, behind the first position up to the
+	// second; it is not read.
+	Gap [2]Position
+}
+
+// exportLine is one event of an export. Error says why data is null of an event that this SecBoard can't read.
+type exportLine struct {
+	ID       uuid.UUID       `json:"id"`
+	Position Position        `json:"position"`
+	Stream   string          `json:"stream"`
+	Revision Revision        `json:"revision"`
+	Type     string          `json:"type"`
+	At       *time.Time      `json:"at"`
+	Summary  string          `json:"summary,omitempty"`
+	Metadata json.RawMessage `json:"metadata"`
+	Data     json.RawMessage `json:"data"`
+	Error    string          `json:"error,omitempty"`
+
+	actor Actor
+	ip    string
+}
+
+// ExportHeader names the columns of FormatCSV.
+var ExportHeader = []string{"id", "position", "stream", "revision", "type", "at", "actor_kind", "actor_id", "ip", "summary", "metadata", "data", "error"}
+
+// Write writes the events that log has. It gives how many they were.
+func (x Export) Write(ctx context.Context, log Log, w io.Writer) (events int64, err error) {
+	write := jsonLines(w)
+	finish := func() error { return nil }
+	if x.Format == FormatCSV {
+		table := csv.NewWriter(w)
+		if x.Header {
+			if err := table.Write(ExportHeader); err != nil {
+				return 0, err
+			}
+		}
+		write = func(line *exportLine) error { return table.Write(line.cells()) }
+		finish = func() error {
+			table.Flush()
+			return table.Error()
+		}
+	}
+	var decoder Decoder
+	for after := x.After; ; {
+		jump := false
+		for recorded, err := range log.ReadAll(ctx, after) {
+			if err != nil {
+				return events, err
+			}
+			if x.Before > 0 && recorded.Position >= x.Before {
+				break
+			}
+			if recorded.Position > x.Gap[0] && recorded.Position <= x.Gap[1] {
+				after, jump = x.Gap[1], true
+				break
+			}
+			envelope := decoder.Decode(recorded)
+			if !x.wants(&envelope) {
+				continue
+			}
+			line, err := lineOf(envelope)
+			if err != nil {
+				return events, err
+			}
+			if err := write(line); err != nil {
+				return events, err
+			}
+			events++
+		}
+		if !jump {
+			return events, finish()
+		}
+	}
+}
+
+// wants says whether an event is of the time asked for. One whose metadata can't be read has no time and is never left
+// out.
+func (x Export) wants(e *Envelope) bool {
+	at := e.Meta.At
+	return at.IsZero() || (x.From.IsZero() || !at.Before(x.From)) && (x.To.IsZero() || !at.After(x.To))
+}
+
+func lineOf(e Envelope) (*exportLine, error) {
+	line := &exportLine{
+		ID: e.ID, Position: e.Position, Stream: e.Stream, Revision: e.Revision, Type: e.Type, Metadata: json.RawMessage("null"), Data: json.RawMessage("null"),
+		actor: e.Meta.Actor, ip: e.Meta.IP,
+	}
+	if json.Valid(e.Metadata) {
+		line.Metadata = e.Metadata
+	}
+	if !e.Meta.At.IsZero() {
+		at := e.Meta.At.UTC()
+		line.At = &at
+	}
+	var err error
+	if e.Event == nil {
+		line.Error = e.Err.Error() // its data might hold secrets that only a newer SecBoard knows of
+	} else {
+		line.Summary = e.Event.Summary()
+		line.Data, err = WithoutSecrets(e)
+	}
+	return line, err
+}
+
+func jsonLines(w io.Writer) func(*exportLine) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return func(line *exportLine) error {
+		if err := encoder.Encode(line); err != nil {
+			return fmt.Errorf("write event %s at %d: %w", line.ID, line.Position, err)
+		}
+		return nil
+	}
+}
+
+func (l *exportLine) cells() []string {
+	at := ""
+	if l.At != nil {
+		at = l.At.Format(time.RFC3339Nano)
+	}
+	cells := []string{
+		l.ID.String(), strconv.FormatUint(uint64(l.Position), 10), l.Stream, strconv.FormatInt(int64(l.Revision), 10), l.Type, at,
+		l.actor.Kind, l.actor.ID, l.ip, l.Summary, string(l.Metadata), string(l.Data), l.Error,
+	}
+	for i, cell := range cells {
+		if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(cell)[0]) {
+			cells[i] = "'" + cell // else a spreadsheet takes it for a formula
+		}
+	}
+	return cells
+}
+
+// LastExported finds the position of the last whole line of an export that may have been cut anywhere, and where that
+// line ends, in bytes. Position 0: there is none.
+func LastExported(r io.Reader, format string) (last Position, size int64, err error) {
+	if format == FormatCSV {
+		return lastOfTable(r)
+	}
+	lines := bufio.NewReader(r)
+	for number := 1; ; number++ {
+		content, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return last, size, nil // what is left was cut
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		var line struct {
+			Position Position `json:"position"`
+		}
+		if err := json.Unmarshal(content, &line); err != nil || line.Position <= last {
+			return 0, 0, notExported(number)
+		}
+		last, size = line.Position, size+int64(len(content))
+	}
+}
+
+func notExported(line int) error {
+	return fmt.Errorf("line %d is not of an export: its position is missing or out of order", line)
+}
+
+func lastOfTable(r io.Reader) (last Position, size int64, err error) {
+	end := &endOf{Reader: r}
+	table := csv.NewReader(end)
+	table.FieldsPerRecord, table.ReuseRecord = len(ExportHeader), true
+	var before Position
+	var sizeBefore int64
+	for first := true; ; first = false {
+		cells, err := table.Read()
+		switch {
+		case errors.Is(err, io.EOF) && size > 0 && end.last != '\n':
+			return before, sizeBefore, nil // only the line break is missing
+		case errors.Is(err, io.EOF):
+			return last, size, nil
+		case err != nil && !first:
+			return last, size, nil // cut in the middle of a line
+		case err != nil:
+			return 0, 0, fmt.Errorf("it does not begin as an export: %w", err)
+		}
+		before, sizeBefore = last, size
+		size = table.InputOffset()
+		if first && slices.Equal(cells, ExportHeader) {
+			continue
+		}
+		position, err := strconv.ParseUint(cells[1], 10, 64)
+		if err != nil || Position(position) <= last {
+			line, _ := table.FieldPos(1)
+			return 0, 0, notExported(line)
+		}
+		last = Position(position)
+	}
+}
+
+// endOf remembers the last byte read.
+type endOf struct {
+	io.Reader
+	last byte
+}
+
+func (e *endOf) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if n > 0 {
+		e.last = p[n-1]
+	}
+	return n, err
+}

@@ -1,0 +1,108 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/audit"
+	"github.com/secboard/secboard/eventstore"
+)
+
+type auditExportRequest struct {
+	QueryHeaders
+	Format string `query:"format" enum:"ndjson,csv" default:"ndjson"`
+	From   Moment `query:"from" doc:"Earliest time (RFC 3339), or first day (UTC)"`
+	To     Moment `query:"to" doc:"Latest time (RFC 3339), or last day (UTC)"`
+	After  uint64 `query:"after" maximum:"9007199254740991" doc:"Goes on after the event at this position: that of the last whole line of an export that broke off"`
+}
+
+const (
+	exportTimeout = 24 * time.Hour
+	exportBuffer  = 64 << 10 // in bytes
+	// stallTime is how long a client may take for one buffer.
+	stallTime = time.Minute
+)
+
+var exportTypes = map[string]string{
+	eventstore.FormatNDJSON: "application/x-ndjson", eventstore.FormatCSV: "text/csv; charset=utf-8",
+}
+
+func (s *server) addAuditExport() {
+	register(s, operation{
+		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout,
+		summary: "Copy of the log, streamed",
+		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one line each with at least `id`, `position`, " +
+			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that broke off, which the missing end of the " +
+			"chunked answer tells, is gone on with `after`; a CSV then has no header line. In a CSV a cell that a spreadsheet would take for a formula " +
+			"begins with an apostrophe. The export is itself recorded.",
+	}, s.auditExport)
+	content := map[string]*huma.MediaType{}
+	for _, mediaType := range exportTypes {
+		content[mediaType] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	}
+	s.documented(http.MethodGet, "/audit/export").Responses["200"] = &huma.Response{Description: "OK", Content: content}
+}
+
+func (s *server) auditExport(ctx context.Context, in *auditExportRequest) (*huma.StreamResponse, error) {
+	reading := audit.Exported{Format: in.Format, From: in.From.from, To: in.To.to, After: in.After}
+	export := eventstore.Export{Format: in.Format, From: reading.From, To: reading.To, After: eventstore.Position(in.After)}
+	if in.From.start() != nil || in.To.end() != nil {
+		after, last, known, err := s.ReadModels.Extent(ctx, in.From.start(), in.To.end())
+		if err != nil {
+			return nil, err
+		}
+		export.After, export.Gap = max(export.After, after), [2]eventstore.Position{last, known}
+	}
+	recorded, err := s.Commands.RecordReading(ctx, s.caller(ctx), reading)
+	if err != nil {
+		return nil, err
+	}
+	export.Before, export.Header = recorded.Position, in.After == 0
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.streamExport(ctx, export) }}, nil
+}
+
+// streamExport answers with an export. The server's limits for a whole request do not hold for it, but a client that
+// takes nothing any more is cut off.
+func (s *server) streamExport(ctx huma.Context, export eventstore.Export) {
+	info, control := infoOf(ctx.Context()), http.NewResponseController(humagin.Unwrap(ctx).Writer)
+	ctx.SetHeader("Content-Type", exportTypes[export.Format])
+	ctx.SetHeader("Content-Disposition", `attachment; filename="secboard-events.`+export.Format+`"`)
+	ctx.SetStatus(http.StatusOK)
+	err := control.SetReadDeadline(time.Time{})
+	if err == nil {
+		out := bufio.NewWriterSize(&patientWriter{ctx: ctx, control: control}, exportBuffer)
+		if _, err = export.Write(ctx.Context(), s.Commands.Log, out); err == nil {
+			err = out.Flush()
+		}
+	}
+	if err != nil {
+		s.Logger.WarnContext(ctx.Context(), "an export broke off", "request_id", info.id, "error", err)
+		// The answer must not end as a whole one does: with this its end can't be written.
+		if err := control.SetWriteDeadline(time.Unix(1, 0)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// patientWriter gives the client stallTime for each write.
+type patientWriter struct {
+	ctx     huma.Context
+	control *http.ResponseController
+}
+
+func (w *patientWriter) Write(p []byte) (int, error) {
+	if err := w.control.SetWriteDeadline(time.Now().Add(stallTime)); err != nil {
+		return 0, err
+	}
+	n, err := w.ctx.BodyWriter().Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, w.control.Flush()
+}

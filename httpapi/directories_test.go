@@ -1,0 +1,509 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/user"
+)
+
+// servers stand in for directory servers, by the name of their connection.
+type servers struct {
+	mu     sync.Mutex
+	people map[string][]directory.Entry // of a connection
+	down   map[string]bool
+	asked  []string // "connection e-mail" of each sign-in
+	bound  string   // the bind password that came last
+}
+
+// The password of everybody in servers.
+const directoryPassword = `p@ss%2F"ü&=+`
+
+var errDown = errors.New("connection refused")
+
+func (s *servers) SignIn(_ context.Context, server directory.Server, email, password string) (directory.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked, s.bound = append(s.asked, server.Name+" "+email), server.BindPassword
+	if s.down[server.Name] {
+		return directory.Entry{}, errDown
+	}
+	for _, entry := range s.people[server.Name] {
+		if user.NormalizeEmail(entry.Email) != user.NormalizeEmail(email) {
+			continue
+		}
+		if password != directoryPassword {
+			return entry, &directory.Refused{Reason: directory.WrongPassword}
+		}
+		if reason := entry.Refusal(); reason != "" {
+			return entry, &directory.Refused{Reason: reason}
+		}
+		return entry, nil
+	}
+	return directory.Entry{}, &directory.Refused{Reason: directory.Unknown}
+}
+
+func (s *servers) Test(ctx context.Context, server directory.Server, email, _ string) ([]directory.Step, *directory.Entry, error) {
+	entry, err := s.SignIn(ctx, server, email, directoryPassword)
+	if err != nil {
+		return []directory.Step{{Step: "search", Detail: err.Error()}}, nil, nil //nolint:nilerr // what is wrong is for the administrator
+	}
+	return []directory.Step{{Step: "search", OK: true}}, &entry, nil
+}
+
+func (s *servers) Entries(_ context.Context, server directory.Server) iter.Seq2[directory.Entry, error] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	people, down := slices.Clone(s.people[server.Name]), s.down[server.Name]
+	return func(yield func(directory.Entry, error) bool) {
+		for _, entry := range people {
+			if !yield(entry, nil) {
+				return
+			}
+		}
+		if down {
+			yield(directory.Entry{}, errDown) // cut in the middle
+		}
+	}
+}
+
+// put replaces the people of a connection.
+func (s *servers) put(connection string, people ...directory.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.people[connection] = people
+}
+
+func (s *servers) isDown(connection string, down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down[connection] = down
+}
+
+func (s *servers) questions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.asked = nil }()
+	return s.asked
+}
+
+func newServers() *servers {
+	return &servers{people: map[string][]directory.Entry{}, down: map[string]bool{}}
+}
+
+// withDirectory is an API whose directories are servers.
+func withDirectory(t *testing.T) (*api, *servers) {
+	t.Helper()
+	s := newServers()
+	return newAPI(t, func(o *Options) { o.Commands.Directory = s }), s
+}
+
+// connect makes a connection and gives its id.
+func (a *api) connect(t *testing.T, name string, more map[string]any) string {
+	t.Helper()
+	body := map[string]any{"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com"}
+	for field, value := range more {
+		body[field] = value
+	}
+	return a.create(t, "/directories", body)
+}
+
+// accountOf gives the account with an e-mail address.
+func (a *api) accountOf(t *testing.T, email string) map[string]any {
+	t.Helper()
+	for _, account := range a.call(t, a.admin, http.MethodGet, "/users?query="+email, nil).items() {
+		if account["email"] == email {
+			return account
+		}
+	}
+	require.Fail(t, "there is no account "+email)
+	return nil
+}
+
+// directoryCheckOf is the part of the sign-in check that is about the directory, after all that was recorded.
+func (a *api) directoryCheckOf(t *testing.T, id string) map[string]any {
+	t.Helper()
+	a.catchUp(t, a.head(t))
+	answer := a.call(t, a.admin, http.MethodGet, "/users/"+id+"/sign-in-check", nil)
+	require.Equal(t, http.StatusOK, answer.status, answer)
+	for _, check := range answer.json["checks"].([]any) {
+		if c := check.(map[string]any); c["code"] == "directory_account" {
+			return c
+		}
+	}
+	require.Fail(t, "there is no check directory_account")
+	return nil
+}
+
+// The first sign-in makes the account, later ones follow the entry, and each change says that the directory made it.
+func TestSigningInThroughADirectory(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	nova := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	other := a.create(t, "/companies", map[string]any{"name": "Other"})
+	grants := map[string]any{"users": map[string]any{"view": true}}
+	for name, company := range map[string]any{"Analysts": nova, "Everybody": nil, "Strangers": other} {
+		a.create(t, "/groups", map[string]any{"name": name, "company_id": company, "permissions": grants})
+	}
+	gone := a.create(t, "/groups", map[string]any{"name": "Gone"})
+	require.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodPost, "/groups/"+gone+"/retire", nil).status)
+	id := a.connect(t, "Nova AD", map[string]any{
+		"company_id": nova, "sync_groups": true, "bind_dn": "CN=reader,DC=example,DC=com", "bind_password": "hush hush",
+	})
+	olena := directory.Entry{
+		DN: "CN=Olena,DC=example,DC=com", GUID: "guid-olena", Email: "Olena@example.com", FirstName: "Олена", LastName: "Коваленко",
+		Phone: strings.Repeat("1", 80) + "\x07", Department: "Risk", Groups: []string{"Analysts", "EVERYBODY", "Strangers", "Gone", "Unrelated"},
+	}
+	servers.put("Nova AD", olena)
+
+	in := a.signInAs(t, "olena@example.com", directoryPassword)
+	require.Equal(t, http.StatusCreated, in.status, in)
+	assert.Equal(t, "hush hush", servers.bound)
+	account := in.json["user"].(map[string]any)
+	path := "/users/" + account["id"].(string)
+	for field, want := range map[string]any{
+		"email": "Olena@example.com", "first_name": "Олена", "source": "directory", "company_id": nova, "superuser": false, "department": "Risk",
+		"phone": strings.Repeat("1", 50), "directory_id": id, "directory_dn": olena.DN, "has_password": false,
+	} {
+		assert.Equal(t, want, account[field], field)
+	}
+	groups := account["groups"].([]any)
+	require.Len(t, groups, 1, "exact names, global or of the company, in use")
+	assert.Equal(t, "Analysts", groups[0].(map[string]any)["name"])
+	history := a.call(t, a.admin, http.MethodGet, path+"/history", nil)
+	for _, entry := range history.items() {
+		assert.Equal(t, "directory", entry["actor"].(map[string]any)["kind"], entry["type"])
+		assert.Equal(t, "Nova AD", entry["actor"].(map[string]any)["name"])
+	}
+	members := a.call(t, a.admin, http.MethodGet, "/groups/"+groups[0].(map[string]any)["id"].(string)+"/members", nil).items()
+	require.Len(t, members, 1)
+	assert.Equal(t, "directory", members[0]["joined_by"].(map[string]any)["kind"], "the membership carries its source")
+
+	check := a.directoryCheckOf(t, account["id"].(string))
+	assert.Equal(t, true, check["ok"])
+	for _, miss := range []string{`"EVERYBODY": the group "Everybody" is written otherwise`, `"Strangers": the group "Strangers" belongs to another company`, `"Gone": the group "Gone" is retired`} {
+		assert.Contains(t, check["detail"], miss)
+	}
+	assert.NotContains(t, check["detail"], "Unrelated")
+
+	olena.LastName, olena.DN, olena.Phone, olena.Groups = "Шевченко", "CN=Olena,OU=Moved,DC=example,DC=com", "", []string{"Everybody"}
+	servers.put("Nova AD", olena)
+	in = a.signInAs(t, "olena@example.com", directoryPassword)
+	require.Equal(t, http.StatusCreated, in.status, in)
+	account = in.json["user"].(map[string]any)
+	assert.Equal(t, "Шевченко", account["last_name"])
+	assert.Equal(t, strings.Repeat("1", 50), account["phone"], "what the directory does not have is left alone")
+	assert.Len(t, account["groups"], 2, "groups are only added")
+	assert.NotContains(t, a.directoryCheckOf(t, account["id"].(string))["detail"], "EVERYBODY")
+
+	before := len(a.call(t, a.admin, http.MethodGet, path+"/history", nil).items())
+	require.Equal(t, http.StatusCreated, a.signInAs(t, "olena@example.com", directoryPassword).status)
+	assert.Len(t, a.call(t, a.admin, http.MethodGet, path+"/history", nil).items(), before, "nothing new, no event")
+
+	t.Log("a new e-mail address in the directory is still the same person")
+	olena.Email = "olena.shevchenko@example.com"
+	servers.put("Nova AD", olena)
+	renamed := a.signInAs(t, olena.Email, directoryPassword)
+	require.Equal(t, http.StatusCreated, renamed.status, renamed)
+	assert.Equal(t, account["id"], renamed.json["user"].(map[string]any)["id"])
+	assert.Equal(t, olena.Email, renamed.json["user"].(map[string]any)["email"])
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "olena@example.com", directoryPassword).status)
+}
+
+// Nobody gets an account of somebody else through a directory.
+func TestADirectoryTakesNoAccountOver(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	a.account(t, annasEmail, annasPassword)
+	pending := a.create(t, "/users", map[string]any{"email": "pending@example.com", "first_name": "Pen"})
+	id := a.connect(t, "AD", nil)
+	entry := func(email, guid string) directory.Entry {
+		return directory.Entry{DN: "CN=" + email, GUID: guid, Email: email, FirstName: "Of the directory"}
+	}
+	servers.put("AD", entry(annasEmail, "1"), entry("pending@example.com", "2"), entry(adminEmail, "3"))
+
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, annasEmail, directoryPassword).status)
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, annasEmail, annasPassword).status)
+	assert.Empty(t, servers.questions(), "a local account never touches the directory")
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "pending@example.com", "").status)
+	assert.Empty(t, servers.questions(), "an empty password never gets on the wire")
+
+	in := a.signInAs(t, "pending@example.com", directoryPassword)
+	require.Equal(t, http.StatusCreated, in.status, in)
+	assert.Equal(t, pending, in.json["user"].(map[string]any)["id"], "an account without a password goes through the directory")
+	servers.put("AD", entry("pending@example.com", "another"), entry(adminEmail, "3"))
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "pending@example.com", directoryPassword).status)
+	check := a.directoryCheckOf(t, pending)
+	assert.Equal(t, false, check["ok"])
+	assert.Contains(t, check["detail"], "another entry")
+	assert.Contains(t, check["fix"], "POST /users/"+pending+"/unlink-directory")
+	unlinked := a.call(t, a.admin, http.MethodPost, "/users/"+pending+"/unlink-directory", map[string]any{"reason": "made anew"})
+	require.Equal(t, http.StatusOK, unlinked.status, unlinked)
+	assert.Nil(t, unlinked.json["directory_id"])
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, "pending@example.com", directoryPassword).status)
+
+	t.Log("whoever is no superuser and changes who gets in takes the trust from the connection")
+	_, clerk := a.person(t, "clerk@example.com", domain.Permissions{"directory": {View: true, Edit: true, Add: true}})
+	changed := a.call(t, clerk, http.MethodPatch, "/directories/"+id, map[string]any{"user_filter": "(objectClass=person)"})
+	require.Equal(t, http.StatusOK, changed.status, changed)
+	assert.Equal(t, false, changed.json["vouched"])
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, adminEmail, directoryPassword).status, "a superuser")
+	check = a.directoryCheckOf(t, a.adminID.String())
+	assert.Equal(t, false, check["ok"])
+	assert.Contains(t, check["detail"], "vouch")
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, "pending@example.com", directoryPassword).status, "others go on")
+	vouched := a.call(t, a.admin, http.MethodPatch, "/directories/"+id, map[string]any{})
+	require.Equal(t, http.StatusOK, vouched.status, vouched)
+	assert.Equal(t, true, vouched.json["vouched"])
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, adminEmail, directoryPassword).status)
+}
+
+// An outage is told to those who need that directory, and to nobody else. Who is asked, and in which order, does not
+// depend on luck.
+func TestADirectoryOutage(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	a.account(t, annasEmail, annasPassword)
+	nova, other := a.create(t, "/companies", map[string]any{"name": "Nova"}), a.create(t, "/companies", map[string]any{"name": "Other"})
+	a.connect(t, "all", nil)
+	a.connect(t, "other", map[string]any{"company_id": other})
+	a.connect(t, "nova", map[string]any{"company_id": nova})
+	off := a.connect(t, "off", nil)
+	require.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodPatch, "/directories/"+off, map[string]any{"enabled": false}).status)
+	a.create(t, "/users", map[string]any{"email": "mia@example.com", "company_id": nova})
+	mia := directory.Entry{DN: "CN=mia", GUID: "mia", Email: "mia@example.com"}
+
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "mia@example.com", directoryPassword).status)
+	assert.Equal(t, []string{"nova mia@example.com", "all mia@example.com"}, servers.questions(), "first that of the company")
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "nobody@example.com", directoryPassword).status)
+	assert.Equal(t, []string{"other nobody@example.com", "nova nobody@example.com", "all nobody@example.com"}, servers.questions())
+
+	servers.isDown("nova", true)
+	for _, email := range []string{"mia@example.com", "nobody@example.com"} {
+		away := a.signInAs(t, email, directoryPassword)
+		assert.Equal(t, http.StatusServiceUnavailable, away.status, "%s: %s", email, away)
+		assert.NotEmpty(t, away.header.Get("Retry-After"))
+		assert.NotContains(t, string(away.body), "refused", "no detail of the directory")
+	}
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, annasEmail, annasPassword).status, "local people")
+	servers.put("all", mia)
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, "mia@example.com", directoryPassword).status, "another connection answers for her")
+	servers.questions()
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, "mia@example.com", directoryPassword).status)
+	assert.Equal(t, []string{"all mia@example.com"}, servers.questions(), "the one that she is bound to comes first")
+	assert.NotContains(t, a.log.String(), directoryPassword)
+}
+
+// A refusal looks the same and takes the same time whatever is behind it.
+func TestADirectoryTellsNothingAboutAccounts(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	a.account(t, annasEmail, annasPassword)
+	a.connect(t, "AD", nil)
+	entry := func(email string) directory.Entry {
+		return directory.Entry{DN: "CN=" + email, GUID: email, Email: email}
+	}
+	closed, locked := entry("closed@example.com"), entry("locked@example.com")
+	closed.Disabled, locked.Locked = true, true
+	servers.put("AD", entry("known@example.com"), closed, locked)
+	require.Equal(t, http.StatusCreated, a.signInAs(t, "known@example.com", directoryPassword).status)
+	a.create(t, "/users", map[string]any{"email": "locked@example.com"})
+
+	var first map[string]any
+	for email, password := range map[string]string{
+		annasEmail: "wrong", "nobody@example.com": directoryPassword, "known@example.com": "wrong", "closed@example.com": directoryPassword, "locked@example.com": directoryPassword,
+	} {
+		began := time.Now()
+		refused := a.signInAs(t, email, password)
+		assert.GreaterOrEqual(t, time.Since(began), 500*time.Millisecond, email)
+		assert.Equal(t, http.StatusUnauthorized, refused.status, "%s: %s", email, refused)
+		delete(refused.json, "instance")
+		if first == nil {
+			first = refused.json
+		}
+		assert.Equal(t, first, refused.json, email)
+	}
+	check := a.directoryCheckOf(t, a.accountOf(t, "locked@example.com")["id"].(string))
+	assert.Contains(t, check["detail"], "locked the account", "administrators are told")
+	for range 5 {
+		a.signInAs(t, "known@example.com", "wrong")
+	}
+	servers.questions()
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "known@example.com", directoryPassword).status)
+	assert.Empty(t, servers.questions(), "guessing here does not lock the directory's account out")
+}
+
+// Entries that are disabled or gone close their accounts without a sign-in, but not too many of them unasked.
+func TestCheckingTheAccountsOfADirectory(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	id := a.connect(t, "AD", map[string]any{"check_limit_percent": 50})
+	var people []directory.Entry
+	tokens := map[string]string{}
+	for _, name := range []string{"ada", "bob", "cleo", "dan"} {
+		people = append(people, directory.Entry{DN: "CN=" + name, GUID: name, Email: name + "@example.com"})
+	}
+	servers.put("AD", people...)
+	for _, entry := range people {
+		in := a.signInAs(t, entry.Email, directoryPassword)
+		require.Equal(t, http.StatusCreated, in.status, in)
+		tokens[entry.Email] = in.text("token")
+	}
+	a.catchUp(t, a.head(t))
+	check := func(method string, body any) answered {
+		answer := a.call(t, a.admin, method, "/directories/"+id+"/check", body)
+		a.catchUp(t, a.head(t))
+		return answer
+	}
+	stateOf := func(email string) string { return a.accountOf(t, email)["state"].(string) }
+
+	people[0].Disabled = true
+	servers.put("AD", people[0], people[2], people[3])
+	shown := check(http.MethodGet, nil)
+	require.Equal(t, http.StatusOK, shown.status, shown)
+	reasons := map[any]any{}
+	for _, change := range shown.json["changes"].([]any) {
+		reasons[change.(map[string]any)["email"]] = change.(map[string]any)["reason"]
+	}
+	assert.Equal(t, map[any]any{"ada@example.com": "disabled", "bob@example.com": "vanished"}, reasons)
+	assert.Equal(t, "active", stateOf("ada@example.com"), "showing changes nothing")
+
+	done := check(http.MethodPost, nil)
+	require.Equal(t, http.StatusOK, done.status, done)
+	assert.Equal(t, true, done.json["applied"], done)
+	for _, email := range []string{"ada@example.com", "bob@example.com"} {
+		assert.Equal(t, "directory_disabled", stateOf(email))
+		assert.Equal(t, http.StatusUnauthorized, a.call(t, tokens[email], http.MethodGet, "/me", nil).status, "its session has ended")
+	}
+	assert.Len(t, a.call(t, a.admin, http.MethodGet, "/users?state=directory_disabled", nil).items(), 2)
+	bob := a.accountOf(t, "bob@example.com")["id"].(string)
+	explained := a.directoryCheckOf(t, bob)
+	assert.Contains(t, explained["detail"], "no longer there")
+	assert.NotNil(t, explained["event_id"])
+	assert.Equal(t, "AD", explained["actor"].(map[string]any)["name"])
+
+	people[0].Disabled = false
+	servers.put("AD", people...)
+	require.Equal(t, http.StatusCreated, a.signInAs(t, "ada@example.com", directoryPassword).status, "a sign-in opens it again")
+	assert.Equal(t, http.StatusUnauthorized, a.call(t, tokens["ada@example.com"], http.MethodGet, "/me", nil).status, "but no former session")
+	check(http.MethodPost, nil)
+	assert.Equal(t, "active", stateOf("bob@example.com"), "and so does a check")
+
+	t.Log("an outage in the middle changes nothing")
+	servers.put("AD", people[0])
+	servers.isDown("AD", true)
+	assert.Equal(t, http.StatusServiceUnavailable, check(http.MethodPost, nil).status)
+	assert.Equal(t, "active", stateOf("bob@example.com"))
+	servers.isDown("AD", false)
+
+	t.Log("too many at once wait for somebody")
+	for range 2 {
+		stopped := check(http.MethodPost, nil)
+		require.Equal(t, http.StatusOK, stopped.status, stopped)
+		assert.Equal(t, false, stopped.json["applied"])
+		assert.Contains(t, stopped.json["stopped"], "check_limit_percent")
+	}
+	assert.Equal(t, "active", stateOf("bob@example.com"))
+	assert.Contains(t, a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).json["check_stopped"], "3 of 4 accounts")
+	history := a.call(t, a.admin, http.MethodGet, "/directories/"+id+"/history?type=directory.check", nil).items()
+	assert.Len(t, history, 1, "it is written down once")
+	confirmed := check(http.MethodPost, map[string]any{"confirm": true})
+	assert.Equal(t, true, confirmed.json["applied"], confirmed)
+	assert.Equal(t, "directory_disabled", stateOf("bob@example.com"))
+	assert.Nil(t, a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).json["check_stopped"])
+	servers.put("AD")
+	assert.Contains(t, check(http.MethodPost, nil).json["stopped"], "no entry at all")
+}
+
+func TestDirectoriesAreSetUpWithCare(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	for name, c := range map[string]struct {
+		body  map[string]any
+		field string
+		code  string
+	}{
+		"plain":      {map[string]any{"urls": []string{"ldap://dc.example.com"}}, "start_tls", "needs_tls"},
+		"both":       {map[string]any{"start_tls": true}, "start_tls", "conflict"},
+		"scheme":     {map[string]any{"urls": []string{"https://dc.example.com"}}, "urls.0", "scheme"},
+		"credential": {map[string]any{"urls": []string{"ldaps://u:p@dc.example.com"}}, "urls.0", "url"},
+		"none":       {map[string]any{"urls": []string{}}, "urls", "required"},
+		"ca":         {map[string]any{"ca_pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "ca_pem", "pem"},
+		"filter":     {map[string]any{"user_filter": "(objectClass=user"}, "user_filter", "filter"},
+		"base":       {map[string]any{"base_dn": "example.com"}, "base_dn", "dn"},
+		"bind":       {map[string]any{"bind_dn": "CN=x"}, "bind_password", "required"},
+		"attribute":  {map[string]any{"attr_phone": "tele)(phone"}, "attr_phone", "attribute"},
+		"timeout":    {map[string]any{"timeout_s": 0}, "timeout_s", "range"},
+		"company":    {map[string]any{"company_id": uuid.NewString()}, "company_id", "unknown_company"},
+	} {
+		body := map[string]any{"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com"}
+		for field, value := range c.body {
+			body[field] = value
+		}
+		refused := a.call(t, a.admin, http.MethodPost, "/directories", body)
+		assert.Equal(t, http.StatusUnprocessableEntity, refused.status, "%s: %s", name, refused)
+		assert.Equal(t, map[string]string{c.field: c.code}, refused.wrong(), name)
+	}
+
+	id := a.connect(t, "AD", map[string]any{"bind_dn": "reader@example.com", "bind_password": "hush hush"})
+	path := "/directories/" + id
+	before := time.Now().UTC().Format(time.RFC3339Nano)
+	taken := a.call(t, a.admin, http.MethodPost, "/directories", map[string]any{"name": "AD", "urls": []string{"ldaps://x.example"}, "base_dn": "DC=x"})
+	assert.Equal(t, "name_taken", taken.text("code"), taken)
+	kept := a.call(t, a.admin, http.MethodDelete, path, nil)
+	assert.Equal(t, http.StatusMethodNotAllowed, kept.status)
+	assert.Equal(t, "history_is_kept", kept.text("code"))
+	assert.Contains(t, kept.text("detail"), `PATCH /api/v1/directories/`+id+` {"enabled": false}`)
+
+	_, clerk := a.person(t, "clerk@example.com", domain.Permissions{"directory": {View: true, Edit: true}, "audit": {View: true}})
+	stolen := a.call(t, clerk, http.MethodPatch, path, map[string]any{"urls": []string{"ldaps://evil.example"}})
+	assert.Equal(t, map[string]string{"bind_password": "required"}, stolen.wrong(), "the password goes to no other server unseen")
+	changed := a.call(t, a.admin, http.MethodPatch, path, map[string]any{"urls": []string{"ldap://dc2.example.com"}, "start_tls": true, "attr_phone": nil, "name": "AD 2"})
+	require.Equal(t, http.StatusOK, changed.status, changed)
+	assert.Nil(t, changed.json["attr_phone"])
+	assert.Equal(t, true, changed.json["has_bind_password"])
+	then := a.call(t, a.admin, http.MethodGet, path+"?as_of="+before, nil)
+	assert.Equal(t, "AD", then.json["name"], then)
+	assert.Equal(t, true, then.json["has_bind_password"])
+	history := a.call(t, clerk, http.MethodGet, path+"/history", nil)
+	assert.Len(t, history.items(), 4, history)
+	for _, shown := range []answered{changed, then, history, a.call(t, a.admin, http.MethodGet, "/directories", nil)} {
+		assert.NotContains(t, string(shown.body), "hush")
+	}
+	assert.Zero(t, a.count(t, `SELECT count(*) FROM history h WHERE h::text LIKE '%hush%' OR h::text LIKE '%aHVzaC%'`))
+
+	audited := a.call(t, a.admin, http.MethodGet, "/audit/events?type=directory.", nil)
+	require.NotEmpty(t, audited.items(), audited)
+	assert.Equal(t, map[string]any{"kind": "directory", "id": id, "name": "AD 2"}, audited.items()[0]["subject"])
+
+	a.create(t, "/groups", map[string]any{"name": "Risk"})
+	servers.put("AD 2", directory.Entry{DN: "CN=x", GUID: "x", Email: "x@example.com", Groups: []string{"risk", "Risk", "Else"}})
+	tried := a.call(t, a.admin, http.MethodPost, path+"/test", map[string]any{"email": "x@example.com"})
+	require.Equal(t, http.StatusOK, tried.status, tried)
+	found := tried.json["found"].(map[string]any)
+	assert.Nil(t, found["user_id"])
+	whys := map[any]string{}
+	for _, group := range found["groups"].([]any) {
+		g := group.(map[string]any)
+		whys[g["name"]] = cmp.Or(stringOf(g["why"]), "-")
+	}
+	assert.Contains(t, whys["risk"], "written otherwise")
+	assert.Equal(t, "sync_groups is off", whys["Risk"])
+	assert.Equal(t, "-", whys["Else"])
+}
+
+func stringOf(value any) string { text, _ := value.(string); return text }

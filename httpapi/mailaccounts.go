@@ -1,0 +1,204 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/mailing"
+	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/smtpclient"
+)
+
+type newMailAccount struct {
+	ServerID    string `json:"server_id" format:"uuid"`
+	Address     string `json:"address" maxLength:"254" example:"accounts@example.com" doc:"Of the sender"`
+	DisplayName string `json:"display_name,omitempty" maxLength:"200" nullable:"true" example:"Nova Energy" doc:"Of the sender; without one the site's name"`
+	Username    string `json:"username,omitempty" maxLength:"254" nullable:"true" doc:"At the server; without one nobody signs in"`
+	Password    string `json:"password,omitempty" maxLength:"1024" nullable:"true" writeOnly:"true" doc:"At the server; never readable again"`
+}
+
+// mailAccountCommand is a new mail account with its password.
+type mailAccountCommand struct {
+	mailaccount.Details
+	password string
+}
+
+func (b *newMailAccount) command(problems *domain.Invalid) mailAccountCommand {
+	command := mailAccountCommand{mailaccount.Details{
+		ServerID: readID("server_id", b.ServerID, problems), Address: b.Address, DisplayName: b.DisplayName, Username: b.Username,
+	}, b.Password}
+	merge(problems, command.Normalized().Validate())
+	if problem := mailaccount.PasswordProblem(b.Password); problem != "" {
+		problems.Add("password", "password", "%s", problem)
+	}
+	return command
+}
+
+// Resolve lets the domain check the body beside the schema.
+func (b *newMailAccount) Resolve(huma.Context) []error { return wrongFields(b.command) }
+
+type mailAccountChanges struct {
+	ServerID    Optional[string] `json:"server_id,omitzero" format:"uuid" nullable:"false"`
+	Address     Optional[string] `json:"address,omitzero" maxLength:"254" nullable:"false"`
+	DisplayName Optional[string] `json:"display_name,omitzero" maxLength:"200"`
+	Username    Optional[string] `json:"username,omitzero" maxLength:"254"`
+	Password    Optional[string] `json:"password,omitzero" maxLength:"1024" writeOnly:"true" doc:"null throws it away"`
+}
+
+// mailAccountPatch is a change of a mail account with its password; a nil one stays.
+type mailAccountPatch struct {
+	mailaccount.Patch
+	password *string
+}
+
+func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch {
+	patch := mailAccountPatch{mailaccount.Patch{
+		ServerID: converted("server_id", b.ServerID.patch("server_id", problems), problems, readID),
+		Address:  b.Address.patch("address", problems), DisplayName: b.DisplayName.patch("display_name", problems), Username: b.Username.patch("username", problems),
+	}, b.Password.patch("password", problems)}
+	merge(problems, patch.ApplyTo(mailaccount.Details{ServerID: uuid.Max, Address: "a@example.com"}).Validate())
+	if patch.password != nil {
+		if problem := mailaccount.PasswordProblem(*patch.password); problem != "" {
+			problems.Add("password", "password", "%s", problem)
+		}
+	}
+	return patch
+}
+
+// Resolve lets the domain check the body beside the schema.
+func (b *mailAccountChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
+
+type listMailAccountsRequest struct {
+	QueryHeaders
+	PageParams
+	Query    string              `query:"query" maxLength:"200" doc:"Part of the address or the display name"`
+	ServerID uuid.UUID           `query:"server_id" format:"uuid"`
+	Retired  OptionalParam[bool] `query:"retired"`
+}
+
+type testMailRequest struct {
+	ByID
+	Body struct {
+		To string `json:"to" maxLength:"254" example:"me@example.com" doc:"Who gets the test mail"`
+	}
+}
+
+// testStep is what came of one step of a test.
+type testStep struct {
+	Step   string  `json:"step" enum:"resolve,connect,tls,login,send"`
+	OK     bool    `json:"ok"`
+	Detail string  `json:"detail" doc:"What happened"`
+	MS     int64   `json:"ms" doc:"How long it took, in milliseconds"`
+	Fix    *string `json:"fix" doc:"What cures it; null where it is well"`
+}
+
+type testAnswer struct {
+	Body struct {
+		OK    bool       `json:"ok" doc:"The server took the mail"`
+		Steps []testStep `json:"steps" doc:"In order; the last one is that which failed, if one did"`
+	}
+}
+
+// testTime is longer than any failure takes with a time-out of usual length.
+const testTime = 2 * time.Minute
+
+func (s *server) mailAccounts() resource[projections.MailAccount] {
+	return resource[projections.MailAccount]{
+		path: "/mail/accounts", name: "mail-account", tag: mailTag, module: "mail", kind: mailaccount.Kind,
+		read: byID(s.ReadModels.MailAccount), asOf: byIDAsOf(s.ReadModels.MailAccountAsOf),
+		revision: func(m projections.MailAccount) eventstore.Revision { return m.Revision },
+	}
+}
+
+func (s *server) addMailAccounts() {
+	accounts := s.mailAccounts()
+	registerCreate[newMailAccount](s, accounts, operation{summary: "Create a mail account"},
+		func(ctx context.Context, caller commands.Caller, command mailAccountCommand) (commands.Result, error) {
+			return s.Commands.CreateMailAccount(ctx, caller, command.Details, command.password)
+		})
+	register(s, operation{
+		method: http.MethodGet, path: accounts.path, id: "list-mail-accounts", tag: mailTag, required: needs("mail", domain.View), summary: "List mail accounts",
+	}, func(ctx context.Context, in *listMailAccountsRequest) (*list[projections.MailAccount], error) {
+		filter := projections.MailAccountFilter{Query: in.Query, ServerID: in.ServerID, Retired: in.Retired.pointer()}
+		return listOf(s.ReadModels.MailAccounts(ctx, filter, in.request()))
+	})
+	registerGet(s, accounts, "One mail account, now or as it was")
+	registerChange[mailAccountChanges](s, accounts, operation{summary: "Change a mail account"},
+		func(ctx context.Context, caller commands.Caller, id uuid.UUID, patch mailAccountPatch) (commands.Result, error) {
+			return s.Commands.ChangeMailAccount(ctx, caller, id, patch.Patch, patch.password)
+		})
+	registerActForReason(s, accounts, "retire", operation{
+		summary: "Take a mail account out of use", description: "409 `in_use` while a route or a default chooses it. Its history stays.",
+	}, s.retireMailAccount)
+	registerHistory(s, accounts)
+	register(s, operation{
+		method: http.MethodPost, path: accounts.path + "/{id}/test", id: "test-mail-account", tag: mailTag, required: needs("mail", domain.Edit),
+		summary: "Send a test mail", timeout: testTime, example: map[string]any{"to": "me@example.com"},
+		description: "It goes the way that every mail goes. Each step tells what happened, and what to do where it failed.",
+	}, s.testMailAccount)
+}
+
+// retireMailAccount looks for where the account is chosen first, against mistakes: a retired account is passed over.
+func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
+	uses, err := s.ReadModels.MailAccountUses(ctx, id)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	if len(uses) > 0 {
+		return commands.Result{}, domain.Refusef("in_use", "the mail account is %s: choose another one there first", strings.Join(uses, ", "))
+	}
+	return s.Commands.RetireMailAccount(ctx, caller, id, reason)
+}
+
+func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*testAnswer, error) {
+	if problem := domain.EmailProblem(in.Body.To); problem != "" {
+		var problems domain.Invalid
+		problems.Add("to", "email", "%s", problem)
+		return nil, problems.Err()
+	}
+	sender, err := s.Commands.MailSenderOf(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	site, err := s.Commands.SiteSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	_, host, _ := strings.Cut(sender.Account.Address, "@")
+	msg, err := mailing.Compose(mailing.Message{
+		Feature: mailing.FeatureTest, Language: site.DefaultLanguage, To: in.Body.To, Site: site, MessageID: id.String() + "@" + host, At: s.Now(),
+	}, sender)
+	if err != nil {
+		return nil, err
+	}
+	steps, failure := s.MailTransport.Send(ctx, sender, msg)
+	answered := &testAnswer{}
+	answered.Body.OK, answered.Body.Steps = failure == nil, shownSteps(steps)
+	return answered, nil
+}
+
+func shownSteps(steps []smtpclient.Step) []testStep {
+	shown := make([]testStep, len(steps))
+	for i, step := range steps {
+		shown[i] = testStep{Step: step.Step, OK: step.OK, Detail: step.Detail, MS: step.Took.Milliseconds()}
+		if !step.OK {
+			fix := cmp.Or(step.Fix, "try again")
+			shown[i].Fix = &fix
+		}
+	}
+	return shown
+}

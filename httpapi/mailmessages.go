@@ -1,0 +1,117 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections"
+)
+
+type listMailMessagesRequest struct {
+	QueryHeaders
+	PageParams
+	Query     string    `query:"query" maxLength:"200" doc:"Part of the recipient or the subject"`
+	State     string    `query:"state" enum:"queued,sending,sent,failed,abandoned"`
+	Feature   string    `query:"feature" enum:"password_reset,first_login,security_notice,contact_notification,contact_auto_reply"`
+	UserID    uuid.UUID `query:"user_id" format:"uuid" doc:"Whom the mail is about"`
+	CompanyID uuid.UUID `query:"company_id" format:"uuid" doc:"Of the person whom the mail is about"`
+}
+
+type mailFeatureList struct {
+	Body struct {
+		Items []projections.MailFeature `json:"items"`
+	}
+}
+
+type setMailRouteRequest struct {
+	ChangeHeaders
+	Feature string `path:"feature" maxLength:"50" doc:"One of GET /mail/features"`
+	Body    struct {
+		MailAccountID Optional[string] `json:"mail_account_id" format:"uuid" doc:"null for none"`
+		CompanyID     string           `json:"company_id,omitempty" format:"uuid" nullable:"true" doc:"null for all companies"`
+	}
+}
+
+func (s *server) mailMessages() resource[projections.MailMessage] {
+	return resource[projections.MailMessage]{
+		path: "/mail/messages", name: "mail-message", tag: mailTag, module: "mail", kind: mailmessage.Kind,
+		read: byID(s.ReadModels.MailMessage), asOf: byIDAsOf(s.ReadModels.MailMessageAsOf),
+		revision: func(m projections.MailMessage) eventstore.Revision { return m.Revision },
+	}
+}
+
+func (s *server) mailFeatures() resource[projections.MailFeature] {
+	return resource[projections.MailFeature]{
+		path: "/mail/features", name: "mail-feature", tag: mailTag, kind: projections.SettingsKind, read: s.ReadModels.MailFeature,
+		revision: func(f projections.MailFeature) eventstore.Revision { return f.Revision },
+	}
+}
+
+// addMailMessages adds what was sent and what is to be sent, and which mail account sends what.
+func (s *server) addMailMessages() {
+	messages := s.mailMessages()
+	register(s, operation{
+		method: http.MethodGet, path: messages.path, id: "list-mail-messages", tag: mailTag, required: needs("mail", domain.View),
+		summary: "List mails, the newest first", description: "What became of each. What a mail said is never shown.",
+	}, func(ctx context.Context, in *listMailMessagesRequest) (*list[projections.MailMessage], error) {
+		filter := projections.MailMessageFilter{Query: in.Query, State: in.State, Feature: in.Feature, UserID: in.UserID, CompanyID: in.CompanyID}
+		return listOf(s.ReadModels.MailMessages(ctx, filter, in.request()))
+	})
+	registerGet(s, messages, "One mail, now or as it was")
+	registerHistory(s, messages)
+	registerAct(s, messages, "retry", operation{
+		summary:     "Try a mail now",
+		description: "One that waits, failed or was given up. 409 `link_expired` when the link in it has expired, `already_sent`, or `being_sent`.",
+	}, s.Commands.RetryMail)
+
+	register(s, operation{
+		method: http.MethodGet, path: "/mail/features", id: "list-mail-features", tag: mailTag, required: needs("mail", domain.View),
+		summary: "What mail is sent for, and which mail account sends it",
+		description: "The account is that of the route of the company, else of the route for all, else the default of the company, else the default of the site. " +
+			"Retired ones are passed over.",
+	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*mailFeatureList, error) {
+		var answered mailFeatureList
+		var err error
+		answered.Body.Items, err = s.ReadModels.MailFeatures(ctx)
+		return &answered, err
+	})
+	registerCommand(s, operation{
+		method: http.MethodPut, path: "/mail/routes/{feature}", id: "set-mail-route", tag: mailTag, required: needs("mail", domain.Edit),
+		summary: "Choose the mail account that sends a feature's mail", description: "For one company, or for all. Answers with the feature.",
+	}, s.setMailRoute)
+	register(s, operation{
+		method: http.MethodGet, path: "/mail/routes/history", id: "mail-routes-history", tag: mailTag, required: needs("mail", domain.View).seesHistory(),
+		summary: "History of the routes, newest first",
+	}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
+		_, name := domain.SplitStream(settings.MailRoutesStream)
+		return listOf(s.ReadModels.History(ctx, in.filter(projections.SettingsKind, name), projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
+	})
+}
+
+func (s *server) setMailRoute(ctx context.Context, in *setMailRouteRequest) (*answer[projections.MailFeature], error) {
+	var problems domain.Invalid
+	account := uuid.Nil
+	if chosen := in.Body.MailAccountID.patch("mail_account_id", &problems); chosen != nil {
+		account = readID("mail_account_id", *chosen, &problems)
+	}
+	place := settings.MailRoute{Feature: in.Feature, CompanyID: readID("company_id", in.Body.CompanyID, &problems)}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	caller, err := s.changer(ctx, in.ChangeHeaders)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.Commands.SetMailRoute(ctx, caller, place, account)
+	if err != nil {
+		return nil, err
+	}
+	return s.mailFeatures().changed(ctx, s, in.Prefer, commands.Result{ID: in.Feature, Revision: result.Revision, Position: result.Position, Changed: result.Changed})
+}

@@ -1,0 +1,170 @@
+package ldapclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// The steps of a Test, in their order.
+const (
+	StepResolve  = "resolve"
+	StepConnect  = "connect"
+	StepTLS      = "tls"
+	StepBind     = "bind"
+	StepSearch   = "search"
+	StepUserBind = "user_bind"
+)
+
+// Step is what one step of a Test found out.
+type Step struct {
+	Step   string // one of the Step constants
+	OK     bool
+	Detail string // a sentence without its full stop
+	Took   time.Duration
+	Fix    string // what to do where it is not OK
+}
+
+// steps collects what happens.
+type steps []Step
+
+func (s *steps) run(step string, do func() (detail string, failure *Failure)) error {
+	began := time.Now()
+	detail, failure := do()
+	if failure != nil {
+		return s.add(failure, time.Since(began))
+	}
+	*s = append(*s, Step{Step: step, OK: true, Detail: detail, Took: time.Since(began)})
+	return nil
+}
+
+// failed records what failed before it was tried.
+func (s *steps) failed(failure *Failure) error { return s.add(failure, 0) }
+
+func (s *steps) add(failure *Failure, took time.Duration) error {
+	detail := failure.Detail
+	if failure.Server != "" {
+		detail = failure.Server + ": " + detail
+	}
+	*s = append(*s, Step{Step: failure.Step, Detail: detail, Took: took, Fix: failure.Fix})
+	return failure
+}
+
+// Check tries to reach each server and to bind as the searching account. The error is that of ctx, where it has ended;
+// what else is wrong stands in the steps.
+func (c Config) Check(ctx context.Context) ([]Step, error) {
+	var log steps
+	if s := c.openAll(ctx, &log); s != nil {
+		s.close()
+	}
+	return log, ctx.Err()
+}
+
+// Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail address
+// it looks only whether the filter finds anybody, and without a password it doesn't bind as the person. found is nil where
+// there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong stands in the steps.
+func (c Config) Test(ctx context.Context, email, password string) (steps []Step, found *Entry, err error) {
+	log, found := c.test(ctx, email, password)
+	return log, found, ctx.Err()
+}
+
+func (c Config) test(ctx context.Context, email, password string) (log steps, found *Entry) {
+	s := c.openAll(ctx, &log)
+	if s == nil {
+		return log, nil
+	}
+	defer s.close()
+	ctx, cancel := c.limit(ctx)
+	defer cancel()
+
+	if email == "" {
+		_ = log.run(StepSearch, func() (string, *Failure) { return s.anybody(ctx) }) //nolint:errcheck // it stands in the log
+		return log, nil
+	}
+	var raw *ldap.Entry
+	if log.run(StepSearch, func() (detail string, failure *Failure) {
+		var err error
+		if raw, err = s.find(ctx, email); err != nil {
+			return "", s.asFailure(StepSearch, err)
+		}
+		e := c.entry(raw, email, time.Now())
+		if c.Groups {
+			if e.Groups, err = s.groups(ctx, raw); err != nil {
+				return "", s.asFailure(StepSearch, err)
+			}
+		}
+		found = &e
+		return "found " + raw.DN, nil
+	}) != nil || password == "" {
+		return log, found
+	}
+	_ = log.run(StepUserBind, func() (string, *Failure) { //nolint:errcheck // it stands in the log
+		if err := s.bindAs(ctx, raw.DN, password); err != nil {
+			return "", s.asFailure(StepUserBind, err)
+		}
+		return "the directory accepts the password", nil
+	})
+	return log, found
+}
+
+// openAll tries every server, so that one is not found broken on the day when it is needed, and keeps the first session.
+// It stops where the bind is refused: to try again would lock the account.
+func (c Config) openAll(ctx context.Context, log *steps) (first *session) {
+	if len(c.URLs) == 0 {
+		_ = log.failed(noServer()) //nolint:errcheck // it stands in the log
+	}
+	for _, url := range c.URLs {
+		err := func() error {
+			ctx, cancel := c.limit(ctx)
+			defer cancel()
+			s, err := c.open(ctx, url, log)
+			switch {
+			case err != nil:
+				return err
+			case first == nil:
+				first = s
+			default:
+				s.close()
+			}
+			return nil
+		}()
+		var failure *Failure
+		if errors.As(err, &failure) && failure.final || ctx.Err() != nil {
+			break
+		}
+	}
+	return first
+}
+
+// anybody tells whether the filter finds entries at all.
+func (s *session) anybody(ctx context.Context) (string, *Failure) {
+	request, failure := s.people("")
+	if failure != nil {
+		return "", failure
+	}
+	request.SizeLimit = 1
+	result, err := s.search(ctx, request)
+	switch {
+	case err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded):
+		return "", s.server.failure(StepSearch, s.config.explainSearch(err))
+	case len(result.Entries) == 0:
+		return "", s.server.failure(StepSearch, explained{detail: fmt.Sprintf("no entry under %s matches user_filter", s.config.BaseDN),
+			fix: "Check base_dn and user_filter, and that the account of bind_dn may read the people there."})
+	}
+	return "user_filter finds entries, for example " + result.Entries[0].DN, nil
+}
+
+func (s *session) asFailure(step string, err error) *Failure {
+	var failure *Failure
+	if errors.As(err, &failure) {
+		return failure
+	}
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return &Failure{Step: step, Detail: refused.Error(), Fix: refused.advice(), cause: err, final: true}
+	}
+	return s.server.failure(step, explainBroken(err))
+}

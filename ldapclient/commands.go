@@ -1,0 +1,69 @@
+package ldapclient
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/secboard/secboard/domain/directory"
+)
+
+// Client asks directories in the terms of the domain.
+type Client struct{}
+
+// SignIn finds the one entry of an e-mail address and signs in as it.
+func (Client) SignIn(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error) {
+	found, err := configOf(server).SignIn(ctx, email, password)
+	if refused, ok := errors.AsType[*Refused](err); ok {
+		err = &directory.Refused{Reason: string(refused.Reason)}
+	}
+	return entryOf(found), err
+}
+
+// Test does the same step by step, as far as e-mail and password are given.
+func (Client) Test(ctx context.Context, server directory.Server, email, password string) ([]directory.Step, *directory.Entry, error) {
+	config := configOf(server)
+	config.Groups = true // also to see what switching it on would give
+	steps, found, err := config.Test(ctx, email, password)
+	told := make([]directory.Step, len(steps))
+	for i, step := range steps {
+		told[i] = directory.Step(step)
+	}
+	if found == nil {
+		return told, nil, err
+	}
+	entry := entryOf(*found)
+	return told, &entry, err
+}
+
+// Entries gives all entries that the user filter lets through.
+func (Client) Entries(ctx context.Context, server directory.Server) iter.Seq2[directory.Entry, error] {
+	return func(yield func(directory.Entry, error) bool) {
+		for found, err := range configOf(server).Entries(ctx) {
+			if !yield(entryOf(found), err) {
+				return
+			}
+		}
+	}
+}
+
+func configOf(server directory.Server) Config {
+	return Config{
+		URLs: server.URLs, StartTLS: server.StartTLS, CAPEM: server.CAPEM, BaseDN: server.BaseDN, BindDN: server.BindDN,
+		BindPassword: server.BindPassword, UserFilter: server.UserFilter, Attributes: Attributes(server.Attributes),
+		Groups: server.SyncGroups, NestedGroups: server.NestedGroups, Timeout: server.Timeout(),
+	}
+}
+
+// entryOf names an entry by its DN where the directory gives it nothing that stays.
+func entryOf(e Entry) directory.Entry {
+	id := e.GUID
+	if id == "" {
+		id = strings.ToLower(e.DN)
+	}
+	return directory.Entry{
+		DN: e.DN, GUID: id, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone, Department: e.Department, Position: e.Position,
+		Disabled: e.Disabled, Locked: e.Locked, Expired: e.Expired, PasswordExpired: e.PasswordExpired, MustChange: e.MustChange, Groups: e.Groups,
+	}
+}

@@ -1,0 +1,423 @@
+package ldapclient
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Reason is why a directory refuses a person.
+type Reason string
+
+// The reasons of a Refused. WrongPassword can also stand for an account that the directory doesn't want to tell about.
+const (
+	WrongPassword   Reason = "wrong_password"
+	Unknown         Reason = "unknown"
+	Ambiguous       Reason = "ambiguous"
+	NoEmail         Reason = "no_email"
+	Disabled        Reason = "disabled"
+	AccountExpired  Reason = "account_expired"
+	PasswordExpired Reason = "password_expired"
+	MustChange      Reason = "must_change"
+	Locked          Reason = "locked"
+	Hours           Reason = "hours"
+	Workstation     Reason = "workstation"
+)
+
+// Refused is a directory's answer that this person doesn't get in.
+type Refused struct{ Reason Reason }
+
+func (r *Refused) Error() string {
+	switch r.Reason {
+	case WrongPassword:
+		return "the directory does not accept the password"
+	case Unknown:
+		return "no entry of the directory that matches user_filter has this e-mail address"
+	case Ambiguous:
+		return "several entries of the directory have this e-mail address"
+	case NoEmail:
+		return "the directory found an entry, but shows no e-mail address in it"
+	case Disabled:
+		return "the account is disabled in the directory"
+	case AccountExpired:
+		return "the account has expired in the directory"
+	case PasswordExpired:
+		return "the password has expired in the directory"
+	case MustChange:
+		return "the password must be changed in the directory first"
+	case Locked:
+		return "the account is locked in the directory after too many wrong passwords"
+	case Hours:
+		return "the directory does not let this account sign in at this hour"
+	case Workstation:
+		return "the directory does not let this account sign in from here"
+	default:
+		return "the directory refuses this account"
+	}
+}
+
+// advice is what an administrator can do about the reason.
+func (r *Refused) advice() string {
+	switch r.Reason {
+	case WrongPassword:
+		return "Try the password again; a directory may say the same of a disabled account."
+	case Unknown:
+		return "Check base_dn, user_filter and attr_email, and the address in the person's entry."
+	case Ambiguous:
+		return "Leave the address in one entry, or narrow user_filter or base_dn."
+	case NoEmail:
+		return "Let the account of bind_dn read the attribute that attr_email names."
+	case Hours:
+		return "Change the logon hours of the account in the directory."
+	case Workstation:
+		return "Allow the account to log on from the directory's servers (Log On To)."
+	default:
+		return "Change that in the directory."
+	}
+}
+
+// Failure says why a server can't tell now, and at which step it stopped. Nothing in it is secret.
+type Failure struct {
+	Server string // as in Config.URLs, or empty
+	Step   string // one of the Step constants
+	Detail string
+	Fix    string // what an administrator can do
+	cause  error
+	final  bool // another server would answer the same
+}
+
+func (f *Failure) Error() string {
+	where := ""
+	if f.Server != "" {
+		where = f.Server + ": "
+	}
+	return where + f.Detail + ". " + strings.TrimSuffix(f.Fix, ".")
+}
+
+func (f *Failure) Unwrap() error { return f.cause }
+
+// failures are what each of several servers said.
+type failures []*Failure
+
+func (f failures) Error() string {
+	texts := make([]string, len(f))
+	for i, failure := range f {
+		texts[i] = failure.Error()
+	}
+	return "no server of the directory can be used: " + strings.Join(texts, "; ")
+}
+
+func (f failures) Unwrap() []error {
+	errs := make([]error, len(f))
+	for i, failure := range f {
+		errs[i] = failure
+	}
+	return errs
+}
+
+// timedOut is the cause of a context that Config.Timeout ended.
+type timedOut struct{ after time.Duration }
+
+func (t *timedOut) Error() string { return fmt.Sprintf("no answer within %s", t.after) }
+
+// Is makes it what callers ask for.
+func (t *timedOut) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// explained is an error in an administrator's words.
+type explained struct {
+	detail, fix string
+	cause       error
+	final       bool
+}
+
+func (s server) failure(step string, e explained) *Failure {
+	return &Failure{Server: s.url, Step: step, Detail: e.detail, Fix: e.fix, cause: e.cause, final: e.final}
+}
+
+func noServer() *Failure {
+	return &Failure{Step: StepResolve, Detail: "urls names no server", Fix: "Add one, as ldaps://dc1.example.com.", final: true}
+}
+
+// misconfigured is a setting that no server can make up for.
+func misconfigured(detail, fix string) explained {
+	return explained{detail: detail, fix: fix, final: true}
+}
+
+// explainNetwork tells of errors that can come at every step. ok is false where the error is of another kind.
+func explainNetwork(err error) (_ explained, ok bool) {
+	var late *timedOut
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &late):
+		return explained{detail: late.Error(), cause: err,
+			fix: "Check that the server runs and that no firewall drops the connection, or raise timeout_s."}, true
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return explained{detail: "the request was given up before an answer came", cause: err, fix: "Try again."}, true
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return explained{detail: fmt.Sprintf("there is no host %q", dns.Name), cause: err,
+			fix: "Correct the name in urls, or add it to the DNS that this system asks."}, true
+	case errors.As(err, &dns):
+		return explained{detail: fmt.Sprintf("the DNS can't tell the address of %q now: %s", dns.Name, dns.Err), cause: err,
+			fix: "Check the name servers of this system."}, true
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return explained{detail: "the host refuses the connection: nothing listens on the port", cause: err,
+			fix: "Check the port in urls (usually 636 for ldaps://, 389 for ldap://) and that the directory runs."}, true
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return explained{detail: "there is no way to the host in this network", cause: err,
+			fix: "Check the address in urls, the routes and the firewalls."}, true
+	}
+	return explained{}, false
+}
+
+func explainConnect(err error) explained {
+	if e, ok := explainNetwork(err); ok {
+		return e
+	}
+	return explained{detail: "no connection: " + printable(err.Error()), cause: err, fix: "Check host and port in urls."}
+}
+
+// explainTLS tells why there is no verified TLS with the server.
+func (c Config) explainTLS(s server, err error) explained {
+	var (
+		wrongHost  x509.HostnameError
+		authority  x509.UnknownAuthorityError
+		invalid    x509.CertificateInvalidError
+		notTLS     tls.RecordHeaderError
+		serverSays tls.AlertError
+	)
+	switch {
+	case errors.As(err, &wrongHost):
+		if names := namesOf(wrongHost.Certificate); names != "" {
+			return explained{detail: fmt.Sprintf("the certificate is for %s and not for %s", names, s.host), cause: err,
+				fix: "Use a name in urls for which the certificate is, or give the server a certificate for this name."}
+		}
+		return explained{detail: "the certificate names no host as subject alternative name", cause: err,
+			fix: fmt.Sprintf("Give the server a certificate with the subject alternative name %s.", s.host)}
+	case errors.As(err, &authority):
+		if c.CAPEM == "" {
+			return explained{detail: "the certificate was issued by an authority that this system doesn't know: " + issuerOf(authority.Cert), cause: err,
+				fix: "Put the certificate of that authority into ca_pem."}
+		}
+		return explained{detail: "the certificate was not issued by the authority in ca_pem, but by " + issuerOf(authority.Cert), cause: err,
+			fix: "Put the certificate of the authority that issued the server's certificate into ca_pem."}
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		if cert := invalid.Cert; time.Now().Before(cert.NotBefore) {
+			return explained{detail: "the certificate is valid only from " + cert.NotBefore.UTC().Format(time.DateTime), cause: err,
+				fix: "Check the clocks of this system and of the directory."}
+		}
+		return explained{detail: "the certificate expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime), cause: err,
+			fix: "Renew the certificate of the directory's server."}
+	case errors.As(err, &notTLS):
+		return explained{detail: "the server doesn't speak TLS on this port", cause: err,
+			fix: "Use the port for ldaps:// (usually 636), or ldap:// (usually 389) with start_tls."}
+	case errors.As(err, &serverSays):
+		return explained{detail: "the server ended the TLS handshake: " + serverSays.Error(), cause: err,
+			fix: "Check that the server speaks TLS 1.2 or newer and asks for no client certificate."}
+	}
+	if e, ok := explainNetwork(err); ok {
+		return e
+	}
+	if broken(err) {
+		return explained{detail: "the server closed the connection during the TLS handshake", cause: err,
+			fix: "A domain controller does that while it has no certificate for LDAPS: give it one. Or the port is not one for ldaps://."}
+	}
+	return explained{detail: "no TLS: " + printable(err.Error()), cause: err, fix: "Check the server's certificate and its TLS settings."}
+}
+
+// explainStartTLS tells why a server on a plain port didn't start TLS.
+func explainStartTLS(err error) explained {
+	if e, ok := explainNetwork(err); ok {
+		return e
+	}
+	if code, message, ok := resultOf(err); ok {
+		return explained{detail: fmt.Sprintf("the server doesn't start TLS: %s", said(code, message)), cause: err,
+			fix: "Give the server a certificate, or use ldaps:// where it has a port for that."}
+	}
+	return explained{detail: "the server closed the connection or didn't answer in LDAP", cause: err,
+		fix: "The port may be one that starts with TLS at once: use ldaps:// for it (usually 636), or port 389."}
+}
+
+// explainBind tells why the searching account can't bind.
+func (c Config) explainBind(err error) explained {
+	code, message, ok := resultOf(err)
+	if !ok {
+		return explainBroken(err)
+	}
+	switch code {
+	case ldap.LDAPResultInvalidCredentials:
+		detail := fmt.Sprintf("the directory refuses the bind as %s", c.BindDN)
+		if reason := refusal(message); reason != WrongPassword && reason != Unknown {
+			return explained{detail: detail + ": " + (&Refused{reason}).Error(), cause: err, final: true,
+				fix: "Change that in the directory, or use another account."}
+		}
+		return explained{detail: detail + ": name or password is wrong", cause: err, final: true, fix: "Correct bind_dn or bind_password."}
+	case ldap.LDAPResultInvalidDNSyntax, ldap.LDAPResultNoSuchObject:
+		return explained{detail: fmt.Sprintf("the directory has no account %s: %s", c.BindDN, said(code, message)), cause: err, final: true,
+			fix: "Correct bind_dn: the whole DN, as CN=secboard,OU=Services,DC=example,DC=com."}
+	case ldap.LDAPResultInappropriateAuthentication:
+		return explained{detail: "the directory doesn't let this account bind with a password: " + said(code, message), cause: err, final: true,
+			fix: "Set bind_dn and bind_password to an account that may."}
+	}
+	return explained{detail: "the directory doesn't bind now: " + said(code, message), cause: err, fix: "See the directory's own log."}
+}
+
+// explainSearch tells why a search gave no result.
+func (c Config) explainSearch(err error) explained {
+	if ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile) {
+		return misconfigured("user_filter is no LDAP filter: "+printable(errors.Unwrap(err).Error()), "Write it as (objectClass=user), with its brackets.")
+	}
+	code, message, ok := resultOf(err)
+	if !ok {
+		return explainBroken(err)
+	}
+	switch code {
+	case ldap.LDAPResultNoSuchObject, ldap.LDAPResultInvalidDNSyntax:
+		detail := fmt.Sprintf("there is no base_dn %s in the directory", c.BaseDN)
+		if _, matched, ok := strings.Cut(message, "best match of:"); ok {
+			detail += "; of it exists " + strings.Trim(printable(matched), " '\t\x00")
+		}
+		return explained{detail: detail, cause: err, final: true, fix: "Correct base_dn, as DC=example,DC=com."}
+	case ldap.LDAPResultReferral:
+		return explained{detail: fmt.Sprintf("the server refers to another one for %s, and referrals are not followed", c.BaseDN), cause: err, final: true,
+			fix: "Correct base_dn, or name a server of that domain in urls."}
+	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultOperationsError, ldap.LDAPResultStrongAuthRequired, ldap.LDAPResultInappropriateAuthentication:
+		return explained{detail: "the directory doesn't let this account search: " + said(code, message), cause: err, final: true,
+			fix: "Set bind_dn and bind_password to an account that may read the people under base_dn."}
+	case ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded:
+		return explained{detail: "the search is too large for the directory's limits: " + said(code, message), cause: err, final: true,
+			fix: "Narrow user_filter or base_dn, index the attribute of attr_email, or raise the limits for the account of bind_dn."}
+	}
+	return explained{detail: "the directory doesn't search now: " + said(code, message), cause: err, fix: "See the directory's own log."}
+}
+
+// explainGroups tells why a person's groups can't be read.
+func explainGroups(err error) explained {
+	code, message, ok := resultOf(err)
+	if !ok {
+		return explainBroken(err)
+	}
+	return explained{detail: "the directory doesn't tell the person's groups: " + said(code, message), cause: err, final: true,
+		fix: "Let the account of bind_dn read the groups of the domain, or switch sync_groups or nested_groups off."}
+}
+
+// explainBroken tells of a request that got no answer.
+func explainBroken(err error) explained {
+	if e, ok := explainNetwork(err); ok {
+		return e
+	}
+	return explained{detail: "the server closed the connection or sent what is no LDAP", cause: err, fix: "See the directory's own log, and try again."}
+}
+
+// userRefusal is what the bind's result says of the person. It is none where the directory can't tell.
+func userRefusal(err error) *Refused {
+	code, message, ok := resultOf(err)
+	if !ok {
+		return nil
+	}
+	switch code {
+	case ldap.LDAPResultInvalidCredentials:
+		return &Refused{refusal(message)}
+	case ldap.LDAPResultInappropriateAuthentication: // an entry without a password
+		return &Refused{WrongPassword}
+	case ldap.LDAPResultNoSuchObject: // removed since the search
+		return &Refused{Unknown}
+	}
+	return nil
+}
+
+// adCode is Windows' error number in the text of a refused bind: "… AcceptSecurityContext error, data 52e, v1db1".
+// https://learn.microsoft.com/windows/win32/debug/system-error-codes--1300-1699-
+var adCode = regexp.MustCompile(`\bdata ([0-9a-fA-F]+)\b`)
+
+func refusal(message string) Reason {
+	match := adCode.FindStringSubmatch(message)
+	if match == nil {
+		return WrongPassword
+	}
+	switch strings.ToLower(match[1]) {
+	case "525":
+		return Unknown
+	case "530":
+		return Hours
+	case "531":
+		return Workstation
+	case "532":
+		return PasswordExpired
+	case "533":
+		return Disabled
+	case "701":
+		return AccountExpired
+	case "773":
+		return MustChange
+	case "775":
+		return Locked
+	default: // 52e, and 57 and others that say as little
+		return WrongPassword
+	}
+}
+
+// resultOf is the result code and diagnostic message of the server's answer. ok is false where there was none.
+func resultOf(err error) (code uint16, message string, ok bool) {
+	var e *ldap.Error
+	// The library's own codes start at ErrorNetwork.
+	if !errors.As(err, &e) || e.ResultCode >= ldap.ErrorNetwork {
+		return 0, "", false
+	}
+	return e.ResultCode, e.Err.Error(), true
+}
+
+func said(code uint16, message string) string {
+	text := fmt.Sprintf("%s (%d)", strings.ToLower(ldap.LDAPResultCodeMap[code]), code)
+	if message = printable(message); message != "" {
+		text += ", " + message
+	}
+	return text
+}
+
+// printable is a text of a server, cut and without control characters.
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	text = strings.TrimSpace(text)
+	if runes := []rune(text); len(runes) > 300 {
+		return string(runes[:300]) + "…"
+	}
+	return text
+}
+
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func namesOf(cert *x509.Certificate) string {
+	if cert == nil {
+		return ""
+	}
+	names := append([]string(nil), cert.DNSNames...)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return printable(strings.Join(names, ", "))
+}
+
+func issuerOf(cert *x509.Certificate) string {
+	if cert == nil {
+		return "an unknown one"
+	}
+	return printable(cert.Issuer.String())
+}

@@ -1,0 +1,372 @@
+package ldapclient_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/ldapclient"
+)
+
+// No connection, and no goroutine of one, is left behind whatever happened to it.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if !strings.Contains(string(stacks), "go-ldap") {
+			break
+		}
+		if time.Now().After(deadline) {
+			fmt.Printf("connections are left behind:\n%s\n", stacks)
+			code = 1
+			break
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	os.Exit(code)
+}
+
+const soon = 300 * time.Millisecond
+
+func TestAServerThatHangsIsLeft(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		plain bool
+		behaviour
+		step string
+	}{
+		"at the TLS handshake":            {false, behaviour{accept: hang}, ldapclient.StepTLS},
+		"at StartTLS":                     {true, behaviour{accept: hang}, ldapclient.StepTLS},
+		"at the handshake after StartTLS": {true, behaviour{startTLS: func(e *exchange) { e.result(ldap.ApplicationExtendedResponse, 0, ""); hang(e) }}, ldapclient.StepTLS},
+		"at the bind":                     {false, behaviour{bind: hang}, ldapclient.StepBind},
+		"at the search":                   {false, behaviour{search: hang}, ldapclient.StepSearch},
+		"in the middle of the search":     {false, behaviour{search: func(e *exchange) { e.anna(); hang(e) }}, ldapclient.StepSearch},
+		"at the person's bind":            {true, behaviour{userBind: hang}, ldapclient.StepUserBind},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, c.plain, nil)
+			f.behave.Store(&c.behaviour)
+			settings := f.config()
+			settings.Timeout = soon
+
+			_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireStep(t, c.step, err)
+			require.Contains(t, err.Error(), "no answer within 300ms")
+
+			steps, _, err := settings.Test(t.Context(), "anna@example.com", "secret")
+			require.NoError(t, err)
+			require.Equal(t, c.step, failedStep(t, steps))
+
+			// A caller that gives up waits no longer either.
+			settings.Timeout = time.Hour
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			defer cancel()
+			_, err = settings.SignIn(ctx, "anna@example.com", "secret")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Contains(t, err.Error(), "given up")
+
+			f.behave.Store(&behaviour{})
+			_, err = f.config().SignIn(t.Context(), "anna@example.com", "secret")
+			require.NoError(t, err, "the next call works")
+		})
+	}
+}
+
+func TestAHostThatDoesNotAnswerIsLeft(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, false, nil)
+	settings := f.config()
+	settings.URLs = append([]string{"ldaps://" + silentPort(t)}, settings.URLs...)
+	settings.Timeout = 2 * time.Second // for the one that works, on a busy machine
+	_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+	require.NoError(t, err, "the second server works")
+
+	settings.URLs = settings.URLs[:1]
+	settings.Timeout = soon
+	_, err = settings.SignIn(t.Context(), "anna@example.com", "secret")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	requireStep(t, ldapclient.StepConnect, err)
+}
+
+// silentPort is an address that answers no attempt to connect, as behind a firewall: its queue is full.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, syscall.Close(socket)) })
+	require.NoError(t, syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(socket, 0))
+	name, err := syscall.Getsockname(socket)
+	require.NoError(t, err)
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	}
+}
+
+func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		plain bool
+		behaviour
+		step, detail string
+	}{
+		"at the TLS handshake":          {false, behaviour{accept: cut}, ldapclient.StepTLS, "closed the connection"},
+		"no TLS":                        {false, behaviour{accept: noise}, ldapclient.StepTLS, "doesn't speak TLS"},
+		"TLS at once for StartTLS":      {true, behaviour{accept: func(e *exchange) { _, _ = e.Write([]byte("\x15\x03\x01\x00\x02\x02\x0a")) }}, ldapclient.StepTLS, "didn't answer in LDAP"},
+		"at StartTLS":                   {true, behaviour{startTLS: half}, ldapclient.StepTLS, "closed the connection"},
+		"StartTLS is refused":           {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 2, "unsupported")}, ldapclient.StepTLS, "protocol error (2), unsupported"},
+		"no certificate for StartTLS":   {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 52, "00000000: LdapErr")}, ldapclient.StepTLS, "unavailable (52)"},
+		"a huge answer to StartTLS":     {true, behaviour{startTLS: func(e *exchange) { _, _ = e.Write(append([]byte{0x04, 0x84, 0x7f, 0, 0, 0}, make([]byte, 1<<17)...)) }}, ldapclient.StepTLS, ""},
+		"at the bind":                   {false, behaviour{bind: cut}, ldapclient.StepBind, "closed the connection"},
+		"in the answer to the bind":     {false, behaviour{bind: half}, ldapclient.StepBind, "closed the connection"},
+		"the bind is answered in noise": {false, behaviour{bind: func(e *exchange) { noise(e); cut(e) }}, ldapclient.StepBind, "closed the connection"},
+		"the server is busy":            {false, behaviour{bind: says(ldap.ApplicationBindResponse, 51, "later")}, ldapclient.StepBind, "busy (51), later"},
+		"in the middle of the search":   {false, behaviour{search: func(e *exchange) { e.anna(); half(e) }}, ldapclient.StepSearch, "closed the connection"},
+		"a referral":                    {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 10, "see ldap://other")}, ldapclient.StepSearch, "referrals are not followed"},
+		"a limit of the server":         {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 11, "")}, ldapclient.StepSearch, "too large"},
+		"at the person's bind":          {false, behaviour{userBind: half}, ldapclient.StepUserBind, "closed the connection"},
+		"busy at the person's bind":     {false, behaviour{userBind: says(ldap.ApplicationBindResponse, 51, "")}, ldapclient.StepUserBind, "busy (51)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, c.plain, nil)
+			f.behave.Store(&c.behaviour)
+			_, err := f.config().SignIn(t.Context(), "anna@example.com", "a person's secret")
+			requireStep(t, c.step, err)
+			require.Contains(t, err.Error(), c.detail)
+			require.NotContains(t, err.Error(), "secret")
+			f.mu.Lock()
+			require.NotContains(t, string(f.clear), "secret", "in clear")
+			f.mu.Unlock()
+
+			f.behave.Store(&behaviour{})
+			_, err = f.config().SignIn(t.Context(), "anna@example.com", "a person's secret")
+			require.NoError(t, err, "the next call works")
+		})
+	}
+}
+
+func TestAConfigShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	c := newFake(t, false, nil).config()
+	var logged bytes.Buffer
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)} {
+		slog.New(handler).Info("directory", "config", c, "pointer", &c)
+	}
+	require.Contains(t, logged.String(), searcher)
+	require.NotContains(t, fmt.Sprintf("%v %+v %s", c, c, &c)+logged.String(), "Bind-secret")
+}
+
+func TestNothingIsSentInClear(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, true, nil)
+	settings := f.config()
+	settings.StartTLS = false
+	_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+	requireStep(t, ldapclient.StepConnect, err)
+	require.Zero(t, f.accepted.Load(), "nothing was sent at all")
+}
+
+// Somebody in between adds an answer of his own behind the one to StartTLS: it must not count once TLS is on.
+func TestWhatCameBeforeTLSIsNotTakenAfterIt(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, true, nil)
+	f.behave.Store(&behaviour{startTLS: func(e *exchange) {
+		e.result(ldap.ApplicationExtendedResponse, 0, "")
+		for id := range int64(5) {
+			(&exchange{Conn: e, id: id}).result(ldap.ApplicationBindResponse, 0, "")
+		}
+	}})
+	_, err := f.config().SignIn(t.Context(), "anna@example.com", "secret")
+	requireStep(t, ldapclient.StepTLS, err)
+}
+
+func TestCertificatesAreVerified(t *testing.T) {
+	t.Parallel()
+	here := []net.IP{net.IPv4(127, 0, 0, 1)}
+	for name, c := range map[string]struct {
+		template    *x509.Certificate
+		ca          string
+		detail, fix string
+	}{
+		"of another host":         {&x509.Certificate{DNSNames: []string{"dc1.example.com"}}, "", "is for dc1.example.com and not for 127.0.0.1", "Use a name"},
+		"of no host":              {&x509.Certificate{}, "", "names no host", "127.0.0.1"},
+		"expired":                 {&x509.Certificate{IPAddresses: here, NotAfter: time.Now().Add(-time.Minute)}, "", "expired on", "Renew"},
+		"not yet valid":           {&x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(time.Hour)}, "", "valid only from", "clock"},
+		"of another authority":    {&x509.Certificate{IPAddresses: here}, "other", "not issued by the authority in ca_pem", "ca_pem"},
+		"of an unknown authority": {&x509.Certificate{IPAddresses: here}, "none", "this system doesn't know", "ca_pem"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, plain := range []bool{false, true} {
+				f := newFake(t, plain, c.template)
+				settings := f.config()
+				switch c.ca {
+				case "other":
+					settings.CAPEM = newFake(t, false, nil).caPEM
+				case "none":
+					settings.CAPEM = ""
+				}
+				_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+				requireStep(t, ldapclient.StepTLS, err)
+				var failure *ldapclient.Failure
+				require.ErrorAs(t, err, &failure)
+				require.Contains(t, failure.Detail, c.detail)
+				require.Contains(t, failure.Fix, c.fix)
+				require.Zero(t, f.binds.Load())
+			}
+		})
+	}
+}
+
+func TestServersAreTriedInOrder(t *testing.T) {
+	t.Parallel()
+	second := newFake(t, false, nil)
+	both := func(first *fake) ldapclient.Config {
+		settings := second.config()
+		settings.CAPEM += first.caPEM
+		settings.URLs = append(first.config().URLs, settings.URLs...)
+		return settings
+	}
+	for name, b := range map[string]behaviour{
+		"closed at the bind":          {bind: cut},
+		"busy":                        {bind: says(ldap.ApplicationBindResponse, 51, "")},
+		"broken in the search":        {search: half},
+		"broken at the person's bind": {userBind: half},
+	} {
+		first := newFake(t, false, nil)
+		first.behave.Store(&b)
+		_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
+		require.NoError(t, err, name)
+	}
+
+	asked := second.accepted.Load()
+	first := newFake(t, false, nil)
+	first.behave.Store(&behaviour{bind: says(ldap.ApplicationBindResponse, 49, active("52e"))})
+	_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
+	requireStep(t, ldapclient.StepBind, err)
+	_, _, err = both(first).Test(t.Context(), "anna@example.com", "secret")
+	require.NoError(t, err)
+	require.Equal(t, asked, second.accepted.Load(), "a wrong bind password is not tried elsewhere: that would lock the account")
+	first.behave.Store(&behaviour{userBind: says(ldap.ApplicationBindResponse, 49, active("52e"))})
+	_, err = both(first).SignIn(t.Context(), "anna@example.com", "secret")
+	requireRefused(t, ldapclient.WrongPassword, err)
+	require.Equal(t, asked, second.accepted.Load(), "nor is a person's")
+
+	second.behave.Store(&behaviour{accept: cut})
+	first.behave.Store(&behaviour{bind: cut})
+	_, err = both(first).SignIn(t.Context(), "anna@example.com", "secret")
+	for _, f := range []*fake{first, second} {
+		require.Contains(t, err.Error(), f.address, "each is named")
+	}
+}
+
+func TestWhatOtherDirectoriesAnswer(t *testing.T) {
+	t.Parallel()
+	signIn := func(t *testing.T, b behaviour) (ldapclient.Entry, error) {
+		f := newFake(t, false, nil)
+		f.behave.Store(&b)
+		settings := f.config()
+		settings.Groups, settings.NestedGroups = true, true
+		return settings.SignIn(t.Context(), "anna@example.com", "secret")
+	}
+	found := func(send func(*exchange)) behaviour {
+		return behaviour{search: func(e *exchange) {
+			e.reference("ldap://example.com/CN=Configuration,DC=example,DC=com")
+			send(e)
+			e.result(ldap.ApplicationSearchResultDone, 0, "")
+		}}
+	}
+	t.Run("no flags, an entryUUID and memberOf", func(t *testing.T) {
+		t.Parallel()
+		got, err := signIn(t, found(func(e *exchange) {
+			e.anna("ENTRYUUID=0193A5C2-0000-7000-8000-0000000000FF", `memberof=cn=Risk\2C \C3\9Cber,ou=groups,dc=example`)
+		}))
+		require.NoError(t, err)
+		require.Equal(t, ldapclient.Entry{DN: annaDN, GUID: "0193a5c2-0000-7000-8000-0000000000ff", Email: "anna@example.com", Groups: []string{"Risk, Über"}}, got)
+	})
+	t.Run("an address that may be searched but not read", func(t *testing.T) {
+		t.Parallel()
+		_, err := signIn(t, found(func(e *exchange) { e.entry(annaDN) }))
+		requireRefused(t, ldapclient.NoEmail, err)
+	})
+	t.Run("a bind that works for a disabled account", func(t *testing.T) {
+		t.Parallel()
+		_, err := signIn(t, found(func(e *exchange) { e.anna("userAccountControl=514") }))
+		requireRefused(t, ldapclient.Disabled, err)
+	})
+	t.Run("a bind that works for an expired account", func(t *testing.T) {
+		t.Parallel()
+		_, err := signIn(t, found(func(e *exchange) { e.anna("accountExpires=129000000000000000") }))
+		requireRefused(t, ldapclient.AccountExpired, err)
+	})
+	t.Run("more entries than it gives", func(t *testing.T) {
+		t.Parallel()
+		_, err := signIn(t, behaviour{search: func(e *exchange) { e.anna(); e.result(ldap.ApplicationSearchResultDone, 4, "") }})
+		requireRefused(t, ldapclient.Ambiguous, err)
+	})
+	for code, reason := range map[string]ldapclient.Reason{
+		"525": ldapclient.Unknown, "52e": ldapclient.WrongPassword, "530": ldapclient.Hours, "531": ldapclient.Workstation,
+		"532": ldapclient.PasswordExpired, "533": ldapclient.Disabled, "701": ldapclient.AccountExpired, "773": ldapclient.MustChange,
+		"775": ldapclient.Locked, "57": ldapclient.WrongPassword,
+	} {
+		t.Run("data "+code, func(t *testing.T) {
+			t.Parallel()
+			_, err := signIn(t, behaviour{userBind: says(ldap.ApplicationBindResponse, 49, active(code))})
+			requireRefused(t, reason, err)
+		})
+	}
+	t.Run("no data", func(t *testing.T) {
+		t.Parallel()
+		_, err := signIn(t, behaviour{userBind: says(ldap.ApplicationBindResponse, 49, "")})
+		requireRefused(t, ldapclient.WrongPassword, err)
+	})
+}
+
+func TestGroupsAreReadByTheSearchingAccount(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, false, nil)
+	sid := "\x01\x02\x00\x00\x00\x00\x00\x05\x20\x00\x00\x00\x21\x02\x00\x00"
+	f.behave.Store(&behaviour{search: func(e *exchange) {
+		e.anna("objectSid="+sid, "primaryGroupID=513", "cn=Risk")
+		e.result(ldap.ApplicationSearchResultDone, 0, "")
+	}})
+	settings := f.config()
+	settings.Groups, settings.NestedGroups = true, true
+	got, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+	require.NoError(t, err)
+	require.Equal(t, []string{"Risk"}, got.Groups)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	require.Equal(t, []string{searcher, searcher, searcher}, f.asked, "for the person, the primary group and those around")
+}
+
+func requireStep(t *testing.T, step string, err error) {
+	t.Helper()
+	var failure *ldapclient.Failure
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, step, failure.Step, "%v", err)
+	require.NotEmpty(t, failure.Detail)
+	require.NotEmpty(t, failure.Fix)
+}

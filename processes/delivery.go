@@ -1,0 +1,257 @@
+package processes
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/mailing"
+	"github.com/secboard/secboard/smtpclient"
+)
+
+const (
+	// scanPace is how often is looked for messages that are due.
+	scanPace = 500 * time.Millisecond
+	// scanBatch is how many are taken at once.
+	scanBatch = 500
+	// perServer is how many connections to one mail server an instance has at most.
+	perServer = 4
+	// lastWords is how long a message being handed over may take after a stop before its connection is cut.
+	lastWords = 15 * time.Second
+	// recordTime is how long recording an attempt's outcome is tried within the attempt's claim.
+	recordTime = 15 * time.Second
+)
+
+// attemptTime bounds an attempt at a server: resolving, connecting, TLS, login and the commands before the message each
+// have the server's own limit, and the answer to the message's end three of it.
+func attemptTime(sender commands.MailSender) time.Duration {
+	return 10 * (time.Duration(sender.Server.TimeoutS)*time.Second + time.Second)
+}
+
+// delivery hands messages to mail servers. Each server has a queue and connections of its own, so that a slow one delays
+// its own messages only.
+type delivery struct {
+	*Mail
+	mu      sync.Mutex
+	inHand  map[uuid.UUID]bool
+	lanes   map[uuid.UUID]*lane // by mail server
+	ending  bool                // no further message is begun
+	working sync.WaitGroup
+}
+
+// lane is the queue of one mail server.
+type lane struct {
+	waiting []uuid.UUID
+	workers int
+}
+
+func newDelivery(m *Mail) *delivery {
+	return &delivery{Mail: m, inHand: map[uuid.UUID]bool{}, lanes: map[uuid.UUID]*lane{}}
+}
+
+// run delivers until ctx ends, and then finishes the messages that are being handed over.
+func (d *delivery) run(ctx context.Context) {
+	// What is under way outlives ctx by lastWords.
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	failing := false
+	for {
+		err := d.scan(ctx, work)
+		if err != nil && !failing && ctx.Err() == nil {
+			d.Logger.WarnContext(ctx, "looking for mails to send is interrupted", "error", err)
+		}
+		failing = err != nil
+		if !pause(ctx, scanPace) {
+			break
+		}
+	}
+	d.mu.Lock()
+	d.ending = true
+	d.mu.Unlock()
+	timer := time.AfterFunc(lastWords, cut)
+	defer timer.Stop()
+	d.working.Wait()
+}
+
+// scan takes messages that are due in hand.
+func (d *delivery) scan(ctx, work context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	d.mu.Lock()
+	except := slices.Collect(maps.Keys(d.inHand))
+	d.mu.Unlock()
+	due, err := d.Due(ctx, d.Commands.Now(), append([]uuid.UUID{}, except...), scanBatch)
+	if err != nil {
+		return err
+	}
+	for _, id := range due {
+		if err := d.take(ctx, work, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take puts a message into the queue of the server that will send it.
+func (d *delivery) take(ctx, work context.Context, id uuid.UUID) error {
+	m, err := d.Commands.MailOf(ctx, id)
+	if err != nil || m.Over() || d.Commands.Now().Before(m.DueAt) {
+		return err // the read model is behind
+	}
+	sender, err := d.senderOf(ctx, m)
+	if err != nil {
+		return d.postpone(ctx, m, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.inHand[id] {
+		return nil
+	}
+	l := d.lanes[sender.Account.ServerID]
+	if l == nil {
+		l = &lane{}
+		d.lanes[sender.Account.ServerID] = l
+	}
+	d.inHand[id] = true
+	l.waiting = append(l.waiting, id)
+	if l.workers < perServer {
+		l.workers++
+		d.working.Go(func() { d.work(work, l) })
+	}
+	return nil
+}
+
+// postpone puts a message off that can't be sent for a reason of its own, so that it holds up no other. In an outage of the
+// event store nothing can be written; the next scan finds the message again.
+func (d *delivery) postpone(ctx context.Context, m commands.Mail, err error) error {
+	if errors.Is(err, eventstore.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	reason := err.Error()
+	if refused, isRefusal := errors.AsType[*domain.Error](err); isRefusal {
+		reason = refused.Detail
+	}
+	return d.Commands.PostponeMail(ctx, m, reason)
+}
+
+func (d *delivery) senderOf(ctx context.Context, m commands.Mail) (commands.MailSender, error) {
+	preferred := uuid.Nil
+	if m.Queued.Feature == mailmessage.ContactAutoReply {
+		contacts, err := d.Commands.ContactSettings(ctx)
+		if err != nil {
+			return commands.MailSender{}, err
+		}
+		if contacts.AutoReply != nil {
+			preferred = contacts.AutoReply.MailAccountID
+		}
+	}
+	return d.Commands.MailSenderFor(ctx, m.Queued.Feature, m.Queued.CompanyID, preferred)
+}
+
+// work sends the messages of a queue one after the other, until it is empty or the delivery is ending.
+func (d *delivery) work(ctx context.Context, l *lane) {
+	for {
+		d.mu.Lock()
+		if len(l.waiting) == 0 || d.ending {
+			l.workers--
+			d.mu.Unlock()
+			return
+		}
+		id := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		d.mu.Unlock()
+		if err := d.deliver(ctx, id); err != nil {
+			d.Logger.WarnContext(ctx, "a mail could not be worked on; it is tried again", "message", id, "error", err)
+		}
+		d.mu.Lock()
+		delete(d.inHand, id)
+		d.mu.Unlock()
+	}
+}
+
+// deliver makes one attempt at a message.
+func (d *delivery) deliver(ctx context.Context, id uuid.UUID) error {
+	m, err := d.Commands.MailOf(ctx, id)
+	if err != nil || m.Over() || d.Commands.Now().Before(m.DueAt) {
+		return err // another instance was faster
+	}
+	sender, err := d.senderOf(ctx, m)
+	if err != nil {
+		return d.postpone(ctx, m, err)
+	}
+	content, err := d.contentOf(ctx, m)
+	if errors.Is(err, errUseless) {
+		return d.Commands.GiveUpMail(ctx, m, err.Error())
+	}
+	if err != nil {
+		return d.postpone(ctx, m, err)
+	}
+	msg, err := mailing.Compose(content, sender)
+	if err != nil {
+		return d.postpone(ctx, m, err)
+	}
+	limit := attemptTime(sender)
+	attempt, claimed, err := d.Commands.BeginMail(ctx, m, sender.ID, d.Commands.Now().Add(limit+recordTime))
+	if err != nil || !claimed {
+		return err
+	}
+	sending, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_, err = d.Transport.Send(sending, sender, msg)
+	return d.record(ctx, m, attempt, outcomeOf(err))
+}
+
+func (d *delivery) contentOf(ctx context.Context, m commands.Mail) (mailing.Message, error) {
+	site, err := d.Commands.SiteSettings(ctx)
+	if err != nil {
+		return mailing.Message{}, err
+	}
+	if !d.Commands.Now().Before(m.ExpiresAt) {
+		return mailing.Message{Site: site}, nil // it is not sent: claiming it gives it up
+	}
+	content, err := d.content(ctx, m.Queued, site)
+	if err != nil {
+		return content, err
+	}
+	return content, d.addLink(ctx, &content, m.Queued)
+}
+
+// outcomeOf is what an attempt's error means for the message; nil when the server took it.
+func outcomeOf(err error) *mailmessage.Outcome {
+	if err == nil {
+		return nil
+	}
+	outcome := &mailmessage.Outcome{Reason: err.Error()}
+	if failure, known := errors.AsType[*smtpclient.Failure](err); known {
+		outcome.Permanent, outcome.InDoubt = failure.Permanent, failure.InDoubt
+		if failure.Fix != "" {
+			outcome.Reason += ". " + failure.Fix
+		}
+	}
+	return outcome
+}
+
+// record writes down what an attempt came to. While the event store is away it is tried again, also after a stop: what
+// is not recorded counts as in doubt, and is sent once more.
+func (d *delivery) record(ctx context.Context, m commands.Mail, attempt int, outcome *mailmessage.Outcome) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	for {
+		err := d.Commands.EndMail(ctx, m, attempt, outcome)
+		if err == nil {
+			return nil
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,209 @@
+// Package processes holds what follows on events outside of SecBoard. Each process has a checkpoint of its own, which no
+// rebuild of read models moves: an effect is not repeated, but for one that a crash interrupts.
+package processes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/mailing"
+)
+
+// Mail queues the mails that events ask for, and delivers what is queued. Any number may run on one log: each event is
+// followed by one of them, and each attempt at a message is claimed on the message's stream.
+type Mail struct {
+	Pool      *pgxpool.Pool
+	Commands  *commands.Handler // for the log, the clock and the tokens of links, which are stored nowhere
+	Transport mailing.Transport
+	// BaseURL gives where the pages for people are, such as https://accounts.example.com.
+	BaseURL func(context.Context) (string, error)
+	// Due lists messages that something has to be done about at a time, without those in except. It may be behind the log.
+	Due func(ctx context.Context, at time.Time, except []uuid.UUID, limit int) ([]uuid.UUID, error)
+	// ShowLink, where it is set, gets the links that no mail account can send, and nothing is queued without one: for the
+	// demo. Whoever has a link gets into the account.
+	ShowLink func(ctx context.Context, feature, to, url string)
+	Logger   *slog.Logger
+
+	// stuck is the event that failed last, and how often in a row.
+	stuck struct {
+		at    eventstore.Position
+		times int
+	}
+}
+
+const (
+	mailName = "mail"
+	// At a stop, a page under way may take drainTime; Watermill waits a little longer.
+	drainTime = 5 * time.Second
+	// tries is how often an event is worked on that fails while the stores are there.
+	tries = 10
+)
+
+// Begin decides from where on the log is followed: a log that has been written before the first start asks for nothing any
+// more. It has to be called before people are served; later calls change nothing.
+func (m *Mail) Begin(ctx context.Context) error {
+	var known bool
+	if err := m.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM app.process_checkpoints WHERE name = $1)`, mailName).Scan(&known); err != nil || known {
+		return err
+	}
+	end, err := m.endOfLog(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = m.Pool.Exec(ctx, `INSERT INTO app.process_checkpoints (name, position, updated_at) VALUES ($1, $2, now()) ON CONFLICT DO NOTHING`, mailName, end)
+	return err
+}
+
+func (m *Mail) endOfLog(ctx context.Context) (end eventstore.Position, err error) {
+	for recorded, err := range m.Commands.Log.ReadAll(ctx, 0) {
+		if err != nil {
+			return 0, fmt.Errorf("find the end of the log: %w", err)
+		}
+		end = recorded.Position
+	}
+	return end, nil
+}
+
+// Run works until ctx ends, through outages of Postgres, of the event store and of mail servers. A message being handed
+// over is finished before it returns.
+func (m *Mail) Run(ctx context.Context) error {
+	from, err := m.start(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // ctx has ended
+	}
+	tail := eventstore.NewTail(m.Commands.Log, m.Logger)
+	subscriber := eventstore.NewSubscriber(tail, m.checkpoint, drainTime, m.Logger)
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: drainTime + 2*time.Second}, watermill.NopLogger{})
+	if err != nil {
+		return fmt.Errorf("make the router of the process %s: %w", mailName, err)
+	}
+	router.AddConsumerHandler(mailName, mailName, subscriber, func(msg *message.Message) error {
+		page, ok := eventstore.PageOf(msg)
+		if !ok {
+			return errors.New("the message carries no page")
+		}
+		err := m.handle(msg.Context(), page)
+		if err != nil {
+			m.Logger.WarnContext(msg.Context(), "mails could not be queued yet; it is tried again", "error", err)
+		}
+		return err
+	})
+	support, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended, delivered := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tail.Run(support, from)
+	}()
+	go func() {
+		defer close(delivered)
+		newDelivery(m).run(ctx)
+	}()
+	err = router.Run(ctx)
+	<-delivered
+	stop()
+	<-ended
+	return errors.Join(err, subscriber.Close())
+}
+
+// start finds out from where to read, however long the stores take to answer; its error is that of ctx.
+func (m *Mail) start(ctx context.Context) (eventstore.Position, error) {
+	for said := false; ; said = true {
+		err := m.Begin(ctx)
+		if err == nil {
+			var position eventstore.Position
+			if position, err = m.checkpoint(ctx, mailName); err == nil {
+				return position, nil
+			}
+		}
+		if !said && ctx.Err() == nil {
+			m.Logger.WarnContext(ctx, "mail waits for Postgres and the event store", "error", err)
+		}
+		if !pause(ctx, 500*time.Millisecond) {
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// checkpoint is the position up to which the log was worked through.
+func (m *Mail) checkpoint(ctx context.Context, name string) (position eventstore.Position, err error) {
+	err = m.Pool.QueryRow(ctx, `SELECT position FROM app.process_checkpoints WHERE name = $1`, name).Scan(&position)
+	return position, err
+}
+
+// handle works on a page. The row of the checkpoint is locked meanwhile, so that of several instances one does it. What a
+// crash makes it do again changes nothing: the id of a message comes from the event that asks for it.
+func (m *Mail) handle(ctx context.Context, page eventstore.Page) error {
+	return pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error {
+		var done eventstore.Position
+		if err := tx.QueryRow(ctx, `SELECT position FROM app.process_checkpoints WHERE name = $1 FOR UPDATE`, mailName).Scan(&done); err != nil {
+			return err
+		}
+		for i := range page.Events {
+			if e := &page.Events[i]; e.Position > done {
+				if err := m.follow(ctx, e); err != nil {
+					return err
+				}
+			}
+		}
+		_, err := tx.Exec(ctx, `UPDATE app.process_checkpoints SET position = greatest(position, $2), updated_at = now() WHERE name = $1`,
+			mailName, page.Position())
+		return err
+	})
+}
+
+// follow queues the mails that an event asks for. One event that can't be understood must not hold up the mail of everybody:
+// it is passed over when it has failed again and again while the stores were there.
+func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
+	wishes, err := m.wishesOf(ctx, e)
+	for i := 0; err == nil && i < len(wishes); i++ {
+		err = m.queue(ctx, e, wishes[i])
+	}
+	if err == nil || errors.Is(err, eventstore.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	if m.stuck.at != e.Position {
+		m.stuck.at, m.stuck.times = e.Position, 0
+	}
+	if m.stuck.times++; m.stuck.times < tries {
+		return err
+	}
+	m.Logger.ErrorContext(ctx, "the mail that an event asks for can't be made", "event", e.ID, "type", e.Type, "position", e.Position, "error", err)
+	return nil
+}
+
+func (m *Mail) queue(ctx context.Context, e *eventstore.Envelope, w wish) error {
+	if m.ShowLink != nil {
+		_, err := m.Commands.MailSenderFor(ctx, w.Feature, w.CompanyID, uuid.Nil)
+		if errors.Is(err, commands.ErrNoMailAccount) {
+			return m.show(ctx, w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := m.Commands.QueueMail(ctx, e, w.id, w.Queued)
+	return err
+}
+
+// pause waits, or returns false early when ctx ends.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,290 @@
+package processes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/contact"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/mailing"
+)
+
+// wish is a mail that an event asks for.
+type wish struct {
+	id uuid.UUID
+	mailmessage.Queued
+}
+
+// wishesOf gives the mails that an event asks for; none that are of no use to anybody any more.
+func (m *Mail) wishesOf(ctx context.Context, e *eventstore.Envelope) ([]wish, error) {
+	if m.Commands.Now().Sub(e.Meta.At) >= mailmessage.Patience {
+		return nil, nil
+	}
+	switch event := e.Event.(type) {
+	case user.PasswordResetRequested:
+		return m.link(ctx, e, mailmessage.PasswordReset, event.Language, event.Link, event.ExpiresAt)
+	case user.FirstLoginRequested:
+		return m.link(ctx, e, mailmessage.FirstLogin, event.Language, event.Link, event.ExpiresAt)
+	case user.EmailChanged:
+		return m.notices(ctx, e, mailmessage.NoticeEmailChanged, event.Email.From, event.Email.To)
+	case user.PasswordSet:
+		return m.noticeIf(ctx, e, mailmessage.NoticePasswordChanged, func(before user.State) bool { return before.Password.Set() })
+	case user.TwoFactorEnrolled:
+		return m.notices(ctx, e, mailmessage.NoticeTwoFactorOn)
+	case user.TwoFactorDisabled, user.TwoFactorRequirementLifted:
+		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorOff, func(before user.State) bool { return before.TwoFactor.Challenges() })
+	case user.TwoFactorReset:
+		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorReset, func(before user.State) bool { return before.TwoFactor.Enrolled })
+	case signin.LockoutBegan:
+		return m.notices(ctx, e, mailmessage.NoticeLockedOut)
+	case contact.Received:
+		return m.contact(ctx, e, event)
+	}
+	return nil, nil // also what can't be decoded: it is none of these, which every version knows
+}
+
+// subjectOf is the id of the account that an event is about.
+func subjectOf(e *eventstore.Envelope) (uuid.UUID, error) {
+	_, subject := domain.SplitStream(e.Stream)
+	id, err := uuid.Parse(subject)
+	if err != nil {
+		return id, fmt.Errorf("the stream %q is not named after an account: %w", e.Stream, err)
+	}
+	return id, nil
+}
+
+// link is the mail with a link that somebody asked for.
+func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, language string, link uuid.UUID, expires time.Time) ([]wish, error) {
+	id, err := subjectOf(e)
+	if err != nil || !m.Commands.Now().Before(expires) {
+		return nil, err
+	}
+	account, err := m.Commands.Account(ctx, id)
+	if err != nil || !account.Exists {
+		return nil, err
+	}
+	w := m.about(e, feature, "", id, account, account.Details.Email)
+	w.Language, w.Link, w.ExpiresAt = cmp.Or(account.Language, language), link, expires
+	return m.completed(ctx, w)
+}
+
+// noticeIf is a security notice that depends on how the account was before.
+func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice string, matters func(before user.State) bool) ([]wish, error) {
+	before, err := m.Commands.AccountBefore(ctx, e)
+	if err != nil || !matters(before) {
+		return nil, err
+	}
+	return m.notices(ctx, e, notice)
+}
+
+// notices tell a person of a change to the own account: at the given addresses, or at that of the account.
+func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice string, addresses ...string) ([]wish, error) {
+	id, err := subjectOf(e)
+	if err != nil {
+		return nil, err
+	}
+	account, err := m.Commands.Account(ctx, id)
+	if err != nil || !account.Exists {
+		return nil, err // there are attempts to sign in to accounts that don't exist
+	}
+	if len(addresses) == 0 {
+		addresses = []string{account.Details.Email}
+	}
+	wishes := make([]wish, len(addresses))
+	for i, address := range addresses {
+		w := m.about(e, mailmessage.SecurityNotice, notice+"/"+user.NormalizeEmail(address), id, account, address)
+		w.Notice, w.Language = notice, account.Language
+		if notice == mailmessage.NoticeLockedOut {
+			// One an hour: whoever guesses passwords shall not fill the mailbox.
+			w.id = uuid.NewSHA1(id, []byte(notice+e.Meta.At.UTC().Format("2006-01-02 15")))
+		}
+		wishes[i] = w
+	}
+	return m.completed(ctx, wishes...)
+}
+
+// contact is the news of a message for those who answer it, and the automatic answer.
+func (m *Mail) contact(ctx context.Context, e *eventstore.Envelope, received contact.Received) ([]wish, error) {
+	contacts, err := m.Commands.ContactSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := subjectOf(e)
+	if err != nil {
+		return nil, err
+	}
+	var wishes []wish
+	for _, recipient := range contacts.Recipients {
+		w := m.about(e, mailmessage.ContactNotification, user.NormalizeEmail(recipient), uuid.Nil, user.State{}, recipient)
+		w.ContactID = id
+		wishes = append(wishes, w)
+	}
+	reply, err := m.autoReply(ctx, e, received, contacts)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range reply {
+		w.ContactID = id
+		wishes = append(wishes, w)
+	}
+	return m.completed(ctx, wishes...)
+}
+
+// autoReply answers a person, at most once a day, and never a robot or ourselves.
+func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received contact.Received, contacts settings.Contact) ([]wish, error) {
+	if contacts.AutoReply == nil {
+		return nil, nil
+	}
+	site, err := m.Commands.SiteSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own := append([]string{contacts.ReplyEmail, site.DefaultEmail}, contacts.Recipients...)
+	sender, err := m.Commands.MailSenderFor(ctx, mailmessage.ContactAutoReply, uuid.Nil, contacts.AutoReply.MailAccountID)
+	if err != nil && !errors.Is(err, commands.ErrNoMailAccount) {
+		return nil, err
+	}
+	if !contact.Answerable(received.Email, append(own, sender.Account.Address)) {
+		return nil, nil
+	}
+	// The name hides the address, and is the same for all messages of an address on one day.
+	name, err := m.Commands.Keys.Name("contact auto-reply", user.NormalizeEmail(received.Email)+e.Meta.At.UTC().Format(time.DateOnly))
+	if err != nil {
+		return nil, err
+	}
+	w := m.about(e, mailmessage.ContactAutoReply, "", uuid.Nil, user.State{}, received.Email)
+	w.id, w.Language = uuid.NewSHA1(uuid.Nil, []byte(name)), received.Language
+	return []wish{w}, nil
+}
+
+// about is what the mails of all features have. One event that asks for several mails of a feature tells them apart by
+// which.
+func (m *Mail) about(e *eventstore.Envelope, feature, which string, id uuid.UUID, account user.State, to string) wish {
+	return wish{id: uuid.NewSHA1(e.ID, []byte(feature+"/"+which)), Queued: mailmessage.Queued{
+		Feature: feature, To: to, UserID: id, CompanyID: account.Details.CompanyID,
+		At: e.Meta.At, IP: e.Meta.IP, ExpiresAt: e.Meta.At.Add(mailmessage.Patience),
+	}}
+}
+
+// completed fills in what depends on the site.
+func (m *Mail) completed(ctx context.Context, wishes ...wish) ([]wish, error) {
+	site, err := m.Commands.SiteSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base, err := m.BaseURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range wishes {
+		w := &wishes[i]
+		w.Language = cmp.Or(w.Language, site.DefaultLanguage)
+		w.MessageID = w.id.String() + "@" + hostOf(base)
+		content, err := m.content(ctx, w.Queued, site)
+		if err != nil {
+			return nil, err
+		}
+		w.Subject = content.Subject()
+	}
+	return wishes, nil
+}
+
+// hostOf is the part of a Message-ID behind the @. A bare address is no name (RFC 5322, 3.6.4).
+func hostOf(base string) string {
+	parsed, err := url.Parse(base)
+	if err != nil {
+		return "secboard.invalid"
+	}
+	if _, err := netip.ParseAddr(parsed.Hostname()); err == nil || parsed.Hostname() == "" {
+		return "secboard.invalid"
+	}
+	return parsed.Hostname()
+}
+
+// errUseless says that nobody has any use of a mail any more.
+var errUseless = errors.New("the mail has become useless")
+
+// content gathers what a mail says, but for its link.
+func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.Site) (mailing.Message, error) {
+	content := mailing.Message{
+		Feature: q.Feature, Notice: q.Notice, Language: q.Language, To: q.To, Site: site, MessageID: q.MessageID,
+		At: q.At, IP: q.IP, ExpiresAt: q.ExpiresAt,
+	}
+	contacts, err := m.Commands.ContactSettings(ctx)
+	if err != nil {
+		return content, err
+	}
+	content.ReplyTo = contacts.ReplyEmail
+	switch q.Feature {
+	case mailmessage.ContactNotification:
+		content.Contact, err = m.Commands.ContactMessage(ctx, q.ContactID)
+		content.ReplyTo = content.Contact.Email
+	case mailmessage.ContactAutoReply:
+		if contacts.AutoReply == nil {
+			return content, fmt.Errorf("%w: the auto-reply was switched off", errUseless)
+		}
+		content.AutoReply = *contacts.AutoReply
+	}
+	return content, err
+}
+
+// addLink makes the link of a mail anew, and the name of its reader.
+func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmessage.Queued) error {
+	if q.UserID == uuid.Nil {
+		return nil
+	}
+	account, err := m.Commands.Account(ctx, q.UserID)
+	if err != nil {
+		return err
+	}
+	content.Name = account.Details.Name()
+	if q.Link == uuid.Nil {
+		return nil
+	}
+	usable, token, path := account.ResetLinkUsable, m.Commands.ResetToken, "/password_reset/"
+	if q.Feature == mailmessage.FirstLogin {
+		usable, token, path = account.FirstLoginUsable, m.Commands.FirstLoginToken, "/first_login/"
+	}
+	switch {
+	case !usable(q.Link, m.Commands.Now()):
+		return fmt.Errorf("%w: the link in it can't be used any more", errUseless)
+	case user.NormalizeEmail(account.Details.Email) != user.NormalizeEmail(q.To):
+		return fmt.Errorf("%w: the account has another e-mail address now", errUseless)
+	}
+	base, err := m.BaseURL(ctx)
+	if err != nil {
+		return err
+	}
+	signed, err := token(q.UserID, q.Link)
+	content.URL = strings.TrimSuffix(base, "/") + path + signed + "?lang=" + url.QueryEscape(q.Language)
+	return err
+}
+
+// show gives a link away that no mail account can send.
+func (m *Mail) show(ctx context.Context, w wish) error {
+	if w.Link == uuid.Nil {
+		return nil
+	}
+	content := mailing.Message{}
+	err := m.addLink(ctx, &content, w.Queued)
+	if err == nil {
+		m.ShowLink(ctx, w.Feature, w.To, content.URL)
+	} else if errors.Is(err, errUseless) {
+		return nil
+	}
+	return err
+}

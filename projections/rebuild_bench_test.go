@@ -1,0 +1,251 @@
+package projections
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/demo/bulk"
+	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/node"
+	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/postgres"
+	"github.com/secboard/secboard/postgres/pgtest"
+)
+
+var rebuildEvents = flag.Int("rebuild.events", 1_000_000, "events of BenchmarkRebuild, over a tenth as many accounts")
+
+// BenchmarkRebuild measures a rebuild of all projections through client and Unix socket, from beginning to after the swap. The
+// limit, measured in the same run: the finished rows, ready-made and binary, copied by two connections into tables without
+// indexes, and then the indexes. Metrics: events/s, limit_events/s, x_limit (the first by the second), without_compare_x_limit
+// (the same without the step that compares with the live ones, which the limit has nothing of), p99_ms and
+// p99_rebuilding_ms of one account by id, asked for by four clients with pauses, without and with a rebuild at the same time.
+func BenchmarkRebuild(b *testing.B) {
+	log := bulkLog(b, *rebuildEvents)
+	// A server as the embedded one is, not as those of other tests: its writes count.
+	local, err := postgres.StartLocal(b.Context(), pgtest.TempDir(b), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := local.Stop(context.WithoutCancel(b.Context())); err != nil {
+			b.Error(err)
+		}
+	})
+	pool, err := postgres.Open(b.Context(), local.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	if err := migrations.Up(b.Context(), pool); err != nil {
+		b.Fatal(err)
+	}
+	if err := makeCheckpoints(b.Context(), pool); err != nil {
+		b.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	run := func() (whole, comparing time.Duration) {
+		var since time.Time
+		started := time.Now()
+		r, err := RunRebuild(b.Context(), pool, log, quiet, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
+			switch {
+			case r.State == RebuildComparing && since.IsZero():
+				since = time.Now()
+			case r.State == RebuildSwapping && comparing == 0:
+				comparing = time.Since(since)
+			}
+		})
+		if err != nil || len(r.Differences) > 0 {
+			b.Fatal(show(b, r), err)
+		}
+		return time.Since(started), comparing
+	}
+	firstBuild(b, pool, log, quiet)
+	models := NewReadModels(pool)
+	var ids []uuid.UUID
+	rows, err := pool.Query(b.Context(), "SELECT id FROM users LIMIT 1000")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+		b.Fatal(err)
+	}
+	var spent, comparing, limit time.Duration
+	b.ResetTimer()
+	for range b.N {
+		whole, compared := run()
+		spent += whole
+		comparing += compared
+		b.StopTimer()
+		limit += copyAll(b, pool)
+		b.StartTimer()
+	}
+	b.StopTimer()
+	events := float64(b.N) * float64(*rebuildEvents)
+	b.ReportMetric(events/spent.Seconds(), "events/s")
+	b.ReportMetric(events/limit.Seconds(), "limit_events/s")
+	b.ReportMetric(limit.Seconds()/spent.Seconds(), "x_limit")
+	b.ReportMetric(limit.Seconds()/(spent-comparing).Seconds(), "without_compare_x_limit")
+
+	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
+	b.ReportMetric(p99(b, ctx, models, ids), "p99_ms")
+	cancel()
+	ctx, cancel = context.WithCancel(b.Context())
+	go func() {
+		defer cancel()
+		run()
+	}()
+	b.ReportMetric(p99(b, ctx, models, ids), "p99_rebuilding_ms")
+}
+
+// firstBuild brings the live ones to the end of the log: by a rebuild, which is faster than catching up.
+func firstBuild(b *testing.B, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger) {
+	b.Helper()
+	// The live ones are far behind: driving them would take long, so the first rebuild does not wait for them.
+	if _, err := RunRebuild(b.Context(), pool, log, logger, RebuildRequest{Mode: ModeRebuild}, nil); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// bulkLog is a node with a made-up log.
+func bulkLog(b *testing.B, events int) eventstore.Log {
+	b.Helper()
+	dir, err := os.MkdirTemp("", "node") // socket paths are short
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			b.Error(err)
+		}
+	})
+	store, err := node.Open(node.Options{Dir: filepath.Join(dir, "store"), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := func(kind, value string) (string, error) {
+		return uuid.NewSHA1(uuid.Nil, []byte(kind+value)).String(), nil
+	}
+	if err := store.AppendInOrder(b.Context(), bulk.Appends(bulk.Options{Events: events, Accounts: events / 10, Seed: 1, ClaimName: names})); err != nil {
+		b.Fatal(err)
+	}
+	socket, ended := filepath.Join(dir, "s"), make(chan error, 1)
+	go func() { ended <- store.ServeUnix(context.Background(), socket) }()
+	client, err := eventstore.Connect("unix://"+socket, eventstore.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			b.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			b.Error(err)
+		}
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	return client
+}
+
+// copyAll copies the rows of all tables into a schema of its own and says how long that took.
+func copyAll(b *testing.B, pool *pgxpool.Pool) time.Duration {
+	b.Helper()
+	const schema = "readmodels_limit"
+	ctx := b.Context()
+	if err := migrations.ReadModels(ctx, pool, schema); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := dropSchema(ctx, pool, schema); err != nil {
+			b.Error(err)
+		}
+	}()
+	conns := make([]*pgx.Conn, 2)
+	for i := range conns {
+		var err error
+		if conns[i], err = connect(ctx, pool, schema); err != nil {
+			b.Fatal(err)
+		}
+		defer func() {
+			if err := closeConn(ctx, conns[i]); err != nil {
+				b.Error(err)
+			}
+		}()
+	}
+	dir := b.TempDir()
+	var steps []step
+	for _, p := range slices.Backward(all) { // history, the largest, comes first
+		for _, t := range p.tables {
+			indexes, err := dropIndexes(ctx, conns[0], t.name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			file, err := os.Create(filepath.Join(dir, t.name))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := conns[0].PgConn().CopyTo(ctx, file, fmt.Sprintf("COPY %s.%s TO STDOUT BINARY", migrations.ReadModelsSchema, t.name)); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := file.Seek(0, 0); err != nil {
+				b.Fatal(err)
+			}
+			steps = append(steps, func(ctx context.Context, conn *pgx.Conn) ([]step, error) {
+				defer file.Close() //nolint:errcheck // read only
+				err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+					if _, err := tx.Exec(ctx, "TRUNCATE "+t.name); err != nil {
+						return err
+					}
+					_, err := conn.PgConn().CopyFrom(ctx, bufio.NewReaderSize(file, 1<<20), "COPY "+t.name+" FROM STDIN (FORMAT binary, FREEZE)")
+					return err
+				})
+				return indexSteps(t.name, indexes), err
+			})
+		}
+	}
+	started := time.Now()
+	if err := inSteps(ctx, conns, steps); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(started)
+}
+
+// p99 asks for accounts until ctx ends.
+func p99(b *testing.B, ctx context.Context, models *ReadModels, ids []uuid.UUID) float64 { //nolint:revive // b goes first, as always
+	b.Helper()
+	var mu sync.Mutex
+	var took []time.Duration
+	var asking sync.WaitGroup
+	for client := range 4 {
+		asking.Go(func() {
+			for n := client; ctx.Err() == nil; n += 4 {
+				started := time.Now()
+				if _, err := models.User(b.Context(), ids[n%len(ids)], started); err != nil {
+					b.Error(err)
+					return
+				}
+				mu.Lock()
+				took = append(took, time.Since(started))
+				mu.Unlock()
+				pause(ctx, 5*time.Millisecond)
+			}
+		})
+	}
+	asking.Wait()
+	slices.Sort(took)
+	return float64(took[len(took)*99/100].Microseconds()) / 1000
+}

@@ -1,0 +1,453 @@
+package smtpclient_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/smtpclient"
+	"github.com/secboard/secboard/smtpclient/mtatest"
+)
+
+// Against servers that are wrong in ways of their own.
+
+// short is the timeout for servers that are silent. Nothing but silence may take as long.
+const short = time.Second
+
+func TestEachMistakeHasItsSentence(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	hourAgo, inAnHour := now.Add(-time.Hour), now.Add(time.Hour)
+	twoDaysAgo, inTwoDays := now.AddDate(0, 0, -2), now.AddDate(0, 0, 2)
+	const dateTime = "2006-01-02 15:04 MST"
+	for _, test := range []struct {
+		name    string
+		script  *script
+		change  func(*smtpclient.Server)
+		step    string
+		detail  string
+		fix     string
+		code    int
+		final   bool
+		inDoubt bool
+	}{
+		// Reaching the server.
+		{
+			name: "no host", change: func(s *smtpclient.Server) { s.Host = "" },
+			step: "resolve", detail: "is no address of a mail server", fix: "Set host to a name",
+		},
+		{
+			name: "impossible port", change: func(s *smtpclient.Server) { s.Port = 70000 },
+			step: "resolve", detail: "with port 70000 is no address", fix: "port to a number such as 587",
+		},
+		{
+			name: "a name that can't exist", change: func(s *smtpclient.Server) { s.Host = strings.Repeat("a", 64) + ".example" },
+			step: "resolve", detail: "There is no host named aaa", fix: "Correct the mail server's host",
+		},
+		{
+			name: "closed port", change: func(s *smtpclient.Server) { s.Port = closedPort(t) },
+			step: "connect", detail: "Nothing listens on port ", fix: "Correct the port",
+		},
+		{
+			name: "unknown security", change: func(s *smtpclient.Server) { s.Security = "ssl" },
+			step: "tls", detail: `"ssl" is no security`, fix: "Set security to starttls, tls or none",
+		},
+		// The greeting.
+		{
+			name: "no greeting", script: &script{answers: map[string]string{"greeting": silence}},
+			change: func(s *smtpclient.Server) { s.Timeout = short },
+			step:   "connect", detail: "sent no greeting within 1s", fix: "set security to tls",
+		},
+		{
+			name: "TLS at once", script: &script{tlsAtOnce: true},
+			change: func(s *smtpclient.Server) { s.Timeout, s.Security = short, smtpclient.SecurityStartTLS },
+			step:   "connect", detail: "expects TLS at once, but security is starttls", fix: "Set security to tls",
+		},
+		{
+			name: "closed before the greeting", script: &script{answers: map[string]string{"greeting": hangUp}},
+			step: "connect", detail: "closed the connection without a greeting", fix: "Allow this machine's address",
+		},
+		{
+			name: "another protocol", script: &script{answers: map[string]string{"greeting": "SSH-2.0-OpenSSH_9.2"}},
+			step: "connect", detail: "is no mail server", fix: "Correct host and port",
+		},
+		{
+			name: "endless greeting", script: &script{answers: map[string]string{"greeting": strings.Repeat("220-hello\r\n", 200_000) + "220 hello"}},
+			step: "connect", detail: "sent more than a mail server has to say", fix: "Check that host and port",
+		},
+		{
+			name: "not welcome", script: &script{answers: map[string]string{"greeting": "554 5.7.1 not you"}},
+			step: "connect", code: 554, detail: "takes no mail from here now: 554 5.7.1 not you", fix: "allow this machine's address",
+		},
+		{
+			name: "busy", script: &script{answers: map[string]string{"greeting": "421 4.3.2 too many connections"}},
+			step: "connect", code: 421, detail: "takes no mail from here now: 421 4.3.2", fix: "Try again later",
+		},
+		{
+			name: "name refused", script: &script{answers: map[string]string{"EHLO": "550 who?", "HELO": "550 who?"}},
+			step: "connect", code: 550, detail: "refused this machine's name (EHLO): 550 who?", fix: "full host name",
+		},
+		// TLS.
+		{
+			name: "no STARTTLS", script: &script{offers: []string{"AUTH PLAIN"}},
+			step: "tls", detail: "does not offer STARTTLS", fix: "Turn STARTTLS on",
+		},
+		{
+			name: "STARTTLS refused", script: &script{answers: map[string]string{"STARTTLS": "454 4.7.0 TLS not available"}},
+			step: "tls", code: 454, detail: "offers STARTTLS and then refuses it: 454 4.7.0", fix: "certificate or key is missing",
+		},
+		{
+			name: "TLS to a server that speaks first", script: &script{},
+			change: func(s *smtpclient.Server) { s.Security = smtpclient.SecurityTLS },
+			step:   "tls", detail: "does not begin with TLS, but security is tls", fix: "Set security to starttls",
+		},
+		{
+			name: "TLS to something else", script: &script{answers: map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}},
+			change: func(s *smtpclient.Server) { s.Security = smtpclient.SecurityTLS },
+			step:   "tls", detail: "does not speak TLS", fix: "Correct host and port",
+		},
+		{
+			name: "silent handshake", script: &script{tlsAtOnce: true, answers: map[string]string{"handshake": silence}},
+			change: func(s *smtpclient.Server) { s.Timeout = short },
+			step:   "tls", detail: "did not answer within 1s when TLS was to begin", fix: "usually 465",
+		},
+		{
+			name: "closed at the handshake", script: &script{answers: map[string]string{"handshake": hangUp}},
+			step: "tls", detail: "closed the connection when TLS was to begin", fix: "security fits the port",
+		},
+		{
+			name: "old TLS", script: &script{config: func(a *mtatest.Authority) *tls.Config {
+				config := certificate(t, hourAgo, inAnHour, "127.0.0.1")(a)
+				config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+				return config
+			}},
+			step: "tls", detail: "only versions of TLS older than 1.2", fix: "Update the mail server",
+		},
+		{
+			name: "certificate of another name", script: &script{config: certificate(t, hourAgo, inAnHour, "mx.example", "mail.example", "192.0.2.1")},
+			step: "tls", detail: "certificate is not for 127.0.0.1: it is for mx.example, mail.example, 192.0.2.1", fix: "Set host to a name that the certificate has",
+		},
+		{
+			name: "certificate without names", script: &script{config: certificate(t, hourAgo, inAnHour)},
+			step: "tls", detail: "certificate is not for 127.0.0.1: it has no names", fix: "Set host to a name that the certificate has",
+		},
+		{
+			name: "expired certificate", script: &script{config: certificate(t, now.AddDate(0, 0, -90), twoDaysAgo, "127.0.0.1")},
+			step: "tls", detail: "certificate expired on " + twoDaysAgo.UTC().Format(dateTime), fix: "Renew the mail server's certificate",
+		},
+		{
+			name: "certificate of the future", script: &script{config: certificate(t, inTwoDays, now.AddDate(0, 0, 90), "127.0.0.1")},
+			step: "tls", detail: "certificate is valid only from " + inTwoDays.UTC().Format(dateTime), fix: "Check the clocks",
+		},
+		{
+			name: "unknown authority", script: &script{config: func(*mtatest.Authority) *tls.Config {
+				return certificate(t, hourAgo, inAnHour, "127.0.0.1")(mtatest.NewAuthority(t))
+			}},
+			step: "tls", detail: "from an authority that this machine does not know: CN=SecBoard tests", fix: "Add that authority",
+		},
+		// The login.
+		{
+			name: "no login", script: &script{offers: []string{"STARTTLS"}},
+			step: "login", detail: "offers no login", fix: "Use the port for logins",
+		},
+		{
+			name: "unknown logins", script: &script{offers: []string{"STARTTLS", "AUTH XOAUTH2 GSSAPI"}},
+			step: "login", detail: "does not know: XOAUTH2, GSSAPI", fix: "Allow PLAIN or LOGIN",
+		},
+		{
+			name: "login refused", script: &script{answers: map[string]string{"AUTH": "535 5.7.8 no"}},
+			step: "login", code: 535, detail: "refused the login of anna: 535 5.7.8 no", fix: "Correct the account's username and password",
+		},
+		{
+			name: "login refused with what was sent", script: &script{answers: map[string]string{
+				"AUTH": "535 5.7.8 hunter2!hunter2! " + base64.StdEncoding.EncodeToString([]byte("\x00anna\x00hunter2!hunter2!")),
+			}},
+			step: "login", code: 535, detail: "535 5.7.8 … …", fix: "Correct the account's username and password",
+		},
+		{
+			name: "app password wanted", script: &script{answers: map[string]string{"AUTH": "534 5.7.9 app password needed"}},
+			step: "login", code: 534, detail: "another kind of password for anna", fix: "Make an app password",
+		},
+		{
+			name: "logins can't be checked", script: &script{answers: map[string]string{"AUTH": "454 4.7.0 no database"}},
+			step: "login", code: 454, detail: "can't check logins now: 454 4.7.0", fix: "Try again later",
+		},
+		{
+			name: "login not allowed", script: &script{answers: map[string]string{"AUTH": "504 5.5.4 not here"}},
+			step: "login", code: 504, detail: "did not accept the login: 504 5.5.4", fix: "Check security and port",
+		},
+		{
+			name: "login asks for more", script: &script{answers: map[string]string{"AUTH": "334 aHVudGVyMiFodW50ZXIyIQ=="}},
+			step: "login", detail: "answer was not one of a mail server during the login", fix: "Check that host and port",
+		},
+		{
+			name: "silent login", script: &script{answers: map[string]string{"AUTH": silence}},
+			change: func(s *smtpclient.Server) { s.Timeout = short },
+			step:   "login", detail: "did not answer in time during the login", fix: "timeout_s",
+		},
+		// The message.
+		{
+			name: "login wanted", script: &script{answers: map[string]string{"MAIL": "530 5.7.0 Authentication required"}},
+			change: func(s *smtpclient.Server) { s.Username = "" },
+			step:   "send", code: 530, detail: "takes messages only after a login: 530", fix: "Set username and password",
+		},
+		{
+			name: "sender refused", script: &script{answers: map[string]string{"MAIL": "553 5.7.1 not yours"}},
+			step: "send", code: 553, detail: "refused the sender noreply@secboard.example: 553", fix: "Set the account's address",
+		},
+		{
+			name: "goodbye", script: &script{answers: map[string]string{"MAIL": "421 4.7.0 too much mail"}},
+			step: "send", code: 421, detail: "ended the connection: 421 4.7.0 too much mail", fix: "takes mail again later",
+		},
+		{
+			name: "full server", script: &script{answers: map[string]string{"MAIL": "452 4.3.1 disk full"}},
+			step: "send", code: 452, detail: "has no room for messages now: 452 4.3.1", fix: "Free space",
+		},
+		{
+			name: "unknown mailbox", script: &script{answers: map[string]string{"RCPT": "550 no such user"}},
+			step: "send", code: 550, final: true, detail: "does not know the mailbox bob@example.org", fix: "Correct the recipient's address",
+		},
+		{
+			name: "relaying without a status", script: &script{answers: map[string]string{"RCPT": "554 Relay access denied"}},
+			step: "send", code: 554, detail: "does not pass messages on to bob@example.org: 554", fix: "relaying",
+		},
+		{
+			name: "mailbox over quota", script: &script{answers: map[string]string{"RCPT": "552 5.2.2 over quota"}},
+			step: "send", code: 552, detail: "mailbox of bob@example.org is full", fix: "make room",
+		},
+		{
+			name: "hangs up at the recipient", script: &script{answers: map[string]string{"RCPT": hangUp}},
+			step: "send", detail: "closed the connection when it was told the recipient", fix: "Try again",
+		},
+		{
+			name: "answers nonsense", script: &script{answers: map[string]string{"RCPT": "what?"}},
+			step: "send", detail: "answer was not one of a mail server when it was told the recipient", fix: "no proxy answers",
+		},
+		{
+			name: "content not wanted", script: &script{answers: map[string]string{"DATA": "451 4.3.0 queue is down"}},
+			step: "send", code: 451, detail: "does not take the message now: 451 4.3.0", fix: "may take it later",
+		},
+		{
+			name: "too large", script: &script{answers: map[string]string{".": "552 5.3.4 at most 1 KB"}},
+			step: "send", code: 552, final: true, detail: "too large for the server: 552", fix: "Make the message smaller",
+		},
+		{
+			name: "sender refused at the end", script: &script{answers: map[string]string{".": "554 5.2.252 SendAsDenied; noreply@secboard.example"}},
+			step: "send", code: 554, detail: "refused the sender noreply@secboard.example: 554", fix: "Set the account's address",
+		},
+		{
+			name: "spam, with a citation", script: &script{answers: map[string]string{
+				".": "554-5.7.1 spam: (https://secboard.example/password_reset/" + token + ")\r\n554 5.7.1 see https://mx.example/why",
+			}},
+			step: "send", code: 554, final: true,
+			detail: "refused the message: 554 5.7.1 spam: (https://secboard.example/password_reset/…) 5.7.1 see https://mx.example/why",
+			fix:    "SPF and DKIM",
+		},
+		{
+			name: "goodbye at the end", script: &script{answers: map[string]string{".": "421 4.3.0 going down"}},
+			step: "send", code: 421, detail: "ended the connection: 421 4.3.0", fix: "takes mail again later",
+		},
+		{
+			name: "hangs up at the end", script: &script{answers: map[string]string{".": hangUp}},
+			step: "send", inDoubt: true, detail: "closed the connection after the message was sent. The message may have been delivered or not", fix: "before it is sent again",
+		},
+		{
+			name: "silent at the end", script: &script{answers: map[string]string{".": silence}},
+			change: func(s *smtpclient.Server) { s.Timeout = short },
+			step:   "send", inDoubt: true, detail: "did not answer in time after the message was sent. The message may have", fix: "Look into the mail server's log",
+		},
+		{
+			name: "nonsense at the end", script: &script{answers: map[string]string{".": "taken " + token}},
+			step: "send", inDoubt: true, detail: "not one of a mail server after the message was sent. The message may have", fix: "Look into the mail server's log",
+		},
+		{
+			name: "address outside ASCII", script: &script{},
+			step: "send", final: true, detail: "The address анна@example.org has letters outside ASCII", fix: "a mail server with SMTPUTF8",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if test.script == nil {
+				test.script = &script{}
+			}
+			server := test.script.start(t)
+			if test.change != nil {
+				test.change(&server)
+			}
+			to := "bob@example.org"
+			if strings.Contains(test.detail, "анна") {
+				to = "анна@example.org"
+			}
+
+			steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", to))
+
+			failure := failed(t, server, steps, err, test.step)
+			require.Contains(t, failure.Detail, test.detail)
+			require.Contains(t, failure.Fix, test.fix)
+			require.Equal(t, test.code, failure.Code)
+			require.Equal(t, test.final, failure.Permanent)
+			require.Equal(t, test.inDoubt, failure.InDoubt)
+			require.NotContains(t, failure.Detail, "\n")
+		})
+	}
+}
+
+func closedPort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func TestLoginInSteps(t *testing.T) {
+	t.Parallel()
+	server := (&script{offers: []string{"STARTTLS", "AUTH LOGIN"}}).start(t)
+
+	_, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
+	require.NoError(t, err)
+
+	server.Password = "tr0ub4dor"
+	steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
+	require.Equal(t, 535, failed(t, server, steps, err, "login").Code)
+}
+
+func TestFarewellDoesNotUndoTheDelivery(t *testing.T) {
+	t.Parallel()
+	for _, farewell := range []string{silence, hangUp, "421 no", "what?"} {
+		t.Run(farewell, func(t *testing.T) {
+			t.Parallel()
+			server := (&script{answers: map[string]string{"QUIT": farewell}}).start(t)
+			server.Timeout = 5 * time.Second
+
+			steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
+
+			require.NoError(t, err)
+			require.Equal(t, "The server took the message: 250 taken", steps[len(steps)-1].Detail)
+		})
+	}
+}
+
+func TestSMTPUTF8IsAskedForOnlyWhereNeeded(t *testing.T) {
+	t.Parallel()
+	for to, want := range map[string]string{
+		"bob@example.org":    "MAIL FROM:<noreply@secboard.example>",
+		"anna@пошта.example": "MAIL FROM:<noreply@secboard.example>",
+		"анна@example.org":   "MAIL FROM:<noreply@secboard.example> SMTPUTF8",
+	} {
+		t.Run(to, func(t *testing.T) {
+			t.Parallel()
+			s := &script{offers: []string{"STARTTLS", "AUTH PLAIN", "SMTPUTF8"}}
+
+			_, err := s.start(t).Send(t.Context(), message(t, "noreply@secboard.example", to))
+
+			require.NoError(t, err)
+			require.Contains(t, s.commands(), want)
+		})
+	}
+}
+
+func TestNothingIsSentBeforeTLS(t *testing.T) {
+	t.Parallel()
+	s := &script{offers: []string{"AUTH PLAIN"}}
+
+	_, err := s.start(t).Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
+
+	require.Error(t, err)
+	for _, line := range s.commands() {
+		require.Regexp(t, `^(EHLO|QUIT)\b`, line)
+	}
+}
+
+func TestCancelledContextEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for at, inDoubt := range map[string]bool{"greeting": false, "EHLO": false, "handshake": false, "AUTH": false, "RCPT": false, ".": true} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			server := (&script{answers: map[string]string{at: silence}}).start(t)
+			server.Timeout = time.Hour
+			ctx, cancel := context.WithTimeout(t.Context(), short)
+			defer cancel()
+
+			steps, err := server.Send(ctx, message(t, "noreply@secboard.example", "bob@example.org"))
+
+			failure := failed(t, server, steps, err, steps[len(steps)-1].Step)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Contains(t, failure.Detail, "There was no time left for the delivery.")
+			require.Equal(t, inDoubt, failure.InDoubt)
+			require.False(t, failure.Permanent)
+		})
+	}
+
+	t.Run("before anything", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s := &script{}
+		server := s.start(t)
+		server.Host = "localhost"
+
+		_, err := server.Send(ctx, message(t, "noreply@secboard.example", "bob@example.org"))
+
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, s.commands())
+	})
+}
+
+func TestConnectionThatBreaksWithinTheMessageIsNoDoubt(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		text := textproto.NewConn(conn)
+		for _, line := range []string{"220 hello", "250 ok", "250 ok", "250 ok", "354 go ahead"} {
+			if text.PrintfLine("%s", line) != nil {
+				break
+			}
+			if _, err := text.ReadLine(); err != nil {
+				break
+			}
+		}
+		// With received data unread, closing resets the connection.
+		_ = conn.Close()
+	}()
+	t.Cleanup(func() { <-served })
+	t.Cleanup(func() { _ = listener.Close() })
+	server := smtpclient.Server{
+		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, Security: smtpclient.SecurityNone, Timeout: 30 * time.Second,
+	}
+	msg := message(t, "noreply@secboard.example", "bob@example.org")
+	msg.SetBodyString("text/plain", strings.Repeat("All work and no play. ", 1_000_000)) // more than any buffer takes
+
+	steps, err := server.Send(t.Context(), msg)
+
+	failure := failed(t, server, steps, err, "send")
+	require.Contains(t, failure.Detail, "closed the connection while the message was sent")
+	require.False(t, failure.InDoubt)
+	require.False(t, failure.Permanent)
+}
+
+func TestPasswordIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	server := smtpclient.Server{Host: "mx.example", Port: 587, Password: "hunter2!hunter2!"}
+	text, err := json.Marshal(server)
+	require.NoError(t, err)
+	for _, shown := range []string{fmt.Sprint(server), fmt.Sprintf("%+v", &server), string(text)} {
+		require.NotContains(t, shown, "hunter2")
+	}
+}
