@@ -42,7 +42,8 @@ func (s *session) current() string {
 }
 
 func newClient(url string, ledger *ledger) *client {
-	return &client{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}, url: url, ledger: ledger, ip: "192.0.2.1"}
+	// On a connection that was used before, the transport would send by itself again what broke.
+	return &client{http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url: url, ledger: ledger, ip: "192.0.2.1"}
 }
 
 // reply is an answer of the API.

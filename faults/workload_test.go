@@ -379,7 +379,10 @@ func (w *worker) send(ctx context.Context, r *record, method, path string, body 
 	for tries := 0; ; tries++ {
 		answer, err := w.client().do(ctx, method, path, body, header)
 		w.judge(r, answer, err)
-		if r.outcome == refused && open {
+		switch {
+		case r.code == "unauthenticated" && err == nil:
+			r.outcome = unknown // the session has ended: the answer says nothing about the command, and is not kept
+		case r.outcome == refused && open:
 			r.outcome = unknown // what it needs has changed since
 		}
 		if r.outcome != unknown {
