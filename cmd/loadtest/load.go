@@ -37,7 +37,7 @@ func prepare(ctx context.Context, o options) (*load, error) {
 	}
 	l.token = session.Token
 	var err error
-	if l.accounts, err = l.ids(ctx, "/users?active=true&limit=200", 5000); err != nil {
+	if l.accounts, err = l.ids(ctx, "/users?state=active&limit=200", 5000); err != nil {
 		return nil, err
 	}
 	if l.companies, err = l.ids(ctx, "/companies?limit=200", 200); err != nil {
@@ -99,7 +99,7 @@ func (l *load) ids(ctx context.Context, path string, limit int) ([]string, error
 			Items []struct {
 				ID string `json:"id"`
 			} `json:"items"`
-			Next string `json:"next"`
+			Next string `json:"next_cursor"`
 		}
 		if err := l.call(ctx, http.MethodGet, path+cursor, nil, &page); err != nil {
 			return nil, err
@@ -158,7 +158,7 @@ func (l *load) query() string {
 
 func (l *load) audit() string {
 	filters := []string{
-		"subject_id=" + pick(l.accounts), "actor_id=" + pick(l.accounts), "company_id=" + pick(l.companies), "type=UserDeactivated", "type=UserDetailsChanged",
+		"subject_id=" + pick(l.accounts), "actor_id=" + pick(l.accounts), "company_id=" + pick(l.companies), "type=user.deactivated", "type=user.", "ip=10.1.2.3",
 		"from=" + time.Now().Add(-time.Duration(rand.N(300*24))*time.Hour).UTC().Format(time.RFC3339),
 		"to=" + time.Now().Add(-time.Duration(rand.N(300*24))*time.Hour).UTC().Format(time.RFC3339),
 	}
