@@ -13,7 +13,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,$(info No C compile
 .DEFAULT_GOAL := help
 FUZZTIME ?= 30s
 
-.PHONY: help setup run build test faults fuzz bench bench-data lint fmt clean
+.PHONY: help setup run build test faults fuzz bench bench-data load lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: setup ## run the benchmarks; BENCH=Append picks some
 
 bench-data: ## fill bench-data/ with 1,000,000 events of 100,000 accounts; ARGS="-events 100000 -accounts 10000" for fewer
 	$(GO) run ./cmd/benchdata -data bench-data $(ARGS)
+
+load: ## send mixed load to a running server, see cmd/loadtest; ARGS="-url http://127.0.0.1:8080 -for 10m"
+	@$(GO) run ./cmd/loadtest $(ARGS)
 
 lint: $(GOLANGCI_LINT) $(GOVULNCHECK) ## check style, mistakes and known vulnerabilities
 	$(GOLANGCI_LINT) run ./...

@@ -119,7 +119,8 @@ func pick(from []string) string { return from[rand.N(len(from))] }
 
 // next is the next request of the profile.
 func (l *load) next(t *vegeta.Target) error {
-	method, path, body := http.MethodGet, "", []byte(nil)
+	method, body := http.MethodGet, []byte(nil)
+	var path string
 	switch {
 	case l.profile == "accounts":
 		path = "/users/" + pick(l.accounts)
