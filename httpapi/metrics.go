@@ -15,8 +15,9 @@ import (
 
 // metrics of the API, beside those that the projections add to the same registry.
 type metrics struct {
-	latency  *prometheus.HistogramVec
-	appended *prometheus.CounterVec
+	latency    *prometheus.HistogramVec
+	appended   *prometheus.CounterVec
+	turnedAway prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -28,8 +29,11 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		appended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "secboard_events_appended_total", Help: "Events that commands of this process recorded, by type.",
 		}, []string{"type"}),
+		turnedAway: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "secboard_http_requests_turned_away_total", Help: "Requests answered 503 because too many were being worked on.",
+		}),
 	}
-	for _, collector := range []prometheus.Collector{m.latency, m.appended} {
+	for _, collector := range []prometheus.Collector{m.latency, m.appended, m.turnedAway} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register the metrics of the API: %w", err)
 		}

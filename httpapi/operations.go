@@ -132,7 +132,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 func (s *server) waitFor(ctx context.Context, position eventstore.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	return s.Runner.WaitFor(ctx, position)
+	return s.work.while(func() error { return s.Runner.WaitFor(ctx, position) })
 }
 
 // QueryHeaders are those that every query takes.

@@ -172,7 +172,7 @@ func describe(ctx context.Context, err error, set func(name, value string)) *Pro
 	switch {
 	case unexpected:
 		info.logger.ErrorContext(ctx, "unexpected error", "request_id", info.id, "route", info.route, "error", err)
-	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled):
+	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, errOverloaded):
 		info.logger.WarnContext(ctx, "unavailable", slog.String("code", problem.Code), "request_id", info.id, "route", info.route, "error", err)
 	}
 	return problem

@@ -66,6 +66,7 @@ type server struct {
 	routes   []operation // what register was called with, in order
 	cleaning cleaning
 	patience time.Duration
+	work     work
 }
 
 // New makes the API's handler. It fails on options that are missing.
@@ -81,7 +82,7 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options, patience: defaultPatience}
+	s := &server{Options: options, patience: defaultPatience, work: work{most: mostAtWork}}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -121,7 +122,7 @@ func (s *server) routesOf() {
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
-	s.engine.Use(s.begin, s.recoverPanics, s.checkHost, s.redirectToHTTPS, s.checkRequest)
+	s.engine.Use(s.begin, s.recoverPanics, s.limitWork, s.checkHost, s.redirectToHTTPS, s.checkRequest)
 	s.engine.NoRoute(func(c *gin.Context) {
 		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such path: /docs lists them all"})
 	})

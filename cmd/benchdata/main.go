@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/secboard/secboard/demo/bulk"
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/secrets"
 )
@@ -52,6 +53,15 @@ func fill(ctx context.Context, data string, options bulk.Options) (err error) {
 		return err
 	}
 	options.Keyset, options.ClaimName = keys.Fingerprint(), keys.Name
+	hasher, err := secrets.NewHasher(0)
+	if err != nil {
+		return err
+	}
+	hash, err := hasher.Hash(ctx, bulk.Password)
+	if err != nil {
+		return err
+	}
+	options.SealPassword = func(stream string) (domain.Sealed, error) { return keys.Seal([]byte(hash), stream) }
 	store, err := node.Open(node.Options{Dir: log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/secboard/secboard/demo/bulk"
 )
 
 // load knows what can be asked for.
@@ -21,7 +23,8 @@ type load struct {
 	token     string
 	accounts  []string
 	companies []string
-	run       string // makes names of this run new
+	people    [][]byte // credentials of those who sign in
+	run       string   // makes names of this run new
 }
 
 const api = "/api/v1"
@@ -32,7 +35,7 @@ func prepare(ctx context.Context, o options) (*load, error) {
 	var session struct {
 		Token string `json:"token"`
 	}
-	if err := l.call(ctx, http.MethodPost, "/sessions", l.credentials(), &session); err != nil {
+	if err := l.call(ctx, http.MethodPost, "/sessions", credentials(l.email, l.password), &session); err != nil {
 		return nil, err
 	}
 	l.token = session.Token
@@ -46,11 +49,33 @@ func prepare(ctx context.Context, o options) (*load, error) {
 	if len(l.accounts) == 0 || len(l.companies) == 0 {
 		return nil, errors.New("there are no accounts or no companies: fill the server first, with serve --demo or make bench-data")
 	}
-	return l, nil
+	return l, l.findPeople(ctx)
 }
 
-func (l *load) credentials() []byte {
-	body, err := json.Marshal(map[string]string{"email": l.email, "password": l.password})
+// findPeople looks up the accounts of make bench-data that have a password: sign-ins to a single account are limited.
+func (l *load) findPeople(ctx context.Context) error {
+	for n := range bulk.WithPassword {
+		var found struct {
+			Items []struct {
+				Email string `json:"email"`
+			} `json:"items"`
+		}
+		if err := l.call(ctx, http.MethodGet, fmt.Sprintf("/users?state=active&query=person.%d@", n), nil, &found); err != nil {
+			return err
+		}
+		for _, account := range found.Items {
+			l.people = append(l.people, credentials(account.Email, bulk.Password))
+		}
+	}
+	if len(l.people) == 0 {
+		l.people = [][]byte{credentials(l.email, l.password)}
+		fmt.Println("nobody of make bench-data is there, so all sign in to the same account, which is limited")
+	}
+	return nil
+}
+
+func credentials(email, password string) []byte {
+	body, err := json.Marshal(map[string]string{"email": email, "password": password})
 	if err != nil {
 		panic(err) // strings can be encoded
 	}
@@ -115,7 +140,7 @@ func (l *load) ids(ctx context.Context, path string, limit int) ([]string, error
 	return ids, nil
 }
 
-func pick(from []string) string { return from[rand.N(len(from))] }
+func pick[T any](from []T) T { return from[rand.N(len(from))] }
 
 // next is the next request of the profile.
 func (l *load) next(t *vegeta.Target) error {
@@ -133,7 +158,7 @@ func (l *load) next(t *vegeta.Target) error {
 	case rand.N(20) < 15:
 		method, path, body = l.command()
 	default:
-		method, path, body = http.MethodPost, "/sessions", l.credentials()
+		method, path, body = http.MethodPost, "/sessions", pick(l.people)
 	}
 	t.Method, t.URL, t.Body, t.Header = method, l.url+api+path, body, l.header(body)
 	return nil

@@ -31,6 +31,21 @@ type Options struct {
 	Keyset   string // fingerprint, for the first event
 	// ClaimName makes the second part of a claim's stream name; secrets.Keyset.Name does.
 	ClaimName func(kind, value string) (string, error)
+	// SealPassword gives the sealed hash of Password for an account's stream. nil: nobody has a password.
+	SealPassword func(stream string) (domain.Sealed, error)
+}
+
+// The first WithPassword accounts can sign in, with Password; their addresses begin with "person.<n>@".
+const (
+	WithPassword = 200
+	Password     = "only for measurements"
+)
+
+func (o Options) passwords() int {
+	if o.SealPassword == nil {
+		return 0
+	}
+	return min(o.Accounts, WithPassword)
 }
 
 const (
@@ -44,7 +59,9 @@ const (
 )
 
 // Smallest is the least number of events that a log with so many accounts has.
-func Smallest(accounts int) int { return organisation + perClaim*accounts }
+func Smallest(accounts int) int {
+	return organisation + perClaim*accounts + min(accounts, WithPassword)
+}
 
 // start is when the log begins; its events are spread over the five years behind it.
 var start = time.Date(2021, 1, 4, 8, 0, 0, 0, time.UTC)
@@ -98,7 +115,7 @@ func Appends(options Options) iter.Seq2[eventstore.Append, error] {
 		for w.written < w.Events && !w.stopped {
 			// Registrations are spread evenly over what is left.
 			missing := w.Accounts - len(w.accounts)
-			steps := w.Events - w.written - (perClaim-1)*missing
+			steps := w.Events - w.written - (perClaim-1)*missing - max(0, w.passwords()-len(w.accounts))
 			if len(w.accounts) == 0 || w.random.IntN(steps) < missing {
 				w.register()
 			} else {
@@ -200,8 +217,23 @@ func (w *writer) register() {
 		Email: email, FirstName: w.one(firstNames), LastName: a.lastName, Phone: a.phone, CompanyID: w.companies[a.company].id,
 		Department: a.department, Position: a.position, Source: user.SourceLocal,
 	})
+	if n < w.passwords() {
+		w.setPassword(&a)
+	}
 	w.accounts = append(w.accounts, a)
 	w.actor = eventstore.Actor{Kind: eventstore.ActorUser, ID: w.accounts[w.random.IntN(min(len(w.accounts), 100))].id.String()}
+}
+
+func (w *writer) setPassword(a *account) {
+	stream := domain.StreamName(user.Kind, a.id)
+	hash, err := w.SealPassword(stream)
+	if err != nil {
+		w.stopped = true
+		w.yield(eventstore.Append{}, err)
+		return
+	}
+	w.append(stream, a.revision, user.PasswordSet{Hash: hash})
+	a.revision++
 }
 
 // change writes one event about an account: in 100 of them about 55 memberships, 24 sign-ins, 6 roles, 15 of the profile.

@@ -28,6 +28,11 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	options := bulk.Options{
 		Events: bulk.Smallest(accounts) + 3000, Accounts: accounts, Seed: 7, Keyset: keys.Fingerprint(), ClaimName: keys.Name,
 	}
+	hasher, err := secrets.NewHasher(1)
+	require.NoError(t, err)
+	hash, err := hasher.Hash(t.Context(), bulk.Password)
+	require.NoError(t, err)
+	options.SealPassword = func(stream string) (domain.Sealed, error) { return keys.Seal([]byte(hash), stream) }
 	store, err := node.Open(node.Options{Dir: filepath.Join(dir, "log"), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	require.NoError(t, store.AppendInOrder(t.Context(), bulk.Appends(options)))
@@ -41,23 +46,25 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 		assert.NoError(t, store.Close())
 		assert.NoError(t, <-served)
 	})
-	hasher, err := secrets.NewHasher(1)
-	require.NoError(t, err)
 	h := commands.New(log, keys, hasher)
 
-	events, registered := 0, map[string]user.Registered{}
+	events, registered, passwords := 0, map[string]user.Registered{}, []string{}
 	var last string
 	for recorded, err := range log.ReadAll(t.Context(), 0) {
 		require.NoError(t, err)
 		e := eventstore.Decode(recorded)
 		require.NoError(t, e.Err)
 		events++
-		if account, ok := e.Event.(user.Registered); ok {
-			registered[e.Stream], last = account, e.Stream
+		switch event := e.Event.(type) {
+		case user.Registered:
+			registered[e.Stream], last = event, e.Stream
+		case user.PasswordSet:
+			passwords = append(passwords, registered[e.Stream].Email)
 		}
 	}
 	assert.Equal(t, options.Events, events)
 	assert.Len(t, registered, accounts)
+	assert.Len(t, passwords, bulk.WithPassword)
 
 	require.NoError(t, h.Initialize(t.Context()), "another keyset")
 	_, err = h.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: registered[last].Email}})
