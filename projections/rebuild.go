@@ -90,6 +90,8 @@ func connect(ctx context.Context, pool *pgxpool.Pool, schema string) (*pgx.Conn,
 	config.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize() + ", app, public"
 	config.RuntimeParams["statement_timeout"] = "0"
 	config.RuntimeParams["application_name"] = "secboard rebuild"
+	// Each index would otherwise be made by three processes: with two connections six, beside those that answer queries.
+	config.RuntimeParams["max_parallel_maintenance_workers"] = "0"
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	return pgx.ConnectConfig(ctx, config)

@@ -65,7 +65,7 @@ func run(ctx context.Context, o options) error {
 	if err := l.attack(ctx, fmt.Sprintf("80 %%, %.0f requests/s", steady), steady, o.length).print(); err != nil {
 		return err
 	}
-	if err := l.attack(ctx, fmt.Sprintf("overload, %.0f requests/s", overload*steady), overload*steady, overloaded).print(); err != nil {
+	if err := l.attack(ctx, fmt.Sprintf("overload, %.0f requests/s", overload*highest.answered()), overload*highest.answered(), overloaded).print(); err != nil {
 		return err
 	}
 	select {
