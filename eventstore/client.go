@@ -38,9 +38,10 @@ type Client struct {
 
 // connection counts the calls under way, because closing the official client during one can panic.
 type connection struct {
-	client  *esdb.Client
-	calls   int
-	retired bool
+	client   *esdb.Client
+	calls    int
+	retired  bool
+	answered time.Time // when a call was last answered
 }
 
 // DefaultTimeout bounds one call to the store: short enough to say 503 within two seconds.
@@ -255,6 +256,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 		err   error
 	}
 	done := make(chan outcome, 1)
+	begun := time.Now()
 	go func() {
 		defer c.release(conn)
 		value, err := call(ctx, conn.client)
@@ -262,13 +264,24 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 	}()
 	select {
 	case result := <-done:
-		return result.value, c.classify(conn, result.err)
+		err := c.classify(conn, result.err)
+		if err == nil || errors.Is(err, ErrConflict) {
+			c.mu.Lock()
+			conn.answered = time.Now()
+			c.mu.Unlock()
+		}
+		return result.value, err
 	case <-ctx.Done():
 		if errors.Is(caller.Err(), context.Canceled) {
 			return none, caller.Err()
 		}
 		err := errors.New("no answer in time")
-		if caller.Err() == nil { // else the caller's own time was too short to blame the server
+		c.mu.Lock()
+		busy := conn.answered.After(begun)
+		c.mu.Unlock()
+		// A server that answers others is only slow; to drop the connection would fail all their calls too. And when the
+		// caller's own time has ended, it may have been too short.
+		if !busy && caller.Err() == nil {
 			c.lost(conn, err)
 		}
 		return none, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
@@ -275,6 +280,65 @@ func TestABlackHoleIsBoundedAndHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "recovery", func() bool { _, err := client.ReadStream(ctx, "test-1"); return err == nil })
+}
+
+// neverReads is a server that answers appends at once and reads never.
+type neverReads struct{ api.UnimplementedStreamsServer }
+
+func (neverReads) Read(_ *api.ReadReq, stream api.Streams_ReadServer) error {
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
+func (neverReads) Append(stream api.Streams_AppendServer) error {
+	for {
+		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	return stream.SendAndClose(&api.AppendResp{Result: &api.AppendResp_Success_{Success: &api.AppendResp_Success{
+		CurrentRevisionOption: &api.AppendResp_Success_CurrentRevision{},
+		PositionOption:        &api.AppendResp_Success_NoPosition{NoPosition: &shared.Empty{}},
+	}}})
+}
+
+func TestASlowCallDoesNotFailTheOthers(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	api.RegisterStreamsServer(server, neverReads{})
+	go server.Serve(listener) //nolint:errcheck // it ends with Stop
+	t.Cleanup(server.Stop)
+	client := connect(t, "esdb://"+listener.Addr().String()+"?tls=false")
+	ctx := t.Context()
+	slow := make(chan error, 1)
+	go func() {
+		_, err := client.ReadStream(ctx, "test-slow")
+		slow <- err
+	}()
+	write := func() {
+		t.Helper()
+		if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); err != nil {
+			t.Fatalf("append while another call gets no answer, and after it: %v", err)
+		}
+	}
+	for {
+		select {
+		case err := <-slow:
+			if !errors.Is(err, eventstore.ErrUnavailable) {
+				t.Errorf("the slow call: %v", err)
+			}
+			write()
+			return
+		default:
+			write()
+		}
+	}
 }
 
 func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
