@@ -74,25 +74,40 @@ type session interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// stretch is a part of the log.
+type stretch struct {
+	after, to eventstore.Position // after is not in it, to is
+	events    int
+}
+
+func stretchOf(page eventstore.Page) stretch {
+	return stretch{page.After, page.Position(), len(page.Events)}
+}
+
 // applyPage writes one page and moves the checkpoint, in one transaction.
 func (p projection) applyPage(ctx context.Context, db session, page eventstore.Page) error {
 	events, err := p.concerned(page)
 	if err != nil {
 		return err
 	}
+	return p.apply(ctx, db, stretchOf(page), events)
+}
+
+// apply writes those events of a stretch that concern the projection, and moves the checkpoint over it.
+func (p projection) apply(ctx context.Context, db session, over stretch, events []*eventstore.Envelope) error {
 	if len(events) == 0 {
-		return p.moveTo(ctx, db, page)
+		return p.moveOver(ctx, db, over)
 	}
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if err := p.moveTo(ctx, tx, page); err != nil {
+		if err := p.moveOver(ctx, tx, over); err != nil {
 			return err
 		}
 		return p.applyEvents(ctx, tx, events)
 	})
 }
 
-func (p projection) moveTo(ctx context.Context, db session, page eventstore.Page) error {
-	tag, err := db.Exec(ctx, move, p.name, page.Position(), len(page.Events), page.After)
+func (p projection) moveOver(ctx context.Context, db session, over stretch) error {
+	tag, err := db.Exec(ctx, move, p.name, over.to, over.events, over.after)
 	if err != nil || tag.RowsAffected() == 1 {
 		return err
 	}
@@ -100,10 +115,10 @@ func (p projection) moveTo(ctx context.Context, db session, page eventstore.Page
 	if err := db.QueryRow(ctx, "SELECT position FROM checkpoints WHERE name = $1", p.name).Scan(&position); err != nil {
 		return err
 	}
-	if position >= page.Position() {
+	if position >= over.to {
 		return errApplied
 	}
-	return fmt.Errorf("%w: it is at %d, the page goes from %d to %d", errGap, position, page.After, page.Position())
+	return fmt.Errorf("%w: it is at %d, the page goes from %d to %d", errGap, position, over.after, over.to)
 }
 
 // errGap: the page does not follow on the checkpoint, which another instance has moved.

@@ -37,6 +37,7 @@ type Runner struct {
 	locks   *locks
 	logger  *slog.Logger
 	metrics metrics
+	passed  map[string]*passed // by name; each projection has its own
 
 	rebuilds sync.WaitGroup
 
@@ -54,6 +55,10 @@ func NewRunner(pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, regi
 	r := &Runner{
 		pool: pool, log: counting, tail: eventstore.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
 		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, changed: make(chan struct{}),
+		passed: map[string]*passed{},
+	}
+	for _, p := range all {
+		r.passed[p.name] = &passed{}
 	}
 	r.follow(registry)
 	return r
@@ -103,6 +108,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	running.Go(func() { r.locks.run(support) })
 	running.Go(func() { r.tail.Run(support, from) })
 	running.Go(func() { r.watch(support) })
+	running.Go(func() { r.writePassing(support) })
 	err = router.Run(ctx)
 	stop()
 	running.Wait()
@@ -157,6 +163,8 @@ func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Positi
 	if err := r.locks.wait(ctx, name); err != nil {
 		return 0, err
 	}
+	r.passed[name].moving.Lock()
+	defer r.passed[name].moving.Unlock()
 	// A crash of a Postgres that does not write at once loses even the rows themselves.
 	if err := makeCheckpoints(ctx, r.pool); err != nil {
 		return 0, err
@@ -167,6 +175,7 @@ func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Positi
 	}
 	// It may be behind what this process knew: a crash of Postgres loses the last pages.
 	r.learn(name, func(checkpoint) checkpoint { return read[name] })
+	r.setPassed(name, stretch{after: read[name].position, to: read[name].position})
 	return read[name].position, nil
 }
 
@@ -180,6 +189,8 @@ func (r *Runner) handle(msg *message.Message, p projection) error {
 	if !r.locks.holds(p.name) {
 		return errNotMine
 	}
+	r.passed[p.name].moving.Lock()
+	defer r.passed[p.name].moving.Unlock()
 	started := time.Now()
 	err := r.apply(msg.Context(), p, page)
 	if errors.Is(err, errApplied) {
@@ -211,8 +222,17 @@ type outage struct{ error }
 
 func (o outage) Unwrap() error { return o.error }
 
-// apply runs a page's transaction. An error is an outage or a defect of the page.
+// apply runs a page's transaction, if it concerns the projection. An error is an outage or a defect of the page.
 func (r *Runner) apply(ctx context.Context, p projection, page eventstore.Page) error {
+	over := r.since(p.name, page)
+	events, err := p.concerned(page)
+	if err != nil {
+		return err
+	}
+	if len(events) == 0 && r.known(p.name).failure == "" {
+		r.setPassed(p.name, over)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, pageTime)
 	defer cancel()
 	conn, err := r.pool.Acquire(ctx)
@@ -220,8 +240,11 @@ func (r *Runner) apply(ctx context.Context, p projection, page eventstore.Page) 
 		return outage{err}
 	}
 	defer conn.Release()
-	err = p.applyPage(ctx, conn.Conn(), page)
-	if err != nil && (ctx.Err() != nil || conn.Conn().IsClosed() || passing(err)) {
+	err = p.apply(ctx, conn.Conn(), over, events)
+	switch {
+	case err == nil:
+		r.setPassed(p.name, stretch{after: over.to, to: over.to})
+	case ctx.Err() != nil, conn.Conn().IsClosed(), passing(err):
 		return outage{err}
 	}
 	return err
@@ -273,7 +296,7 @@ func (r *Runner) fail(ctx context.Context, p projection, page eventstore.Page, e
 	defer cancel()
 	const stop = `UPDATE checkpoints SET error = $2, stopped_at = coalesce(stopped_at, now()), updated_at = now()
 		WHERE name = $1 AND position = $3 AND error IS DISTINCT FROM $2`
-	if _, err := r.pool.Exec(ctx, stop, p.name, failure, page.After); err != nil {
+	if _, err := r.pool.Exec(ctx, stop, p.name, failure, r.since(p.name, page).after); err != nil {
 		r.logger.Warn("a projection is stopped, but that could not be recorded", "projection", p.name, "error", err)
 		return // it is tried again with the event
 	}

@@ -135,7 +135,7 @@ func (r *Runner) Status(ctx context.Context) ([]Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read which projections are being rebuilt: %w", err)
 	}
-	return statuses(ctx, checkpoints, rebuilding, r.head(), r.log.Log), nil
+	return statuses(ctx, r.withPassed(checkpoints), rebuilding, r.head(), r.log.Log), nil
 }
 
 // StatusOf tells how each projection stands, for a process without a Runner. To count, it reads what stands in the log

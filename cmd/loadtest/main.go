@@ -40,7 +40,7 @@ type options struct {
 }
 
 const (
-	probing    = 20 * time.Second // of the highest rate
+	probing    = time.Minute // of the highest rate: long enough for what Postgres puts off
 	overload   = 5
 	overloaded = 30 * time.Second
 	settling   = 5 * time.Second // after an overload: requests that wait already are answered
