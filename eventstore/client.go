@@ -74,7 +74,7 @@ func Connect(url string, options Options) (*Client, error) {
 	}
 	close(client.up)
 	client.lifetime, client.stop = context.WithCancel(context.Background())
-	if client.current, err = client.dial(); err != nil {
+	if client.current, err = dial(client.config); err != nil {
 		return nil, err
 	}
 	return client, nil
@@ -97,8 +97,7 @@ func parseURL(url string) (*esdb.Configuration, error) {
 	return config, nil
 }
 
-func (c *Client) dial() (*connection, error) {
-	config := c.config
+func dial(config esdb.Configuration) (*connection, error) {
 	client, err := esdb.NewClient(&config)
 	if err != nil {
 		return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
@@ -171,7 +170,7 @@ func (c *Client) recover() {
 	for attempt := 0; ; attempt++ {
 		if candidate == nil {
 			var err error
-			if candidate, err = c.dial(); err != nil {
+			if candidate, err = dial(c.config); err != nil {
 				c.logger.Error("event store recovery", "error", err)
 				return // the configuration was accepted at the start, so this can't succeed later
 			}
@@ -421,13 +420,14 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 	return func(yield func(Delivery, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		conn, err := c.acquire()
+		conn, err := c.dialApart()
 		if err != nil {
 			yield(Delivery{}, err)
 			return
 		}
 		subscription, err := c.open(ctx, conn, after)
 		if err != nil {
+			c.check(ctx, err)
 			yield(Delivery{}, err)
 			return
 		}
@@ -452,6 +452,7 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 				err := message.SubscriptionDropped.Error
 				if ctx.Err() == nil {
 					err = c.classify(conn, err)
+					c.check(ctx, err)
 				}
 				yield(Delivery{}, err)
 				return
@@ -460,7 +461,34 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 	}
 }
 
-// open subscribes on an acquired connection within the time-out; on failure the connection is released.
+// dialApart makes a connection for one subscription, which release closes. On the connection of the calls, where streams take
+// turns message by message, each event would wait for the answers to all calls under way: under load, projections would get
+// further and further behind, and commands, which wait for them, be more and more at once.
+func (c *Client) dialApart() (*connection, error) {
+	c.mu.Lock()
+	down := c.down
+	c.mu.Unlock()
+	if down != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, down)
+	}
+	config := c.config
+	config.MaxDiscoverAttempts = 1 // nobody else uses it who could be left hanging, and whoever subscribes tries again
+	conn, err := dial(config)
+	if err != nil {
+		return nil, err
+	}
+	conn.calls, conn.retired = 1, true
+	return conn, nil
+}
+
+// check finds out, when a subscription fails because the server seems to be away, whether it is away for calls too.
+func (c *Client) check(ctx context.Context, err error) {
+	if errors.Is(err, ErrUnavailable) {
+		_ = c.Ping(ctx)
+	}
+}
+
+// open subscribes on a connection within the time-out; on failure the connection is released.
 func (c *Client) open(ctx context.Context, conn *connection, after Position) (*esdb.Subscription, error) {
 	var from esdb.AllPosition = esdb.Start{}
 	if after > 0 {
@@ -490,7 +518,6 @@ func (c *Client) open(ctx context.Context, conn *connection, after Position) (*e
 		c.release(conn)
 		return nil, c.classify(conn, result.err)
 	case <-timeout.C:
-		c.lost(conn, errors.New("no answer in time"))
 		err = fmt.Errorf("%w: no answer in time", ErrUnavailable)
 	case <-ctx.Done():
 		err = ctx.Err()

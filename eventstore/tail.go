@@ -75,42 +75,91 @@ func (t *Tail) Run(ctx context.Context, from Position) {
 	}
 }
 
+// arrival is an event, the word that the log's end is reached, or why there is no more.
+type arrival struct {
+	envelope Envelope
+	caughtUp bool
+	err      error
+}
+
+// maxArrivals is how many may wait to be added to the window. They are added together: each broadcast wakes every
+// reader, and where the cores are busy, one for each event would hold the reading back behind all of them.
+const maxArrivals = 256
+
 func (t *Tail) read(ctx context.Context) error {
 	t.mu.Lock()
 	after := t.head
 	t.mu.Unlock()
-	var decoder Decoder
-	for delivery, err := range t.log.Subscribe(ctx, after) {
-		if err != nil {
-			return err
+	var receiving sync.WaitGroup
+	defer receiving.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	arrivals := make(chan arrival, maxArrivals)
+	receiving.Go(func() { t.receive(ctx, after, arrivals) })
+	var arrived []arrival
+	for first := range arrivals {
+		arrived = append(arrived[:0], first)
+		for range len(arrivals) {
+			arrived = append(arrived, <-arrivals)
 		}
-		if delivery.CaughtUp {
-			t.mu.Lock()
-			t.live, t.broken = true, nil
-			t.broadcast()
-			t.mu.Unlock()
-			continue
+		for left := arrived; len(left) > 0; {
+			if err := left[0].err; err != nil {
+				return err
+			}
+			if err := t.room(ctx); err != nil {
+				return err
+			}
+			left = t.append(left)
 		}
-		envelope := decoder.Decode(delivery.Event)
-		if err := t.room(ctx); err != nil {
-			return err
-		}
-		t.append(envelope)
 	}
 	return errors.New("the subscription ended")
 }
 
-func (t *Tail) append(envelope Envelope) {
+// receive decodes what a subscription delivers, until it fails or ctx ends.
+func (t *Tail) receive(ctx context.Context, after Position, to chan<- arrival) {
+	defer close(to)
+	var decoder Decoder
+	for delivery, err := range t.log.Subscribe(ctx, after) {
+		next := arrival{caughtUp: delivery.CaughtUp, err: err}
+		if err == nil && !next.caughtUp {
+			next.envelope = decoder.Decode(delivery.Event)
+		}
+		select {
+		case to <- next:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// append adds arrivals to the window, which has room for one, and returns those for which it has none.
+func (t *Tail) append(arrived []arrival) (left []arrival) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := len(t.chunks) - 1
-	if last < 0 || len(t.chunks[last]) == MaxPage {
-		t.chunks = append(t.chunks, make([]Envelope, 0, MaxPage))
-		last++
+	defer t.broadcast()
+	for i, next := range arrived {
+		if next.err != nil {
+			return arrived[i:]
+		}
+		if t.broken = nil; next.caughtUp {
+			t.live = true
+			continue
+		}
+		last := len(t.chunks) - 1
+		if last < 0 || len(t.chunks[last]) == MaxPage {
+			if len(t.chunks) == window {
+				return arrived[i:]
+			}
+			t.chunks = append(t.chunks, make([]Envelope, 0, MaxPage))
+			last++
+		}
+		t.chunks[last] = append(t.chunks[last], next.envelope)
+		t.head = next.envelope.Position
 	}
-	t.chunks[last] = append(t.chunks[last], envelope)
-	t.head, t.broken = envelope.Position, nil
-	t.broadcast()
+	return nil
 }
 
 // room waits until the window has a place, dropping chunks that every reader has passed.

@@ -19,7 +19,7 @@ import (
 type locks struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
-	lost   func() // called when the connection is gone, and with it perhaps what the database had not yet on disk
+	lost   func() // called when the database may have lost what it had not yet on disk: every checkpoint is read again
 
 	mu      sync.Mutex
 	held    map[string]bool

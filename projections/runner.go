@@ -45,8 +45,8 @@ type Runner struct {
 	lifetime    context.Context       // of rebuilds; nil while Run does not run
 	checkpoints map[string]checkpoint // as far as this process knows
 	broken      map[string]bool       // projections whose last page failed for a reason that passes by itself
-	changed     chan struct{}         // closed and replaced when checkpoints changes
-	refreshed   time.Time             // when checkpoints was read from the database
+	waiting     map[*waiter]struct{}
+	refreshed   time.Time // when checkpoints was read from the database
 }
 
 // NewRunner makes a Runner and registers its metrics, unless registry is nil. Run starts it.
@@ -54,7 +54,7 @@ func NewRunner(pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, regi
 	counting := &countingLog{Log: log}
 	r := &Runner{
 		pool: pool, log: counting, tail: eventstore.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
-		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, changed: make(chan struct{}),
+		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, waiting: map[*waiter]struct{}{},
 		passed: map[string]*passed{},
 	}
 	for _, p := range all {
@@ -337,12 +337,7 @@ func (r *Runner) learn(name string, change func(checkpoint) checkpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.checkpoints[name] = change(r.checkpoints[name])
-	r.broadcast()
-}
-
-func (r *Runner) broadcast() {
-	close(r.changed)
-	r.changed = make(chan struct{})
+	r.wake()
 }
 
 func (r *Runner) known(name string) checkpoint {
@@ -365,6 +360,6 @@ func (r *Runner) refresh(ctx context.Context) error {
 		}
 	}
 	r.refreshed = time.Now()
-	r.broadcast()
+	r.wake()
 	return nil
 }

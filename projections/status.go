@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -40,71 +41,82 @@ type head struct {
 // ErrBehind says that the read models did not reach a position in time.
 var ErrBehind = errors.New("the read models are behind the event log")
 
-// Wait for other instances: how often the database is asked while somebody waits.
+// askPace is how often the database is asked, while somebody waits, how far other instances are.
 const askPace = 50 * time.Millisecond
+
+// waiter waits for all projections that are not stopped.
+type waiter struct {
+	position eventstore.Position
+	reached  chan struct{} // closed when they have reached it
+}
 
 // WaitFor returns when every projection that is not stopped has applied the log up to a position, whichever instance
 // does it; ErrBehind when ctx ends first.
 func (r *Runner) WaitFor(ctx context.Context, position eventstore.Position) error {
-	for {
-		r.mu.Lock()
-		changed := r.changed
+	w := &waiter{position: position, reached: make(chan struct{})}
+	r.mu.Lock()
+	if r.slowest() >= position {
 		r.mu.Unlock()
-		if r.reached(position) {
-			return nil
-		}
-		ask := time.NewTimer(askPace)
-		var err error
-		select {
-		case <-changed:
-		case <-ask.C:
-			if !r.locks.holdsAll() {
-				err = r.refreshOlder(ctx, askPace)
-			}
-		case <-ctx.Done():
-		}
-		ask.Stop()
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: they have not reached position %d", ErrBehind, position)
-		}
-		if err != nil {
-			pause(ctx, askPace) // Postgres is away: it may come back in time
-		}
-	}
-}
-
-func (r *Runner) reached(position eventstore.Position) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, p := range all {
-		if c := r.checkpoints[p.name]; c.position < position && c.failure == "" {
-			return false
-		}
-	}
-	return true
-}
-
-// refreshOlder reads the checkpoints unless somebody did so within the given time.
-func (r *Runner) refreshOlder(ctx context.Context, age time.Duration) error {
-	r.mu.Lock()
-	recent := time.Since(r.refreshed) < age
-	if !recent {
-		r.refreshed = time.Now()
-	}
-	r.mu.Unlock()
-	if recent {
 		return nil
 	}
-	return r.refresh(ctx)
+	r.waiting[w] = struct{}{}
+	r.mu.Unlock()
+	select {
+	case <-w.reached:
+		return nil
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	delete(r.waiting, w)
+	r.mu.Unlock()
+	return fmt.Errorf("%w: they have not reached position %d", ErrBehind, position)
 }
 
-// watch keeps the gauges of projections that other instances work on from growing old.
+// slowest is the position that every projection that is not stopped has reached. The caller holds r.mu.
+func (r *Runner) slowest() eventstore.Position {
+	slowest := eventstore.Position(math.MaxInt64)
+	for _, p := range all {
+		if c := r.checkpoints[p.name]; c.failure == "" {
+			slowest = min(slowest, c.position)
+		}
+	}
+	return slowest
+}
+
+// wake ends the waiting that is over, and no other: where hundreds wait, waking all of them for each page of each
+// projection would keep the cores from what they wait for. The caller holds r.mu.
+func (r *Runner) wake() {
+	if len(r.waiting) == 0 {
+		return
+	}
+	slowest := r.slowest()
+	for w := range r.waiting {
+		if w.position <= slowest {
+			close(w.reached)
+			delete(r.waiting, w)
+		}
+	}
+}
+
+// watch asks how far other instances are: often while somebody waits for them, else to keep the gauges from growing old.
 func (r *Runner) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
-			r.logger.Debug("reading the checkpoints failed", "error", err)
+		age := 2 * lockPace
+		alone := r.locks.holdsAll()
+		r.mu.Lock()
+		if len(r.waiting) > 0 && !alone {
+			age = askPace
 		}
-		pause(ctx, 2*lockPace)
+		due := time.Since(r.refreshed) >= age
+		r.mu.Unlock()
+		pace := askPace
+		if due {
+			if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
+				r.logger.Debug("reading the checkpoints failed", "error", err)
+				pace = lockPace
+			}
+		}
+		pause(ctx, pace)
 	}
 }
 
