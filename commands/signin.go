@@ -173,8 +173,9 @@ func (h *Handler) atDoor(ctx context.Context, caller Caller, d door, decide func
 // beginAtDoor is atDoor for a decision that needs the id which its first event will have. That of a sign-in is the id of
 // its session too, so that whatever is done in the session can name the event that it goes back to.
 func (h *Handler) beginAtDoor(ctx context.Context, caller Caller, d door, decide func(signin.State, uuid.UUID) ([]domain.Event, error)) (Result, error) {
+	newest := signin.Glance
 	for range 10 * attempts { // many may try the same account at once
-		recorded, err := h.Log.ReadNewest(ctx, d.stream, signin.Window)
+		recorded, err := h.Log.ReadNewest(ctx, d.stream, newest)
 		if err != nil {
 			return Result{}, err
 		}
@@ -187,6 +188,10 @@ func (h *Handler) beginAtDoor(ctx context.Context, caller Caller, d door, decide
 			}
 			state.EvolveAt(envelope.Event, envelope.Meta.At, envelope.Meta.IP)
 			revision, at = event.Revision, envelope.Meta.At
+		}
+		if newest < signin.Window && len(recorded) == newest && !state.Enough(d.attempt) {
+			newest = signin.Window
+			continue
 		}
 		id := eventstore.EventID(caller.CommandID, d.stream, revision+1)
 		events, err := decide(state, id)

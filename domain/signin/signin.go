@@ -17,6 +17,9 @@ const Kind = "signin"
 // Window is how many of the newest events of a stream are enough to decide.
 const Window = 100
 
+// Glance is how many are read first: mostly they are enough, as State.Enough tells.
+const Glance = 5
+
 // Ways to sign in.
 const (
 	ByPassword   = "password"
@@ -121,6 +124,7 @@ var DefaultPolicy = Policy{Attempts: 5, Within: 15 * time.Minute, For: 15 * time
 type State struct {
 	LastStep    int64
 	LastSuccess time.Time
+	succeeded   bool
 	lockouts    []LockoutBegan
 	failures    []failure // of secrets guessed wrong, since the last success, lockout or unlock
 }
@@ -143,7 +147,7 @@ func (s *State) EvolveAt(event domain.Event, at time.Time, ip string) {
 	switch e := event.(type) {
 	case Succeeded:
 		s.step(e.Step)
-		s.LastSuccess, s.failures = at, nil
+		s.LastSuccess, s.succeeded, s.failures = at, true, nil
 	case Challenged:
 		s.step(e.Step)
 	case Failed:
@@ -161,6 +165,11 @@ func (s *State) EvolveAt(event domain.Event, at time.Time, ip string) {
 		s.step(e.Step)
 	}
 }
+
+// Enough says whether what was folded decides about an attempt, whatever stands before it. A success does: it got past the
+// lockouts that there were, takes the failures back, and carries the newest step. Lockouts of single addresses outlast the
+// successes from others, so with those it does not.
+func (s State) Enough(attempt Attempt) bool { return s.succeeded && !attempt.PerIP }
 
 func (s *State) step(step int64) { s.LastStep = max(s.LastStep, step) }
 

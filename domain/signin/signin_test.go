@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
+	"pgregory.net/rapid"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/signin"
@@ -119,4 +120,55 @@ func TestACodeWorksOnceWhateverHappenedSince(t *testing.T) {
 		events, _ = signin.Succeed(state, session, signin.ByPassword, true, 0)
 		expect(t, events, signin.Succeeded{Session: session, Method: signin.ByPassword, Limited: true, Step: 40})
 	}
+}
+
+func TestWhatIsEnoughDecidesAsTheWholeDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		perIP := rapid.Bool().Draw(t, "per IP")
+		now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+		addresses := rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2"})
+		type recorded struct {
+			event domain.Event
+			at    time.Time
+			ip    string
+		}
+		var stream []recorded
+		fold := func(events []recorded) (s signin.State) {
+			for _, e := range events {
+				s.EvolveAt(e.event, e.at, e.ip)
+			}
+			return s
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "attempts") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "seconds")) * time.Second)
+			attempt := signin.Attempt{Now: now, IP: addresses.Draw(t, "ip"), PerIP: perIP}
+			whole := fold(stream)
+			part := fold(stream[max(0, len(stream)-signin.Glance):])
+			step := rapid.Int64Range(0, 30).Draw(t, "step")
+			decide := func(s signin.State) []domain.Event {
+				if s.Locked(attempt) {
+					return nil
+				}
+				events, fits := signin.Succeed(s, uuid.Nil, signin.ByCode, false, step)
+				if !fits {
+					return signin.Fail(s, attempt, signin.CodeUsed, signin.DefaultPolicy)
+				}
+				return events
+			}
+			if rapid.IntRange(0, 3).Draw(t, "right one time in four") > 0 {
+				decide = func(s signin.State) []domain.Event {
+					return signin.Fail(s, attempt, signin.WrongPassword, signin.DefaultPolicy)
+				}
+			}
+			decided := decide(whole)
+			if part.Enough(attempt) {
+				if diff := cmp.Diff(decided, decide(part)); diff != "" {
+					t.Fatalf("the newest %d events decide otherwise than all %d:\n%s", signin.Glance, len(stream), diff)
+				}
+			}
+			for _, event := range decided {
+				stream = append(stream, recorded{event, now, attempt.IP})
+			}
+		}
+	})
 }
