@@ -483,8 +483,11 @@ func (c *Client) dialApart() (*connection, error) {
 
 // check finds out, when a subscription fails because the server seems to be away, whether it is away for calls too.
 func (c *Client) check(ctx context.Context, err error) {
-	if errors.Is(err, ErrUnavailable) {
-		_ = c.Ping(ctx)
+	if !errors.Is(err, ErrUnavailable) {
+		return
+	}
+	if err := c.Ping(ctx); err != nil {
+		c.logger.Debug("calls fail too", "error", err)
 	}
 }
 
