@@ -130,11 +130,19 @@ func (c *Client) retire(conn *connection) error {
 func (c *Client) acquire() (*connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.down != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, c.down)
+	if err := c.away(); err != nil {
+		return nil, err
 	}
 	c.current.calls++
 	return c.current, nil
+}
+
+// away says why the server is known to be away; nil while it isn't. The caller holds c.mu.
+func (c *Client) away() error {
+	if c.down == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, c.down)
 }
 
 func (c *Client) release(conn *connection) {
@@ -466,10 +474,10 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 // further and further behind, and commands, which wait for them, be more and more at once.
 func (c *Client) dialApart() (*connection, error) {
 	c.mu.Lock()
-	down := c.down
+	err := c.away()
 	c.mu.Unlock()
-	if down != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, down)
+	if err != nil {
+		return nil, err
 	}
 	config := c.config
 	config.MaxDiscoverAttempts = 1 // nobody else uses it who could be left hanging, and whoever subscribes tries again

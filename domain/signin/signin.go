@@ -124,7 +124,6 @@ var DefaultPolicy = Policy{Attempts: 5, Within: 15 * time.Minute, For: 15 * time
 type State struct {
 	LastStep    int64
 	LastSuccess time.Time
-	succeeded   bool
 	lockouts    []LockoutBegan
 	failures    []failure // of secrets guessed wrong, since the last success, lockout or unlock
 }
@@ -147,7 +146,7 @@ func (s *State) EvolveAt(event domain.Event, at time.Time, ip string) {
 	switch e := event.(type) {
 	case Succeeded:
 		s.step(e.Step)
-		s.LastSuccess, s.succeeded, s.failures = at, true, nil
+		s.LastSuccess, s.failures = at, nil
 	case Challenged:
 		s.step(e.Step)
 	case Failed:
@@ -169,7 +168,7 @@ func (s *State) EvolveAt(event domain.Event, at time.Time, ip string) {
 // Enough says whether what was folded decides about an attempt, whatever stands before it. A success does: it got past the
 // lockouts that there were, takes the failures back, and carries the newest step. Lockouts of single addresses outlast the
 // successes from others, so with those it does not.
-func (s State) Enough(attempt Attempt) bool { return s.succeeded && !attempt.PerIP }
+func (s State) Enough(attempt Attempt) bool { return !s.LastSuccess.IsZero() && !attempt.PerIP }
 
 func (s *State) step(step int64) { s.LastStep = max(s.LastStep, step) }
 
