@@ -36,12 +36,32 @@ type Client struct {
 	down    error         // why it does not; nil while up
 }
 
-// connection counts the calls under way, because closing the official client during one can panic.
+// callChannels is how many gRPC connections the calls take in turn. The streams of one take turns message by message, so on a
+// single one each call would wait for a part of the answers to all others.
+const callChannels = 4
+
+// connection is what calls go over, or one subscription: one or several channels, which live and end together. It counts the
+// calls under way, because closing an official client during one can panic.
 type connection struct {
-	client   *esdb.Client
+	channels []*channel
+	taken    int // calls begun so far
 	calls    int
 	retired  bool
+}
+
+// channel is an official client, and with it a gRPC connection of its own.
+type channel struct {
+	client   *esdb.Client
 	answered time.Time // when a call was last answered
+}
+
+// close closes all channels. The caller knows that no call is under way.
+func (conn *connection) close() error {
+	var errs []error
+	for _, channel := range conn.channels {
+		errs = append(errs, channel.client.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // DefaultTimeout bounds one call to the store: short enough to say 503 within two seconds.
@@ -74,7 +94,7 @@ func Connect(url string, options Options) (*Client, error) {
 	}
 	close(client.up)
 	client.lifetime, client.stop = context.WithCancel(context.Background())
-	if client.current, err = dial(client.config); err != nil {
+	if client.current, err = dial(client.config, callChannels); err != nil {
 		return nil, err
 	}
 	return client, nil
@@ -97,12 +117,18 @@ func parseURL(url string) (*esdb.Configuration, error) {
 	return config, nil
 }
 
-func dial(config esdb.Configuration) (*connection, error) {
-	client, err := esdb.NewClient(&config)
-	if err != nil {
-		return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
+// dial makes a connection of so many channels, none of which goes to the server before its first call.
+func dial(config esdb.Configuration, channels int) (*connection, error) {
+	conn := &connection{channels: make([]*channel, channels)}
+	for i := range conn.channels {
+		own := config // the client keeps it
+		client, err := esdb.NewClient(&own)
+		if err != nil {
+			return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
+		}
+		conn.channels[i] = &channel{client: client}
 	}
-	return &connection{client: client}, nil
+	return conn, nil
 }
 
 // Close ends the connection. Calls under way end first or with ErrUnavailable.
@@ -121,20 +147,22 @@ func (c *Client) Close() error {
 func (c *Client) retire(conn *connection) error {
 	conn.retired = true
 	if conn.calls == 0 {
-		return conn.client.Close()
+		return conn.close()
 	}
 	return nil
 }
 
-// acquire gives the connection for one call, or says at once that the server is away.
-func (c *Client) acquire() (*connection, error) {
+// acquire gives the connection and the channel of it for one call, or says at once that the server is away.
+func (c *Client) acquire() (*connection, *channel, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.away(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c.current.calls++
-	return c.current, nil
+	conn := c.current
+	conn.calls++
+	conn.taken++
+	return conn, conn.channels[conn.taken%len(conn.channels)], nil
 }
 
 // away says why the server is known to be away; nil while it isn't. The caller holds c.mu.
@@ -150,7 +178,7 @@ func (c *Client) release(conn *connection) {
 	defer c.mu.Unlock()
 	conn.calls--
 	if conn.retired && conn.calls == 0 {
-		if err := conn.client.Close(); err != nil {
+		if err := conn.close(); err != nil {
 			c.logger.Warn("close a former event store connection", "error", err)
 		}
 	}
@@ -178,7 +206,7 @@ func (c *Client) recover() {
 	for attempt := 0; ; attempt++ {
 		if candidate == nil {
 			var err error
-			if candidate, err = dial(c.config); err != nil {
+			if candidate, err = dial(c.config, callChannels); err != nil {
 				c.logger.Error("event store recovery", "error", err)
 				return // the configuration was accepted at the start, so this can't succeed later
 			}
@@ -190,7 +218,7 @@ func (c *Client) recover() {
 		go func(conn *connection) {
 			ctx, cancel := context.WithTimeout(c.lifetime, c.timeout)
 			defer cancel()
-			answered <- ping(ctx, conn.client)
+			answered <- ping(ctx, conn.channels[0].client)
 			c.release(conn)
 		}(candidate)
 		var err error
@@ -251,7 +279,7 @@ func (c *Client) Ping(ctx context.Context) error {
 // official client does. The call itself ends later by its cancelled context.
 func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *esdb.Client) (T, error)) (T, error) {
 	var none T
-	conn, err := c.acquire()
+	conn, channel, err := c.acquire()
 	if err != nil {
 		return none, err
 	}
@@ -266,7 +294,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 	begun := time.Now()
 	go func() {
 		defer c.release(conn)
-		value, err := call(ctx, conn.client)
+		value, err := call(ctx, channel.client)
 		done <- outcome{value, err}
 	}()
 	select {
@@ -274,7 +302,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 		err := c.classify(conn, result.err)
 		if err == nil || errors.Is(err, ErrConflict) {
 			c.mu.Lock()
-			conn.answered = time.Now()
+			channel.answered = time.Now()
 			c.mu.Unlock()
 		}
 		return result.value, err
@@ -284,7 +312,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 		}
 		err := errors.New("no answer in time")
 		c.mu.Lock()
-		busy := conn.answered.After(begun)
+		busy := channel.answered.After(begun)
 		c.mu.Unlock()
 		// A server that answers others is only slow; to drop the connection would fail all their calls too. And when the
 		// caller's own time has ended, it may have been too short.
@@ -480,8 +508,9 @@ func (c *Client) dialApart() (*connection, error) {
 		return nil, err
 	}
 	config := c.config
-	config.MaxDiscoverAttempts = 1 // nobody else uses it who could be left hanging, and whoever subscribes tries again
-	conn, err := dial(config)
+	// Nobody else uses it who could be left hanging, so it may give up when nobody waits for it any more.
+	config.MaxDiscoverAttempts = int(c.timeout.Milliseconds())/config.DiscoveryInterval + 1
+	conn, err := dial(config, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -515,7 +544,7 @@ func (c *Client) open(ctx context.Context, conn *connection, after Position) (*e
 	}
 	opened := make(chan outcome, 1)
 	go func() {
-		subscription, err := conn.client.SubscribeToAll(ctx, options)
+		subscription, err := conn.channels[0].client.SubscribeToAll(ctx, options)
 		opened <- outcome{subscription, err}
 	}()
 	timeout := time.NewTimer(c.timeout)
