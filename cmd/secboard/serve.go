@@ -98,7 +98,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 	handler.Lockout = lockoutOf(ctx, readModels, logger)
 	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	runner := projections.NewRunner(st.pool, st.log, logger, registry)
 	api, err := httpapi.New(httpapi.Options{
 		Commands: handler, ReadModels: readModels, Runner: runner, Pool: st.pool, Security: readModels.Security,
