@@ -352,8 +352,8 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 
 // relay copies until one side ends; from the moment that hole is closed, into nothing.
 func relay(from io.ReadCloser, to io.WriteCloser, hole <-chan struct{}) {
-	defer to.Close()
-	defer from.Close()
+	defer to.Close()   //nolint:errcheck // both ends may have ended already
+	defer from.Close() //nolint:errcheck // as above
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
