@@ -17,7 +17,7 @@ import (
 )
 
 // deadline bounds every wait of these tests. It is no expectation of how long something takes.
-const deadline = 60 * time.Second
+const deadline = 3 * time.Minute
 
 // outcome of a command that ended.
 type outcome struct {
