@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"strings"
+	"time"
 
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
@@ -55,8 +56,34 @@ func (b *basicAuth) unary(ctx context.Context, request any, info *grpc.UnaryServ
 }
 
 func (b *basicAuth) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if err := b.check(stream.Context(), info.FullMethod); err != nil {
-		return err
+	err := b.check(stream.Context(), info.FullMethod)
+	if err == nil {
+		return handler(server, stream)
 	}
-	return handler(server, stream)
+	if info.IsClientStream {
+		passOver(stream)
+	}
+	return err
+}
+
+const (
+	passedOver   = 1000        // messages of a refused request that are read
+	passOverTime = time.Second // that their sender has for them
+)
+
+// passOver reads what a refused caller sends, within limits: still sending, it would see a bare EOF in place of the reason.
+func passOver(stream grpc.ServerStream) {
+	done := make(chan struct{})
+	go func() { // ends with the stream if not before
+		defer close(done)
+		for range passedOver {
+			if err := stream.RecvMsg(&api.AppendReq{}); err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(passOverTime):
+	}
 }
