@@ -322,26 +322,27 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 	eventually(t, "companies and the history are stopped", func() bool {
 		return states() == "companies stopped, history stopped"
 	})
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stopped := map[string]float64{}
-	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			if family.GetName() == "secboard_projection_stopped" {
-				stopped[metric.GetLabel()[0].GetValue()] = metric.GetGauge().GetValue()
-			}
-		}
-	}
 	want := map[string]float64{}
 	for _, p := range all {
 		want[p.name] = 0
 	}
 	want["companies"], want["history"] = 1, 1
-	if !maps.Equal(stopped, want) {
-		t.Error(stopped)
-	}
+	// The process knows it a moment after the database.
+	eventually(t, "the metrics say so", func() bool {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped := map[string]float64{}
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				if family.GetName() == "secboard_projection_stopped" {
+					stopped[metric.GetLabel()[0].GetValue()] = metric.GetGauge().GetValue()
+				}
+			}
+		}
+		return maps.Equal(stopped, want)
+	})
 	stop()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
