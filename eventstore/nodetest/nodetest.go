@@ -10,15 +10,19 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/node"
 )
 
+// patience of the client with a node that is only slow, so that a busy machine changes no answer.
+const patience = time.Minute
+
 // Connect starts a node and gives a client on it; both end with the test.
 func Connect(t testing.TB) *eventstore.Client {
 	t.Helper()
-	client, err := eventstore.Connect(Start(t), eventstore.Options{Logger: slog.New(slog.DiscardHandler)})
+	client, err := eventstore.Connect(Start(t), eventstore.Options{Logger: slog.New(slog.DiscardHandler), Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
