@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,6 @@ import (
 type rebuilding struct {
 	pool        *pgxpool.Pool
 	log         eventstore.Log
-	logger      *slog.Logger
 	report      func(Rebuild) // may be nil; one call after the other
 	telling     sync.Mutex
 	projections []projection
@@ -43,8 +41,8 @@ var errAborted = errors.New("it was aborted")
 
 // RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report is told about its progress,
 // one call after the other; nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
-func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
-	b, err := beginRebuild(ctx, pool, log, logger, request, report)
+func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
+	b, err := beginRebuild(ctx, pool, log, request, report)
 	if err != nil {
 		return Rebuild{}, err
 	}
@@ -53,23 +51,48 @@ func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, log
 
 // StartRebuild begins a rebuild that goes on by itself, until Run ends, and gives how it stands.
 func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebuild, error) {
-	b, err := beginRebuild(ctx, r.pool, r.log.Log, r.logger, request, nil)
-	if err != nil {
+	if err := CheckNames(request.Names); err != nil {
 		return Rebuild{}, err
 	}
-	begun := b.shown()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.lifetime == nil {
-		return Rebuild{}, b.end(context.WithoutCancel(ctx), errors.New("the projections of this process are not running: try again in a moment"))
-	}
 	lifetime := r.lifetime
+	if lifetime == nil {
+		r.mu.Unlock()
+		return Rebuild{}, errors.New("the projections of this process are not running: try again in a moment")
+	}
+	begun, failed := make(chan Rebuild, 1), make(chan error, 1)
 	r.rebuilds.Go(func() {
-		if _, err := b.run(lifetime); err != nil {
-			r.logger.Warn("a rebuild of read models failed", "id", begun.ID, "error", err)
+		var last Rebuild
+		err := r.CarryOut(lifetime, request, func(now Rebuild) {
+			if last.ID == uuid.Nil {
+				r.logger.Info("a rebuild of read models begins", "id", now.ID, "mode", now.Mode, "projections", now.Names)
+				begun <- now
+			}
+			last = now
+		})
+		switch {
+		case last.ID == uuid.Nil:
+		case err != nil && lifetime.Err() == nil:
+			r.logger.Warn("a rebuild of read models failed", "id", last.ID, "error", err)
+		default:
+			r.logger.Info("a rebuild of read models has ended", "id", last.ID, "state", last.State, "seconds", int(time.Since(last.StartedAt).Seconds()))
 		}
+		failed <- err
 	})
-	return begun, nil
+	r.mu.Unlock()
+	select {
+	case first := <-begun:
+		return first, nil
+	case err := <-failed:
+		select {
+		case first := <-begun:
+			return first, nil
+		default:
+			return Rebuild{}, err
+		}
+	case <-ctx.Done():
+		return Rebuild{}, ctx.Err()
+	}
 }
 
 // Rebuild tells how a rebuild stands. ErrNotFound where there was none.
@@ -137,7 +160,7 @@ func unlockRebuilds(ctx context.Context, lock *pgx.Conn) error {
 // keptRebuilds is how many rows of former rebuilds are kept: they show values of read models.
 const keptRebuilds = 20
 
-func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, request RebuildRequest, report func(Rebuild)) (*rebuilding, error) {
+func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (*rebuilding, error) {
 	chosen, err := named(request.Names)
 	if err != nil {
 		return nil, err
@@ -149,7 +172,7 @@ func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, l
 	if err != nil {
 		return nil, err
 	}
-	b := &rebuilding{pool: pool, log: log, logger: logger, report: report, projections: chosen, lock: lock}
+	b := &rebuilding{pool: pool, log: log, report: report, projections: chosen, lock: lock}
 	b.state = Rebuild{
 		ID: uuid.Must(uuid.NewV7()), Mode: request.Mode, VerifyOnly: request.Mode == ModeVerify, State: RebuildPreparing,
 		Differences: []Difference{}, NotCompared: map[string]string{}, StartedAt: time.Now().UTC(),
@@ -181,7 +204,7 @@ func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, l
 
 // run does the work, and leaves either the swapped read models or nothing.
 func (b *rebuilding) run(ctx context.Context) (Rebuild, error) {
-	b.logger.Info("a rebuild of read models begins", "id", b.state.ID, "mode", b.state.Mode, "projections", b.state.Names)
+	b.tell()
 	working, stop := context.WithCancelCause(ctx)
 	kept := make(chan struct{})
 	go func() {
@@ -197,7 +220,6 @@ func (b *rebuilding) run(ctx context.Context) (Rebuild, error) {
 	err = b.end(context.WithoutCancel(ctx), err)
 	ended := b.shown()
 	b.tell()
-	b.logger.Info("a rebuild of read models has ended", "id", ended.ID, "state", ended.State, "seconds", int(time.Since(ended.StartedAt).Seconds()))
 	return ended, err
 }
 

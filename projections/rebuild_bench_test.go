@@ -55,11 +55,10 @@ func BenchmarkRebuild(b *testing.B) {
 	if err := makeCheckpoints(b.Context(), pool); err != nil {
 		b.Fatal(err)
 	}
-	quiet := slog.New(slog.DiscardHandler)
 	run := func() (whole, comparing time.Duration) {
 		var since time.Time
 		started := time.Now()
-		r, err := RunRebuild(b.Context(), pool, log, quiet, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
+		r, err := RunRebuild(b.Context(), pool, log, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
 			switch {
 			case r.State == RebuildComparing && since.IsZero():
 				since = time.Now()
@@ -72,7 +71,7 @@ func BenchmarkRebuild(b *testing.B) {
 		}
 		return time.Since(started), comparing
 	}
-	firstBuild(b, pool, log, quiet)
+	firstBuild(b, pool, log)
 	models := NewReadModels(pool)
 	var ids []uuid.UUID
 	rows, err := pool.Query(b.Context(), "SELECT id FROM users LIMIT 1000")
@@ -111,10 +110,10 @@ func BenchmarkRebuild(b *testing.B) {
 }
 
 // firstBuild brings the live ones to the end of the log: by a rebuild, which is faster than catching up.
-func firstBuild(b *testing.B, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger) {
+func firstBuild(b *testing.B, pool *pgxpool.Pool, log eventstore.Log) {
 	b.Helper()
 	// The live ones are far behind: driving them would take long, so the first rebuild does not wait for them.
-	if _, err := RunRebuild(b.Context(), pool, log, logger, RebuildRequest{Mode: ModeRebuild}, nil); err != nil {
+	if _, err := RunRebuild(b.Context(), pool, log, RebuildRequest{Mode: ModeRebuild}, nil); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -26,7 +25,7 @@ import (
 
 func rebuild(t testing.TB, s *stack, mode string, names ...string) Rebuild {
 	t.Helper()
-	r, err := RunRebuild(t.Context(), s.pool, s.log, slog.New(slog.DiscardHandler), RebuildRequest{Names: names, Mode: mode}, nil)
+	r, err := RunRebuild(t.Context(), s.pool, s.log, RebuildRequest{Names: names, Mode: mode}, nil)
 	if err != nil || r.State != RebuildDone {
 		t.Fatal(show(t, r), err)
 	}
@@ -237,16 +236,16 @@ func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) 
 	s := newStack(t)
 	s.has(t)(s.register(t, "anna@example.com"), nil)
 	before := tableHashes(t, s.pool)
-	log, quiet := newGated(s.log), slog.New(slog.DiscardHandler)
+	log := newGated(s.log)
 	ended := make(chan error, 1)
 	var first Rebuild
 	go func() {
 		var err error
-		first, err = RunRebuild(t.Context(), s.pool, log, quiet, RebuildRequest{Mode: ModeRebuild, Names: []string{"users"}}, nil)
+		first, err = RunRebuild(t.Context(), s.pool, log, RebuildRequest{Mode: ModeRebuild, Names: []string{"users"}}, nil)
 		ended <- err
 	}()
 	<-log.reached
-	if _, err := RunRebuild(t.Context(), s.pool, s.log, quiet, RebuildRequest{Mode: ModeVerify}, nil); !errors.Is(err, ErrRebuildRunning) {
+	if _, err := RunRebuild(t.Context(), s.pool, s.log, RebuildRequest{Mode: ModeVerify}, nil); !errors.Is(err, ErrRebuildRunning) {
 		t.Error("a second one at the same time:", err)
 	}
 	statuses, err := s.runner.Status(t.Context())
@@ -274,7 +273,7 @@ func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) 
 		t.Error(none, err)
 	}
 	rebuild(t, s, ModeRebuild)
-	if _, err := RunRebuild(t.Context(), s.pool, s.log, quiet, RebuildRequest{Mode: ModeRebuild, Names: []string{"nobody"}}, nil); !errors.Is(err, ErrUnknownProjection) {
+	if _, err := RunRebuild(t.Context(), s.pool, s.log, RebuildRequest{Mode: ModeRebuild, Names: []string{"nobody"}}, nil); !errors.Is(err, ErrUnknownProjection) {
 		t.Error(err)
 	}
 }
@@ -324,7 +323,7 @@ func TestAnEventThatCannotBeAppliedFailsARebuildByName(t *testing.T) {
 	if _, err := s.log.Append(t.Context(), stream, eventstore.NoStream, []eventstore.Proposed{{ID: uuid.New(), Type: "company.moved_to_mars", Data: []byte("{}"), Metadata: []byte("{}")}}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := RunRebuild(t.Context(), s.pool, s.log, slog.New(slog.DiscardHandler), RebuildRequest{Mode: ModeRebuild}, nil)
+	r, err := RunRebuild(t.Context(), s.pool, s.log, RebuildRequest{Mode: ModeRebuild}, nil)
 	if err == nil || r.State != RebuildFailed || !strings.Contains(*r.Error, "company.moved_to_mars") || !strings.Contains(*r.Error, "position") {
 		t.Error(show(t, r), err)
 	}

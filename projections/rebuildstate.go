@@ -80,6 +80,12 @@ type RebuildRequest struct {
 	Mode  string
 }
 
+// CheckNames answers ErrUnknownProjection where there is no projection of one of the names.
+func CheckNames(names []string) error {
+	_, err := named(names)
+	return err
+}
+
 // named gives the projections of the names, all for none, in their fixed order.
 func named(names []string) ([]projection, error) {
 	if len(names) == 0 {

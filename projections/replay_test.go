@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"iter"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -439,7 +438,7 @@ func TestPagesOfAnySizeAndARebuildGiveTheSameRows(t *testing.T) {
 		playAtOnce(t, two, s.log)
 		// The live rows are behind when the rebuild comes.
 		play(t, rebuilt, 0, s.log[:rapid.IntRange(0, len(s.log)).Draw(rt, "applied before")], 500)
-		r, err := RunRebuild(t.Context(), rebuilt, written{events: s.log}, slog.New(slog.DiscardHandler), RebuildRequest{Mode: ModeRebuild}, nil)
+		r, err := RunRebuild(t.Context(), rebuilt, written{events: s.log}, RebuildRequest{Mode: ModeRebuild}, nil)
 		if err != nil || len(r.Differences) > 0 || len(r.NotCompared) > 0 {
 			rt.Fatal(show(t, r), err)
 		}

@@ -31,6 +31,10 @@ const (
 // Runner keeps the read models up to date with the log. Any number may run on one database, in one process or several:
 // each projection is worked on by one of them.
 type Runner struct {
+	// CarryOut does the rebuilds that StartRebuild starts, and tells report about them, as RunRebuild does, which it is unless
+	// it is set before Run.
+	CarryOut func(ctx context.Context, request RebuildRequest, report func(Rebuild)) error
+
 	pool    *pgxpool.Pool
 	log     *countingLog
 	tail    *eventstore.Tail
@@ -56,6 +60,10 @@ func NewRunner(pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, regi
 		pool: pool, log: counting, tail: eventstore.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
 		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, waiting: map[*waiter]struct{}{},
 		passed: map[string]*passed{},
+	}
+	r.CarryOut = func(ctx context.Context, request RebuildRequest, report func(Rebuild)) error {
+		_, err := RunRebuild(ctx, pool, counting, request, report)
+		return err
 	}
 	for _, p := range all {
 		r.passed[p.name] = &passed{}

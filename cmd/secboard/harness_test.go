@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -37,14 +38,33 @@ func (s settings) with(name, value string) settings {
 	return copied
 }
 
+// asProgram has the test's executable be secboard, as what a command starts of its own.
+const asProgram = "RUN_AS_SECBOARD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
 func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *program {
-	return &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline}
+	executable, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"} { // all that a process of its own needs of ours
+		if value, set := os.LookupEnv(name); set {
+			env = env.with(name, value)
+		}
+	}
+	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline}
 }
 
 // command runs a command to its end.
 func command(t *testing.T, env settings, stdin string, args ...string) outcome {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr syncBuffer // a process that the command starts writes there too
 	p := newProgram(env, strings.NewReader(stdin), &stdout, &stderr)
 	status := p.run(t.Context(), args)
 	return outcome{status, stdout.String(), stderr.String()}

@@ -11,6 +11,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	context.AfterFunc(ctx, stop)     // a second signal ends the process at once
+	executable, _ := os.Executable() //nolint:errcheck // without it nothing runs in a process of its own
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), executable, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -15,6 +15,8 @@ type projectionsCmd struct {
 	Status  projectionsStatusCmd  `cmd:"" help:"Show position, lag, state and error of each projection."`
 	Rebuild projectionsRebuildCmd `cmd:"" help:"Build read models anew from the event log, without downtime."`
 	Verify  projectionsVerifyCmd  `cmd:"" help:"Compare read models with what the event log gives."`
+
+	RebuildProcess rebuildProcessCmd `cmd:"" hidden:"" help:"What serve runs for a rebuild that was asked for over HTTP."`
 }
 
 type projectionsStatusCmd struct {

@@ -115,43 +115,57 @@ func (p *program) withReadModels(ctx context.Context, s *storeSettings, command 
 
 // rebuild carries a rebuild out and says how it went.
 func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request projections.RebuildRequest, asJSON bool) error {
-	return p.withReadModels(ctx, s, command, func(st *stores) error {
-		shown := p.progress()
-		r, err := projections.RunRebuild(ctx, st.pool, st.log, st.logger, request, func(r projections.Rebuild) {
-			if r.Ended() {
-				return
-			}
-			done, total, rate, eta := r.Done, r.Total, r.EventsPerS, time.Duration(-1)
-			if r.State != projections.RebuildReading {
-				done, total, rate = 0, 0, 0
-			}
-			if r.ETA != nil {
-				eta = time.Duration(*r.ETA) * time.Second
-			}
-			shown.show(strings.ReplaceAll(r.State, "_", " "), done, total, rate, eta)
-		})
-		shown.end()
-		switch {
-		case errors.Is(err, projections.ErrUnknownProjection):
-			return &usageError{err}
-		case errors.Is(err, projections.ErrRebuildRunning):
-			return fmt.Errorf("%w: wait for its end, or end it with `secboard projections rebuild --abort`", err)
-		case err != nil && r.ID == uuid.Nil:
-			return err
-		case asJSON:
-			if err := p.printJSON(r); err != nil {
-				return err
-			}
-		case err == nil:
-			if err := p.printRebuild(r); err != nil {
-				return err
-			}
+	carryOut := p.rebuildHere(s, command)
+	if p.executable != "" && request.Mode != projections.ModeRollback {
+		carryOut = p.rebuildApart(s)
+	}
+	var r projections.Rebuild
+	shown := p.progress()
+	err := carryOut(ctx, request, func(now projections.Rebuild) {
+		r = now
+		if r.Ended() {
+			return
 		}
-		if err == nil && r.VerifyOnly && (len(r.Differences) > 0 || len(r.NotCompared) > 0) {
-			return errProblemsFound
+		done, total, rate, eta := r.Done, r.Total, r.EventsPerS, time.Duration(-1)
+		if r.State != projections.RebuildReading {
+			done, total, rate = 0, 0, 0
 		}
-		return err
+		if r.ETA != nil {
+			eta = time.Duration(*r.ETA) * time.Second
+		}
+		shown.show(strings.ReplaceAll(r.State, "_", " "), done, total, rate, eta)
 	})
+	shown.end()
+	switch {
+	case errors.Is(err, projections.ErrUnknownProjection):
+		return &usageError{err}
+	case errors.Is(err, projections.ErrRebuildRunning):
+		return fmt.Errorf("%w: wait for its end, or end it with `secboard projections rebuild --abort`", err)
+	case err != nil && r.ID == uuid.Nil:
+		return err
+	case asJSON:
+		if err := p.printJSON(r); err != nil {
+			return err
+		}
+	case err == nil:
+		if err := p.printRebuild(r); err != nil {
+			return err
+		}
+	}
+	if err == nil && r.VerifyOnly && (len(r.Differences) > 0 || len(r.NotCompared) > 0) {
+		return errProblemsFound
+	}
+	return err
+}
+
+// rebuildHere gives what carries out rebuilds on the stores in this process.
+func (p *program) rebuildHere(s *storeSettings, command string) func(context.Context, projections.RebuildRequest, func(projections.Rebuild)) error {
+	return func(ctx context.Context, request projections.RebuildRequest, report func(projections.Rebuild)) error {
+		return p.withReadModels(ctx, s, command, func(st *stores) error {
+			_, err := projections.RunRebuild(ctx, st.pool, st.log, request, report)
+			return err
+		})
+	}
 }
 
 func (p *program) printRebuild(r projections.Rebuild) error {

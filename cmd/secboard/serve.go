@@ -100,6 +100,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	runner := projections.NewRunner(st.pool, st.log, logger, registry)
+	if p.executable != "" {
+		runner.CarryOut = p.rebuildApart(&c.storeSettings)
+	}
 	api, err := httpapi.New(httpapi.Options{
 		Commands: handler, ReadModels: readModels, Runner: runner, Pool: st.pool, Security: readModels.Security,
 		PingStore: st.log.Ping, Logger: logger, Registry: registry,

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secboard/secboard/postgres/pgtest"
+	"github.com/secboard/secboard/projections"
+)
+
+// TestARebuildOverHTTPIsAProcessOfItsOwn starts rebuilds as operators do, also while another process does one.
+func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "data"), bootstrapEmail: rootEmail, bootstrapPassword: rootPassword}
+	i, api := serve(t, env)
+	api.signIn(rootEmail, rootPassword)
+	const path = "/api/v1/projections/rebuilds"
+	end := func(id any) map[string]any {
+		t.Helper()
+		for until := time.Now().Add(deadline); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+			if now := api.want(http.StatusOK, http.MethodGet, path+"/"+id.(string), nil); now["ended_at"] != nil {
+				return now
+			}
+		}
+		t.Fatal("it does not end")
+		return nil
+	}
+	begun := api.want(http.StatusAccepted, http.MethodPost, path, map[string]any{"names": []string{"users", "groups"}, "verify_only": true})
+	if got := end(begun["id"]); got["state"] != projections.RebuildDone || got["mode"] != projections.ModeVerify || len(got["names"].([]any)) != 2 {
+		t.Error(got)
+	}
+	api.want(http.StatusUnprocessableEntity, http.MethodPost, path, map[string]any{"names": []string{"--all"}})
+
+	process := newProgram(env, nil, nil, nil)
+	other := exec.CommandContext(t.Context(), process.executable, "projections", "rebuild-process", "--mode", "rebuild")
+	other.Env = process.envOf(&storeSettings{Data: env["SECBOARD_DATA"], LogFormat: formatText})
+	output, err := other.StdoutPipe()
+	if err == nil {
+		err = other.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := bufio.NewScanner(output)
+	var first step
+	if !steps.Scan() || json.Unmarshal(steps.Bytes(), &first) != nil || first.Rebuild == nil {
+		t.Fatal(steps.Text(), steps.Err())
+	}
+	if err := other.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if got := api.want(http.StatusConflict, http.MethodPost, path, map[string]any{"all": true}); got["code"] != "rebuild_running" {
+		t.Error(got)
+	}
+	command(t, env, "", "projections", "rebuild", "--all").expect(t, exitFailed, "another rebuild of read models is under way", "--abort")
+	if err := other.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	last := first
+	for steps.Scan() {
+		last = step{}
+		if err := json.Unmarshal(steps.Bytes(), &last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Wait(); err != nil || last.Rebuild.State != projections.RebuildDone {
+		t.Error(last.Rebuild, err)
+	}
+	begun = api.want(http.StatusAccepted, http.MethodPost, path, map[string]any{"all": true})
+	if got := end(begun["id"]); got["state"] != projections.RebuildDone {
+		t.Error(got)
+	}
+	if status := i.stop(); status != exitDone {
+		t.Error(status)
+	}
+}
+
+// What a process that does a rebuild gets to know of ours.
+func TestARebuildsProcessGetsNoOtherSettings(t *testing.T) {
+	t.Parallel()
+	p := &program{env: map[string]string{"PATH": "/bin", bootstrapPassword: rootPassword, "SECBOARD_DATA": "elsewhere"}}
+	env := p.envOf(&storeSettings{Data: "here", DatabaseURL: "postgres://db", LogFormat: formatJSON})
+	want := []string{"PATH=/bin", "SECBOARD_DATA=here", "SECBOARD_DATABASE_URL=postgres://db", "SECBOARD_EVENTSTORE_URL=", "SECBOARD_KEYSET=", "SECBOARD_LOG_FORMAT=json"}
+	if len(env) != len(want) {
+		t.Fatal(env)
+	}
+	for i := range want {
+		if env[i] != want[i] {
+			t.Error(env[i], "and not", want[i])
+		}
+	}
+}
