@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,6 +26,9 @@ type rebuildProcessCmd struct {
 	Names []string `arg:"" optional:"" name:"name" help:"Projections; none: all."`
 	storeSettings
 }
+
+// abortTime is how long the process may take to end, with stores that only it runs.
+const abortTime = 30 * time.Second
 
 // step is a line of JSON on the standard output of the process.
 type step struct {
@@ -62,7 +66,7 @@ func (p *program) rebuildApart(s *storeSettings) func(context.Context, projectio
 		args := append([]string{"projections", "rebuild-process", "--mode", request.Mode, "--"}, request.Names...)
 		command := exec.CommandContext(ctx, p.executable, args...) //nolint:gosec // the program is this one, and what it gets are names
 		command.Env, command.Stderr = p.envOf(s), p.stderr
-		command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, graceTime
+		command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, abortTime
 		output, err := command.StdoutPipe()
 		if err == nil {
 			err = startBehind(command)

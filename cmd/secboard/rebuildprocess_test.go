@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
@@ -21,15 +20,13 @@ func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 	i, api := serve(t, env)
 	api.signIn(rootEmail, rootPassword)
 	const path = "/api/v1/projections/rebuilds"
-	end := func(id any) map[string]any {
+	end := func(id any) (now map[string]any) {
 		t.Helper()
-		for until := time.Now().Add(deadline); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-			if now := api.want(http.StatusOK, http.MethodGet, path+"/"+id.(string), nil); now["ended_at"] != nil {
-				return now
-			}
-		}
-		t.Fatal("it does not end")
-		return nil
+		eventually(t, "the rebuild does not end", func() bool {
+			now = api.want(http.StatusOK, http.MethodGet, path+"/"+id.(string), nil)
+			return now["ended_at"] != nil
+		})
+		return now
 	}
 	begun := api.want(http.StatusAccepted, http.MethodPost, path, map[string]any{"names": []string{"users", "groups"}, "verify_only": true})
 	if got := end(begun["id"]); got["state"] != projections.RebuildDone || got["mode"] != projections.ModeVerify || len(got["names"].([]any)) != 2 {
