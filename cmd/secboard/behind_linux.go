@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,6 +34,9 @@ func startBehind(command *exec.Cmd) error {
 	}
 	// Outside of containers and services, Linux gives each session a group, and niceness counts only within it.
 	group := "/proc/" + strconv.Itoa(command.Process.Pid) + "/autogroup"
-	_ = os.WriteFile(group, strconv.AppendInt(nil, lower, 10), 0o644) //nolint:errcheck,gosec // not every kernel has it
+	err = os.WriteFile(group, strconv.AppendInt(nil, lower, 10), 0o600)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // not every kernel has it
+		slog.Warn("the process of a rebuild keeps the usual weight of its session", "error", err)
+	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,7 +12,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)     // a second signal ends the process at once
-	executable, _ := os.Executable() //nolint:errcheck // without it nothing runs in a process of its own
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	executable, err := os.Executable()
+	if err != nil {
+		slog.Warn("rebuilds will run within the process that they are asked of: it is not known where this program is", "error", err)
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), executable, os.Stdin, os.Stdout, os.Stderr))
 }

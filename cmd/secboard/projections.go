@@ -16,7 +16,7 @@ type projectionsCmd struct {
 	Rebuild projectionsRebuildCmd `cmd:"" help:"Build read models anew from the event log, without downtime."`
 	Verify  projectionsVerifyCmd  `cmd:"" help:"Compare read models with what the event log gives."`
 
-	RebuildProcess rebuildProcessCmd `cmd:"" hidden:"" help:"What serve runs for a rebuild that was asked for over HTTP."`
+	RebuildProcess rebuildProcessCmd `cmd:"" hidden:"" help:"What serve, rebuild and verify start for a rebuild."`
 }
 
 type projectionsStatusCmd struct {

@@ -38,23 +38,26 @@ type step struct {
 
 // Run carries the command out.
 func (c *rebuildProcessCmd) Run(ctx context.Context, p *program) error {
-	begun := false
-	err := p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
+	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
 		say := json.NewEncoder(p.stdout)
+		begun, unheard := false, error(nil)
 		request := projections.RebuildRequest{Names: c.Names, Mode: c.Mode}
 		_, err := projections.RunRebuild(ctx, st.pool, st.log, request, func(r projections.Rebuild) {
 			begun = true
-			_ = say.Encode(step{Rebuild: &r}) //nolint:errcheck // who has stopped listening finds the end in the database
+			if unheard == nil { // it goes on all the same: its end is in the database too
+				unheard = say.Encode(step{Rebuild: &r})
+			}
 		})
-		if errors.Is(err, projections.ErrRebuildRunning) {
+		switch {
+		case errors.Is(err, projections.ErrRebuildRunning):
 			return say.Encode(step{Running: true})
+		case unheard != nil:
+			return errors.Join(err, fmt.Errorf("tell how the rebuild goes: %w", unheard))
+		case err != nil && begun:
+			return errProblemsFound // the last step says which
 		}
 		return err
 	})
-	if err != nil && begun {
-		return errProblemsFound // the last step says which
-	}
-	return err
 }
 
 // rebuildApart gives what carries out rebuilds on the stores in processes of their own.
