@@ -299,28 +299,36 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 	}()
 	select {
 	case result := <-done:
-		err := c.classify(conn, result.err)
-		if err == nil || errors.Is(err, ErrConflict) {
-			c.mu.Lock()
-			channel.answered = time.Now()
-			c.mu.Unlock()
+		if !late(result.err) {
+			err := c.classify(conn, result.err)
+			if err == nil || errors.Is(err, ErrConflict) {
+				c.mu.Lock()
+				channel.answered = time.Now()
+				c.mu.Unlock()
+			}
+			return result.value, err
 		}
-		return result.value, err
+		<-ctx.Done() // the server's clock for the same deadline, or gRPC's, was a little ahead
 	case <-ctx.Done():
-		if errors.Is(caller.Err(), context.Canceled) {
-			return none, caller.Err()
-		}
-		err := errors.New("no answer in time")
-		c.mu.Lock()
-		busy := channel.answered.After(begun)
-		c.mu.Unlock()
-		// A server that answers others is only slow; to drop the connection would fail all their calls too. And when the
-		// caller's own time has ended, it may have been too short.
-		if !busy && caller.Err() == nil {
-			c.lost(conn, err)
-		}
-		return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	if errors.Is(caller.Err(), context.Canceled) {
+		return none, caller.Err()
+	}
+	err = errors.New("no answer in time")
+	c.mu.Lock()
+	busy := channel.answered.After(begun)
+	c.mu.Unlock()
+	// A server that answers others is only slow; to drop the connection would fail all their calls too. And when the
+	// caller's own time has ended, it may have been too short.
+	if !busy && caller.Err() == nil {
+		c.lost(conn, err)
+	}
+	return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// late says whether a call ended because its deadline did.
+func late(err error) bool {
+	return isCode(err, esdb.ErrorCodeDeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded || errors.Is(err, context.DeadlineExceeded)
 }
 
 // classify turns an error of the official client into one of ours, and notes a lost connection.
