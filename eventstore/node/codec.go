@@ -6,8 +6,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// rawMessage is a message that is marshalled already. It is sent as it stands.
-type rawMessage []byte
+// rawMessage is a message that is marshalled already. It is sent as it stands, once: its reference is given away.
+type rawMessage struct{ mem.Buffer }
 
 // serverCodec is gRPC's protobuf codec that also sends a *rawMessage. Reads then cost no
 // unmarshalling and marshalling: the log holds the messages that readers get.
@@ -19,7 +19,7 @@ func newServerCodec() serverCodec {
 
 func (c serverCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if raw, ok := v.(*rawMessage); ok {
-		return mem.BufferSlice{mem.SliceBuffer(*raw)}, nil
+		return mem.BufferSlice{raw.Buffer}, nil
 	}
 	return c.CodecV2.Marshal(v)
 }

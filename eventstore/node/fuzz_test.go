@@ -65,7 +65,7 @@ func (a *answers) SendMsg(m any) error {
 	message, ok := m.(*api.ReadResp)
 	if raw, isRaw := m.(*rawMessage); isRaw {
 		message, ok = new(api.ReadResp), true
-		if err := proto.Unmarshal(*raw, message); err != nil {
+		if err := proto.Unmarshal(raw.ReadOnlyData(), message); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/grpc/mem"
 )
 
 // A page is read at once and sent after the storage engine was left alone again, so that a slow
@@ -17,9 +18,26 @@ const (
 	pageConsidered = 8192 // events looked at, whether the filter chose them or not
 )
 
+// arenas hold the messages of pages, and come back when gRPC has sent the last of them. Left to the garbage collector they
+// would be most of what it has to do while somebody reads the whole log, and calls would wait for it.
+var arenas = newArenas()
+
+func newArenas() mem.BufferPool {
+	pool, err := mem.NewBinaryTieredBufferPool(12, 14, 16, 18) // powers of two: 4 KiB to maxArena
+	if err != nil {
+		panic(err) // it refuses no such sizes
+	}
+	return pool
+}
+
+const (
+	minArena = 4 << 10
+	maxArena = 256 << 10
+)
+
 // item is one thing to send: an event, or a checkpoint if message is nil.
 type item struct {
-	message    rawMessage
+	message    mem.Buffer // its one reference goes to who sends it
 	checkpoint uint64
 }
 
@@ -29,8 +47,10 @@ type page struct {
 	events     int
 	bytes      int
 	considered int
-	arena      []byte
 	stringIDs  bool
+
+	arena mem.Buffer // holds the reference that keeps it while messages are added; nil: none yet
+	space []byte     // the part of it that messages are in
 
 	// cursor is the position or revision of the last event considered.
 	cursor uint64
@@ -46,23 +66,33 @@ func (p *page) full(limit uint64) bool {
 func (p *page) add(r record) error {
 	message := r.message()
 	// An id as text takes up to 38 bytes more, and may lengthen the two length prefixes.
-	if need := len(message) + 64; cap(p.arena)-len(p.arena) < need {
-		p.arena = make([]byte, 0, max(need, min(2*cap(p.arena), 256<<10), 4<<10))
+	if need := len(message) + 64; cap(p.space)-len(p.space) < need {
+		p.closeArena()
+		bytes := arenas.Get(max(need, min(2*cap(p.space), maxArena), minArena))
+		p.arena, p.space = mem.NewBuffer(bytes, arenas), (*bytes)[:0:len(*bytes)]
 	}
-	start := len(p.arena)
+	start := len(p.space)
 	if p.stringIDs {
-		arena, err := r.withStringID(p.arena)
+		space, err := r.withStringID(p.space)
 		if err != nil {
 			return err
 		}
-		p.arena = arena
+		p.space = space
 	} else {
-		p.arena = append(p.arena, message...)
+		p.space = append(p.space, message...)
 	}
-	p.items = append(p.items, item{message: rawMessage(p.arena[start:len(p.arena):len(p.arena)])})
+	p.items = append(p.items, item{message: p.arena.Slice(start, len(p.space))})
 	p.events++
 	p.bytes += len(message)
 	return nil
+}
+
+// closeArena leaves the arena to the messages in it.
+func (p *page) closeArena() {
+	if p.arena != nil {
+		p.arena.Free()
+		p.arena = nil
+	}
 }
 
 // allReader reads $all page by page.
@@ -75,12 +105,14 @@ type allReader struct {
 	// considered counts the events since the last checkpoint; only subscriptions send checkpoints.
 	checkpoints bool
 	considered  uint64
+
+	items []item // of the last page, to be used again
 }
 
 // page reads at most limit events: forwards from position `from` on, up to upTo, or backwards
-// from before `from`.
+// from before `from`. The items of the page before must have been sent.
 func (a *allReader) page(from, upTo, limit uint64) (p page, err error) {
-	p.stringIDs = a.stringIDs
+	p.stringIDs, p.items = a.stringIDs, a.items[:0]
 	if !a.backwards && from > upTo {
 		return page{end: true}, nil
 	}
@@ -99,7 +131,11 @@ func (a *allReader) page(from, upTo, limit uint64) (p page, err error) {
 	if err != nil {
 		return p, err
 	}
-	defer func() { err = errors.Join(err, iter.Close()) }()
+	defer func() {
+		p.closeArena()
+		a.items = p.items
+		err = errors.Join(err, iter.Close())
+	}()
 
 	start, step := iter.First, iter.Next
 	if a.backwards {
@@ -179,7 +215,10 @@ func (s *streamReader) page(from, upTo, limit uint64) (p page, err error) {
 	if err != nil {
 		return p, err
 	}
-	defer func() { err = errors.Join(err, iter.Close()) }()
+	defer func() {
+		p.closeArena()
+		err = errors.Join(err, iter.Close())
+	}()
 
 	start, step := iter.First, iter.Next
 	if s.backwards {
