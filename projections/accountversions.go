@@ -40,40 +40,45 @@ type accountVersion struct {
 	standing
 }
 
-// accountTimeline is how an account came to stand as it does.
+// user is as much of the account as tells, with an event, how it stands next.
+func (s standing) user(exists bool) user.State {
+	return user.State{
+		Exists: exists, Active: s.active, Superuser: s.superuser,
+		Details:   user.Details{CompanyID: s.companyID, StartDate: s.start, EndDate: s.end},
+		Directory: user.DirectoryLink{Disabled: s.closed, Reason: s.closedFor},
+	}
+}
+
+// accountTimeline is how an account came to stand as it does. It holds no more of the account than that: a rebuild has the
+// timelines of all.
 type accountTimeline struct {
 	lifetime
-	id     uuid.UUID
-	state  user.State
-	reason string
+	id uuid.UUID
 	succession[standing]
 }
 
 var accountTimelines = aggregate[uuid.UUID, *accountTimeline]{
-	kind: user.Kind, parse: uuid.Parse, fresh: newAccountTimeline,
+	kind: user.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *accountTimeline { return &accountTimeline{id: id} },
 	byIDs: "SELECT " + accountVersionColumns + " FROM account_versions v WHERE v.user_id = ANY($1) AND v.to_at IS NULL", scan: scanAccountTimeline,
 	id: func(a *accountTimeline) uuid.UUID { return a.id },
 }
 
-func newAccountTimeline(id uuid.UUID) *accountTimeline {
-	return &accountTimeline{id: id, state: newUserRow(id).state}
-}
-
+// apply takes the events in that changesStanding leaves.
 func (a *accountTimeline) apply(e *eventstore.Envelope) error {
-	a.state.Evolve(e.Event)
+	state, reason := a.current.user(a.known), a.current.reason
+	state.Evolve(e.Event)
 	switch event := e.Event.(type) {
 	case user.Deactivated:
-		a.reason = event.Reason
+		reason = event.Reason
 	case user.Activated:
-		a.reason = ""
+		reason = ""
 	}
-	if err := a.applied(e, a.state.Exists); err != nil || !a.exists() {
+	if err := a.applied(e, state.Exists); err != nil || !a.exists() {
 		return err
 	}
-	d, link := a.state.Details, a.state.Directory
 	now := standing{
-		companyID: d.CompanyID, active: a.state.Active, reason: a.reason, superuser: a.state.Superuser, start: d.StartDate, end: d.EndDate,
-		closed: link.Disabled, closedFor: link.Reason,
+		companyID: state.Details.CompanyID, active: state.Active, reason: reason, superuser: state.Superuser,
+		start: state.Details.StartDate, end: state.Details.EndDate, closed: state.Directory.Disabled, closedFor: state.Directory.Reason,
 	}
 	a.follow(e, now, now == a.current)
 	return nil
@@ -111,21 +116,17 @@ func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := newAccountTimeline(id)
-	a.createdAt, a.reason = v.from, v.reason
-	a.state.Exists, a.state.Active, a.state.Superuser = true, v.active, v.superuser
-	a.state.Details = user.Details{CompanyID: v.companyID, StartDate: v.start, EndDate: v.end}
-	a.state.Directory.Disabled, a.state.Directory.Reason = v.closed, v.closedFor
-	a.current, a.known = v.standing, true
+	a := &accountTimeline{id: id, succession: succession[standing]{current: v.standing, known: true}}
+	a.createdAt = v.from
 	return a, nil
 }
 
 // changesStanding leaves out events that are frequent and change no standing.
 func changesStanding(e *eventstore.Envelope) bool {
 	switch e.Event.(type) {
-	case user.GroupJoined, user.GroupLeft, user.RoleGiven, user.RoleTaken, user.NameChanged, user.PhoneChanged, user.DepartmentChanged,
-		user.PositionChanged, user.LanguageChanged, user.GroupSynced, user.GroupsMissed, user.PasswordRehashed, user.PasswordResetRequested:
+	case user.NameChanged, user.PhoneChanged, user.DepartmentChanged, user.PositionChanged, user.LanguageChanged, user.GroupsMissed,
+		user.PasswordRehashed, user.PasswordResetRequested:
 		return false
 	}
-	return true
+	return !changesMembership(e.Event)
 }

@@ -37,28 +37,29 @@ func stampOf(e *eventstore.Envelope) stamp {
 
 // stays are those that a page, or in a rebuild the whole log, begins or ends.
 type stays struct {
-	begun []stay
-	open  map[[2]uuid.UUID]int // index into begun
-	ended []stay               // begun before the page
+	begun []*stay
+	open  map[[2]uuid.UUID]*stay
+	ended []*stay // begun before the page
 }
 
 func (s *stays) begin(userID, in uuid.UUID, name string, e *eventstore.Envelope) {
 	if s.open == nil {
-		s.open = map[[2]uuid.UUID]int{}
+		s.open = map[[2]uuid.UUID]*stay{}
 	}
-	s.open[[2]uuid.UUID{userID, in}] = len(s.begun)
-	s.begun = append(s.begun, stay{user: userID, in: in, name: name, position: e.Position, began: stampOf(e)})
+	begun := &stay{user: userID, in: in, name: name, position: e.Position, began: stampOf(e)}
+	s.open[[2]uuid.UUID{userID, in}] = begun
+	s.begun = append(s.begun, begun)
 }
 
 func (s *stays) end(userID, in uuid.UUID, e *eventstore.Envelope) {
 	key := [2]uuid.UUID{userID, in}
 	stamp := stampOf(e)
-	if i, inPage := s.open[key]; inPage {
-		s.begun[i].ended = &stamp
+	if begun, inPage := s.open[key]; inPage {
+		begun.ended = &stamp
 		delete(s.open, key)
 		return
 	}
-	s.ended = append(s.ended, stay{user: userID, in: in, ended: &stamp})
+	s.ended = append(s.ended, &stay{user: userID, in: in, ended: &stamp})
 }
 
 // staysTable is a table of stays.
@@ -130,8 +131,8 @@ func (t staysTable) apply(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	}
 	if len(s.ended) > 0 {
 		at, byKind, byID, event := ends(s.ended)
-		if _, err := tx.Exec(ctx, t.end, stayValues(s.ended, func(s stay) rawUUID { return rawUUID(s.user) }),
-			stayValues(s.ended, func(s stay) rawUUID { return rawUUID(s.in) }), at, byKind, byID, event); err != nil {
+		if _, err := tx.Exec(ctx, t.end, stayValues(s.ended, func(s *stay) rawUUID { return rawUUID(s.user) }),
+			stayValues(s.ended, func(s *stay) rawUUID { return rawUUID(s.in) }), at, byKind, byID, event); err != nil {
 			return err
 		}
 	}
@@ -140,20 +141,20 @@ func (t staysTable) apply(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	}
 	at, byKind, byID, event := ends(s.begun)
 	_, err := tx.Exec(ctx, t.begin,
-		stayValues(s.begun, func(s stay) rawUUID { return rawUUID(s.user) }),
-		stayValues(s.begun, func(s stay) rawUUID { return rawUUID(s.in) }),
-		stayValues(s.begun, func(s stay) string { return s.name }),
-		stayValues(s.begun, func(s stay) time.Time { return s.began.at }),
-		stayValues(s.begun, func(s stay) string { return s.began.byKind }),
-		stayValues(s.begun, func(s stay) *string { return optional(s.began.byID) }),
-		stayValues(s.begun, func(s stay) rawUUID { return rawUUID(s.began.event) }),
-		stayValues(s.begun, func(s stay) int64 { return int64(s.position) }),
+		stayValues(s.begun, func(s *stay) rawUUID { return rawUUID(s.user) }),
+		stayValues(s.begun, func(s *stay) rawUUID { return rawUUID(s.in) }),
+		stayValues(s.begun, func(s *stay) string { return s.name }),
+		stayValues(s.begun, func(s *stay) time.Time { return s.began.at }),
+		stayValues(s.begun, func(s *stay) string { return s.began.byKind }),
+		stayValues(s.begun, func(s *stay) *string { return optional(s.began.byID) }),
+		stayValues(s.begun, func(s *stay) rawUUID { return rawUUID(s.began.event) }),
+		stayValues(s.begun, func(s *stay) int64 { return int64(s.position) }),
 		at, byKind, byID, event)
 	return err
 }
 
 // ends gives the columns of the event that ended each stay, null for those that last.
-func ends(s []stay) (at []*time.Time, byKind, byID []*string, event []*rawUUID) {
+func ends(s []*stay) (at []*time.Time, byKind, byID []*string, event []*rawUUID) {
 	at, byKind, byID, event = make([]*time.Time, len(s)), make([]*string, len(s)), make([]*string, len(s)), make([]*rawUUID, len(s))
 	for i := range s {
 		if e := s[i].ended; e != nil {
@@ -163,7 +164,7 @@ func ends(s []stay) (at []*time.Time, byKind, byID []*string, event []*rawUUID) 
 	return at, byKind, byID, event
 }
 
-func stayValues[T any](s []stay, value func(stay) T) []T {
+func stayValues[T any](s []*stay, value func(*stay) T) []T {
 	values := make([]T, len(s))
 	for i := range s {
 		values[i] = value(s[i])
@@ -180,8 +181,7 @@ type wholeStays struct {
 func (w *wholeStays) add(e *eventstore.Envelope) error { return w.table.take(&w.stays, e) }
 
 func (w *wholeStays) rows(to *copyRows, yield func() error) error {
-	for i := range w.stays.begun {
-		s := &w.stays.begun[i]
+	for _, s := range w.stays.begun {
 		to.row(len(w.table.columns))
 		to.uuid(rawUUID(s.user))
 		to.uuid(rawUUID(s.in))

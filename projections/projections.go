@@ -41,7 +41,7 @@ type projection struct {
 
 // all lists the projections in the order in which their status is shown.
 var all = []projection{
-	{"users", user.Kind, []table{userRows.table(writeUsers), roleStays.table(), groupStays.table(), photos}},
+	{"users", user.Kind, []table{bareUserRows.table(writeUsers), roleStays.table(), groupStays.table(), photos}},
 	{"sign_ins", signin.Kind, []table{lastSignIns}},
 	{"companies", company.Kind, []table{companyRows.table(writeCompanies)}},
 	{"roles", role.Kind, []table{roleRows.table(writeRoles)}},

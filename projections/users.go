@@ -28,6 +28,8 @@ type userRow struct {
 	// Sessions that began at an earlier revision have ended, but for the one kept; NoStream while none was ended.
 	sessionsEnded eventstore.Revision
 	sessionKept   uuid.UUID
+
+	bare bool // without roles and groups, whatever the events say
 }
 
 var userRows = aggregate[uuid.UUID, *userRow]{
@@ -36,12 +38,28 @@ var userRows = aggregate[uuid.UUID, *userRow]{
 	id: func(u *userRow) uuid.UUID { return u.id },
 }
 
+// bareUserRows are the rows of the table users, which shows no roles and groups.
+var bareUserRows = func() aggregate[uuid.UUID, *userRow] {
+	rows := userRows
+	rows.fresh = newBareUserRow
+	return rows
+}()
+
 func newUserRow(id uuid.UUID) *userRow {
 	return &userRow{id: id, sessionsEnded: eventstore.NoStream, state: user.State{Roles: map[uuid.UUID]string{}, Groups: map[uuid.UUID]string{}}}
 }
 
+// newBareUserRow begins a row for the table: a rebuild holds those of all accounts.
+func newBareUserRow(id uuid.UUID) *userRow {
+	u := newUserRow(id)
+	u.bare = true
+	return u
+}
+
 func (u *userRow) apply(e *eventstore.Envelope) error {
-	u.state.Evolve(e.Event)
+	if !u.bare || !changesMembership(e.Event) {
+		u.state.Evolve(e.Event)
+	}
 	switch event := e.Event.(type) {
 	case user.PasswordSet:
 		u.hasPassword = true // the history, from which earlier rows are folded, holds no hash
@@ -60,6 +78,15 @@ func (u *userRow) apply(e *eventstore.Envelope) error {
 		u.sessionsEnded, u.sessionKept = e.Revision, keptSession(e)
 	}
 	return u.applied(e, u.state.Exists)
+}
+
+// changesMembership says whether an event changes nothing of an account but its roles or groups.
+func changesMembership(event domain.Event) bool {
+	switch event.(type) {
+	case user.RoleGiven, user.RoleTaken, user.GroupJoined, user.GroupSynced, user.GroupLeft:
+		return true
+	}
+	return false
 }
 
 // keptSession is the session that goes on after an event that ends the others: the one in which the own password was
