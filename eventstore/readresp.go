@@ -28,7 +28,7 @@ func (c readCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.CodecV2.Unmarshal(data, v)
 }
 
-// owned gives the content of a message in memory that nobody uses again.
+// owned gives the content of a message in memory that nobody uses again: that of a SliceBuffer never goes back to a pool.
 func owned(data mem.BufferSlice) []byte {
 	if len(data) == 1 {
 		if slice, unpooled := data[0].(mem.SliceBuffer); unpooled {
