@@ -40,7 +40,7 @@ func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 			return err
 		}
 		defer reader.Close()
-		for got := 0; got < most; got++ {
+		for range most {
 			event, err := reader.Recv()
 			if errors.Is(err, io.EOF) {
 				break
