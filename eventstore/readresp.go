@@ -50,7 +50,8 @@ type wireEvent struct {
 	integers   shared.UUID_Structured
 }
 
-// decodeEvent reads a ReadResp with an event, whose content stays part of the message. It says false, and leaves into as it
+// decodeEvent reads a ReadResp with an event, whose content stays part of the message; field numbers are those of streams.proto
+// and shared.proto. It says false, and leaves into as it
 // was, for everything else.
 func decodeEvent(message []byte, into *api.ReadResp) bool {
 	w := &wireEvent{}

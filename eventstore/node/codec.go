@@ -6,11 +6,9 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// rawMessage is a message that is marshalled already. It is sent as it stands, once: its reference is given away.
-type rawMessage struct{ mem.Buffer }
-
-// serverCodec is gRPC's protobuf codec that also sends a *rawMessage. Reads then cost no
-// unmarshalling and marshalling: the log holds the messages that readers get.
+// serverCodec is gRPC's protobuf codec that also sends a mem.Buffer: a message that is marshalled
+// already, whose reference is given away. Reads then cost no unmarshalling and marshalling: the log
+// holds the messages that readers get.
 type serverCodec struct{ encoding.CodecV2 }
 
 func newServerCodec() serverCodec {
@@ -18,8 +16,8 @@ func newServerCodec() serverCodec {
 }
 
 func (c serverCodec) Marshal(v any) (mem.BufferSlice, error) {
-	if raw, ok := v.(*rawMessage); ok {
-		return mem.BufferSlice{raw.Buffer}, nil
+	if ready, ok := v.(mem.Buffer); ok {
+		return mem.BufferSlice{ready}, nil
 	}
 	return c.CodecV2.Marshal(v)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -63,9 +64,9 @@ func (a *answers) Send(m *api.ReadResp) error   { return a.SendMsg(m) }
 
 func (a *answers) SendMsg(m any) error {
 	message, ok := m.(*api.ReadResp)
-	if raw, isRaw := m.(*rawMessage); isRaw {
+	if ready, isReady := m.(mem.Buffer); isReady {
 		message, ok = new(api.ReadResp), true
-		if err := proto.Unmarshal(raw.ReadOnlyData(), message); err != nil {
+		if err := proto.Unmarshal(ready.ReadOnlyData(), message); err != nil {
 			return err
 		}
 	}

@@ -200,7 +200,6 @@ func (s *streams) sendPages(stream grpc.ServerStream, count uint64, next func(re
 }
 
 func send(stream grpc.ServerStream, items []item) error {
-	var message rawMessage
 	for i := range items {
 		if items[i].message == nil {
 			if err := sendCheckpoint(stream, items[i].checkpoint); err != nil {
@@ -208,8 +207,7 @@ func send(stream grpc.ServerStream, items []item) error {
 			}
 			continue
 		}
-		message.Buffer = items[i].message
-		if err := stream.SendMsg(&message); err != nil {
+		if err := stream.SendMsg(items[i].message); err != nil {
 			return err
 		}
 	}
