@@ -23,7 +23,6 @@ type fold struct {
 const (
 	readBatch   = 1000      // events that go through the pipeline together
 	readAhead   = 4         // batches between two of its stages
-	yieldEvery  = 16        // events, a third of a millisecond or so: queries come first
 	copyChunk   = 256 << 10 // bytes that go to Postgres at once
 	readRetries = 100       // of an interrupted read, with a pause of progressPace each
 )
@@ -71,9 +70,6 @@ func (b *rebuilding) read(ctx context.Context, conns []*pgx.Conn) ([]fold, error
 		for batch := range raw {
 			envelopes := make([]eventstore.Envelope, len(batch))
 			for i := range batch {
-				if i%yieldEvery == 0 {
-					yield()
-				}
 				envelopes[i] = decoder.Decode(batch[i])
 			}
 			last.position, last.events = envelopes[len(envelopes)-1].Position, last.events+int64(len(batch))
@@ -170,9 +166,6 @@ func (f fold) add(batch []eventstore.Envelope) (err error) {
 		}
 	}()
 	for i := range batch {
-		if i%yieldEvery == 0 {
-			yield()
-		}
 		e = &batch[i]
 		if !f.projection.handles(e) {
 			continue
