@@ -113,9 +113,8 @@ func connect(ctx context.Context, pool *pgxpool.Pool, schema string) (*pgx.Conn,
 	config.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize() + ", app, public"
 	config.RuntimeParams["statement_timeout"] = "0"
 	config.RuntimeParams["application_name"] = "secboard rebuild"
-	// Each index would otherwise be made by three processes, and each table compared by as many, beside those that answer queries.
+	// Each index would otherwise be made by three processes: with two connections six, beside those that answer queries.
 	config.RuntimeParams["max_parallel_maintenance_workers"] = "0"
-	config.RuntimeParams["max_parallel_workers_per_gather"] = "0"
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	return pgx.ConnectConfig(ctx, config)
@@ -320,7 +319,7 @@ func (b *rebuilding) tell() {
 }
 
 // readingShare is the part of a rebuild's time that reading takes, roughly.
-const readingShare = 0.4
+const readingShare = 0.5
 
 // shown is how it stands.
 func (b *rebuilding) shown() Rebuild {

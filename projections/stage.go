@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -43,7 +42,7 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 	if err := migrations.ReadModels(ctx, b.pool, nextSchema); err != nil {
 		return err
 	}
-	conns := make([]*pgx.Conn, connections)
+	conns := make([]*pgx.Conn, 2) // more gain nothing: one Postgres process for each core of a small server
 	for i := range conns {
 		if conns[i], err = connect(ctx, b.pool, nextSchema); err != nil {
 			return err
@@ -68,7 +67,7 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 		return err
 	}
 	b.enter(RebuildIndexing)
-	return finish(ctx, conns[:indexers(runtime.NumCPU())], folds, indexes)
+	return finish(ctx, conns, folds, indexes)
 }
 
 func (b *rebuilding) tables() []table {
@@ -78,14 +77,6 @@ func (b *rebuilding) tables() []table {
 	}
 	return tables
 }
-
-// connections that tables are filled with at once: the one that is copied while the log is read, and the others. More gain
-// nothing on a small server.
-const connections = 2
-
-// indexers is how many of the connections make indexes at once, which keeps as many processors busy all the time: on the
-// smallest servers one, so that queries have the other. Postgres may run elsewhere; then it is a guess.
-func indexers(processors int) int { return max(1, min(connections, processors/2)) }
 
 // index of a table, with the constraint that it stands for.
 type index struct {
