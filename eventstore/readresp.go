@@ -51,8 +51,7 @@ type wireEvent struct {
 }
 
 // decodeEvent reads a ReadResp with an event, whose content stays part of the message; field numbers are those of streams.proto
-// and shared.proto. It says false, and leaves into as it
-// was, for everything else.
+// and shared.proto. It says false, and leaves into as it was, for everything else.
 func decodeEvent(message []byte, into *api.ReadResp) bool {
 	w := &wireEvent{}
 	ok := eachField(message, func(f wireField) bool {
