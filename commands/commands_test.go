@@ -183,7 +183,7 @@ func TestAStoppedProcessThatGoesOnCannotTakeBackAnEmailThatWentToSomebodyElse(t 
 	client := nodetest.Connect(t)
 	handler := newHandler(t, client)
 	ctx := t.Context()
-	gate := &gated{Log: client, waiting: make(chan struct{}), open: make(chan struct{})}
+	gate := &gated{Log: client, prefix: "user-", waiting: make(chan struct{}), open: make(chan struct{})}
 	sleeper := *handler
 	sleeper.Log = gate
 	slept := make(chan error, 1)
@@ -202,15 +202,16 @@ func TestAStoppedProcessThatGoesOnCannotTakeBackAnEmailThatWentToSomebodyElse(t 
 	}
 }
 
-// gated holds back the first append to a user's stream.
+// gated holds back the first append to a stream whose name begins so.
 type gated struct {
 	eventstore.Log
+	prefix        string
 	once          sync.Once
 	waiting, open chan struct{}
 }
 
 func (g *gated) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
-	if strings.HasPrefix(stream, "user-") {
+	if strings.HasPrefix(stream, g.prefix) {
 		g.once.Do(func() { close(g.waiting); <-g.open })
 	}
 	return g.Log.Append(ctx, stream, expected, events)

@@ -117,6 +117,14 @@ func (l loaded[S]) done(command uuid.UUID) (Result, bool) {
 	return Result{}, false
 }
 
+// notBefore is now, unless the clock has gone back: times never do within a stream.
+func (l loaded[S]) notBefore(now time.Time) time.Time {
+	if now.Before(l.At) {
+		return l.At
+	}
+	return now
+}
+
 func load[S any, P state[S]](ctx context.Context, log eventstore.Log, stream string) (loaded[S], error) {
 	aggregate := loaded[S]{Revision: eventstore.NoStream}
 	recorded, err := log.ReadStream(ctx, stream)
@@ -188,11 +196,7 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 		if err != nil {
 			return Result{}, err
 		}
-		at := h.Now()
-		if at.Before(aggregate.At) {
-			at = aggregate.At
-		}
-		appended, err := h.append(ctx, caller, at, stream, aggregate.Revision, events)
+		appended, err := h.append(ctx, caller, aggregate.notBefore(h.Now()), stream, aggregate.Revision, events)
 		if errors.Is(err, eventstore.ErrConflict) {
 			continue
 		}

@@ -109,6 +109,28 @@ func TestDeactivatingEndsSessionsAtOnce(t *testing.T) {
 	assert.Equal(t, "own_account", own.text("code"))
 }
 
+func TestASuperuserAlwaysRemains(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), "temporary@example.com", adminPassword)
+	require.NoError(t, err)
+	temporary, admin := "/users/"+result.ID, "/users/"+a.adminID.String()
+	token := a.signInAs(t, "temporary@example.com", adminPassword).text("token")
+	for _, change := range []map[string]any{{"end_date": "2090-01-01"}, {"start_date": "2090-01-01"}, {"superuser": false}, {"active": false}} {
+		own := a.call(t, a.admin, http.MethodPatch, admin, change)
+		assert.Equal(t, http.StatusConflict, own.status, own)
+		assert.Equal(t, "own_account", own.text("code"))
+	}
+	changed := a.call(t, a.admin, http.MethodPatch, temporary, map[string]any{"end_date": "2090-01-01"})
+	require.Equal(t, http.StatusOK, changed.status, changed)
+	refused := a.call(t, token, http.MethodPatch, admin, map[string]any{"superuser": false})
+	assert.Equal(t, http.StatusForbidden, refused.status, refused)
+	assert.Contains(t, refused.text("detail"), "no end date")
+	assert.Equal(t, true, a.call(t, a.admin, http.MethodGet, admin, nil).json["superuser"])
+	assert.Zero(t, strings.Count(string(a.call(t, a.admin, http.MethodGet, temporary+"/history", nil).body), "user.superuser_exercised"))
+	assert.Equal(t, 1, strings.Count(string(a.call(t, a.admin, http.MethodGet, admin+"/history", nil).body), "user.superuser_exercised"))
+}
+
 // The account is deactivated between the check of the password and the start of the session.
 func TestADeactivationWinsAgainstASignInUnderWay(t *testing.T) {
 	t.Parallel()

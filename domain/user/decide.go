@@ -123,6 +123,9 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		}
 		events = append(events, more...)
 	}
+	if by.Self && LimitsSuperuser(s, events) {
+		return nil, domain.Refusef("own_account", "a superuser can't limit the time of the own account: ask another superuser, so that one always remains")
+	}
 	return events, nil
 }
 
@@ -185,20 +188,6 @@ func changeActive(s State, by By, active *bool, reason string) ([]domain.Event, 
 		return nil, domain.Refusef("own_account", "nobody can deactivate the own account: ask another administrator")
 	}
 	return []domain.Event{Deactivated{Reason: reason}}, nil
-}
-
-func changeSuperuser(s State, by By, superuser *bool) ([]domain.Event, error) {
-	switch {
-	case superuser == nil || *superuser == s.Superuser:
-		return nil, nil
-	case !by.Superuser:
-		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can make somebody superuser")
-	case *superuser:
-		return []domain.Event{SuperuserGranted{}}, nil
-	case by.Self:
-		return nil, domain.Refusef("own_account", "nobody can give up being superuser for the own account: ask another superuser, so that one always remains")
-	}
-	return []domain.Event{SuperuserRevoked{}}, nil
 }
 
 func changeRequirement(s State, required *bool) []domain.Event {

@@ -21,7 +21,7 @@ const (
 // Events is the catalogue of the account's events.
 var Events = slices.Concat([]domain.Event{
 	Registered{}, EmailChanged{}, NameChanged{}, PhoneChanged{}, CompanyChanged{}, DepartmentChanged{}, PositionChanged{},
-	AccessPeriodChanged{}, Activated{}, Deactivated{}, SuperuserGranted{}, SuperuserRevoked{},
+	AccessPeriodChanged{}, Activated{}, Deactivated{}, SuperuserGranted{}, SuperuserRevoked{}, SuperuserExercised{},
 	TwoFactorRequired{}, TwoFactorRequirementLifted{}, LanguageChanged{}, PhotoChanged{}, PhotoRemoved{},
 	RoleGiven{}, RoleTaken{}, GroupJoined{}, GroupLeft{},
 }, credentialEvents, directoryEvents)
@@ -92,6 +92,11 @@ type SuperuserGranted struct{}
 // SuperuserRevoked takes that back.
 type SuperuserRevoked struct{}
 
+// SuperuserExercised stands in the stream of a superuser who sets out to limit the account of another one. AccountID is the other.
+type SuperuserExercised struct {
+	AccountID uuid.UUID `json:"account_id"`
+}
+
 // TwoFactorRequired asks for a second factor at every sign-in.
 type TwoFactorRequired struct{}
 
@@ -149,6 +154,7 @@ func (Activated) EventType() string                  { return "user.activated" }
 func (Deactivated) EventType() string                { return "user.deactivated" }
 func (SuperuserGranted) EventType() string           { return "user.superuser_granted" }
 func (SuperuserRevoked) EventType() string           { return "user.superuser_revoked" }
+func (SuperuserExercised) EventType() string         { return "user.superuser_exercised" }
 func (TwoFactorRequired) EventType() string          { return "user.two_factor_required" }
 func (TwoFactorRequirementLifted) EventType() string { return "user.two_factor_requirement_lifted" }
 func (LanguageChanged) EventType() string            { return "user.language_changed" }
@@ -163,16 +169,19 @@ func (e Registered) Summary() string { return "account " + e.Email + " registere
 func (e EmailChanged) Summary() string {
 	return "e-mail changed from " + e.Email.From + " to " + e.Email.To
 }
-func (NameChanged) Summary() string                { return "name changed" }
-func (PhoneChanged) Summary() string               { return "phone changed" }
-func (CompanyChanged) Summary() string             { return "moved to another company" }
-func (DepartmentChanged) Summary() string          { return "department changed" }
-func (PositionChanged) Summary() string            { return "position changed" }
-func (AccessPeriodChanged) Summary() string        { return "access period changed" }
-func (Activated) Summary() string                  { return "activated" }
-func (e Deactivated) Summary() string              { return "deactivated" + domain.Because(e.Reason) }
-func (SuperuserGranted) Summary() string           { return "made superuser" }
-func (SuperuserRevoked) Summary() string           { return "no longer superuser" }
+func (NameChanged) Summary() string         { return "name changed" }
+func (PhoneChanged) Summary() string        { return "phone changed" }
+func (CompanyChanged) Summary() string      { return "moved to another company" }
+func (DepartmentChanged) Summary() string   { return "department changed" }
+func (PositionChanged) Summary() string     { return "position changed" }
+func (AccessPeriodChanged) Summary() string { return "access period changed" }
+func (Activated) Summary() string           { return "activated" }
+func (e Deactivated) Summary() string       { return "deactivated" + domain.Because(e.Reason) }
+func (SuperuserGranted) Summary() string    { return "made superuser" }
+func (SuperuserRevoked) Summary() string    { return "no longer superuser" }
+func (SuperuserExercised) Summary() string {
+	return "set out, as superuser, to limit the account of another one"
+}
 func (TwoFactorRequired) Summary() string          { return "two-factor sign-in required" }
 func (TwoFactorRequirementLifted) Summary() string { return "two-factor sign-in no longer required" }
 func (e LanguageChanged) Summary() string          { return "language changed to " + e.Language.To }

@@ -3,6 +3,7 @@ package user_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -130,6 +131,35 @@ func TestNobodyClosesTheOwnAccount(t *testing.T) {
 	scenario.Given[user.State](anna).
 		When(func(s user.State) ([]domain.Event, error) { return user.Deactivate(s, self, "") }).ThenRefused(t, "own_account")
 	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{Superuser: &no})).ThenRefused(t, "own_account")
+}
+
+func TestASuperuserDoesNotLimitTheOwnAccountsTime(t *testing.T) {
+	self := user.By{Superuser: true, Self: true}
+	last, _ := domain.ParseDate("2030-12-31")
+	limited := user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: last}}
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{EndDate: &last})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{StartDate: &last})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(super, user.Patch{EndDate: &last})).Then(t, limited)
+	scenario.Given[user.State](anna).When(change(self, user.Patch{EndDate: &last})).Then(t, limited)
+}
+
+func TestOnlyALastingSuperuserLimitsAnother(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	later, _ := domain.ParseDate("2026-05-02")
+	boris := uuid.UUID{30}
+	exercise := func(s user.State) ([]domain.Event, error) { return user.ExerciseSuperuser(s, boris, now) }
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(exercise).Then(t, user.SuperuserExercised{AccountID: boris})
+	for name, given := range map[string][]domain.Event{
+		"no superuser":  {anna},
+		"no longer one": {anna, user.SuperuserGranted{}, user.SuperuserRevoked{}},
+		"inactive":      {anna, user.SuperuserGranted{}, user.Deactivated{}},
+		"until a day":   {anna, user.SuperuserGranted{}, user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: later}}},
+		"not yet":       {anna, user.SuperuserGranted{}, user.AccessPeriodChanged{StartDate: domain.Changed[domain.Date]{To: later}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario.Given[user.State](given...).When(exercise).ThenRefused(t, domain.CodeForbidden)
+		})
+	}
 }
 
 func TestDeactivateAndActivate(t *testing.T) {
