@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json" // decodes four times as fast as encoding/json, and more strictly
@@ -72,6 +73,16 @@ type Envelope struct {
 	Err   error
 }
 
+// Foreign says whether another program wrote the event, to a stream of its own: SecBoard has no such kind of stream, and the metadata
+// are not SecBoard's. What a newer SecBoard wrote is not foreign.
+func (e *Envelope) Foreign() bool {
+	if e.Err == nil || e.Meta.SchemaVersion != 0 {
+		return false
+	}
+	kind, _ := domain.SplitStream(e.Stream)
+	return !kinds[kind]
+}
+
 // Event is a domain event.
 type Event = domain.Event
 
@@ -92,6 +103,18 @@ func registerTypes() (byName map[string]reflect.Type, withSecret map[string]bool
 		}
 	}
 	return byName, withSecret
+}
+
+// kinds are those of the streams that have types of events of their own.
+var kinds = kindsOf(Catalogue)
+
+func kindsOf(events []Event) map[string]bool {
+	kinds := map[string]bool{}
+	for _, event := range events {
+		kind, _, _ := strings.Cut(event.EventType(), ".")
+		kinds[kind] = true
+	}
+	return kinds
 }
 
 // hidden says whether a field stays out of read models: a secret, or something too large for a history.
@@ -122,9 +145,31 @@ func Encode(stream string, expected Revision, events []Event, meta Metadata) ([]
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", event.EventType(), err)
 		}
-		proposed[i] = Proposed{ID: EventID(meta.CommandID, stream, expected+1+Revision(i)), Type: event.EventType(), Data: data, Metadata: metadata}
+		proposed[i] = Proposed{ID: EventID(meta.CommandID, stream, expected+1+Revision(i)), Type: event.EventType(), Data: Storable(data), Metadata: Storable(metadata)}
 	}
 	return proposed, nil
+}
+
+// Storable is a JSON document in which U+FFFD stands for U+0000, which Postgres holds neither in text nor in jsonb. So no text that
+// somebody sends, or that a mail server or a directory answers, can stop a read model.
+func Storable(document []byte) []byte {
+	const nul = `\u0000`
+	if !bytes.Contains(document, []byte(nul)) {
+		return document
+	}
+	replaced := make([]byte, 0, len(document))
+	for len(document) > 0 {
+		switch {
+		case document[0] != '\\':
+			replaced, document = append(replaced, document[0]), document[1:]
+		case bytes.HasPrefix(document, []byte(nul)):
+			replaced, document = append(replaced, `\ufffd`...), document[len(nul):]
+		default: // the character behind a backslash belongs to it
+			n := min(2, len(document))
+			replaced, document = append(replaced, document[:n]...), document[n:]
+		}
+	}
+	return replaced
 }
 
 // Decode reads a recorded event.
@@ -141,7 +186,7 @@ func (d *Decoder) Decode(recorded Recorded) Envelope {
 	envelope := Envelope{Recorded: recorded}
 	if d.metadata == nil || !bytes.Equal(d.metadata, recorded.Metadata) {
 		var meta Metadata
-		if err := jsonv2.Unmarshal(recorded.Metadata, &meta); err != nil {
+		if err := jsonv2.Unmarshal(Storable(recorded.Metadata), &meta); err != nil {
 			envelope.Err = fmt.Errorf("metadata of event %s at %d: %w", recorded.ID, recorded.Position, err)
 			return envelope
 		}
@@ -164,7 +209,7 @@ func DecodeData(eventType string, data []byte) (Event, error) {
 		return nil, fmt.Errorf("unknown event type %q: it was written by a newer SecBoard", eventType)
 	}
 	value := reflect.New(known)
-	if err := jsonv2.Unmarshal(data, value.Interface()); err != nil {
+	if err := jsonv2.Unmarshal(Storable(data), value.Interface()); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", eventType, err)
 	}
 	return value.Elem().Interface().(Event), nil

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/eventstore"
 )
 
@@ -289,4 +290,49 @@ func indent(t *testing.T, event domain.Event) []byte {
 		t.Fatal(err)
 	}
 	return append(text, '\n')
+}
+
+func TestNoTextThatPostgresCannotHoldIsWrittenOrRead(t *testing.T) {
+	t.Parallel()
+	meta := eventstore.Metadata{At: time.Now(), UserAgent: "curl\x00", CommandID: uuid.New()}
+	stored := `a \u0000 b` // these six characters are a text like any other
+	proposed, err := eventstore.Encode("group-1", eventstore.NoStream, []eventstore.Event{group.Created{Name: "a\x00b\\\x00", Description: stored}}, meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(group.Created{Name: "a\x00b\\\x00", Description: stored})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := group.Created{Name: "a\uFFFDb\\\uFFFD", Description: stored}
+	for how, data := range map[string][]byte{"written now": proposed[0].Data, "written before": raw} {
+		read := eventstore.Decode(eventstore.Recorded{Stream: "group-1", Type: "group.created", Data: data, Metadata: proposed[0].Metadata})
+		if diff := cmp.Diff(want, read.Event); diff != "" || read.Err != nil || read.Meta.UserAgent != "curl\uFFFD" {
+			t.Errorf("%s: %s %v %q", how, diff, read.Err, read.Meta.UserAgent)
+		}
+		if again := eventstore.Storable(data); !json.Valid(again) || bytes.Contains(again, []byte(`b\u0000`)) {
+			t.Errorf("%s: %s", how, again)
+		}
+	}
+}
+
+func TestAnEventOfAnotherProgramIsTold(t *testing.T) {
+	t.Parallel()
+	ours, err := json.Marshal(eventstore.Metadata{SchemaVersion: eventstore.SchemaVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		stream, metadata string
+		foreign          bool
+	}{
+		{"orders-1", "", true}, {"orders-1", "{}", true}, {"orders", "\x00\x01", true},
+		{"orders-1", string(ours), false}, // of a newer SecBoard
+		{"user-1", "", false},             // nobody else has any business there
+	} {
+		e := eventstore.Decode(eventstore.Recorded{Stream: c.stream, Type: "OrderPlaced", Data: []byte("{}"), Metadata: []byte(c.metadata)})
+		if e.Foreign() != c.foreign || e.Err == nil {
+			t.Errorf("%+v: %v, %v", c, e.Foreign(), e.Err)
+		}
+	}
 }

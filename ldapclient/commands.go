@@ -2,7 +2,9 @@ package ldapclient
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 
@@ -56,14 +58,23 @@ func configOf(server directory.Server) Config {
 	}
 }
 
+// longestDN is in bytes. Longer ones are cut where they are shown, and hashed where they name an entry: an index can't hold them.
+const longestDN = 1000
+
 // entryOf names an entry by its DN where the directory gives it nothing that stays.
 func entryOf(e Entry) directory.Entry {
-	id := e.GUID
+	id, dn := e.GUID, e.DN
 	if id == "" {
 		id = strings.ToLower(e.DN)
 	}
+	if len(dn) > longestDN {
+		dn = strings.ToValidUTF8(dn[:longestDN], "") + "…"
+	}
+	if len(id) > longestDN {
+		id = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(id)))
+	}
 	return directory.Entry{
-		DN: e.DN, GUID: id, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone, Department: e.Department, Position: e.Position,
+		DN: dn, GUID: id, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone, Department: e.Department, Position: e.Position,
 		Disabled: e.Disabled, Locked: e.Locked, Expired: e.Expired, PasswordExpired: e.PasswordExpired, MustChange: e.MustChange, Groups: e.Groups,
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
 // copyRows gathers rows in the binary format of COPY. pgx's own would box every value, at many times the cost.
@@ -69,6 +71,7 @@ var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 func (c *copyRows) time(t time.Time) { c.bigint(t.UnixMicro() - postgresEpoch) }
 
 func (c *copyRows) jsonb(document []byte) {
+	document = eventstore.Storable(document)
 	c.size(1 + len(document))
 	c.buf = append(append(c.buf, 1), document...) // 1 is the version of the format
 }

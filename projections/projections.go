@@ -60,7 +60,7 @@ var all = []projection{
 // better to stop than to pass over what a newer SecBoard wrote.
 func (p projection) handles(e *eventstore.Envelope) bool {
 	if p.kind == "" {
-		return true
+		return !e.Foreign()
 	}
 	kind, _ := domain.SplitStream(e.Stream)
 	return kind == p.kind || e.Err != nil && strings.HasPrefix(e.Type, p.kind+".")

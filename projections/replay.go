@@ -45,6 +45,9 @@ func NewReplay() *Replay {
 
 // Apply goes on by one event. Events come in the order of the log; those that don't matter are passed over.
 func (r *Replay) Apply(e *eventstore.Envelope) error {
+	if e.Foreign() {
+		return nil
+	}
 	if e.Err != nil {
 		return e.Err
 	}

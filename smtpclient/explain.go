@@ -190,6 +190,7 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 		f.Detail = "TLS could not begin: " + sentence(err.Error())
 		f.Fix = "The mail server's log says more; often its versions of TLS or its certificate are too old."
 	}
+	f.Detail = clean(f.Detail) // whoever answers has written the certificate
 	return f
 }
 

@@ -123,7 +123,7 @@ func envelopes(ctx context.Context, log eventstore.Log, until bound) iter.Seq2[*
 				return
 			}
 			e := eventstore.Decode(recorded)
-			if !until.at.IsZero() && e.Meta.At.After(until.at) {
+			if e.Foreign() || !until.at.IsZero() && e.Meta.At.After(until.at) {
 				continue
 			}
 			if !yield(&e, e.Err) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-ldap/ldap/v3"
 	"github.com/google/uuid"
@@ -220,6 +221,10 @@ func validateCA(invalid *domain.Invalid, text string) {
 	}
 	if len(text) > 100_000 {
 		invalid.Add("ca_pem", "too_long", "must have at most 100000 characters")
+		return
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }) {
+		invalid.Add("ca_pem", "pem", "must not contain control characters")
 		return
 	}
 	found := 0
