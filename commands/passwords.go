@@ -54,7 +54,11 @@ func (h *Handler) CreateSuperuser(ctx context.Context, caller Caller, email, pas
 			s = after(loaded[user.State]{}, events)
 		}
 		yes := true
-		granted, err := user.Change(s, by(caller, id), user.Patch{Superuser: &yes, Active: &yes})
+		patch, always := user.Patch{Superuser: &yes, Active: &yes}, domain.Date{}
+		if reason := s.CanSignIn(h.Now()); reason != "" { // a time of access that is over, or has not begun
+			patch.StartDate, patch.EndDate = &always, &always
+		}
+		granted, err := user.Change(s, by(caller, id), patch)
 		if err != nil {
 			return nil, err
 		}

@@ -111,7 +111,7 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 				return
 			}
 		}
-		if info.session.Kind != fullSession && !required.limited {
+		if (info.session.Kind != fullSession || info.access.MustSetUpTwoFactor) && !required.limited {
 			s.refuse(ctx, errSetupOnly)
 			return
 		}

@@ -97,8 +97,8 @@ func TestSettingsOfSecurity(t *testing.T) {
 func TestTheSetupChecklist(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
-	done := func() map[string]bool {
-		checklist := a.call(t, a.admin, http.MethodGet, "/setup", nil)
+	done := func(token string) map[string]bool {
+		checklist := a.call(t, token, http.MethodGet, "/setup", nil)
 		require.Equal(t, http.StatusOK, checklist.status, checklist)
 		found := map[string]bool{}
 		for _, item := range checklist.items() {
@@ -111,9 +111,10 @@ func TestTheSetupChecklist(t *testing.T) {
 	assert.Equal(t, map[string]bool{
 		"superuser": true, "keyset": true, "site": false, "https": true, "allowed_hosts": false, "superusers_two_factor": false,
 		"company": false, "group": false, "mail_account": false, "directory": false,
-	}, done())
+	}, done(a.admin))
 	a.create(t, "/companies", map[string]any{"name": "Nova"})
 	a.create(t, "/groups", map[string]any{"name": "Auditors"})
+	_, reader := a.person(t, "reader@example.com", everything())
 	for path, body := range map[string]map[string]any{
 		"/settings/site": {"domain": "accounts.example.com"}, "/users/" + a.adminID.String(): {"require_two_factor": true},
 	} {
@@ -123,5 +124,7 @@ func TestTheSetupChecklist(t *testing.T) {
 	assert.Equal(t, map[string]bool{
 		"superuser": true, "keyset": true, "site": true, "https": true, "allowed_hosts": false, "superusers_two_factor": true,
 		"company": true, "group": true, "mail_account": false, "directory": false,
-	}, done())
+	}, done(reader))
+	limited := a.call(t, a.admin, http.MethodGet, "/setup", nil)
+	assert.Equal(t, "two_factor_setup_required", limited.text("code"), "the requirement holds at once, also in this session")
 }

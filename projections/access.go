@@ -21,6 +21,8 @@ type Access struct {
 	State       string
 	CompanyID   *uuid.UUID
 	Permissions domain.Permissions // of all groups that are not retired
+	// MustSetUpTwoFactor: two-factor is required, and there is no device yet.
+	MustSetUpTwoFactor bool
 }
 
 // Session is a row of app.sessions. IP and UserAgent are empty where unknown.
@@ -37,6 +39,7 @@ type Session struct {
 
 // accessColumns are of users u.
 const accessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active, u.directory_disabled, u.superuser,
+	u.require_two_factor AND NOT u.two_factor_enrolled,
 	ARRAY(SELECT g.permissions FROM memberships s JOIN groups g ON g.id = s.group_id
 		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
 
@@ -47,7 +50,7 @@ func scanAccess(row pgx.Row, now time.Time, place ...any) (Access, error) {
 	var granted []domain.Permissions
 	d := &account.Details
 	err := row.Scan(append([]any{&access.UserID, &d.Email, &d.FirstName, &d.LastName, &access.CompanyID, &start, &end,
-		&account.Active, &account.Directory.Disabled, &access.Superuser, &granted}, place...)...)
+		&account.Active, &account.Directory.Disabled, &access.Superuser, &access.MustSetUpTwoFactor, &granted}, place...)...)
 	if err != nil {
 		return Access{}, err
 	}

@@ -372,7 +372,6 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, stream, eventType, data, stopped, reason string }{
-		{"a NUL character", "user-" + uuid.NewString(), "user.registered", `{"email":"a@example.com","first_name":"a\u0000b","source":"local"}`, "users history", "22"},
 		{"no such account", "user-" + uuid.NewString(), "user.deactivated", `{}`, "users account_versions", "does not exist yet"},
 		{"no id in the stream", "user-anna", "user.registered", `{"email":"a@example.com","source":"local"}`, "users account_versions", "not named after a user"},
 		{"other JSON", "role-" + uuid.NewString(), "role.created", `{"name":7}`, "roles history", "decode role.created"},
@@ -382,7 +381,7 @@ func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStack(t)
-			metadata := fmt.Sprintf(`{"at":"2026-01-01T00:00:00Z","actor":{"kind":"system"},"command_id":"%s"}`, uuid.New())
+			metadata := fmt.Sprintf(`{"at":"2026-01-01T00:00:00Z","actor":{"kind":"system"},"command_id":"%s","schema_version":1}`, uuid.New())
 			if _, err := s.log.Append(t.Context(), tt.stream, eventstore.NoStream, []eventstore.Proposed{
 				{ID: uuid.New(), Type: tt.eventType, Data: []byte(tt.data), Metadata: []byte(metadata)},
 			}); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/uuid"
 	"golang.org/x/term"
 
 	"github.com/secboard/secboard/commands"
@@ -21,15 +22,16 @@ type superuserCmd struct {
 }
 
 type superuserCreateCmd struct {
-	Email         string `required:"" placeholder:"E" help:"E-mail address, which is the user name."`
-	PasswordStdin bool   `help:"Read the password from standard input, one line, instead of asking for it."`
-	JSON          bool   `name:"json" help:"Print JSON."`
+	Email          string `required:"" placeholder:"E" help:"E-mail address, which is the user name."`
+	PasswordStdin  bool   `help:"Read the password from standard input, one line, instead of asking for it."`
+	ResetTwoFactor bool   `help:"Throw away the account's second factor, whose device and backup codes are lost."`
+	JSON           bool   `name:"json" help:"Print JSON."`
 	storeSettings
 }
 
 // Help is the end of the command's --help.
 func (superuserCreateCmd) Help() string {
-	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated and gets the new password.
+	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated, its first and last day are cleared where they keep it out, and it gets the new password. Its second factor stays, but with --reset-two-factor.
 
 Examples:
 
@@ -56,10 +58,27 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
+		id, err := uuid.Parse(result.ID)
+		if err != nil {
+			return err
+		}
+		if c.ResetTwoFactor {
+			if _, err := h.ResetTwoFactor(ctx, commands.Operator(), id, "by the operator: secboard superuser create --reset-two-factor"); err != nil {
+				return err
+			}
+		}
 		if c.JSON {
 			return p.printJSON(map[string]string{"id": result.ID, "email": email})
 		}
-		return p.printf("%s is superuser and can sign in with the password (account %s).\n", email, result.ID)
+		account, err := h.Account(ctx, id)
+		if err != nil {
+			return err
+		}
+		with := "the password"
+		if account.TwoFactor.Challenges() {
+			with = "the password and a code of its second factor"
+		}
+		return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, result.ID)
 	})
 }
 

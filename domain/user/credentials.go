@@ -150,6 +150,8 @@ func (s *State) evolveCredentials(event domain.Event) {
 		s.FirstLogins = append(s.FirstLogins, Link{e.Link, e.ExpiresAt})
 	case FirstLoginUsed:
 		s.FirstLogins = nil
+	case EmailChanged, Deactivated, DirectoryLinked: // what was sent to the former address, or before, opens nothing any more
+		s.ResetLinks, s.FirstLogins = nil, nil
 	case TwoFactorPrepared:
 		s.TwoFactor.Prepared = e.Secret
 	case TwoFactorEnrolled:

@@ -109,11 +109,14 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	if err := wanted.Validate(); err != nil {
 		return nil, err
 	}
+	if by.Self && (wanted.StartDate != s.Details.StartDate || wanted.EndDate != s.Details.EndDate) {
+		return nil, domain.Refusef("own_account", "nobody can change the first and the last day of the own account: ask another administrator")
+	}
 	events := changeDetails(s.Details, wanted)
 	for _, decide := range []func() ([]domain.Event, error){
 		func() ([]domain.Event, error) { return changeActive(s, by, patch.Active, "") },
 		func() ([]domain.Event, error) { return changeSuperuser(s, by, patch.Superuser) },
-		func() ([]domain.Event, error) { return changeRequirement(s, patch.RequireTwoFactor), nil },
+		func() ([]domain.Event, error) { return changeRequirement(s, by, patch.RequireTwoFactor) },
 		func() ([]domain.Event, error) { return changeRoles(s, patch.Roles) },
 		func() ([]domain.Event, error) { return changeGroups(s, by, wanted.CompanyID, patch.Groups) },
 	} {
@@ -122,9 +125,6 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 			return nil, err
 		}
 		events = append(events, more...)
-	}
-	if by.Self && LimitsSuperuser(s, events) {
-		return nil, domain.Refusef("own_account", "a superuser can't limit the time of the own account: ask another superuser, so that one always remains")
 	}
 	return events, nil
 }
@@ -190,14 +190,22 @@ func changeActive(s State, by By, active *bool, reason string) ([]domain.Event, 
 	return []domain.Event{Deactivated{Reason: reason}}, nil
 }
 
-func changeRequirement(s State, required *bool) []domain.Event {
+// changeRequirement requires two-factor, or lifts it: then a confirmed device, also a voluntary one, is not asked for any more.
+func changeRequirement(s State, by By, required *bool) ([]domain.Event, error) {
 	switch {
-	case required == nil || *required == s.TwoFactorRequired:
-		return nil
+	case required == nil:
+		return nil, nil
 	case *required:
-		return []domain.Event{TwoFactorRequired{}}
+		if s.TwoFactorRequired {
+			return nil, nil
+		}
+		return []domain.Event{TwoFactorRequired{}}, nil
+	case !s.TwoFactorRequired && !s.TwoFactor.Challenges():
+		return nil, nil
+	case by.Self:
+		return nil, domain.Refusef("own_account", "nobody can lift two-factor for the own account: ask another administrator")
 	}
-	return []domain.Event{TwoFactorRequirementLifted{}}
+	return []domain.Event{TwoFactorRequirementLifted{}}, nil
 }
 
 // GiveRole gives the account one role more.

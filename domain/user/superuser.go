@@ -49,3 +49,12 @@ func ExerciseSuperuser(s State, other uuid.UUID, now time.Time) ([]domain.Event,
 	}
 	return []domain.Event{SuperuserExercised{AccountID: other}}, nil
 }
+
+// EasesTakeover says whether an event makes it easier for whoever caused it to sign in as the account.
+func EasesTakeover(event domain.Event) bool {
+	switch event.(type) {
+	case EmailChanged, TwoFactorReset, TwoFactorRequirementLifted:
+		return true
+	}
+	return false
+}

@@ -133,14 +133,53 @@ func TestNobodyClosesTheOwnAccount(t *testing.T) {
 	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{Superuser: &no})).ThenRefused(t, "own_account")
 }
 
-func TestASuperuserDoesNotLimitTheOwnAccountsTime(t *testing.T) {
+func TestNobodyChangesWhatLimitsTheOwnAccount(t *testing.T) {
 	self := user.By{Superuser: true, Self: true}
 	last, _ := domain.ParseDate("2030-12-31")
+	never, no := domain.Date{}, false
 	limited := user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: last}}
-	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{EndDate: &last})).ThenRefused(t, "own_account")
-	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{StartDate: &last})).ThenRefused(t, "own_account")
-	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(super, user.Patch{EndDate: &last})).Then(t, limited)
-	scenario.Given[user.State](anna).When(change(self, user.Patch{EndDate: &last})).Then(t, limited)
+	enrolled := []domain.Event{anna, user.TwoFactorPrepared{Secret: domain.Sealed("x")}, user.TwoFactorEnrolled{}}
+	scenario.Given[user.State](anna).When(change(self, user.Patch{EndDate: &last})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna).When(change(self, user.Patch{StartDate: &last})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna, limited).When(change(self, user.Patch{EndDate: &never})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna, limited).When(change(self, user.Patch{EndDate: &last})).Then(t)
+	scenario.Given[user.State](anna).When(change(super, user.Patch{EndDate: &last})).Then(t, limited)
+
+	scenario.Given[user.State](anna, user.TwoFactorRequired{}).When(change(self, user.Patch{RequireTwoFactor: &no})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](enrolled...).When(change(self, user.Patch{RequireTwoFactor: &no})).ThenRefused(t, "own_account")
+	reset := func(by user.By) decision {
+		return func(s user.State) ([]domain.Event, error) { return user.ResetTwoFactor(s, by, "lost") }
+	}
+	scenario.Given[user.State](enrolled...).When(reset(self)).ThenRefused(t, "own_account")
+	scenario.Given[user.State](enrolled...).When(reset(super)).Then(t, user.TwoFactorReset{Reason: "lost"})
+}
+
+func TestLiftingTwoFactorHoldsForAVoluntaryDeviceToo(t *testing.T) {
+	no := false
+	enrolled := []domain.Event{anna, user.TwoFactorPrepared{Secret: domain.Sealed("x")}, user.TwoFactorEnrolled{}}
+	scenario.Given[user.State](enrolled...).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t, user.TwoFactorRequirementLifted{})
+	scenario.Given[user.State](append(enrolled, user.TwoFactorRequirementLifted{})...).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t)
+	scenario.Given[user.State](anna).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t)
+}
+
+func TestALinkEndsWithTheAddressThatItWasSentTo(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	link := uuid.UUID{40}
+	asked := []domain.Event{
+		anna, user.PasswordResetRequested{Link: link, ExpiresAt: now.Add(time.Hour)}, user.FirstLoginRequested{Link: link, ExpiresAt: now.Add(time.Hour)},
+	}
+	reset := func(s user.State) ([]domain.Event, error) { return user.UseResetLink(s, link, domain.Sealed("x"), now) }
+	first := func(s user.State) ([]domain.Event, error) { return user.UseFirstLogin(s, link, now) }
+	scenario.Given[user.State](asked...).When(reset).Then(t, user.PasswordSet{Hash: domain.Sealed("x"), Link: link})
+	for _, since := range [][]domain.Event{
+		{user.EmailChanged{Email: domain.Changed[string]{From: "anna@acme.example", To: "hanna@acme.example"}}},
+		{user.Deactivated{}, user.Activated{}},
+		{user.DirectoryLinked{DirectoryID: uuid.UUID{41}, GUID: "g"}},
+	} {
+		given := append(asked[:len(asked):len(asked)], since...)
+		scenario.Given[user.State](given...).When(reset).ThenRefused(t, "invalid_link")
+		scenario.Given[user.State](given...).When(first).ThenRefused(t, "invalid_link")
+	}
 }
 
 func TestOnlyALastingSuperuserLimitsAnother(t *testing.T) {
