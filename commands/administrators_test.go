@@ -1,13 +1,21 @@
 package commands_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/mailserver"
+	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
@@ -120,4 +128,147 @@ func accountOf(t *testing.T, log eventstore.Log, id uuid.UUID) user.State {
 		account.Evolve(eventstore.Decode(event).Event)
 	}
 	return account
+}
+
+// person is somebody signed in who is no superuser.
+func person(id uuid.UUID, permissions domain.Permissions) commands.Caller {
+	caller := superuser(id)
+	caller.Superuser, caller.Permissions = false, permissions
+	return caller
+}
+
+var all = domain.Actions{View: true, Add: true, Edit: true}
+
+func TestNobodyTakesOverAnAccountThatAdministersMore(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, nodetest.Connect(t))
+	ctx := t.Context()
+	must(t)(nameless(handler.RegisterModule(ctx, admin(), "risks", "Risks")))
+	helpDesk := domain.Permissions{"users": all}
+	caller := func() commands.Caller { return person(uuid.New(), helpDesk) }
+	inGroup := func(email string, permissions domain.Permissions) uuid.UUID {
+		command := register(email)
+		command.GroupIDs = []uuid.UUID{must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: email, Permissions: permissions}))}
+		return must(t)(handler.RegisterUser(ctx, admin(), command))
+	}
+	auditor := inGroup("auditor@acme.example", domain.Permissions{"users": {View: true}, "audit": {View: true}})
+	reader := inGroup("reader@acme.example", domain.Permissions{"users": {View: true}, "risks": {View: true}})
+	email, phone, no := "mine@acme.example", "1", false
+
+	if _, err := handler.ChangeUser(ctx, caller(), auditor, commands.ChangeUser{Patch: user.Patch{Email: &email}}); !refused(err, domain.CodeForbidden) {
+		t.Errorf("another address for an auditor: %v", err)
+	}
+	must(t)(handler.ChangeUser(ctx, admin(), auditor, commands.ChangeUser{Patch: user.Patch{RequireTwoFactor: new(true)}}))
+	if _, err := handler.ChangeUser(ctx, caller(), auditor, commands.ChangeUser{Patch: user.Patch{RequireTwoFactor: &no}}); !refused(err, domain.CodeForbidden) {
+		t.Errorf("an auditor without two-factor: %v", err)
+	}
+	must(t)(handler.ChangeUser(ctx, caller(), auditor, commands.ChangeUser{Patch: user.Patch{Phone: &phone}}))
+	must(t)(handler.ChangeUser(ctx, caller(), reader, commands.ChangeUser{Patch: user.Patch{Email: &email}}))
+	other := "other@acme.example"
+	must(t)(handler.ChangeUser(ctx, person(uuid.New(), helpDesk.Union(domain.Permissions{"audit": {View: true}})), auditor, commands.ChangeUser{Patch: user.Patch{Email: &other}}))
+}
+
+func TestNobodyMakesAGroupThatAdministersMore(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, nodetest.Connect(t))
+	ctx := t.Context()
+	caller := func() commands.Caller { return person(uuid.New(), domain.Permissions{"groups": all}) }
+	must(t)(nameless(handler.RegisterModule(ctx, admin(), "risks", "Risks")))
+	name := "Domain Admins"
+
+	if _, err := handler.CreateGroup(ctx, caller(), group.Details{Name: name, Permissions: domain.Permissions{"settings": {Edit: true}}}); !refused(err, domain.CodeForbidden) {
+		t.Errorf("a group that administers settings: %v", err)
+	}
+	must(t)(handler.CreateGroup(ctx, caller(), group.Details{Name: "Risk editors", Permissions: domain.Permissions{"risks": {Edit: true}, "groups": {View: true}}}))
+	company := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
+	powerful := must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: "Site", CompanyID: company, Permissions: domain.Permissions{"settings": {Edit: true}}}))
+	description := "of the site"
+	must(t)(handler.ChangeGroup(ctx, caller(), powerful, group.Patch{Description: &description}))
+	for what, patch := range map[string]group.Patch{"its name": {Name: &name}, "whose it is": {CompanyID: new(uuid.Nil)}} {
+		if _, err := handler.ChangeGroup(ctx, caller(), powerful, patch); !refused(err, domain.CodeForbidden) {
+			t.Errorf("changing %s: %v", what, err)
+		}
+	}
+}
+
+func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, nodetest.Connect(t))
+	ctx := t.Context()
+	clock := &clock{}
+	clock.now.Store(1_800_000_000)
+	handler.Now = func() time.Time { clock.advance(time.Second); return clock.Now() }
+	mail := domain.Permissions{"mail": all}
+	giver, thief := uuid.New(), uuid.New()
+	server := must(t)(handler.CreateMailServer(ctx, person(giver, mail), mailserver.Details{Name: "Mail", Host: "mail.example.com", Port: 587, Security: "starttls", TimeoutS: 10}))
+	account := must(t)(handler.CreateMailAccount(ctx, person(giver, mail), mailaccount.Details{ServerID: server, Address: "a@example.com", Username: "a"}, "smtp secret"))
+	turn := func(by commands.Caller, host string) {
+		t.Helper()
+		must(t)(handler.ChangeMailServer(ctx, by, server, mailserver.Patch{Host: &host}))
+	}
+	sends := func(what string, want bool) {
+		t.Helper()
+		sender, err := handler.MailSenderOf(ctx, account)
+		if want && (err != nil || sender.Password != "smtp secret") || !want && !refused(err, "password_withheld") {
+			t.Errorf("%s: %+v, %v", what, sender, err)
+		}
+	}
+	sends("as set up", true)
+	turn(person(giver, mail), "mail2.example.com")
+	sends("turned by who gave it", true)
+	turn(person(thief, mail), "thief.example.com")
+	sends("turned by somebody else", false)
+	must(t)(handler.ChangeMailAccount(ctx, person(thief, mail), account, mailaccount.Patch{}, new("smtp secret")))
+	sends("given again", true)
+	boss := register("boss@example.com")
+	boss.Superuser = true
+	bossID := must(t)(handler.RegisterUser(ctx, admin(), boss))
+	turn(superuser(bossID), "mail3.example.com")
+	sends("turned by a superuser", true)
+	own := must(t)(handler.CreateMailServer(ctx, person(giver, mail), mailserver.Details{Name: "Other", Host: "giver.example.com", Port: 25, Security: "none", TimeoutS: 10}))
+	must(t)(handler.ChangeMailAccount(ctx, person(giver, mail), account, mailaccount.Patch{ServerID: &own}, nil))
+	sends("moved to another server by somebody else", false)
+}
+
+func TestALinkIntoAnAdministratorsAccountLeavesOnlyThroughWhatSuperusersSetUp(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, nodetest.Connect(t))
+	ctx := t.Context()
+	mail := domain.Permissions{"mail": all}
+	setUp := func(caller func() commands.Caller, name string) uuid.UUID {
+		server := must(t)(handler.CreateMailServer(ctx, caller(), mailserver.Details{Name: name, Host: name + ".example.com", Port: 25, Security: "none", TimeoutS: 10}))
+		return must(t)(handler.CreateMailAccount(ctx, caller(), mailaccount.Details{ServerID: server, Address: name + "@example.com"}, ""))
+	}
+	thief := setUp(func() commands.Caller { return person(uuid.New(), mail) }, "thief")
+	reset := settings.MailRoute{Feature: mailmessage.PasswordReset}
+	must(t)(nameless(handler.SetMailRoute(ctx, person(uuid.New(), mail), reset, thief)))
+	boss := register("boss@example.com")
+	boss.Superuser = true
+	bossID := must(t)(handler.RegisterUser(ctx, admin(), boss))
+	nobody := must(t)(handler.RegisterUser(ctx, admin(), register("nobody@example.com")))
+
+	for _, purpose := range []commands.MailPurpose{{Feature: mailmessage.PasswordReset, UserID: nobody}, {Feature: mailmessage.SecurityNotice, UserID: bossID}} {
+		if sender, err := handler.MailSenderFor(ctx, purpose); purpose.Feature == mailmessage.PasswordReset && (err != nil || sender.ID != thief) {
+			t.Errorf("%+v: %+v, %v", purpose, sender, err)
+		}
+	}
+	toBoss := commands.MailPurpose{Feature: mailmessage.PasswordReset, UserID: bossID}
+	if sender, err := handler.MailSenderFor(ctx, toBoss); !refused(err, commands.ErrNoMailAccount.Code) || !strings.Contains(err.Error(), "administers SecBoard") {
+		t.Errorf("%+v, %v", sender, err)
+	}
+	good := setUp(admin, "good")
+	must(t)(nameless(handler.ChangeSite(ctx, admin(), settings.SitePatch{DefaultMailAccountID: &good})))
+	if sender, err := handler.MailSenderFor(ctx, toBoss); err != nil || sender.ID != good {
+		t.Errorf("the next choice is a superuser's: %+v, %v", sender, err)
+	}
+	name := "thief.example.com"
+	if _, err := handler.ChangeSite(ctx, person(uuid.New(), domain.Permissions{"settings": all}), settings.SitePatch{Domain: &name}); !refused(err, domain.CodeForbidden) {
+		t.Errorf("where links lead: %v", err)
+	}
+}
+
+// nameless is a result of an aggregate whose id is no UUID.
+func nameless(result commands.Result, err error) (commands.Result, error) {
+	result.ID = uuid.Nil.String()
+	return result, err
 }

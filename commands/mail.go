@@ -10,8 +10,10 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/eventstore"
 )
 
 // CreateMailServer starts a mail server. Its id is the caller's CommandID.
@@ -148,28 +150,19 @@ type MailSender struct {
 	Password string
 }
 
-// MailSenderOf gives a mail account ready to send. A retired one, or one at a retired server, is refused.
+// MailSenderOf gives a mail account ready to send. A retired one, or one at a retired server, is refused; so is one whose password
+// was given for another server than that to which it would go now.
 func (h *Handler) MailSenderOf(ctx context.Context, id uuid.UUID) (MailSender, error) {
-	stream := domain.StreamName(mailaccount.Kind, id)
-	account, err := load[mailaccount.State](ctx, h.Log, stream)
+	account, server, err := h.mailAccount(ctx, id)
 	if err != nil {
 		return MailSender{}, err
 	}
-	if err := account.State.Usable(); err != nil {
-		return MailSender{}, err
-	}
-	sender := MailSender{ID: id, Account: account.State.Details}
-	server, err := load[mailserver.State](ctx, h.Log, domain.StreamName(mailserver.Kind, sender.Account.ServerID))
-	if err != nil {
-		return MailSender{}, err
-	}
-	if server.State.Retired {
-		return MailSender{}, domain.Refusef(domain.CodeRetired, "the mail server %s of the mail account %s is retired: choose another one for the account",
-			server.State.Details.Name, sender.Account.Address)
-	}
-	sender.Server = server.State.Details
+	sender := MailSender{ID: id, Account: account.State.Details, Server: server.State.Details}
 	if account.State.Password.Set() {
-		password, err := h.Keys.Open(account.State.Password, stream)
+		if err := h.checkPasswordsWay(ctx, account, server); err != nil {
+			return MailSender{}, err
+		}
+		password, err := h.Keys.Open(account.State.Password, domain.StreamName(mailaccount.Kind, id))
 		if err != nil {
 			return MailSender{}, err
 		}
@@ -178,20 +171,104 @@ func (h *Handler) MailSenderOf(ctx context.Context, id uuid.UUID) (MailSender, e
 	return sender, nil
 }
 
+// mailAccount gives a mail account in use, and its server.
+func (h *Handler) mailAccount(ctx context.Context, id uuid.UUID) (account loaded[mailaccount.State], server loaded[mailserver.State], err error) {
+	if account, err = load[mailaccount.State](ctx, h.Log, domain.StreamName(mailaccount.Kind, id)); err != nil {
+		return account, server, err
+	}
+	if err := account.State.Usable(); err != nil {
+		return account, server, err
+	}
+	if server, err = load[mailserver.State](ctx, h.Log, domain.StreamName(mailserver.Kind, account.State.Details.ServerID)); err != nil {
+		return account, server, err
+	}
+	if server.State.Retired {
+		err = domain.Refusef(domain.CodeRetired, "the mail server %s of the mail account %s is retired: choose another one for the account",
+			server.State.Details.Name, account.State.Details.Address)
+	}
+	return account, server, err
+}
+
+// checkPasswordsWay refuses to send a password where somebody else than who gave it has turned its account or server to since.
+// Superusers may.
+func (h *Handler) checkPasswordsWay(ctx context.Context, account loaded[mailaccount.State], server loaded[mailserver.State]) error {
+	var given eventstore.Metadata
+	var turned []eventstore.Metadata // since then
+	for i, event := range account.history {
+		switch event.(type) {
+		case mailaccount.PasswordSet:
+			given, turned = account.metadata[i], nil
+		case mailaccount.ServerChanged:
+			turned = append(turned, account.metadata[i])
+		}
+	}
+	for i, event := range server.history {
+		if mailserver.Turns(event) && server.metadata[i].At.After(given.At) {
+			turned = append(turned, server.metadata[i])
+		}
+	}
+	for _, by := range turned {
+		if by.Actor == given.Actor {
+			continue
+		}
+		if may, err := h.bySuperuser(ctx, by); err != nil {
+			return err
+		} else if !may {
+			return domain.Refusef("password_withheld", "somebody else changed the mail server %s or chose it after the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
+				server.State.Details.Name, account.State.Details.Address)
+		}
+	}
+	return nil
+}
+
+// setUpBySuperusers says whether only superusers have decided where what a mail account sends goes to.
+func (h *Handler) setUpBySuperusers(ctx context.Context, id uuid.UUID) (bool, error) {
+	account, server, err := h.mailAccount(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	for _, decided := range append(account.metadata, server.metadata...) {
+		if may, err := h.bySuperuser(ctx, decided); err != nil || !may {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // ErrNoMailAccount says that no mail account is chosen for a mail.
 var ErrNoMailAccount = &domain.Error{Code: "no_mail_account"}
 
-// MailSenderFor gives the mail account that sends a feature's mail for a company (uuid.Nil: for nobody's): preferred, if
-// there is one, then the route of the company, the route for all, the default of the company, the default of the site.
-// What is retired is passed over.
-func (h *Handler) MailSenderFor(ctx context.Context, feature string, companyID, preferred uuid.UUID) (MailSender, error) {
-	choices, err := h.mailAccountsFor(ctx, feature, companyID, preferred)
+// MailPurpose is what a mail is for, as far as that decides who sends it.
+type MailPurpose struct {
+	Feature   string
+	CompanyID uuid.UUID // whose mail account sends it; uuid.Nil for nobody's
+	Preferred uuid.UUID // a mail account that goes before all others; uuid.Nil for none
+	UserID    uuid.UUID // whom it is about
+}
+
+// MailSenderFor gives the mail account that sends a mail: the preferred one, then the route of the company, the route for all, the
+// default of the company, the default of the site. What is retired is passed over. A link with which somebody gets into an
+// account that administers SecBoard leaves only through what superusers have set up: whoever else may set up mail servers
+// could read it there.
+func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailSender, error) {
+	choices, err := h.mailAccountsFor(ctx, purpose)
+	if err != nil {
+		return MailSender{}, err
+	}
+	needsSuperusers, err := h.opensAdministration(ctx, purpose)
 	if err != nil {
 		return MailSender{}, err
 	}
 	var refusal error
 	for _, id := range choices {
 		sender, err := h.MailSenderOf(ctx, id)
+		if err == nil && needsSuperusers {
+			var may bool
+			if may, err = h.setUpBySuperusers(ctx, id); err == nil && !may {
+				err = domain.Refusef("not_by_superuser", "this link opens an account that administers SecBoard, and somebody else than a superuser has set up the mail account %s or its server: have a superuser set up another one",
+					sender.Account.Address)
+			}
+		}
 		if err == nil {
 			return sender, nil
 		}
@@ -201,33 +278,46 @@ func (h *Handler) MailSenderFor(ctx context.Context, feature string, companyID, 
 		}
 		refusal = refused
 	}
-	detail := "no mail account is chosen for " + feature + ": choose one by PUT /mail/routes/" + feature + ", or as the site's default"
+	detail := "no mail account is chosen for " + purpose.Feature + ": choose one by PUT /mail/routes/" + purpose.Feature + ", or as the site's default"
 	if refusal != nil {
 		detail += " (" + refusal.Error() + ")"
 	}
 	return MailSender{}, &domain.Error{Code: ErrNoMailAccount.Code, Detail: detail}
 }
 
+// opensAdministration says whether a mail holds a link into an account with rights in SecBoard's own modules.
+func (h *Handler) opensAdministration(ctx context.Context, purpose MailPurpose) (bool, error) {
+	if purpose.Feature != mailmessage.PasswordReset && purpose.Feature != mailmessage.FirstLogin {
+		return false, nil
+	}
+	account, err := h.Account(ctx, purpose.UserID)
+	if err != nil {
+		return false, err
+	}
+	rights, err := h.administers(ctx, account)
+	return account.Superuser || len(rights) > 0, err
+}
+
 // mailAccountsFor lists the mail accounts that are chosen for a mail, the most particular first.
-func (h *Handler) mailAccountsFor(ctx context.Context, feature string, companyID, preferred uuid.UUID) ([]uuid.UUID, error) {
+func (h *Handler) mailAccountsFor(ctx context.Context, purpose MailPurpose) ([]uuid.UUID, error) {
 	routes, err := load[settings.MailRoutesState](ctx, h.Log, settings.MailRoutesStream)
 	if err != nil {
 		return nil, err
 	}
-	chosen := []uuid.UUID{preferred}
+	chosen := []uuid.UUID{purpose.Preferred}
 	ofCompany := uuid.Nil
-	if companyID != uuid.Nil {
-		found, err := load[company.State](ctx, h.Log, domain.StreamName(company.Kind, companyID))
+	if purpose.CompanyID != uuid.Nil {
+		found, err := load[company.State](ctx, h.Log, domain.StreamName(company.Kind, purpose.CompanyID))
 		if err != nil {
 			return nil, err
 		}
 		ofCompany = found.State.DefaultMailAccount
-		chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: feature, CompanyID: companyID}])
+		chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: purpose.Feature, CompanyID: purpose.CompanyID}])
 	}
 	site, err := h.SiteSettings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: feature}], ofCompany, site.DefaultMailAccountID)
+	chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: purpose.Feature}], ofCompany, site.DefaultMailAccountID)
 	return slices.DeleteFunc(chosen, func(id uuid.UUID) bool { return id == uuid.Nil }), nil
 }

@@ -78,8 +78,12 @@ func (h *Handler) RetireRole(ctx context.Context, caller Caller, id uuid.UUID, r
 	})
 }
 
-// CreateGroup starts a group. Its id is the caller's CommandID.
+// CreateGroup starts a group. Its id is the caller's CommandID. Whoever isn't superuser can't make one that administers more of
+// SecBoard than the caller: a directory with a group of that name could put the caller into it.
 func (h *Handler) CreateGroup(ctx context.Context, caller Caller, details group.Details) (Result, error) {
+	if missing := details.Permissions.OfSecBoard().Missing(caller.Permissions); len(missing) > 0 && !caller.Superuser {
+		return Result{}, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can create a group with it", missing[0])
+	}
 	known, err := h.knownModules(ctx, details.Permissions)
 	if err != nil {
 		return Result{}, err
@@ -114,6 +118,9 @@ func (h *Handler) ChangeGroup(ctx context.Context, caller Caller, id uuid.UUID, 
 		}
 		if missing := wanted.Missing(caller.Permissions.Union(s.Permissions)); len(missing) > 0 {
 			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can add it to a group", missing[0])
+		}
+		if missing := s.Permissions.OfSecBoard().Missing(caller.Permissions); len(missing) > 0 && slices.ContainsFunc(events, group.MayWiden) {
+			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can rename a group with it or open it to all companies", missing[0])
 		}
 		return events, nil
 	})

@@ -2,12 +2,14 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
 )
 
-// ChangeSite changes the settings of the site.
+// ChangeSite changes the settings of the site. Domain and protocol say where links in mails lead, also those that open accounts; so
+// only superusers change them.
 func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.SitePatch) (Result, error) {
 	if patch.DefaultMailAccountID != nil {
 		if err := h.checkMailAccount(ctx, "default_mail_account_id", *patch.DefaultMailAccountID); err != nil {
@@ -15,7 +17,11 @@ func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.
 		}
 	}
 	return change(ctx, h, caller, settings.SiteStream, func(s settings.SiteState) ([]domain.Event, error) {
-		return settings.ChangeSite(s, patch)
+		events, err := settings.ChangeSite(s, patch)
+		if err != nil || caller.Superuser || !slices.ContainsFunc(events, settings.TurnsLinks) {
+			return events, err
+		}
+		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can change domain and protocol: links in mails lead there")
 	})
 }
 

@@ -193,7 +193,8 @@ func (h *Handler) DisableTwoFactor(ctx context.Context, caller Caller, id uuid.U
 // ResetTwoFactor throws away the lost device of an account.
 func (h *Handler) ResetTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.ResetTwoFactor(s, by(caller, id), reason)
+		events, err := user.ResetTwoFactor(s, by(caller, id), reason)
+		return h.guard(ctx, caller, id, s, events, err)
 	})
 }
 

@@ -100,7 +100,7 @@ func (h *Handler) ChangeUser(ctx context.Context, caller Caller, id uuid.UUID, c
 			return nil, err
 		}
 		events, err := user.Change(s, by(caller, id), patch)
-		return h.guardSuperusers(ctx, caller, id, s, events, err)
+		return h.guard(ctx, caller, id, s, events, err)
 	})
 }
 
@@ -108,38 +108,8 @@ func (h *Handler) ChangeUser(ctx context.Context, caller Caller, id uuid.UUID, c
 func (h *Handler) DeactivateUser(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		events, err := user.Deactivate(s, by(caller, id), reason)
-		return h.guardSuperusers(ctx, caller, id, s, events, err)
+		return h.guard(ctx, caller, id, s, events, err)
 	})
-}
-
-// guardSuperusers has a caller who is about to limit another superuser record being one, so that one always remains. Somebody with a
-// shell on the server needs no such guard: he or she can make another.
-func (h *Handler) guardSuperusers(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event, err error) ([]domain.Event, error) {
-	if err != nil || caller.Actor.Kind != eventstore.ActorUser || !user.LimitsSuperuser(s, events) {
-		return events, err
-	}
-	return events, h.exerciseSuperuser(ctx, caller, id)
-}
-
-// exerciseSuperuser writes a new event each time, also when a command is decided again: it has to come after the read of the other's
-// stream.
-func (h *Handler) exerciseSuperuser(ctx context.Context, caller Caller, other uuid.UUID) error {
-	stream := user.Kind + "-" + caller.Actor.ID
-	for range attempts {
-		own, err := load[user.State](ctx, h.Log, stream)
-		if err != nil {
-			return err
-		}
-		now := h.Now()
-		events, err := user.ExerciseSuperuser(own.State, other, now)
-		if err != nil {
-			return err
-		}
-		if _, err = h.append(ctx, caller, own.notBefore(now), stream, own.Revision, events); !errors.Is(err, eventstore.ErrConflict) {
-			return err
-		}
-	}
-	return ErrBusy
 }
 
 // ActivateUser opens an account again.

@@ -87,6 +87,17 @@ func (p Permissions) Union(other Permissions) Permissions {
 	return union
 }
 
+// OfSecBoard is what p allows in SecBoard's own modules: in administering accounts and access, not in the host platform.
+func (p Permissions) OfSecBoard() Permissions {
+	own := Permissions{}
+	for _, module := range OwnModules {
+		if actions, ok := p[module]; ok {
+			own[module] = actions
+		}
+	}
+	return own
+}
+
 // Missing lists what p allows and held does not, as "module.action", sorted.
 func (p Permissions) Missing(held Permissions) []string {
 	var missing []string

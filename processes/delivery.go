@@ -144,17 +144,17 @@ func (d *delivery) postpone(ctx context.Context, m commands.Mail, err error) err
 }
 
 func (d *delivery) senderOf(ctx context.Context, m commands.Mail) (commands.MailSender, error) {
-	preferred := uuid.Nil
+	purpose := commands.MailPurpose{Feature: m.Queued.Feature, CompanyID: m.Queued.CompanyID, UserID: m.Queued.UserID}
 	if m.Queued.Feature == mailmessage.ContactAutoReply {
 		contacts, err := d.Commands.ContactSettings(ctx)
 		if err != nil {
 			return commands.MailSender{}, err
 		}
 		if contacts.AutoReply != nil {
-			preferred = contacts.AutoReply.MailAccountID
+			purpose.Preferred = contacts.AutoReply.MailAccountID
 		}
 	}
-	return d.Commands.MailSenderFor(ctx, m.Queued.Feature, m.Queued.CompanyID, preferred)
+	return d.Commands.MailSenderFor(ctx, purpose)
 }
 
 // work sends the messages of a queue one after the other, until it is empty or the delivery is ending.

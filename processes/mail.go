@@ -184,7 +184,7 @@ func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 
 func (m *Mail) queue(ctx context.Context, e *eventstore.Envelope, w wish) error {
 	if m.ShowLink != nil {
-		_, err := m.Commands.MailSenderFor(ctx, w.Feature, w.CompanyID, uuid.Nil)
+		_, err := m.Commands.MailSenderFor(ctx, commands.MailPurpose{Feature: w.Feature, CompanyID: w.CompanyID, UserID: w.UserID})
 		if errors.Is(err, commands.ErrNoMailAccount) {
 			return m.show(ctx, w)
 		}

@@ -154,7 +154,7 @@ func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received c
 		return nil, err
 	}
 	own := append([]string{contacts.ReplyEmail, site.DefaultEmail}, contacts.Recipients...)
-	sender, err := m.Commands.MailSenderFor(ctx, mailmessage.ContactAutoReply, uuid.Nil, contacts.AutoReply.MailAccountID)
+	sender, err := m.Commands.MailSenderFor(ctx, commands.MailPurpose{Feature: mailmessage.ContactAutoReply, Preferred: contacts.AutoReply.MailAccountID})
 	if err != nil && !errors.Is(err, commands.ErrNoMailAccount) {
 		return nil, err
 	}
@@ -260,10 +260,10 @@ func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmess
 		usable, token, path = account.FirstLoginUsable, m.Commands.FirstLoginToken, "/first_login/"
 	}
 	switch {
-	case !usable(q.Link, m.Commands.Now()):
-		return fmt.Errorf("%w: the link in it can't be used any more", errUseless)
 	case user.NormalizeEmail(account.Details.Email) != user.NormalizeEmail(q.To):
 		return fmt.Errorf("%w: the account has another e-mail address now", errUseless)
+	case !usable(q.Link, m.Commands.Now()):
+		return fmt.Errorf("%w: the link in it can't be used any more", errUseless)
 	}
 	base, err := m.BaseURL(ctx)
 	if err != nil {

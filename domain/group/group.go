@@ -160,3 +160,12 @@ func Retire(s State, reason string) ([]domain.Event, error) {
 	}
 	return []domain.Event{Retired{Reason: reason}}, nil
 }
+
+// MayWiden says whether an event may bring the group more members: directories name groups.
+func MayWiden(event domain.Event) bool {
+	switch event.(type) {
+	case Renamed, MadeGlobal:
+		return true
+	}
+	return false
+}

@@ -163,3 +163,15 @@ func (s State) Usable() error {
 	}
 	return nil
 }
+
+// Turns says whether an event decides where what is sent to the server goes to, and how well it is protected on its way.
+func Turns(event domain.Event) bool {
+	switch e := event.(type) {
+	case Created:
+		return true
+	case ConnectionChanged:
+		e.TimeoutS = domain.Changed[int]{}
+		return e != ConnectionChanged{}
+	}
+	return false
+}

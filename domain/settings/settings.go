@@ -131,6 +131,12 @@ func ChangeSite(s SiteState, patch SitePatch) ([]domain.Event, error) {
 	return []domain.Event{event}, nil
 }
 
+// TurnsLinks says whether an event changes where links in mails lead.
+func TurnsLinks(event domain.Event) bool {
+	changed, ok := event.(SiteChanged)
+	return ok && (changed.Domain != domain.Changed[string]{} || changed.Protocol != domain.Changed[string]{})
+}
+
 func (p SitePatch) validate() error {
 	var invalid domain.Invalid
 	for _, text := range []*string{p.Name, p.Domain, p.ProjectType, p.DefaultEmail} {

@@ -1,0 +1,101 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it stands between a
+// decision about an account and its append.
+func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event, err error) ([]domain.Event, error) {
+	if err != nil || caller.Actor.Kind != eventstore.ActorUser {
+		return events, err // somebody with a shell on the server may do everything
+	}
+	if err := h.refuseTakeover(ctx, caller, s, events); err != nil {
+		return nil, err
+	}
+	if user.LimitsSuperuser(s, events) {
+		return events, h.exerciseSuperuser(ctx, caller, id)
+	}
+	return events, nil
+}
+
+// refuseTakeover refuses a change with which the caller could sign in as somebody who administers more of SecBoard.
+func (h *Handler) refuseTakeover(ctx context.Context, caller Caller, s user.State, events []domain.Event) error {
+	if caller.Superuser || !slices.ContainsFunc(events, user.EasesTakeover) {
+		return nil
+	}
+	rights, err := h.administers(ctx, s)
+	if err != nil {
+		return err
+	}
+	if missing := rights.Missing(caller.Permissions); len(missing) > 0 {
+		return domain.Refusef(domain.CodeForbidden,
+			"this account has the permission %s, which you don't have: only a superuser, or somebody who has it too, can change its e-mail address or second factor", missing[0])
+	}
+	return nil
+}
+
+// administers gives what an account may do in SecBoard's own modules through its groups.
+func (h *Handler) administers(ctx context.Context, s user.State) (domain.Permissions, error) {
+	rights := domain.Permissions{}
+	for id := range s.Groups {
+		joined, _, err := h.group(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !joined.Retired {
+			rights = rights.Union(joined.Permissions.OfSecBoard())
+		}
+	}
+	return rights, nil
+}
+
+// exerciseSuperuser writes a new event each time, also when a command is decided again: it has to come after the read of the other's
+// stream.
+func (h *Handler) exerciseSuperuser(ctx context.Context, caller Caller, other uuid.UUID) error {
+	stream := user.Kind + "-" + caller.Actor.ID
+	for range attempts {
+		own, err := load[user.State](ctx, h.Log, stream)
+		if err != nil {
+			return err
+		}
+		now := h.Now()
+		events, err := user.ExerciseSuperuser(own.State, other, now)
+		if err != nil {
+			return err
+		}
+		if _, err = h.append(ctx, caller, own.notBefore(now), stream, own.Revision, events); !errors.Is(err, eventstore.ErrConflict) {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
+// bySuperuser says whether something was done by somebody who was superuser then, or by SecBoard or its operator.
+func (h *Handler) bySuperuser(ctx context.Context, done eventstore.Metadata) (bool, error) {
+	switch done.Actor.Kind {
+	case eventstore.ActorSystem, eventstore.ActorOperator:
+		return true, nil
+	case eventstore.ActorUser:
+		actor, err := load[user.State](ctx, h.Log, user.Kind+"-"+done.Actor.ID)
+		if err != nil {
+			return false, err
+		}
+		var then user.State
+		for i, event := range actor.history {
+			if !actor.metadata[i].At.After(done.At) {
+				then.Evolve(event)
+			}
+		}
+		return then.Superuser, nil
+	}
+	return false, nil
+}
