@@ -94,6 +94,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		return err
 	}
 
+	if err := projections.CheckLog(ctx, st.pool, st.log); err != nil {
+		return err
+	}
 	readModels := projections.NewReadModels(st.pool)
 	handler.Lockout = lockoutOf(ctx, readModels, logger)
 	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
