@@ -15,6 +15,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -23,6 +24,7 @@ import (
 // failure calls are refused at once while one goroutine tries, with a new connection, until the server answers.
 type Client struct {
 	config  esdb.Configuration
+	cluster bool // the server is found among the nodes of a cluster
 	logger  *slog.Logger
 	timeout time.Duration
 
@@ -92,6 +94,7 @@ func Connect(url string, options Options) (*Client, error) {
 	if client.timeout == 0 {
 		client.timeout = DefaultTimeout
 	}
+	client.cluster = config.NodePreference == esdb.NodePreferenceLeader && (config.DnsDiscover || len(config.GossipSeeds) > 0)
 	close(client.up)
 	client.lifetime, client.stop = context.WithCancel(context.Background())
 	if client.current, err = dial(client.config, callChannels); err != nil {
@@ -216,7 +219,7 @@ func (c *Client) recover() {
 		candidate.calls++
 		c.mu.Unlock()
 		go func(conn *connection) {
-			ctx, cancel := context.WithTimeout(c.lifetime, c.timeout)
+			ctx, cancel := context.WithTimeout(c.ofLeader(c.lifetime), c.timeout)
 			defer cancel()
 			answered <- ping(ctx, conn.channels[0].client)
 			c.release(conn)
@@ -284,7 +287,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 		return none, err
 	}
 	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(c.ofLeader(ctx), c.timeout)
 	defer cancel()
 	type outcome struct {
 		value T
@@ -324,6 +327,16 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 		c.lost(conn, err)
 	}
 	return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// ofLeader has a call answered by the cluster's leader only. The official client means to, but its header never leaves the process;
+// and what a node reads that is the leader no longer may be old. The refusal of such a node is a lost connection: the next one is
+// made to the leader.
+func (c *Client) ofLeader(ctx context.Context) context.Context {
+	if !c.cluster {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "requires-leader", "true")
 }
 
 // late says whether a call ended because its deadline did.

@@ -7,17 +7,23 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
@@ -444,5 +450,87 @@ func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
 		if !strings.Contains(err.Error(), "SECBOARD_EVENTSTORE_URL") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", url, err)
 		}
+	}
+}
+
+// clusterNode is one of two nodes that take turns in leading, and of which every stream is empty.
+type clusterNode struct {
+	api.UnimplementedStreamsServer
+	number    int32
+	leader    *atomic.Int32
+	addresses [2]*net.TCPAddr
+	stale     *atomic.Int32 // reads that a node answered that was not the leader
+}
+
+func (n *clusterNode) member(of int32) *gossip.MemberInfo {
+	state := gossip.MemberInfo_Follower
+	if n.leader.Load() == of {
+		state = gossip.MemberInfo_Leader
+	}
+	address := n.addresses[of]
+	return &gossip.MemberInfo{
+		InstanceId: &shared.UUID{Value: &shared.UUID_String_{String_: uuid.NewString()}}, State: state, IsAlive: true,
+		HttpEndPoint: &gossip.EndPoint{Address: address.IP.String(), Port: uint32(address.Port)}, //nolint:gosec // a port
+	}
+}
+
+type clusterGossip struct {
+	gossip.UnimplementedGossipServer
+	node *clusterNode
+}
+
+func (g clusterGossip) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
+	return &gossip.ClusterInfo{Members: []*gossip.MemberInfo{g.node.member(0), g.node.member(1)}}, nil
+}
+
+func (n *clusterNode) Read(request *api.ReadReq, stream api.Streams_ReadServer) error {
+	if leader := n.leader.Load(); leader != n.number {
+		if len(metadata.ValueFromIncomingContext(stream.Context(), "requires-leader")) > 0 {
+			address := n.addresses[leader]
+			stream.SetTrailer(metadata.Pairs("exception", "not-leader", "leader-endpoint-host", address.IP.String(), "leader-endpoint-port", strconv.Itoa(address.Port)))
+			return status.Error(codes.NotFound, "Leader info available")
+		}
+		n.stale.Add(1)
+	}
+	if request.Options.GetAll() != nil {
+		return nil
+	}
+	return stream.Send(&api.ReadResp{Content: &api.ReadResp_StreamNotFound_{StreamNotFound: &api.ReadResp_StreamNotFound{
+		StreamIdentifier: request.Options.GetStream().StreamIdentifier,
+	}}})
+}
+
+func TestOfAClusterOnlyTheLeaderIsBelieved(t *testing.T) {
+	t.Parallel()
+	var leader, stale atomic.Int32
+	var addresses [2]*net.TCPAddr
+	var listeners [2]net.Listener
+	for i := range listeners {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners[i], addresses[i] = listener, listener.Addr().(*net.TCPAddr)
+	}
+	for i, listener := range listeners {
+		node := &clusterNode{number: int32(i), leader: &leader, addresses: addresses, stale: &stale} //nolint:gosec // 0 or 1
+		server := grpc.NewServer()
+		api.RegisterStreamsServer(server, node)
+		gossip.RegisterGossipServer(server, clusterGossip{node: node})
+		go server.Serve(listener) //nolint:errcheck // it ends with Stop
+		t.Cleanup(server.Stop)
+	}
+	client := connect(t, fmt.Sprintf("esdb://%s,%s?tls=false", addresses[0], addresses[1]))
+	for _, next := range []int32{0, 1, 0} {
+		leader.Store(next)
+		for range 10 { // more than there are connections, each of which was made while another may have led
+			eventually(t, "the leader answers", func() bool {
+				_, err := client.ReadStream(t.Context(), "user-1")
+				return err == nil
+			})
+		}
+	}
+	if stale.Load() > 0 {
+		t.Errorf("%d reads were answered by a node that was not the leader", stale.Load())
 	}
 }

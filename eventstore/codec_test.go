@@ -26,6 +26,9 @@ var update = flag.Bool("update", false, "write the golden files of new event typ
 
 var exact = cmp.Comparer(func(a, b domain.Date) bool { return a == b })
 
+// text is any that is written as it is.
+var text = rapid.Map(rapid.String(), func(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") })
+
 // Each event type has one golden file for ever: what was once written must be readable for ever.
 func TestEveryEventTypeDecodesItsGoldenFile(t *testing.T) {
 	t.Parallel()
@@ -88,8 +91,8 @@ func TestEncodeDecode(t *testing.T) {
 		event := rapid.SampledFrom(eventstore.Catalogue).Draw(t, "event")
 		value := random(t, reflect.TypeOf(event))
 		meta := eventstore.Metadata{
-			At: time.UnixMicro(rapid.Int64Range(0, 1<<51).Draw(t, "at")).UTC(), Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: rapid.String().Draw(t, "actor")},
-			IP: rapid.String().Draw(t, "ip"), UserAgent: rapid.String().Draw(t, "agent"), CommandID: uuid.New(), CorrelationID: uuid.New(), CausationID: uuid.New(),
+			At: time.UnixMicro(rapid.Int64Range(0, 1<<51).Draw(t, "at")).UTC(), Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: text.Draw(t, "actor")},
+			IP: text.Draw(t, "ip"), UserAgent: text.Draw(t, "agent"), CommandID: uuid.New(), CorrelationID: uuid.New(), CausationID: uuid.New(),
 		}
 		proposed, err := eventstore.Encode("user-x", 4, []domain.Event{value}, meta)
 		if err != nil {
@@ -277,7 +280,7 @@ func random(t *rapid.T, eventType reflect.Type) domain.Event {
 	changed.Set(value)
 	for i := range changed.NumField() {
 		if field := changed.Field(i); field.Kind() == reflect.String {
-			field.SetString(rapid.String().Draw(t, eventType.Field(i).Name))
+			field.SetString(text.Draw(t, eventType.Field(i).Name))
 		}
 	}
 	return changed.Interface().(domain.Event)
