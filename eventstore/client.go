@@ -393,8 +393,8 @@ func (c *Client) awaitUp(ctx context.Context) bool {
 // maxAppend is the server's limit for the sum of an append's events, in bytes.
 const maxAppend = 1 << 20
 
-// Append implements Log. While the outcome is unknown it repeats the same append until ctx or twice the client's
-// time-out ends.
+// Append implements Log. It is refused at once while the server is known to be away; while its outcome is unknown it is repeated until
+// ctx or twice the client's time-out ends.
 func (c *Client) Append(ctx context.Context, stream string, expected Revision, events []Proposed) (Appended, error) {
 	options := esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}
 	if expected != NoStream {
@@ -408,6 +408,12 @@ func (c *Client) Append(ctx context.Context, stream string, expected Revision, e
 	}
 	if size > maxAppend {
 		return Appended{}, ErrTooLarge
+	}
+	c.mu.Lock()
+	err := c.away()
+	c.mu.Unlock()
+	if err != nil {
+		return Appended{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
 	defer cancel()
