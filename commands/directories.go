@@ -104,70 +104,59 @@ func (h *Handler) sealBindPassword(stream, password string) (domain.Sealed, erro
 
 // connection is a connection that is ready to be used.
 type connection struct {
-	id      uuid.UUID
-	server  directory.Server
-	vouched bool
-	state   directory.State
+	directory.Connection
+	server directory.Server
 }
 
-// connection reads a connection from the log. usable is false for one that is switched off or whose company is retired.
-func (h *Handler) connection(ctx context.Context, id uuid.UUID) (c connection, usable bool, err error) {
+// connection reads a connection from the log; one that does not exist has an empty state.
+func (h *Handler) connection(ctx context.Context, id uuid.UUID) (connection, error) {
 	stream := domain.StreamName(directory.Kind, id)
 	found, err := load[directory.State](ctx, h.Log, stream)
 	if err != nil || !found.State.Exists {
-		return connection{}, false, err
+		return connection{}, err
 	}
-	c = connection{id: id, server: directory.Server{Settings: found.State.Settings}, vouched: found.State.Vouched, state: found.State}
+	c := connection{directory.Connection{ID: id, State: found.State}, directory.Server{Settings: found.State.Settings}}
 	if found.State.BindPassword.Set() {
 		password, err := h.Keys.Open(found.State.BindPassword, stream)
 		if err != nil {
-			return connection{}, false, err
+			return connection{}, err
 		}
 		c.server.BindPassword = string(password)
 	}
-	usable = c.server.Enabled
-	if companyID := c.server.CompanyID; usable && companyID != uuid.Nil {
+	if companyID := c.server.CompanyID; companyID != uuid.Nil {
 		owner, err := load[company.State](ctx, h.Log, domain.StreamName(company.Kind, companyID))
 		if err != nil {
-			return connection{}, false, err
+			return connection{}, err
 		}
-		usable = !owner.State.Retired
+		c.CompanyRetired = owner.State.Retired
 	}
-	return c, usable, nil
+	return c, nil
 }
 
-// connectionsFor gives the connections that answer for an account, in the order in which they are asked: the one that it is
-// bound to, those of its company, those that serve all. For people not known yet all of them may.
-func (h *Handler) connectionsFor(ctx context.Context, account user.State) ([]connection, error) {
+// connectionsFor gives the connections that are asked about an account, in their order, and whether there are others that
+// are not because nobody vouches for them (directory.Asked).
+func (h *Handler) connectionsFor(ctx context.Context, account user.State) (asked []connection, unvouched bool, err error) {
 	ids, err := h.DirectoryIndex.EnabledDirectories(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if linked := account.Directory.ID; linked != uuid.Nil && !slices.Contains(ids, linked) {
 		ids = append(ids, linked) // the index may be behind
 	}
-	var found []connection
+	ready := map[uuid.UUID]connection{}
+	var known []directory.Connection
 	for _, id := range ids {
-		c, usable, err := h.connection(ctx, id)
+		c, err := h.connection(ctx, id)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		serves := c.server.CompanyID == uuid.Nil || !account.Exists || c.server.CompanyID == account.Details.CompanyID
-		if usable && (serves || id == account.Directory.ID) {
-			found = append(found, c)
-		}
+		ready[id], known = c, append(known, c.Connection)
 	}
-	rank := func(c connection) int {
-		switch {
-		case c.id == account.Directory.ID:
-			return 0
-		case c.server.CompanyID != uuid.Nil:
-			return 1
-		}
-		return 2
+	chosen, others := directory.Asked(known, account.Person())
+	for _, c := range chosen {
+		asked = append(asked, ready[c.ID])
 	}
-	slices.SortStableFunc(found, func(a, b connection) int { return rank(a) - rank(b) })
-	return found, nil
+	return asked, len(others) > 0, nil
 }
 
 // GroupMatch is what a directory group means here: the group that it gives, or why it gives none although one is nearly called so.
@@ -225,7 +214,7 @@ func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uui
 
 // foundBy is an entry with the groups that it gives to an account of a company.
 func (h *Handler) foundBy(ctx context.Context, c connection, entry directory.Entry, companyID uuid.UUID) (user.Found, error) {
-	found := user.Found{DirectoryID: c.id, CompanyID: c.server.CompanyID, Vouched: c.vouched, Entry: entry, Synced: c.server.SyncGroups}
+	found := user.Found{DirectoryID: c.ID, CompanyID: c.server.CompanyID, Vouched: c.State.Vouched, Entry: entry, Synced: c.server.SyncGroups}
 	if !found.Synced {
 		return found, nil
 	}
@@ -251,11 +240,11 @@ type DirectoryTest struct {
 
 // TestDirectory tries a connection for an administrator. It changes nothing, and works for one that is switched off too.
 func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, password string) (DirectoryTest, error) {
-	c, _, err := h.connection(ctx, id)
+	c, err := h.connection(ctx, id)
 	if err != nil {
 		return DirectoryTest{}, err
 	}
-	if !c.state.Exists {
+	if !c.State.Exists {
 		return DirectoryTest{}, domain.Refusef(domain.CodeNotFound, "there is no such directory")
 	}
 	var test DirectoryTest
@@ -287,7 +276,7 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 			switch {
 			case match.Gives && !c.server.SyncGroups:
 				match.Gives, match.Why = false, "sync_groups is off"
-			case match.Gives && !c.vouched:
+			case match.Gives && !c.State.Vouched:
 				match.Gives, match.Why = false, "no superuser vouches for the connection: one has to PATCH it"
 			}
 			test.Groups = append(test.Groups, match)

@@ -51,11 +51,11 @@ type DirectorySchedule struct {
 
 // DirectorySchedules gives the connections that are to be checked without being asked.
 func (h *Handler) DirectorySchedules(ctx context.Context) ([]DirectorySchedule, error) {
-	connections, err := h.connectionsFor(ctx, user.State{})
+	connections, _, err := h.connectionsFor(ctx, user.State{})
 	var schedules []DirectorySchedule
 	for _, c := range connections {
 		if c.server.CheckMinutes > 0 {
-			schedules = append(schedules, DirectorySchedule{c.id, c.server.Name, time.Duration(c.server.CheckMinutes) * time.Minute})
+			schedules = append(schedules, DirectorySchedule{c.ID, c.server.Name, time.Duration(c.server.CheckMinutes) * time.Minute})
 		}
 	}
 	return schedules, err
@@ -64,11 +64,11 @@ func (h *Handler) DirectorySchedules(ctx context.Context) ([]DirectorySchedule, 
 // CheckDirectory compares all accounts that are bound to entries of a connection with these entries. Nothing changes unless
 // the directory gave all its entries.
 func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUID, mode CheckMode) (DirectoryCheck, error) {
-	c, _, err := h.connection(ctx, id)
+	c, err := h.connection(ctx, id)
 	if err != nil {
 		return DirectoryCheck{}, err
 	}
-	if !c.state.Exists {
+	if !c.State.Exists {
 		return DirectoryCheck{}, domain.Refusef(domain.CodeNotFound, "there is no such directory")
 	}
 	check, err := h.compare(ctx, c)
@@ -103,7 +103,7 @@ func (h *Handler) compare(ctx context.Context, c connection) (DirectoryCheck, er
 	}
 	check := DirectoryCheck{Findings: directory.Findings{Entries: len(disabled)}}
 	for after := uuid.Nil; ; {
-		ids, err := h.DirectoryIndex.AccountsOfDirectory(ctx, c.id, after, checkPage)
+		ids, err := h.DirectoryIndex.AccountsOfDirectory(ctx, c.ID, after, checkPage)
 		if err != nil {
 			return DirectoryCheck{}, err
 		}
@@ -112,10 +112,10 @@ func (h *Handler) compare(ctx context.Context, c connection) (DirectoryCheck, er
 			if err != nil {
 				return DirectoryCheck{}, err
 			}
-			check.note(c.id, id, found.State, disabled)
+			check.note(c.ID, id, found.State, disabled)
 		}
 		if len(ids) < checkPage {
-			check.Stopped = c.state.TooMany(check.Findings)
+			check.Stopped = c.State.TooMany(check.Findings)
 			return check, nil
 		}
 		after = ids[len(ids)-1]

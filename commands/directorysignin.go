@@ -37,7 +37,8 @@ type answerOf struct {
 }
 
 // askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that knows the
-// e-mail address decides, so a password goes to one directory only. An outage counts only where no other answers.
+// e-mail address decides. After an outage only those are asked that a superuser vouches for: else whoever may connect a
+// directory need only wait for one to collect the passwords of its people.
 func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, password string) (proof, error) {
 	if password == "" {
 		return proof{reason: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
@@ -45,12 +46,15 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, pas
 	if locked, err := h.lockedOut(ctx, caller, d); err != nil || locked {
 		return proof{reason: signin.WrongPassword}, err // so that guessing here does not lock the directory's account out
 	}
-	connections, err := h.connectionsFor(ctx, d.account)
+	connections, unvouched, err := h.connectionsFor(ctx, d.account)
 	if err != nil {
 		return proof{}, err
 	}
 	var outage error
 	for _, c := range connections {
+		if outage != nil && !c.State.Vouched {
+			break
+		}
 		entry, err := h.Directory.SignIn(ctx, c.server, d.email, password)
 		refused, isRefused := errors.AsType[*directory.Refused](err)
 		switch {
@@ -67,6 +71,8 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, pas
 	switch {
 	case outage != nil:
 		return proof{}, fmt.Errorf("%w: %w", ErrDirectory, outage)
+	case unvouched: // and no other knows the account
+		return proof{reason: user.ErrUnvouched.Code}, nil
 	case d.account.Directory.Linked() && len(connections) == 0:
 		return proof{reason: signin.NoDirectory}, nil
 	case d.account.Directory.Linked():
@@ -82,7 +88,7 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, pas
 func (h *Handler) follow(ctx context.Context, caller Caller, d door, p proof) (door, string, error) {
 	if !p.fits {
 		if p.reason == signin.DirectoryDisabled && d.account.Exists {
-			return d, p.reason, h.mirror(ctx, byDirectory(caller, p.answer.connection.id), d.id, p.answer.entry.GUID, user.ClosedDisabled)
+			return d, p.reason, h.mirror(ctx, byDirectory(caller, p.answer.connection.ID), d.id, p.answer.entry.GUID, user.ClosedDisabled)
 		}
 		return d, p.reason, nil
 	}
@@ -111,7 +117,7 @@ func (h *Handler) follow(ctx context.Context, caller Caller, d door, p proof) (d
 func (h *Handler) followOnce(ctx context.Context, caller Caller, d door, answer answerOf) (door, error) {
 	entry, c := answer.entry, answer.connection
 	if !d.account.Exists {
-		renamed, err := h.renamedAccount(ctx, caller, c.id, entry.GUID)
+		renamed, err := h.renamedAccount(ctx, caller, c.ID, entry.GUID)
 		if err != nil {
 			return d, err
 		}
@@ -120,7 +126,7 @@ func (h *Handler) followOnce(ctx context.Context, caller Caller, d door, answer 
 			d = renamed
 		}
 	}
-	as := byDirectory(caller, c.id)
+	as := byDirectory(caller, c.ID)
 	if !d.account.Exists {
 		found, err := h.foundBy(ctx, c, entry, c.server.CompanyID)
 		if err != nil {

@@ -308,6 +308,59 @@ func TestADirectoryOutage(t *testing.T) {
 	assert.NotContains(t, a.log.String(), directoryPassword)
 }
 
+// Whoever may connect a directory gets no password by it, but of people whom no other directory knows.
+func TestAPasswordGoesToNoDirectoryUnvouched(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	_, clerk := a.person(t, "clerk@example.com", domain.Permissions{"directory": {View: true, Edit: true, Add: true}})
+	nova := a.create(t, "/companies", map[string]any{"name": "Nova"})
+	ad := a.connect(t, "AD", nil)
+	made := a.call(t, clerk, http.MethodPost, "/directories", map[string]any{
+		"name": "evil", "company_id": nova, "urls": []string{"ldaps://evil.example"}, "base_dn": "DC=evil",
+	})
+	require.Equal(t, http.StatusCreated, made.status, made)
+	a.connect(t, "AD 2", nil)
+	a.create(t, "/users", map[string]any{"email": "root@example.com", "superuser": true, "company_id": nova})
+	a.create(t, "/users", map[string]any{"email": "new@example.com", "company_id": nova})
+	entry := func(email string) directory.Entry {
+		return directory.Entry{DN: "CN=" + email, GUID: email, Email: email}
+	}
+	mia := a.create(t, "/users", map[string]any{"email": "mia@example.com", "company_id": nova})
+	servers.put("AD", entry("mia@example.com"))
+	require.Equal(t, http.StatusCreated, a.signInAs(t, "mia@example.com", directoryPassword).status)
+	servers.put("evil", entry("root@example.com"), entry("new@example.com"), entry("mia@example.com"), entry("nobody@example.com"))
+	servers.questions()
+
+	servers.isDown("AD", true)
+	for email, asked := range map[string][]string{
+		"root@example.com": {"AD", "AD 2"}, "new@example.com": {"AD", "AD 2"}, "nobody@example.com": {"AD", "AD 2"}, "mia@example.com": {"AD"},
+	} {
+		assert.Equal(t, http.StatusServiceUnavailable, a.signInAs(t, email, directoryPassword).status, email)
+		for i := range asked {
+			asked[i] += " " + email
+		}
+		assert.Equal(t, asked, servers.questions())
+	}
+	servers.isDown("AD", false)
+
+	root := a.accountOf(t, "root@example.com")["id"].(string)
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "root@example.com", directoryPassword).status)
+	assert.Equal(t, []string{"AD root@example.com", "AD 2 root@example.com"}, servers.questions())
+	assert.Contains(t, a.directoryCheckOf(t, root)["detail"], "vouch", "the true reason")
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, "new@example.com", directoryPassword).status, "whom the others do not know")
+	assert.Equal(t, []string{"AD new@example.com", "AD 2 new@example.com", "evil new@example.com"}, servers.questions())
+
+	t.Log("switched off is no outage: one that is vouched for may take its place, no other")
+	off := a.call(t, clerk, http.MethodPatch, "/directories/"+ad, map[string]any{"enabled": false})
+	require.Equal(t, http.StatusOK, off.status, off)
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "mia@example.com", directoryPassword).status)
+	assert.Equal(t, []string{"AD 2 mia@example.com"}, servers.questions())
+	servers.put("AD 2", entry("mia@example.com"))
+	in := a.signInAs(t, "mia@example.com", directoryPassword)
+	require.Equal(t, http.StatusCreated, in.status, in)
+	assert.Equal(t, mia, in.json["user"].(map[string]any)["id"])
+}
+
 // A refusal looks the same and takes the same time whatever is behind it.
 func TestADirectoryTellsNothingAboutAccounts(t *testing.T) {
 	t.Parallel()

@@ -50,6 +50,11 @@ func RegisterFound(s State, found Found) ([]domain.Event, error) {
 // MayDoSomething says whether the account has rights that somebody else could want.
 func (s State) MayDoSomething() bool { return s.Superuser || len(s.Groups) > 0 }
 
+// Person is the account as the choice of directories sees it.
+func (s State) Person() directory.Person {
+	return directory.Person{Known: s.Exists, CompanyID: s.Details.CompanyID, ConnectionID: s.Directory.ID, Rights: s.MayDoSomething()}
+}
+
 // FollowFound brings an account up to date with its entry, after the directory accepted its password: bound on the first
 // time, opened again, its names, and groups more. What the directory does not have, or does not show, is left alone.
 func FollowFound(s State, found Found) ([]domain.Event, error) {
