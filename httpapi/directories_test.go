@@ -361,6 +361,42 @@ func TestAPasswordGoesToNoDirectoryUnvouched(t *testing.T) {
 	assert.Equal(t, mia, in.json["user"].(map[string]any)["id"])
 }
 
+// The sign-in check names the directories that a sign-in asks, in that order.
+func TestTheSignInCheckKnowsWhichDirectoriesAreAsked(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	_, clerk := a.person(t, "clerk@example.com", domain.Permissions{"directory": {View: true, Edit: true, Add: true}})
+	nova, gone := a.create(t, "/companies", map[string]any{"name": "Nova"}), a.create(t, "/companies", map[string]any{"name": "Gone"})
+	unsure := a.call(t, clerk, http.MethodPost, "/directories", map[string]any{"name": "unsure", "urls": []string{"ldaps://x.example"}, "base_dn": "DC=x"})
+	require.Equal(t, http.StatusCreated, unsure.status, unsure)
+	a.connect(t, "all", nil)
+	a.connect(t, "gone", map[string]any{"company_id": gone})
+	a.connect(t, "nova", map[string]any{"company_id": nova})
+	root := a.create(t, "/users", map[string]any{"email": "root@example.com", "superuser": true, "company_id": nova})
+	mia := a.create(t, "/users", map[string]any{"email": "mia@example.com", "company_id": nova})
+	left := a.create(t, "/users", map[string]any{"email": "left@example.com", "company_id": gone})
+	servers.put("gone", directory.Entry{DN: "CN=left", GUID: "left", Email: "left@example.com"})
+	require.Equal(t, http.StatusCreated, a.signInAs(t, "left@example.com", directoryPassword).status)
+	require.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodPost, "/companies/"+gone+"/retire", nil).status)
+
+	check := a.directoryCheckOf(t, root)
+	assert.Equal(t, true, check["ok"], check)
+	assert.Contains(t, check["detail"], "at each sign-in: nova, then all; not asked, since no superuser vouches for it: unsure")
+	assert.Contains(t, a.directoryCheckOf(t, mia)["detail"], "at each sign-in: nova, then all, then unsure")
+	servers.questions()
+	require.Equal(t, http.StatusUnauthorized, a.signInAs(t, "mia@example.com", directoryPassword).status)
+	assert.Equal(t, []string{"nova mia@example.com", "all mia@example.com", "unsure mia@example.com"}, servers.questions())
+
+	servers.put("all", directory.Entry{DN: "CN=left", GUID: "left", Email: "left@example.com"})
+	assert.Contains(t, a.directoryCheckOf(t, left)["detail"], "at each sign-in: all")
+	all := a.call(t, a.admin, http.MethodGet, "/directories?query=all", nil).items()[0]["id"].(string)
+	require.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodPatch, "/directories/"+all, map[string]any{"enabled": false}).status)
+	check = a.directoryCheckOf(t, left)
+	assert.Equal(t, false, check["ok"], check)
+	assert.Contains(t, check["fix"], "/unlink-directory")
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "left@example.com", directoryPassword).status)
+}
+
 // A refusal looks the same and takes the same time whatever is behind it.
 func TestADirectoryTellsNothingAboutAccounts(t *testing.T) {
 	t.Parallel()

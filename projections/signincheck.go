@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
@@ -68,7 +69,8 @@ type signInFacts struct {
 	email, active, start, end, directory, password, twoFactor *cause
 	lockouts                                                  []cause // that are not over
 	lastAttempt                                               *cause
-	connections                                               []*directoryRow // that serve the account, its own first
+	connections                                               []directory.Connection
+	asked, unvouched                                          []directory.Connection // of them, see directory.Asked
 }
 
 // SignInCheck answers for an account: now, or with asOf as it was then. ErrNotFound where the account did not exist.
@@ -81,9 +83,10 @@ func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Tim
 	if err != nil {
 		return SignInCheck{}, err
 	}
-	if facts.connections, err = r.servingDirectories(ctx, facts.account.state, last); err != nil {
+	if facts.connections, err = r.directoriesAt(ctx, last); err != nil {
 		return SignInCheck{}, err
 	}
+	facts.asked, facts.unvouched = directory.Asked(facts.connections, facts.account.state.Person())
 	check := facts.check()
 	var actors []*Actor
 	for _, c := range check.Checks {
@@ -284,10 +287,10 @@ func (f *signInFacts) checkPassword() SignInCause {
 	switch {
 	case f.account.hasPassword:
 		return f.password.say(code, true, "the account has a password", "")
-	case len(f.connections) > 0:
+	case len(f.asked)+len(f.unvouched) > 0:
 		return nothing.say(code, true, "the password is that of the directory", "")
 	case f.account.state.Source == user.SourceDirectory:
-		return nothing.say(code, false, "there is no local password, and no directory that serves the account is switched on", f.switchOn())
+		return nothing.say(code, false, "there is no local password, and no directory that serves the account is in use", f.switchOn())
 	}
 	return nothing.say(code, false, "no password was ever set",
 		fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`, f.account.state.Details.Email))

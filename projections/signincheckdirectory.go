@@ -15,9 +15,8 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// servingDirectories gives the connections that were switched on at a time and answer for an account, the one that it is
-// bound to first.
-func (r *ReadModels) servingDirectories(ctx context.Context, account user.State, at time.Time) ([]*directoryRow, error) {
+// directoriesAt gives the connections as they stood at a time, the oldest first.
+func (r *ReadModels) directoriesAt(ctx context.Context, at time.Time) ([]directory.Connection, error) {
 	ids, err := r.ids(ctx, "SELECT id FROM directories ORDER BY created_at, id")
 	if err != nil {
 		return nil, err
@@ -26,25 +25,33 @@ func (r *ReadModels) servingDirectories(ctx context.Context, account user.State,
 	if err != nil {
 		return nil, err
 	}
-	var serving []*directoryRow
+	var connections []directory.Connection
+	var companies []uuid.UUID
 	for _, id := range ids {
-		d := then[id]
-		if d == nil || !d.state.Settings.Enabled {
-			continue
-		}
-		switch company := d.state.Settings.CompanyID; {
-		case id == account.Directory.ID:
-			serving = slices.Insert(serving, 0, d)
-		case company == uuid.Nil || company == account.Details.CompanyID:
-			serving = append(serving, d)
+		if d := then[id]; d != nil {
+			connections = append(connections, directory.Connection{ID: id, State: d.state})
+			companies = append(companies, d.state.Settings.CompanyID)
 		}
 	}
-	return serving, nil
+	owners, err := companyRows.asOf(ctx, r.pool, companies, at)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range companies {
+		if owner := owners[id]; owner != nil {
+			connections[i].CompanyRetired = owner.state.Retired
+		}
+	}
+	return connections, nil
 }
 
 // switchOn is what makes a directory answer for the account again.
 func (f *signInFacts) switchOn() string {
-	if id := f.account.state.Directory.ID; id != uuid.Nil {
+	id := f.account.state.Directory.ID
+	if slices.ContainsFunc(f.connections, func(c directory.Connection) bool { return c.ID == id && c.CompanyRetired }) {
+		return f.call("POST", "/unlink-directory") + ` {"reason": …}: the company of that directory is retired`
+	}
+	if id != uuid.Nil {
 		return "PATCH /directories/" + id.String() + ` {"enabled": true}`
 	}
 	return "POST /directories, or switch one on"
@@ -63,32 +70,39 @@ func (f *signInFacts) checkDirectory() SignInCause {
 			"enable the entry in the directory; the next sign-in, or POST /directories/"+link.ID.String()+"/check, then opens the account")
 	}
 	switch {
-	case len(f.connections) == 0 && account.Source == user.SourceDirectory:
-		return f.directory.say(code, false, "a directory keeps the password of this account, but none that serves it is switched on", f.switchOn())
-	case len(f.connections) == 0:
+	case len(f.asked) == 0 && len(f.unvouched) > 0:
+		d := f.unvouched[0]
+		return f.directory.say(code, false, "no superuser vouches for the directory "+d.State.Settings.Name+", so it signs nobody in who is superuser or in a group",
+			"PATCH /directories/"+d.ID.String()+" {} by a superuser")
+	case len(f.asked) == 0 && account.Source == user.SourceDirectory:
+		return f.directory.say(code, false, "a directory keeps the password of this account, but none that serves it is in use", f.switchOn())
+	case len(f.asked) == 0:
 		return f.directory.say(code, true, "the account comes from no directory", "")
-	case account.MayDoSomething() && !f.connections[0].state.Vouched:
-		d := f.connections[0]
-		return f.directory.say(code, false, "no superuser vouches for the directory "+d.state.Settings.Name+", so it signs nobody in who is superuser or in a group",
-			"PATCH /directories/"+d.id.String()+" {} by a superuser")
 	}
 	if failed, ok := f.lastFailure(); ok {
 		if detail, fix := f.refusal(failed.Reason); detail != "" {
 			return f.lastAttempt.lockedOut(code, false, "at the last attempt ("+f.lastAttempt.at.Format(time.RFC3339)+") "+detail, fix)
 		}
 	}
-	names := make([]string, len(f.connections))
-	for i, d := range f.connections {
-		names[i] = d.state.Settings.Name
+	detail := "there is no local password, so the directory decides at each sign-in: " + namesIn(f.asked, ", then ")
+	if len(f.unvouched) > 0 {
+		detail += "; not asked, since no superuser vouches for it: " + namesIn(f.unvouched, ", ")
 	}
-	detail := "there is no local password, so the directory decides at each sign-in: " + strings.Join(names, ", then ")
-	if link.Linked() {
+	if link.Linked() && f.asked[0].ID == link.ID {
 		detail = fmt.Sprintf("the account is %s in the directory, which decides at each sign-in", link.DN)
 	}
 	if link.Missed != "" {
 		detail += "; " + user.GroupsMissed{Groups: strings.Split(link.Missed, "\n")}.Summary()
 	}
 	return f.directory.say(code, true, detail, "")
+}
+
+func namesIn(connections []directory.Connection, separator string) string {
+	names := make([]string, len(connections))
+	for i, c := range connections {
+		names[i] = c.State.Settings.Name
+	}
+	return strings.Join(names, separator)
 }
 
 // refusal says what a directory's reason means and what mends it; "" for other reasons.
@@ -101,7 +115,7 @@ func (f *signInFacts) refusal(reason string) (detail, fix string) {
 	case user.ErrUnvouched.Code:
 		return user.ErrUnvouched.Detail, "PATCH the directory as a superuser"
 	case signin.NoDirectory:
-		return "the directory that the account comes from was switched off", f.switchOn()
+		return "the directory that the account comes from was switched off, or its company was retired", f.switchOn()
 	}
 	code, fromDirectory := strings.CutPrefix(reason, signin.Directory)
 	if !fromDirectory {
