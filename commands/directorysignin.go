@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,7 +100,7 @@ func (h *Handler) follow(ctx context.Context, caller Caller, d door, p proof) (d
 		switch {
 		case err == nil:
 			return next, "", nil
-		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrOwnLogin), errors.Is(err, user.ErrUnvouched):
+		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrEntryTaken), errors.Is(err, user.ErrOwnLogin), errors.Is(err, user.ErrUnvouched):
 			errors.As(err, &refused)
 			return d, refused.Code, nil
 		case errors.As(err, &invalid): // all else is made to fit
@@ -116,15 +117,22 @@ func (h *Handler) follow(ctx context.Context, caller Caller, d door, p proof) (d
 
 func (h *Handler) followOnce(ctx context.Context, caller Caller, d door, answer answerOf) (door, error) {
 	entry, c := answer.entry, answer.connection
-	if !d.account.Exists {
-		renamed, err := h.renamedAccount(ctx, caller, c.ID, entry.GUID)
-		if err != nil {
-			return d, err
+	bound, err := h.boundTo(ctx, caller, entry.GUID)
+	if err != nil {
+		return d, err
+	}
+	if !d.account.Exists { // the entry may have another e-mail address than before
+		if i := slices.IndexFunc(bound, func(of door) bool { return of.account.Directory.ID == c.ID }); i >= 0 {
+			bound[i].email = d.email
+			d = bound[i]
 		}
-		if renamed.account.Exists {
-			renamed.email = d.email
-			d = renamed
-		}
+	}
+	// An entry is one person, with one account. Many people may write their own mail attribute, and would get with it any
+	// account that is not bound yet. Two that were bound at the same moment, before the index knew, are both refused.
+	if slices.ContainsFunc(bound, func(of door) bool {
+		return of.id != d.id && (of.account.Directory.ID == c.ID || d.account.Directory.ID != c.ID)
+	}) {
+		return d, user.ErrEntryTaken
 	}
 	as := byDirectory(caller, c.ID)
 	if !d.account.Exists {
@@ -160,19 +168,22 @@ func (h *Handler) doorAgain(ctx context.Context, caller Caller, d door, id uuid.
 	return next, err
 }
 
-// renamedAccount finds the account of an entry that has another e-mail address than before.
-func (h *Handler) renamedAccount(ctx context.Context, caller Caller, directoryID uuid.UUID, guid string) (door, error) {
+// boundTo finds the accounts that are bound to an entry, through whichever connection.
+func (h *Handler) boundTo(ctx context.Context, caller Caller, guid string) (bound []door, err error) {
 	ids, err := h.DirectoryIndex.AccountsOfEntry(ctx, guid)
 	if err != nil {
-		return door{}, err
+		return nil, err
 	}
 	for _, id := range ids {
 		d, err := h.doorOfAccount(ctx, caller, id)
-		if link := d.account.Directory; err != nil || link.ID == directoryID && link.GUID == guid {
-			return d, err
+		if err != nil {
+			return nil, err
+		}
+		if link := d.account.Directory; link.Linked() && link.GUID == guid {
+			bound = append(bound, d)
 		}
 	}
-	return door{}, nil
+	return bound, nil
 }
 
 // mirror closes an account that its directory closed, which ends its sessions, or opens it again (reason "").

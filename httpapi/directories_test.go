@@ -272,6 +272,41 @@ func TestADirectoryTakesNoAccountOver(t *testing.T) {
 	assert.Equal(t, http.StatusCreated, a.signInAs(t, adminEmail, directoryPassword).status)
 }
 
+// Many people may write their own mail attribute: an address of somebody else gives nobody another account.
+func TestAnEntryOfADirectoryIsOneAccount(t *testing.T) {
+	t.Parallel()
+	a, servers := withDirectory(t)
+	a.connect(t, "AD", nil)
+	mallory := directory.Entry{DN: "CN=mallory", GUID: "mallory", Email: "mallory@example.com"}
+	servers.put("AD", mallory)
+	first := a.signInAs(t, mallory.Email, directoryPassword)
+	require.Equal(t, http.StatusCreated, first.status, first)
+	own := first.json["user"].(map[string]any)["id"].(string)
+	chief := a.create(t, "/users", map[string]any{"email": "chief@example.com", "superuser": true})
+
+	mallory.Email = "chief@example.com"
+	servers.put("AD", mallory)
+	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "chief@example.com", directoryPassword).status)
+	assert.Contains(t, a.directoryCheckOf(t, chief)["detail"], "another account is bound to the directory's entry")
+	a.connect(t, "AD 2", nil)
+	servers.put("AD")
+	servers.put("AD 2", mallory)
+	for _, email := range []string{"chief@example.com", "new@example.com"} {
+		mallory.Email = email
+		servers.put("AD 2", mallory)
+		assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, email, directoryPassword).status, "nor through another connection")
+	}
+
+	mallory.Email = "mallory@example.com"
+	servers.put("AD", mallory)
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, mallory.Email, directoryPassword).status)
+	mallory.Email = "chief@example.com"
+	servers.put("AD", mallory)
+	unlinked := a.call(t, a.admin, http.MethodPost, "/users/"+own+"/unlink-directory", map[string]any{"reason": "the same person"})
+	require.Equal(t, http.StatusOK, unlinked.status, unlinked)
+	assert.Equal(t, http.StatusCreated, a.signInAs(t, "chief@example.com", directoryPassword).status, "an administrator decides")
+}
+
 // An outage is told to those who need that directory, and to nobody else. Who is asked, and in which order, does not
 // depend on luck.
 func TestADirectoryOutage(t *testing.T) {

@@ -112,6 +112,9 @@ func (f *signInFacts) refusal(reason string) (detail, fix string) {
 	case user.ErrOtherEntry.Code:
 		return "the directory had another entry with this e-mail address than the one that the account is bound to",
 			f.call("POST", "/unlink-directory") + ` {"reason": …}, if it is the same person`
+	case user.ErrEntryTaken.Code:
+		return "another account is bound to the directory's entry with this e-mail address",
+			`POST /users/{id}/unlink-directory {"reason": …} for that account, if this one is to be the person's`
 	case user.ErrUnvouched.Code:
 		return user.ErrUnvouched.Detail, "PATCH the directory as a superuser"
 	case signin.NoDirectory:

@@ -14,6 +14,7 @@ import (
 // Why a directory's yes does not let somebody in.
 var (
 	ErrOtherEntry = domain.Refusef("other_directory_entry", "the account is bound to another entry of the directory")
+	ErrEntryTaken = domain.Refusef("entry_of_another_account", "the entry of the directory is bound to another account")
 	ErrOwnLogin   = domain.Refusef("local_account", "the account has a password of its own")
 	ErrUnvouched  = domain.Refusef("directory_not_vouched", "a superuser has to vouch for the connection before it signs in people who may do something")
 )
