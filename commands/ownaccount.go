@@ -63,7 +63,8 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 	return h.noteVainRequest(ctx, caller, d, "no_first_login_link")
 }
 
-// noteVainRequest writes down that somebody asked for a link and was sent none.
+// noteVainRequest writes down that somebody asked for a link and was sent none. Also while locked out: to whom a link is sent
+// an event is written too, and the time must not tell the two apart.
 func (h *Handler) noteVainRequest(ctx context.Context, caller Caller, d door, reason string) error {
 	_, err := h.atDoor(ctx, caller, d, func(s signin.State) ([]domain.Event, error) {
 		return []domain.Event{signin.Failed{Reason: reason, Step: s.LastStep}}, nil

@@ -202,7 +202,9 @@ func (h *Handler) beginAtDoor(ctx context.Context, caller Caller, d door, decide
 		if _, signedIn := events[0].(signin.Succeeded); signedIn && caller.CorrelationID == uuid.Nil {
 			caller.CorrelationID = id
 		}
-		appended, err := h.append(ctx, caller, later(d.attempt.Now, at), d.stream, revision, events)
+		at = later(d.attempt.Now, at)
+		events = signin.Carry(state, events, at, caller.IP, h.Lockout())
+		appended, err := h.append(ctx, caller, at, d.stream, revision, events)
 		if errors.Is(err, eventstore.ErrConflict) {
 			continue
 		}

@@ -3,6 +3,7 @@ package commands_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -208,6 +209,13 @@ func TestNobodyCanLockASuperuserOutFromElsewhere(t *testing.T) {
 	}
 	if _, err := s.SignIn(ctx, from("203.0.113.1"), annasEmail, password); err != nil {
 		t.Errorf("from another address: %v", err)
+	}
+	s.Lockout = func() signin.Policy { return signin.Policy{Attempts: 1, Within: time.Hour, For: time.Hour} }
+	for i := range signin.Window / 2 { // two events each
+		_, _ = s.SignIn(ctx, from(fmt.Sprintf("192.0.2.%d", i)), annasEmail, "wrong") // refused
+	}
+	if _, err := s.SignIn(ctx, from("198.51.100.1"), annasEmail, password); !errors.Is(err, commands.ErrCredentials) {
+		t.Errorf("from the address that guesses, after many others did: %v", err)
 	}
 }
 

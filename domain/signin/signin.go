@@ -4,6 +4,7 @@
 package signin
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +15,8 @@ import (
 // Kind is the first part of the stream's name; the second is the account's id.
 const Kind = "signin"
 
-// Window is how many of the newest events of a stream are enough to decide.
+// Window is how many of the newest events of a stream are enough to decide. One is, but for streams whose newest events are
+// from before events carried the guesses.
 const Window = 100
 
 // Glance is how many are read first: mostly they are enough, as State.Enough tells.
@@ -54,30 +56,50 @@ const (
 // Events is the catalogue of the events of signing in.
 var Events = []domain.Event{Succeeded{}, Challenged{}, Failed{}, LockoutBegan{}, Unlocked{}, SignedOut{}}
 
-// Succeeded starts a session. Step is the time step of the newest code that was used, 0 for none.
+// Guess is a secret that was guessed wrong from an address, or with Until the lockout that it led to.
+type Guess struct {
+	IP    string    `json:"ip,omitempty"` // of a lockout: whom it refuses; "" for all
+	At    time.Time `json:"at,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	Old   bool      `json:"old,omitempty"` // somebody signed in since: it counts for its own address only
+}
+
+// maxGuesses is how many guesses an event carries at most. It is more than the limit of requests for one account lets in
+// within the 15 minutes of DefaultPolicy; under a longer one, hundreds of addresses together can make the oldest forgotten.
+const maxGuesses = 500
+
+// Every event carries what was known before it and later decisions need: Step, the time step of the newest code that was
+// used (0 for none), and, put there by Carry, Guesses: those that still count and the lockouts that are not over. After an
+// unlocking there are none.
+
+// Succeeded starts a session.
 type Succeeded struct {
 	Session uuid.UUID `json:"session"`
 	Method  string    `json:"method"`
 	Limited bool      `json:"limited,omitempty"` // may only set up two-factor
 	Step    int64     `json:"step,omitempty" history:"-"`
+	Guesses []Guess   `json:"guesses,omitempty" history:"-"`
 }
 
 // Challenged says that the password was right and the second factor is asked for.
 type Challenged struct {
-	Step int64 `json:"step,omitempty" history:"-"`
+	Step    int64   `json:"step,omitempty" history:"-"`
+	Guesses []Guess `json:"guesses,omitempty" history:"-"`
 }
 
 // Failed is an attempt with its true reason.
 type Failed struct {
-	Reason string `json:"reason"`
-	Step   int64  `json:"step,omitempty" history:"-"`
+	Reason  string  `json:"reason"`
+	Step    int64   `json:"step,omitempty" history:"-"`
+	Guesses []Guess `json:"guesses,omitempty" history:"-"`
 }
 
 // LockoutBegan refuses all attempts until a time; with an IP only those from there.
 type LockoutBegan struct {
-	Until time.Time `json:"until"`
-	IP    string    `json:"ip,omitempty"`
-	Step  int64     `json:"step,omitempty" history:"-"`
+	Until   time.Time `json:"until"`
+	IP      string    `json:"ip,omitempty"`
+	Step    int64     `json:"step,omitempty" history:"-"`
+	Guesses []Guess   `json:"guesses,omitempty" history:"-"`
 }
 
 // Unlocked ends a lockout early.
@@ -89,6 +111,7 @@ type Unlocked struct {
 type SignedOut struct {
 	Session uuid.UUID `json:"session"`
 	Step    int64     `json:"step,omitempty" history:"-"`
+	Guesses []Guess   `json:"guesses,omitempty" history:"-"`
 }
 
 func (Succeeded) EventType() string    { return "signin.succeeded" }
@@ -124,13 +147,8 @@ var DefaultPolicy = Policy{Attempts: 5, Within: 15 * time.Minute, For: 15 * time
 type State struct {
 	LastStep    int64
 	LastSuccess time.Time
-	lockouts    []LockoutBegan
-	failures    []failure // of secrets guessed wrong, since the last success, lockout or unlock
-}
-
-type failure struct {
-	at time.Time
-	ip string
+	guesses     []Guess // the failures in their order
+	complete    bool    // an event carried all that was before it
 }
 
 // Attempt is when and from where somebody tries. PerIP is for superusers: only the address that guesses is locked out, so
@@ -145,32 +163,98 @@ type Attempt struct {
 func (s *State) EvolveAt(event domain.Event, at time.Time, ip string) {
 	switch e := event.(type) {
 	case Succeeded:
-		s.step(e.Step)
-		s.LastSuccess, s.failures = at, nil
+		s.knew(e.Step, e.Guesses)
+		s.LastSuccess = at
+		s.forget(ip)
+		for i := range s.guesses {
+			s.guesses[i].Old = true
+		}
 	case Challenged:
-		s.step(e.Step)
+		s.knew(e.Step, e.Guesses)
 	case Failed:
-		s.step(e.Step)
+		s.knew(e.Step, e.Guesses)
 		if guessed(e.Reason) {
-			s.failures = append(s.failures, failure{at, ip})
+			s.guesses = append(s.guesses, Guess{IP: ip, At: at})
 		}
 	case LockoutBegan:
-		s.step(e.Step)
-		s.lockouts, s.failures = append(s.lockouts, e), nil
+		s.knew(e.Step, e.Guesses)
+		s.forget(e.IP)
+		if e.IP == "" {
+			s.guesses = slices.DeleteFunc(s.guesses, func(g Guess) bool { return g.Until.IsZero() })
+		}
+		s.guesses = append(s.guesses, Guess{IP: e.IP, Until: e.Until})
 	case Unlocked:
-		s.step(e.Step)
-		s.lockouts, s.failures = nil, nil
+		s.knew(e.Step, nil)
+		s.guesses = nil
 	case SignedOut:
-		s.step(e.Step)
+		s.knew(e.Step, e.Guesses)
 	}
 }
 
-// Enough says whether what was folded decides about an attempt, whatever stands before it. A success does: it got past the
-// lockouts that there were, takes the failures back, and carries the newest step. Lockouts of single addresses outlast the
-// successes from others, so with those it does not.
-func (s State) Enough(attempt Attempt) bool { return !s.LastSuccess.IsZero() && !attempt.PerIP }
+// knew takes over what an event carries. One that carries no guesses says nothing: it may be from before events did.
+func (s *State) knew(step int64, guesses []Guess) {
+	s.LastStep = max(s.LastStep, step)
+	if len(guesses) > 0 {
+		s.guesses, s.complete = slices.Clone(guesses), true
+	}
+}
 
-func (s *State) step(step int64) { s.LastStep = max(s.LastStep, step) }
+// forget removes the guesses from an address, but no lockout.
+func (s *State) forget(ip string) {
+	s.guesses = slices.DeleteFunc(s.guesses, func(g Guess) bool { return g.Until.IsZero() && g.IP == ip })
+}
+
+// Carry gives each event the guesses that count when it is recorded, so that no flood of events makes one forgotten.
+func Carry(s State, events []domain.Event, at time.Time, ip string, policy Policy) []domain.Event {
+	s.guesses = slices.Clone(s.guesses)
+	carrying := make([]domain.Event, len(events))
+	for i, event := range events {
+		guesses := s.counting(at, policy)
+		switch e := event.(type) {
+		case Succeeded:
+			e.Guesses = guesses
+			event = e
+		case Challenged:
+			e.Guesses = guesses
+			event = e
+		case Failed:
+			e.Guesses = guesses
+			event = e
+		case LockoutBegan:
+			e.Guesses = guesses
+			event = e
+		case SignedOut:
+			e.Guesses = guesses
+			event = e
+		}
+		carrying[i] = event
+		s.EvolveAt(event, at, ip)
+	}
+	return carrying
+}
+
+// counting is the guesses that count at a time.
+func (s State) counting(at time.Time, policy Policy) []Guess {
+	var counting []Guess
+	for _, g := range s.guesses {
+		if at.Before(g.Until) || g.Until.IsZero() && at.Sub(g.At) < policy.Within {
+			counting = append(counting, g)
+		}
+	}
+	if excess := len(counting) - maxGuesses; excess > 0 {
+		// Single guesses are the first to go, then the lockouts that end first.
+		slices.SortStableFunc(counting, func(a, b Guess) int { return a.Until.Compare(b.Until) })
+		counting = counting[excess:]
+	}
+	return counting
+}
+
+// Enough says whether what was folded decides about an attempt, whatever stands before it. An event that carries guesses
+// tells all that was before. A success decides too: it got past the lockouts that there were, takes the failures back, and
+// carries the newest step; but lockouts of single addresses outlast the successes from others.
+func (s State) Enough(attempt Attempt) bool {
+	return s.complete || !s.LastSuccess.IsZero() && !attempt.PerIP
+}
 
 // guessed says whether a reason is a secret that was wrong, as opposed to an account that may not sign in.
 func guessed(reason string) bool {
@@ -183,9 +267,9 @@ func guessed(reason string) bool {
 
 // LockedUntil is when the lockout that an attempt meets ends; the zero time when there is none.
 func (s State) LockedUntil(attempt Attempt) time.Time {
-	for _, lockout := range s.lockouts {
-		if attempt.Now.Before(lockout.Until) && (lockout.IP == "" || lockout.IP == attempt.IP) {
-			return lockout.Until
+	for _, g := range s.guesses {
+		if attempt.Now.Before(g.Until) && (g.IP == "" || g.IP == attempt.IP) {
+			return g.Until
 		}
 	}
 	return time.Time{}
@@ -205,8 +289,12 @@ func Fail(s State, attempt Attempt, reason string, policy Policy) []domain.Event
 		return events
 	}
 	recent := 1
-	for _, failure := range s.failures {
-		if attempt.Now.Sub(failure.at) < policy.Within && (!attempt.PerIP || failure.ip == attempt.IP) {
+	for _, g := range s.guesses {
+		counts := !g.Old
+		if attempt.PerIP {
+			counts = g.IP == attempt.IP
+		}
+		if counts && g.Until.IsZero() && attempt.Now.Sub(g.At) < policy.Within {
 			recent++
 		}
 	}
@@ -231,8 +319,8 @@ func Succeed(s State, session uuid.UUID, method string, limited bool, step int64
 
 // Unlock ends all lockouts; without one it changes nothing.
 func Unlock(s State, now time.Time) []domain.Event {
-	for _, lockout := range s.lockouts {
-		if now.Before(lockout.Until) {
+	for _, g := range s.guesses {
+		if now.Before(g.Until) {
 			return []domain.Event{Unlocked{Step: s.LastStep}}
 		}
 	}

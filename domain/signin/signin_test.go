@@ -1,6 +1,8 @@
 package signin_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -166,9 +168,103 @@ func TestWhatIsEnoughDecidesAsTheWholeDoes(t *testing.T) {
 					t.Fatalf("the newest %d events decide otherwise than all %d:\n%s", signin.Glance, len(stream), diff)
 				}
 			}
-			for _, event := range decided {
+			for _, event := range signin.Carry(whole, decided, now, attempt.IP, signin.DefaultPolicy) {
 				stream = append(stream, recorded{event, now, attempt.IP})
 			}
 		}
 	})
+}
+
+// Every event carries the guesses, so the newest decide as all do that carry none, whatever comes in between and from
+// however many addresses.
+func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
+	addresses := make([]string, 30)
+	for i := range addresses {
+		addresses[i] = fmt.Sprintf("198.51.100.%d", i)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		now, perIP := start, rapid.Bool().Draw(t, "per IP")
+		var whole signin.State
+		var carrying []told
+		for range rapid.IntRange(20, 150).Draw(t, "attempts") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "seconds")) * time.Second)
+			attempt := signin.Attempt{Now: now, IP: rapid.SampledFrom(addresses).Draw(t, "ip"), PerIP: perIP}
+			newest := rapid.IntRange(1, signin.Window).Draw(t, "newest")
+			part := given(carrying[max(0, len(carrying)-newest):]...)
+			if whole.LockedUntil(attempt) != part.LockedUntil(attempt) {
+				t.Fatalf("the newest %d of %d events say locked until %s, all say %s", newest, len(carrying), part.LockedUntil(attempt), whole.LockedUntil(attempt))
+			}
+			decide := func(s signin.State) []domain.Event { return signin.Fail(s, attempt, signin.WrongPassword, policy) }
+			switch rapid.IntRange(0, 20).Draw(t, "what") {
+			case 0:
+				decide = func(s signin.State) []domain.Event {
+					events, _ := signin.Succeed(s, uuid.Nil, signin.ByPassword, false, 0)
+					return events
+				}
+			case 1:
+				decide = func(s signin.State) []domain.Event { return signin.Unlock(s, now) }
+			case 2, 3, 4, 5:
+				decide = func(signin.State) []domain.Event { return []domain.Event{signin.Failed{Reason: "no_reset_link"}} }
+			case 6:
+				decide = func(signin.State) []domain.Event { return []domain.Event{signin.SignedOut{}} }
+			}
+			decided := decide(whole)
+			if diff := cmp.Diff(decided, decide(part), cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("the newest %d events decide otherwise than all %d:\n%s", newest, len(carrying), diff)
+			}
+			for _, event := range decided {
+				whole.EvolveAt(event, now, attempt.IP)
+			}
+			for _, event := range signin.Carry(part, decided, now, attempt.IP, policy) {
+				carrying = append(carrying, told{now.Sub(start), attempt.IP, event})
+			}
+		}
+	})
+}
+
+// However many addresses there are, each has the guesses that the policy gives it, and no event grows beyond measure.
+func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
+	for _, addresses := range []int{18, 80, 1000} {
+		var stream []told
+		guesses := 0
+		for i := range 30 * 14 { // as fast as requests for one account are let in
+			attempt := signin.Attempt{Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true}
+			state := given(stream[max(0, len(stream)-signin.Window):]...)
+			events := signin.Carry(state, signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy), attempt.Now, attempt.IP, signin.DefaultPolicy)
+			if len(events) > 0 {
+				guesses++
+			}
+			for _, event := range events {
+				stream = append(stream, told{attempt.Now.Sub(start), attempt.IP, event})
+			}
+		}
+		if most := min(5*addresses, 30*14); guesses != most {
+			t.Errorf("from %d addresses there were %d guesses, want %d", addresses, guesses, most)
+		}
+	}
+	var state signin.State
+	for i := range 2000 {
+		state.EvolveAt(signin.Failed{Reason: signin.WrongPassword}, start, fmt.Sprint(i))
+		state.EvolveAt(signin.LockoutBegan{IP: fmt.Sprint(i), Until: start.Add(time.Hour)}, start, fmt.Sprint(i))
+	}
+	carried := signin.Carry(state, []domain.Event{signin.Challenged{}}, start, "", policy)[0]
+	data, err := json.Marshal(carried)
+	if err != nil || len(data) > 64<<10 {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+// What an event carries is written in one way for ever.
+func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
+	const written = `{"guesses":[{"ip":"a","at":"2026-11-23T09:00:00Z","old":true},{"ip":"b","until":"2026-11-23T10:00:00Z"}]}`
+	event := signin.Challenged{Guesses: []signin.Guess{{IP: "a", At: start, Old: true}, {IP: "b", Until: start.Add(time.Hour)}}}
+	data, err := json.Marshal(event)
+	if err != nil || string(data) != written {
+		t.Errorf("%s, %v", data, err)
+	}
+	var read signin.Challenged
+	if err := json.Unmarshal([]byte(written), &read); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, []domain.Event{read}, event)
 }
