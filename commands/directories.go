@@ -277,7 +277,7 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 			case match.Gives && !c.server.SyncGroups:
 				match.Gives, match.Why = false, "sync_groups is off"
 			case match.Gives && !c.State.Vouched:
-				match.Gives, match.Why = false, "no superuser vouches for the connection: one has to PATCH it"
+				match.Gives, match.Why = false, `no superuser vouches for the connection: one has to PATCH it with {"vouch": true}`
 			}
 			test.Groups = append(test.Groups, match)
 		}

@@ -82,9 +82,14 @@ type directoryChanges struct {
 	CheckMinutes   Optional[int]      `json:"check_minutes,omitzero" nullable:"false"`
 	CheckLimit     Optional[int]      `json:"check_limit_percent,omitzero" nullable:"false"`
 	Enabled        Optional[bool]     `json:"enabled,omitzero" doc:"false: nobody signs in through it. A connection can't be deleted"`
+	Vouch          Optional[bool]     `json:"vouch,omitzero" doc:"true: a superuser vouches for the connection as it then is. So does an empty body, and changing what entries it finds"`
 }
 
 func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDirectory {
+	vouch := readFlag("vouch", b.Vouch, problems)
+	if vouch != nil && !*vouch {
+		problems.Add("vouch", "not_true", "can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
+	}
 	return commands.ChangeDirectory{
 		BindPassword: b.BindPassword.patch("bind_password", problems),
 		Patch: directory.Patch{
@@ -99,7 +104,7 @@ func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDire
 			},
 			SyncGroups: readFlag("sync_groups", b.SyncGroups, problems), NestedGroups: readFlag("nested_groups", b.NestedGroups, problems),
 			CheckMinutes: b.CheckMinutes.patch("check_minutes", problems), CheckLimit: b.CheckLimit.patch("check_limit_percent", problems),
-			Enabled: readFlag("enabled", b.Enabled, problems),
+			Enabled: readFlag("enabled", b.Enabled, problems), Vouch: vouch != nil && *vouch,
 		},
 	}
 }
@@ -222,7 +227,7 @@ func (s *server) addDirectories() {
 	registerCreate[newDirectory](s, directories, operation{
 		summary: "Connect a directory (Active Directory or other LDAP)",
 		description: "People whose accounts have no password here sign in with that of the directory; the first sign-in makes the account. " +
-			"Only while a superuser vouches for the connection (who set it up, or changed it last) does it give groups, and sign in people who are superusers or in a group.",
+			"Only while a superuser vouches for the connection (who set it up, changed what entries it finds, or said so with `vouch`) does it give groups, and sign in people who are superusers or in a group.",
 		example: map[string]any{
 			"name": "Nova Active Directory", "urls": []string{"ldaps://dc1.nova.example", "ldaps://dc2.nova.example"}, "base_dn": "DC=nova,DC=example",
 			"bind_dn": "CN=secboard,OU=Services,DC=nova,DC=example", "bind_password": "correct horse battery staple", "sync_groups": true,

@@ -73,7 +73,7 @@ func (f *signInFacts) checkDirectory() SignInCause {
 	case len(f.asked) == 0 && len(f.unvouched) > 0:
 		d := f.unvouched[0]
 		return f.directory.say(code, false, "no superuser vouches for the directory "+d.State.Settings.Name+", so it signs nobody in who is superuser or in a group",
-			"PATCH /directories/"+d.ID.String()+" {} by a superuser")
+			"PATCH /directories/"+d.ID.String()+` {"vouch": true} by a superuser`)
 	case len(f.asked) == 0 && account.Source == user.SourceDirectory:
 		return f.directory.say(code, false, "a directory keeps the password of this account, but none that serves it is in use", f.switchOn())
 	case len(f.asked) == 0:
@@ -116,7 +116,7 @@ func (f *signInFacts) refusal(reason string) (detail, fix string) {
 		return "another account is bound to the directory's entry with this e-mail address",
 			`POST /users/{id}/unlink-directory {"reason": …} for that account, if this one is to be the person's`
 	case user.ErrUnvouched.Code:
-		return user.ErrUnvouched.Detail, "PATCH the directory as a superuser"
+		return user.ErrUnvouched.Detail, `PATCH /directories/{id} {"vouch": true} by a superuser`
 	case signin.NoDirectory:
 		return "the directory that the account comes from was switched off, or its company was retired", f.switchOn()
 	}

@@ -49,6 +49,7 @@ type Patch struct {
 	CheckMinutes   *int
 	CheckLimit     *int
 	Enabled        *bool
+	Vouch          bool // a superuser stands for the connection as it then is
 }
 
 // AttributesPatch changes Attributes; nil leaves a field as it is.
@@ -88,7 +89,8 @@ func set[T any](field, value *T) {
 // Change applies a patch: one event for each thing that changes.
 //
 // Whoever decides where entries come from decides who gets in. So the connection is vouched for only while all of that is
-// as a superuser set it up. And nobody else may send the bind password to another server without knowing it.
+// as a superuser set it up, or said to vouch for (also by an empty patch): changing something else vouches for nothing that
+// others set up. And nobody else may send the bind password to another server without knowing it.
 func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	if !s.Exists {
 		return nil, domain.Refusef(domain.CodeNotFound, "there is no such directory")
@@ -100,6 +102,9 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	}
 	if err := wanted.Validate(hasPassword); err != nil {
 		return nil, err
+	}
+	if patch.Vouch && !by.Superuser {
+		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can vouch for a directory")
 	}
 	var events []domain.Event
 	if name, ok := domain.Change(s.Settings.Name, &wanted.Name); ok {
@@ -132,7 +137,7 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		events = append(events, SwitchedOff{})
 	}
 	switch {
-	case by.Superuser && !s.Vouched:
+	case by.Superuser && !s.Vouched && (len(entries) > 0 || patch.Vouch || patch == (Patch{})):
 		events = append(events, VouchedFor{})
 	case !by.Superuser && s.Vouched && len(entries) > 0:
 		events = append(events, VouchLost{})

@@ -87,7 +87,15 @@ func TestOnlyASuperuserVouches(t *testing.T) {
 	scenario.Given[directory.State](connected(t, superuser, nil)).When(change(clerk, directory.Patch{Name: &name})).
 		Then(t, directory.Renamed{Name: domain.Changed[string]{From: "AD", To: "Other"}})
 	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(superuser, directory.Patch{})).Then(t, directory.VouchedFor{})
+	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(superuser, directory.Patch{Vouch: true})).Then(t, directory.VouchedFor{})
+	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(superuser, directory.Patch{UserFilter: &filter})).
+		Then(t, filtered, directory.VouchedFor{})
 	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(clerk, directory.Patch{UserFilter: &filter})).Then(t, filtered)
+	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(clerk, directory.Patch{Vouch: true})).ThenRefused(t, domain.CodeForbidden)
+	minutes, same := 30, "AD"
+	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(superuser, directory.Patch{CheckMinutes: &minutes})).
+		Then(t, directory.CheckChanged{CheckMinutes: domain.Changed[int]{From: 60, To: 30}})
+	scenario.Given[directory.State](connected(t, clerk, nil)).When(change(superuser, directory.Patch{Name: &same})).Then(t)
 }
 
 func TestTheBindPasswordGoesToNoOtherServerUnseen(t *testing.T) {
