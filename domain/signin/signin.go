@@ -41,7 +41,6 @@ const (
 	Inactive        = "inactive"
 	NotStarted      = "not_started"
 	Expired         = "expired"
-	LockedOut       = "locked_out"
 )
 
 // Directory is the start of the reasons that a directory gives, as in directory_password_expired.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
 )
 
 // credentialEvents is the catalogue of what concerns the ways to sign in.
@@ -180,18 +181,18 @@ func usable(links []Link, id uuid.UUID, now time.Time) bool {
 	return slices.ContainsFunc(links, func(link Link) bool { return link.ID == id && now.Before(link.ExpiresAt) })
 }
 
-// CanSignIn says why the account may not sign in at a time, or "" when it may.
+// CanSignIn gives the reason of package signin for which the account may not sign in at a time, or "" when it may.
 func (s State) CanSignIn(now time.Time) string {
 	today := domain.DateOf(now)
 	switch {
 	case !s.Active:
-		return "inactive"
+		return signin.Inactive
 	case s.Directory.Disabled:
-		return "directory_disabled"
+		return signin.DirectoryDisabled
 	case !s.Details.StartDate.IsZero() && today.Before(s.Details.StartDate):
-		return "not_started"
+		return signin.NotStarted
 	case !s.Details.EndDate.IsZero() && s.Details.EndDate.Before(today):
-		return "expired"
+		return signin.Expired
 	}
 	return ""
 }
