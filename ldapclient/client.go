@@ -15,13 +15,6 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Defaults of a Config whose fields are empty.
-const (
-	DefaultTimeout    = 10 * time.Second
-	DefaultUserFilter = "(objectClass=user)"
-	DefaultAttrEmail  = "mail"
-)
-
 // pageSize is half of what Active Directory gives at most in one answer.
 const pageSize = 500
 
@@ -55,7 +48,7 @@ func (c Config) String() string {
 }
 
 // Attributes are the names that the directory gives to what we read, for example "givenName". Without a name it is not
-// read; only Email has a default.
+// read; Email must have one.
 type Attributes struct {
 	Email, FirstName, LastName, Phone, Department, Position string
 }
@@ -173,28 +166,7 @@ func (c Config) onOneServer(ctx context.Context, ask func(context.Context, *sess
 }
 
 func (c Config) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, c.timeout(), &timedOut{after: c.timeout()})
-}
-
-func (c Config) timeout() time.Duration {
-	if c.Timeout <= 0 {
-		return DefaultTimeout
-	}
-	return c.Timeout
-}
-
-func (c Config) userFilter() string {
-	if c.UserFilter == "" {
-		return DefaultUserFilter
-	}
-	return c.UserFilter
-}
-
-func (c Config) emailAttribute() string {
-	if c.Attributes.Email == "" {
-		return DefaultAttrEmail
-	}
-	return c.Attributes.Email
+	return context.WithTimeoutCause(ctx, c.Timeout, &timedOut{after: c.Timeout})
 }
 
 // people is the search for all that user_filter matches, or for those among them who have the e-mail address.
@@ -204,7 +176,7 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 		return nil, s.server.failure(StepSearch, misconfigured("base_dn is empty", "Set it to where the search for people starts, as DC=example,DC=com."))
 	}
 	// Compiled by itself, it can't end our brackets.
-	if _, err := ldap.CompileFilter(c.userFilter()); err != nil {
+	if _, err := ldap.CompileFilter(c.UserFilter); err != nil {
 		return nil, s.server.failure(StepSearch, c.explainSearch(err))
 	}
 	for _, name := range c.attributes() {
@@ -212,9 +184,9 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 			return nil, s.server.failure(StepSearch, misconfigured(fmt.Sprintf("%q is no name of an attribute", name), "Correct it among the settings attr_…"))
 		}
 	}
-	filter := c.userFilter()
+	filter := c.UserFilter
 	if email != "" {
-		filter = fmt.Sprintf("(&%s(%s=%s))", filter, c.emailAttribute(), ldap.EscapeFilter(user.NormalizeEmail(email)))
+		filter = fmt.Sprintf("(&%s(%s=%s))", filter, c.Attributes.Email, ldap.EscapeFilter(user.NormalizeEmail(email)))
 	}
 	return s.request(c.BaseDN, ldap.ScopeWholeSubtree, filter, c.attributes()), nil
 }
@@ -235,7 +207,7 @@ func (s *session) find(ctx context.Context, email string) (*ldap.Entry, error) {
 	var found []*ldap.Entry
 	hidden := false
 	for _, raw := range result.Entries {
-		addresses := raw.GetEqualFoldAttributeValues(s.config.emailAttribute())
+		addresses := raw.GetEqualFoldAttributeValues(s.config.Attributes.Email)
 		hidden = hidden || len(addresses) == 0
 		for _, address := range addresses {
 			if user.NormalizeEmail(address) == user.NormalizeEmail(email) {

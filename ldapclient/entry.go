@@ -50,7 +50,7 @@ const (
 // attributes are what is read of a person.
 func (c Config) attributes() []string {
 	names := []string{
-		c.emailAttribute(), attrAccountControl, attrComputedControl, attrAccountExpires, attrLockoutTime, attrPasswordSet,
+		c.Attributes.Email, attrAccountControl, attrComputedControl, attrAccountExpires, attrLockoutTime, attrPasswordSet,
 		attrGUID, attrEntryUUID, attrSID, attrPrimaryGroup, attrMemberOf,
 	}
 	a := c.Attributes
@@ -80,14 +80,14 @@ func (c Config) entry(raw *ldap.Entry, email string, now time.Time) Entry {
 	e := Entry{
 		DN:         raw.DN,
 		GUID:       guid(raw),
-		Email:      value(c.emailAttribute()),
+		Email:      value(c.Attributes.Email),
 		FirstName:  value(c.Attributes.FirstName),
 		LastName:   value(c.Attributes.LastName),
 		Phone:      value(c.Attributes.Phone),
 		Department: value(c.Attributes.Department),
 		Position:   value(c.Attributes.Position),
 	}
-	for _, address := range raw.GetEqualFoldAttributeValues(c.emailAttribute()) {
+	for _, address := range raw.GetEqualFoldAttributeValues(c.Attributes.Email) {
 		if email != "" && user.NormalizeEmail(address) == user.NormalizeEmail(email) {
 			e.Email = strings.TrimSpace(address)
 		}

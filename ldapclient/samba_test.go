@@ -21,6 +21,7 @@ const everyCharacter = `p@ss%2F"ü&=+\,#<>;(*)|!'$` + "`" + ` {0}€`
 func config(d *sambatest.Domain) ldapclient.Config {
 	return ldapclient.Config{
 		URLs: []string{d.URL}, CAPEM: d.CAPEM, BaseDN: d.BaseDN, BindDN: d.BindDN, BindPassword: d.BindPassword,
+		UserFilter: "(objectClass=user)",
 		Attributes: ldapclient.Attributes{
 			Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department", Position: "title",
 		},

@@ -196,7 +196,7 @@ func (s *session) request(base string, scope int, filter string, attributes []st
 	return &ldap.SearchRequest{
 		BaseDN: base, Scope: scope, Filter: filter, Attributes: attributes,
 		DerefAliases: ldap.NeverDerefAliases,
-		TimeLimit:    int((s.config.timeout() + time.Second - 1) / time.Second),
+		TimeLimit:    int((s.config.Timeout + time.Second - 1) / time.Second),
 	}
 }
 
