@@ -23,6 +23,9 @@ const (
 	CheckConfirm                  // all changes: somebody has looked
 )
 
+// CheckTimeout is how long a check may take.
+const CheckTimeout = 5 * time.Minute
+
 // checkPage is how many accounts a check reads at a time.
 const checkPage = 500
 

@@ -215,11 +215,8 @@ func (s *server) directories() resource[projections.Directory] {
 	}
 }
 
-// Asking a directory takes as long as its servers take.
-const (
-	directoryTestTimeout  = time.Minute
-	directoryCheckTimeout = 5 * time.Minute
-)
+// directoryTestTimeout is long, since asking a directory takes as long as its servers take.
+const directoryTestTimeout = time.Minute
 
 func (s *server) addDirectories() {
 	directories := s.directories()
@@ -253,14 +250,14 @@ func (s *server) addDirectories() {
 	}, s.testDirectory)
 	register(s, operation{
 		method: http.MethodGet, path: "/directories/{id}/check", id: "show-directory-check", tag: directories.tag,
-		required: needs("directory", domain.View).and("users", domain.View), timeout: directoryCheckTimeout,
+		required: needs("directory", domain.View).and("users", domain.View), timeout: commands.CheckTimeout,
 		summary: "What a comparison of all accounts with the directory would change",
 	}, func(ctx context.Context, in *showCheckRequest) (*directoryCheckAnswer, error) {
 		return s.checkDirectory(ctx, in.ID, commands.CheckShow)
 	})
 	register(s, operation{
 		method: http.MethodPost, path: "/directories/{id}/check", id: "run-directory-check", tag: directories.tag,
-		required: edit.and("users", domain.Edit), timeout: directoryCheckTimeout,
+		required: edit.and("users", domain.Edit), timeout: commands.CheckTimeout,
 		summary:     "Compare all accounts with the directory now",
 		description: "Accounts whose entries are disabled or gone are closed, those whose entries are back are opened. Too many changes at once wait for `confirm`.",
 		example:     map[string]any{"confirm": true},

@@ -18,6 +18,10 @@ import (
 // pageSize is half of what Active Directory gives at most in one answer.
 const pageSize = 500
 
+// maxPages is how many pages a directory may give: a million entries. It is counted, since a cookie that comes again tells
+// nothing: some servers give each page the same one.
+const maxPages = 2000
+
 // Config says how to reach one directory. Its methods open a connection each and may run at the same time.
 type Config struct {
 	// URLs of servers of the same directory, "ldaps://host[:636]" or "ldap://host[:389]", tried in order.

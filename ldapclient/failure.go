@@ -134,6 +134,9 @@ func (t *timedOut) Error() string { return fmt.Sprintf("no answer within %s", t.
 // Is makes it what callers ask for.
 func (t *timedOut) Is(target error) bool { return target == context.DeadlineExceeded }
 
+// errEndless says that a search gave maxPages and did not end.
+var errEndless = errors.New("the search does not end")
+
 // explained is an error in an administrator's words.
 type explained struct {
 	detail, fix string
@@ -276,6 +279,10 @@ func (c Config) explainBind(err error) explained {
 func (c Config) explainSearch(err error) explained {
 	if ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile) {
 		return misconfigured("user_filter is no LDAP filter: "+printable(errors.Unwrap(err).Error()), "Write it as (objectClass=user), with its brackets.")
+	}
+	if errors.Is(err, errEndless) {
+		return explained{detail: fmt.Sprintf("after %d pages of entries the directory still announces more", maxPages), cause: err, final: true,
+			fix: "Narrow user_filter or base_dn; if there are not that many people, look for the error in the directory or in what stands before it."}
 	}
 	code, message, ok := resultOf(err)
 	if !ok {

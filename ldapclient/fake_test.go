@@ -176,6 +176,19 @@ func says(operation ber.Tag, code int64, message string) func(*exchange) {
 	return func(e *exchange) { e.result(operation, code, message) }
 }
 
+// page ends a page of a search after which there are more.
+func (e *exchange) page() {
+	answer := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationSearchResultDone, nil, "")
+	answer.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, 0, ""))
+	answer.AppendChild(text(""))
+	answer.AppendChild(text(""))
+	paging := ldap.NewControlPaging(1)
+	paging.SetCookie([]byte("0"))
+	controls := ber.Encode(ber.ClassContext, ber.TypeConstructed, 0, nil, "")
+	controls.AppendChild(paging.Encode())
+	e.send(answer, controls)
+}
+
 func (e *exchange) result(operation ber.Tag, code int64, message string) {
 	answer := ber.Encode(ber.ClassApplication, ber.TypeConstructed, operation, nil, "")
 	answer.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, code, ""))
@@ -212,10 +225,12 @@ func (e *exchange) reference(url string) {
 	e.send(answer)
 }
 
-func (e *exchange) send(answer *ber.Packet) {
+func (e *exchange) send(parts ...*ber.Packet) {
 	message := ber.NewSequence("")
 	message.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, e.id, ""))
-	message.AppendChild(answer)
+	for _, part := range parts {
+		message.AppendChild(part)
+	}
 	_, _ = e.Write(message.Bytes())
 }
 

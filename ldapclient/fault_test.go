@@ -344,6 +344,23 @@ func TestWhatOtherDirectoriesAnswer(t *testing.T) {
 	})
 }
 
+func TestPagesThatNeverEndAreLeft(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, false, nil)
+	f.behave.Store(&behaviour{search: func(e *exchange) { e.anna(); e.page() }})
+	pages := 0
+	for _, err := range f.config().Entries(t.Context()) {
+		if err != nil {
+			requireStep(t, ldapclient.StepSearch, err)
+			require.ErrorContains(t, err, "still announces more")
+			require.Equal(t, 2000, pages)
+			return
+		}
+		pages++
+	}
+	require.Fail(t, "it ended as if there were no more")
+}
+
 func TestGroupsAreReadByTheSearchingAccount(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, false, nil)

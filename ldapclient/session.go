@@ -213,7 +213,7 @@ func (s *session) pages(ctx context.Context, request *ldap.SearchRequest) iter.S
 	return func(yield func([]*ldap.Entry, error) bool) {
 		paging := ldap.NewControlPaging(pageSize)
 		request.Controls = []ldap.Control{paging}
-		for {
+		for range maxPages {
 			limited, cancel := s.config.limit(ctx)
 			result, err := s.search(limited, request)
 			cancel()
@@ -230,6 +230,7 @@ func (s *session) pages(ctx context.Context, request *ldap.SearchRequest) iter.S
 			}
 			paging.SetCookie(next.Cookie)
 		}
+		yield(nil, errEndless)
 	}
 }
 

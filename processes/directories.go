@@ -1,8 +1,10 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,6 +22,8 @@ type Directories struct {
 	Logger   *slog.Logger
 	// Pace is how often it is looked which checks are due; 0: every 10 s.
 	Pace time.Duration
+	// Limit is how long one check may take; 0: commands.CheckTimeout.
+	Limit time.Duration
 }
 
 // retryCheck is how soon a directory that did not answer is asked again, if its own period is not shorter.
@@ -86,7 +90,13 @@ func (d *Directories) isDue(ctx context.Context, conn *pgxpool.Conn, schedule co
 }
 
 func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule commands.DirectorySchedule) error {
-	check, failed := d.Commands.CheckDirectory(ctx, commands.System(), schedule.ID, commands.CheckUnasked)
+	limit := cmp.Or(d.Limit, commands.CheckTimeout)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	check, failed := d.Commands.CheckDirectory(limited, commands.System(), schedule.ID, commands.CheckUnasked)
+	if failed != nil && limited.Err() != nil {
+		failed = fmt.Errorf("the check was given up after %s: see whether the directory is slow, or narrow user_filter or base_dn: %w", limit, failed)
+	}
 	logger := d.Logger.With("directory", schedule.Name, "directory_id", schedule.ID)
 	var note *string
 	switch {

@@ -25,14 +25,19 @@ import (
 type counted struct {
 	commands.Directory
 	asked, atOnce, most atomic.Int64
-	down                atomic.Bool
+	down, hangs         atomic.Bool
 }
 
-func (d *counted) Entries(context.Context, directory.Server) iter.Seq2[directory.Entry, error] {
+func (d *counted) Entries(ctx context.Context, _ directory.Server) iter.Seq2[directory.Entry, error] {
 	return func(yield func(directory.Entry, error) bool) {
 		d.most.Store(max(d.most.Load(), d.atOnce.Add(1)))
 		defer d.atOnce.Add(-1)
 		d.asked.Add(1)
+		if d.hangs.Load() {
+			<-ctx.Done()
+			yield(directory.Entry{}, ctx.Err())
+			return
+		}
 		if d.down.Load() {
 			yield(directory.Entry{}, errors.New("connection refused"))
 		}
@@ -55,20 +60,40 @@ func (*index) AccountsOfDirectory(context.Context, uuid.UUID, uuid.UUID, int) ([
 	return nil, nil
 }
 
-// Of several instances one asks a directory, once in its period, and sooner again when it did not answer.
-func TestDirectoriesAreCheckedOnceInTheirPeriod(t *testing.T) {
-	t.Parallel()
+// withCounted is a handler that knows one connection, to a directory that counts.
+func withCounted(t *testing.T) (*commands.Handler, *counted, *index) {
+	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	require.NoError(t, err)
 	h := commands.New(nodetest.Connect(t), keys, nil)
-	var ahead atomic.Int64
-	h.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	settings := directory.Defaults
 	settings.Name, settings.URLs, settings.BaseDN = "AD", []string{"ldaps://dc.example.com"}, "DC=example,DC=com"
 	connected, err := h.ConnectDirectory(t.Context(), commands.Operator(), commands.ConnectDirectory{Settings: settings})
 	require.NoError(t, err)
 	server, known := &counted{}, &index{id: uuid.MustParse(connected.ID)}
 	h.Directory, h.DirectoryIndex = server, known
+	return h, server, known
+}
+
+// A directory that keeps a check waiting does not keep it for ever, and administrators see why it was given up.
+func TestACheckThatTakesTooLongIsGivenUp(t *testing.T) {
+	t.Parallel()
+	h, server, _ := withCounted(t)
+	server.hangs.Store(true)
+	pool := pgtest.NewDatabase(t)
+	d := Directories{Pool: pool, Commands: h, Logger: slog.New(slog.DiscardHandler), Limit: 50 * time.Millisecond}
+	require.NoError(t, d.round(t.Context()))
+	var failed string
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT error FROM app.directory_checks`).Scan(&failed))
+	assert.Contains(t, failed, "given up after 50ms")
+}
+
+// Of several instances one asks a directory, once in its period, and sooner again when it did not answer.
+func TestDirectoriesAreCheckedOnceInTheirPeriod(t *testing.T) {
+	t.Parallel()
+	h, server, known := withCounted(t)
+	var ahead atomic.Int64
+	h.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 
 	pool := pgtest.NewDatabase(t)
 	ctx, cancel := context.WithCancel(context.Background())
