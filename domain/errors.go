@@ -90,6 +90,13 @@ func (e *Invalid) text(field, value string, required bool, max int, forbidden fu
 	}
 }
 
+// Between checks a number.
+func (e *Invalid) Between(field string, value, low, high int) {
+	if value < low || value > high {
+		e.Add(field, "range", "must be between %d and %d", low, high)
+	}
+}
+
 // Reason checks and trims the reason that somebody gives for a change.
 func Reason(reason string, required bool) (string, error) {
 	var invalid Invalid

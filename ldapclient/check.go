@@ -7,29 +7,12 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
-)
 
-// The steps of a Test, in their order.
-const (
-	StepResolve  = "resolve"
-	StepConnect  = "connect"
-	StepTLS      = "tls"
-	StepBind     = "bind"
-	StepSearch   = "search"
-	StepUserBind = "user_bind"
+	"github.com/secboard/secboard/domain/directory"
 )
-
-// Step is what one step of a Test found out.
-type Step struct {
-	Step   string // one of the Step constants
-	OK     bool
-	Detail string // a sentence without its full stop
-	Took   time.Duration
-	Fix    string // what to do where it is not OK
-}
 
 // steps collects what happens.
-type steps []Step
+type steps []directory.Step
 
 func (s *steps) run(step string, do func() (detail string, failure *Failure)) error {
 	began := time.Now()
@@ -37,7 +20,7 @@ func (s *steps) run(step string, do func() (detail string, failure *Failure)) er
 	if failure != nil {
 		return s.add(failure, time.Since(began))
 	}
-	*s = append(*s, Step{Step: step, OK: true, Detail: detail, Took: time.Since(began)})
+	*s = append(*s, directory.Step{Step: step, OK: true, Detail: detail, Took: time.Since(began)})
 	return nil
 }
 
@@ -49,13 +32,13 @@ func (s *steps) add(failure *Failure, took time.Duration) error {
 	if failure.Server != "" {
 		detail = failure.Server + ": " + detail
 	}
-	*s = append(*s, Step{Step: failure.Step, Detail: detail, Took: took, Fix: failure.Fix})
+	*s = append(*s, directory.Step{Step: failure.Step, Detail: detail, Took: took, Fix: failure.Fix})
 	return failure
 }
 
 // Check tries to reach each server and to bind as the searching account. The error is that of ctx, where it has ended;
 // what else is wrong stands in the steps.
-func (c Config) Check(ctx context.Context) ([]Step, error) {
+func (c Config) Check(ctx context.Context) ([]directory.Step, error) {
 	var log steps
 	if s := c.openAll(ctx, &log); s != nil {
 		s.close()
@@ -66,7 +49,7 @@ func (c Config) Check(ctx context.Context) ([]Step, error) {
 // Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail address
 // it looks only whether the filter finds anybody, and without a password it doesn't bind as the person. found is nil where
 // there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong stands in the steps.
-func (c Config) Test(ctx context.Context, email, password string) (steps []Step, found *Entry, err error) {
+func (c Config) Test(ctx context.Context, email, password string) (steps []directory.Step, found *Entry, err error) {
 	log, found := c.test(ctx, email, password)
 	return log, found, ctx.Err()
 }
@@ -81,19 +64,19 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 	defer cancel()
 
 	if email == "" {
-		_ = log.run(StepSearch, func() (string, *Failure) { return s.anybody(ctx) }) //nolint:errcheck // it stands in the log
+		_ = log.run(directory.StepSearch, func() (string, *Failure) { return s.anybody(ctx) }) //nolint:errcheck // it stands in the log
 		return log, nil
 	}
 	var raw *ldap.Entry
-	if log.run(StepSearch, func() (detail string, failure *Failure) {
+	if log.run(directory.StepSearch, func() (detail string, failure *Failure) {
 		var err error
 		if raw, err = s.find(ctx, email); err != nil {
-			return "", s.asFailure(StepSearch, err)
+			return "", s.asFailure(directory.StepSearch, err)
 		}
 		e := c.entry(raw, email, time.Now())
 		if c.Groups {
 			if e.Groups, err = s.groups(ctx, raw); err != nil {
-				return "", s.asFailure(StepSearch, err)
+				return "", s.asFailure(directory.StepSearch, err)
 			}
 		}
 		found = &e
@@ -101,9 +84,9 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 	}) != nil || password == "" {
 		return log, found
 	}
-	_ = log.run(StepUserBind, func() (string, *Failure) { //nolint:errcheck // it stands in the log
+	_ = log.run(directory.StepUserBind, func() (string, *Failure) { //nolint:errcheck // it stands in the log
 		if err := s.bindAs(ctx, raw.DN, password); err != nil {
-			return "", s.asFailure(StepUserBind, err)
+			return "", s.asFailure(directory.StepUserBind, err)
 		}
 		return "the directory accepts the password", nil
 	})
@@ -149,9 +132,9 @@ func (s *session) anybody(ctx context.Context) (string, *Failure) {
 	result, err := s.search(ctx, request)
 	switch {
 	case err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded):
-		return "", s.server.failure(StepSearch, s.config.explainSearch(err))
+		return "", s.server.failure(directory.StepSearch, s.config.explainSearch(err))
 	case len(result.Entries) == 0:
-		return "", s.server.failure(StepSearch, explained{detail: fmt.Sprintf("no entry under %s matches user_filter", s.config.BaseDN),
+		return "", s.server.failure(directory.StepSearch, explained{detail: fmt.Sprintf("no entry under %s matches user_filter", s.config.BaseDN),
 			fix: "Check base_dn and user_filter, and that the account of bind_dn may read the people there."})
 	}
 	return "user_filter finds entries, for example " + result.Entries[0].DN, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -123,7 +124,7 @@ func (c Config) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 		}
 		for page, err := range s.pages(ctx, request) {
 			if err != nil {
-				yield(Entry{}, s.server.failure(StepSearch, c.explainSearch(err)))
+				yield(Entry{}, s.server.failure(directory.StepSearch, c.explainSearch(err)))
 				return
 			}
 			now := time.Now()
@@ -177,15 +178,15 @@ func (c Config) limit(ctx context.Context) (context.Context, context.CancelFunc)
 func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	c := s.config
 	if c.BaseDN == "" {
-		return nil, s.server.failure(StepSearch, misconfigured("base_dn is empty", "Set it to where the search for people starts, as DC=example,DC=com."))
+		return nil, s.server.failure(directory.StepSearch, misconfigured("base_dn is empty", "Set it to where the search for people starts, as DC=example,DC=com."))
 	}
 	// Compiled by itself, it can't end our brackets.
 	if _, err := ldap.CompileFilter(c.UserFilter); err != nil {
-		return nil, s.server.failure(StepSearch, c.explainSearch(err))
+		return nil, s.server.failure(directory.StepSearch, c.explainSearch(err))
 	}
 	for _, name := range c.attributes() {
 		if !attributeName.MatchString(name) {
-			return nil, s.server.failure(StepSearch, misconfigured(fmt.Sprintf("%q is no name of an attribute", name), "Correct it among the settings attr_…"))
+			return nil, s.server.failure(directory.StepSearch, misconfigured(fmt.Sprintf("%q is no name of an attribute", name), "Correct it among the settings attr_…"))
 		}
 	}
 	filter := c.UserFilter
@@ -206,7 +207,7 @@ func (s *session) find(ctx context.Context, email string) (*ldap.Entry, error) {
 	result, err := s.search(ctx, request)
 	more := ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded)
 	if err != nil && !more {
-		return nil, s.server.failure(StepSearch, s.config.explainSearch(err))
+		return nil, s.server.failure(directory.StepSearch, s.config.explainSearch(err))
 	}
 	var found []*ldap.Entry
 	hidden := false

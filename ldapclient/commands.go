@@ -28,15 +28,11 @@ func (Client) Test(ctx context.Context, server directory.Server, email, password
 	config := configOf(server)
 	config.Groups = true // also to see what switching it on would give
 	steps, found, err := config.Test(ctx, email, password)
-	told := make([]directory.Step, len(steps))
-	for i, step := range steps {
-		told[i] = directory.Step(step)
-	}
 	if found == nil {
-		return told, nil, err
+		return steps, nil, err
 	}
 	entry := entryOf(*found)
-	return told, &entry, err
+	return steps, &entry, err
 }
 
 // Entries gives all entries that the user filter lets through.

@@ -15,6 +15,8 @@ import (
 	"unicode"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/secboard/secboard/domain/directory"
 )
 
 // Reason is why a directory refuses a person.
@@ -90,7 +92,7 @@ func (r *Refused) advice() string {
 // Failure says why a server can't tell now, and at which step it stopped. Nothing in it is secret.
 type Failure struct {
 	Server string // as in Config.URLs, or empty
-	Step   string // one of the Step constants
+	Step   string // one of the Step constants of package directory
 	Detail string
 	Fix    string // what an administrator can do
 	cause  error
@@ -149,7 +151,7 @@ func (s server) failure(step string, e explained) *Failure {
 }
 
 func noServer() *Failure {
-	return &Failure{Step: StepResolve, Detail: "urls names no server", Fix: "Add one, as ldaps://dc1.example.com.", final: true}
+	return &Failure{Step: directory.StepResolve, Detail: "urls names no server", Fix: "Add one, as ldaps://dc1.example.com.", final: true}
 }
 
 // misconfigured is a setting that no server can make up for.

@@ -17,6 +17,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/ldapclient"
 )
 
@@ -49,13 +50,13 @@ func TestAServerThatHangsIsLeft(t *testing.T) {
 		behaviour
 		step string
 	}{
-		"at the TLS handshake":            {false, behaviour{accept: hang}, ldapclient.StepTLS},
-		"at StartTLS":                     {true, behaviour{accept: hang}, ldapclient.StepTLS},
-		"at the handshake after StartTLS": {true, behaviour{startTLS: func(e *exchange) { e.result(ldap.ApplicationExtendedResponse, 0, ""); hang(e) }}, ldapclient.StepTLS},
-		"at the bind":                     {false, behaviour{bind: hang}, ldapclient.StepBind},
-		"at the search":                   {false, behaviour{search: hang}, ldapclient.StepSearch},
-		"in the middle of the search":     {false, behaviour{search: func(e *exchange) { e.anna(); hang(e) }}, ldapclient.StepSearch},
-		"at the person's bind":            {true, behaviour{userBind: hang}, ldapclient.StepUserBind},
+		"at the TLS handshake":            {false, behaviour{accept: hang}, directory.StepTLS},
+		"at StartTLS":                     {true, behaviour{accept: hang}, directory.StepTLS},
+		"at the handshake after StartTLS": {true, behaviour{startTLS: func(e *exchange) { e.result(ldap.ApplicationExtendedResponse, 0, ""); hang(e) }}, directory.StepTLS},
+		"at the bind":                     {false, behaviour{bind: hang}, directory.StepBind},
+		"at the search":                   {false, behaviour{search: hang}, directory.StepSearch},
+		"in the middle of the search":     {false, behaviour{search: func(e *exchange) { e.anna(); hang(e) }}, directory.StepSearch},
+		"at the person's bind":            {true, behaviour{userBind: hang}, directory.StepUserBind},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +102,7 @@ func TestAHostThatDoesNotAnswerIsLeft(t *testing.T) {
 	settings.Timeout = soon
 	_, err = settings.SignIn(t.Context(), "anna@example.com", "secret")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	requireStep(t, ldapclient.StepConnect, err)
+	requireStep(t, directory.StepConnect, err)
 }
 
 // silentPort is an address that answers no attempt to connect, as behind a firewall: its queue is full.
@@ -131,22 +132,22 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 		behaviour
 		step, detail string
 	}{
-		"at the TLS handshake":          {false, behaviour{accept: cut}, ldapclient.StepTLS, "closed the connection"},
-		"no TLS":                        {false, behaviour{accept: noise}, ldapclient.StepTLS, "doesn't speak TLS"},
-		"TLS at once for StartTLS":      {true, behaviour{accept: func(e *exchange) { _, _ = e.Write([]byte("\x15\x03\x01\x00\x02\x02\x0a")) }}, ldapclient.StepTLS, "didn't answer in LDAP"},
-		"at StartTLS":                   {true, behaviour{startTLS: half}, ldapclient.StepTLS, "closed the connection"},
-		"StartTLS is refused":           {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 2, "unsupported")}, ldapclient.StepTLS, "protocol error (2), unsupported"},
-		"no certificate for StartTLS":   {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 52, "00000000: LdapErr")}, ldapclient.StepTLS, "unavailable (52)"},
-		"a huge answer to StartTLS":     {true, behaviour{startTLS: func(e *exchange) { _, _ = e.Write(append([]byte{0x04, 0x84, 0x7f, 0, 0, 0}, make([]byte, 1<<17)...)) }}, ldapclient.StepTLS, ""},
-		"at the bind":                   {false, behaviour{bind: cut}, ldapclient.StepBind, "closed the connection"},
-		"in the answer to the bind":     {false, behaviour{bind: half}, ldapclient.StepBind, "closed the connection"},
-		"the bind is answered in noise": {false, behaviour{bind: func(e *exchange) { noise(e); cut(e) }}, ldapclient.StepBind, "closed the connection"},
-		"the server is busy":            {false, behaviour{bind: says(ldap.ApplicationBindResponse, 51, "later")}, ldapclient.StepBind, "busy (51), later"},
-		"in the middle of the search":   {false, behaviour{search: func(e *exchange) { e.anna(); half(e) }}, ldapclient.StepSearch, "closed the connection"},
-		"a referral":                    {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 10, "see ldap://other")}, ldapclient.StepSearch, "referrals are not followed"},
-		"a limit of the server":         {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 11, "")}, ldapclient.StepSearch, "too large"},
-		"at the person's bind":          {false, behaviour{userBind: half}, ldapclient.StepUserBind, "closed the connection"},
-		"busy at the person's bind":     {false, behaviour{userBind: says(ldap.ApplicationBindResponse, 51, "")}, ldapclient.StepUserBind, "busy (51)"},
+		"at the TLS handshake":          {false, behaviour{accept: cut}, directory.StepTLS, "closed the connection"},
+		"no TLS":                        {false, behaviour{accept: noise}, directory.StepTLS, "doesn't speak TLS"},
+		"TLS at once for StartTLS":      {true, behaviour{accept: func(e *exchange) { _, _ = e.Write([]byte("\x15\x03\x01\x00\x02\x02\x0a")) }}, directory.StepTLS, "didn't answer in LDAP"},
+		"at StartTLS":                   {true, behaviour{startTLS: half}, directory.StepTLS, "closed the connection"},
+		"StartTLS is refused":           {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 2, "unsupported")}, directory.StepTLS, "protocol error (2), unsupported"},
+		"no certificate for StartTLS":   {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 52, "00000000: LdapErr")}, directory.StepTLS, "unavailable (52)"},
+		"a huge answer to StartTLS":     {true, behaviour{startTLS: func(e *exchange) { _, _ = e.Write(append([]byte{0x04, 0x84, 0x7f, 0, 0, 0}, make([]byte, 1<<17)...)) }}, directory.StepTLS, ""},
+		"at the bind":                   {false, behaviour{bind: cut}, directory.StepBind, "closed the connection"},
+		"in the answer to the bind":     {false, behaviour{bind: half}, directory.StepBind, "closed the connection"},
+		"the bind is answered in noise": {false, behaviour{bind: func(e *exchange) { noise(e); cut(e) }}, directory.StepBind, "closed the connection"},
+		"the server is busy":            {false, behaviour{bind: says(ldap.ApplicationBindResponse, 51, "later")}, directory.StepBind, "busy (51), later"},
+		"in the middle of the search":   {false, behaviour{search: func(e *exchange) { e.anna(); half(e) }}, directory.StepSearch, "closed the connection"},
+		"a referral":                    {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 10, "see ldap://other")}, directory.StepSearch, "referrals are not followed"},
+		"a limit of the server":         {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 11, "")}, directory.StepSearch, "too large"},
+		"at the person's bind":          {false, behaviour{userBind: half}, directory.StepUserBind, "closed the connection"},
+		"busy at the person's bind":     {false, behaviour{userBind: says(ldap.ApplicationBindResponse, 51, "")}, directory.StepUserBind, "busy (51)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,7 +185,7 @@ func TestNothingIsSentInClear(t *testing.T) {
 	settings := f.config()
 	settings.StartTLS = false
 	_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
-	requireStep(t, ldapclient.StepConnect, err)
+	requireStep(t, directory.StepConnect, err)
 	require.Zero(t, f.accepted.Load(), "nothing was sent at all")
 }
 
@@ -199,7 +200,7 @@ func TestWhatCameBeforeTLSIsNotTakenAfterIt(t *testing.T) {
 		}
 	}})
 	_, err := f.config().SignIn(t.Context(), "anna@example.com", "secret")
-	requireStep(t, ldapclient.StepTLS, err)
+	requireStep(t, directory.StepTLS, err)
 }
 
 func TestCertificatesAreVerified(t *testing.T) {
@@ -229,7 +230,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 					settings.CAPEM = ""
 				}
 				_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
-				requireStep(t, ldapclient.StepTLS, err)
+				requireStep(t, directory.StepTLS, err)
 				var failure *ldapclient.Failure
 				require.ErrorAs(t, err, &failure)
 				require.Contains(t, failure.Detail, c.detail)
@@ -265,7 +266,7 @@ func TestServersAreTriedInOrder(t *testing.T) {
 	first := newFake(t, false, nil)
 	first.behave.Store(&behaviour{bind: says(ldap.ApplicationBindResponse, 49, active("52e"))})
 	_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
-	requireStep(t, ldapclient.StepBind, err)
+	requireStep(t, directory.StepBind, err)
 	_, _, err = both(first).Test(t.Context(), "anna@example.com", "secret")
 	require.NoError(t, err)
 	require.Equal(t, asked, second.accepted.Load(), "a wrong bind password is not tried elsewhere: that would lock the account")
@@ -351,7 +352,7 @@ func TestPagesThatNeverEndAreLeft(t *testing.T) {
 	pages := 0
 	for _, err := range f.config().Entries(t.Context()) {
 		if err != nil {
-			requireStep(t, ldapclient.StepSearch, err)
+			requireStep(t, directory.StepSearch, err)
 			require.ErrorContains(t, err, "still announces more")
 			require.Equal(t, 2000, pages)
 			return

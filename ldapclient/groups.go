@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/secboard/secboard/domain/directory"
 )
 
 // inChain is Active Directory's matching rule for members of members.
@@ -28,7 +30,7 @@ func (s *session) groups(ctx context.Context, person *ldap.Entry) ([]string, err
 	if primary := primaryGroup(sid, person.GetEqualFoldAttributeValue(attrPrimaryGroup)); primary != "" {
 		result, err := s.search(ctx, s.request("<SID="+primary+">", ldap.ScopeBaseObject, "(objectClass=*)", []string{"cn"}))
 		if err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) { // hidden from the account
-			return nil, s.server.failure(StepSearch, explainGroups(err))
+			return nil, s.server.failure(directory.StepSearch, explainGroups(err))
 		}
 		for _, group := range result.Entries {
 			names = append(names, group.GetEqualFoldAttributeValue("cn"))
@@ -56,7 +58,7 @@ func (s *session) groupsAround(ctx context.Context, members []string) ([]string,
 	var names []string
 	for page, err := range s.pages(ctx, request) {
 		if err != nil {
-			return nil, s.server.failure(StepSearch, explainGroups(err))
+			return nil, s.server.failure(directory.StepSearch, explainGroups(err))
 		}
 		for _, group := range page {
 			names = append(names, group.GetEqualFoldAttributeValue("cn"))

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/ldapclient/sambatest"
 )
@@ -106,7 +107,7 @@ func TestWhatActiveDirectoryRefuses(t *testing.T) {
 
 			steps, found, err := config(d).Test(t.Context(), email, "secret")
 			require.NoError(t, err)
-			require.Equal(t, ldapclient.StepUserBind, failedStep(t, steps))
+			require.Equal(t, directory.StepUserBind, failedStep(t, steps))
 			flags := []bool{found.Disabled, found.Expired, found.MustChange, found.PasswordExpired, found.Locked}
 			if c.flag == nil {
 				require.NotContains(t, flags, true)
@@ -263,7 +264,7 @@ func TestAnOutageEnds(t *testing.T) {
 	_, err = c.SignIn(t.Context(), "anna@example.com", "secret")
 	var failure *ldapclient.Failure
 	require.ErrorAs(t, err, &failure)
-	require.Equal(t, ldapclient.StepConnect, failure.Step)
+	require.Equal(t, directory.StepConnect, failure.Step)
 	require.Contains(t, err.Error(), "refuses the connection")
 
 	other := sambatest.New(t)
@@ -373,7 +374,7 @@ func requireRefused(t *testing.T, reason ldapclient.Reason, err error) {
 	require.Equal(t, reason, refused.Reason)
 }
 
-func failedStep(t *testing.T, steps []ldapclient.Step) string {
+func failedStep(t *testing.T, steps []directory.Step) string {
 	t.Helper()
 	for _, step := range steps {
 		if !step.OK {
@@ -386,7 +387,7 @@ func failedStep(t *testing.T, steps []ldapclient.Step) string {
 	return ""
 }
 
-func worked(t *testing.T, steps []ldapclient.Step) (names []string) {
+func worked(t *testing.T, steps []directory.Step) (names []string) {
 	t.Helper()
 	for _, step := range steps {
 		require.True(t, step.OK, "%+v", step)

@@ -15,6 +15,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/secboard/secboard/domain/directory"
 )
 
 // server is one of Config.URLs.
@@ -28,7 +30,7 @@ type server struct {
 func parseURL(text string) (server, *Failure) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	bad := func(s server, detail string) (server, *Failure) {
-		return s, s.failure(StepResolve, explained{detail: detail, fix: "Write it as ldaps://dc1.example.com or ldap://dc1.example.com:389."})
+		return s, s.failure(directory.StepResolve, explained{detail: detail, fix: "Write it as ldaps://dc1.example.com or ldap://dc1.example.com:389."})
 	}
 	switch {
 	case err != nil:
@@ -76,13 +78,13 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		return nil, log.failed(failure)
 	}
 	if to.plain && !c.StartTLS {
-		return nil, log.failed(to.failure(StepConnect, explained{detail: "ldap:// without start_tls would send passwords in clear",
+		return nil, log.failed(to.failure(directory.StepConnect, explained{detail: "ldap:// without start_tls would send passwords in clear",
 			fix: "Use ldaps://, or switch start_tls on."}))
 	}
-	if err := log.run(StepResolve, func() (string, *Failure) {
+	if err := log.run(directory.StepResolve, func() (string, *Failure) {
 		addresses, err := net.DefaultResolver.LookupHost(ctx, to.host)
 		if err != nil {
-			return "", to.failure(StepResolve, explainConnect(cause(ctx, err)))
+			return "", to.failure(directory.StepResolve, explainConnect(cause(ctx, err)))
 		}
 		return fmt.Sprintf("%s: %s", to.host, strings.Join(addresses, ", ")), nil
 	}); err != nil {
@@ -94,19 +96,19 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 			s.close()
 		}
 	}()
-	if err := log.run(StepConnect, func() (string, *Failure) {
+	if err := log.run(directory.StepConnect, func() (string, *Failure) {
 		s.raw, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(to.host, to.port))
 		if err != nil {
-			return "", to.failure(StepConnect, explainConnect(cause(ctx, err)))
+			return "", to.failure(directory.StepConnect, explainConnect(cause(ctx, err)))
 		}
 		return fmt.Sprintf("%s: connected to %s", to.url, s.raw.RemoteAddr()), nil
 	}); err != nil {
 		return nil, err
 	}
-	if err := log.run(StepTLS, func() (string, *Failure) { return s.secure(ctx) }); err != nil {
+	if err := log.run(directory.StepTLS, func() (string, *Failure) { return s.secure(ctx) }); err != nil {
 		return nil, err
 	}
-	if err := log.run(StepBind, func() (string, *Failure) {
+	if err := log.run(directory.StepBind, func() (string, *Failure) {
 		if c.BindDN == "" {
 			return "no bind_dn is set: the search is anonymous", nil
 		}
@@ -124,18 +126,18 @@ func (s *session) secure(ctx context.Context) (string, *Failure) {
 	if s.config.CAPEM != "" {
 		settings.RootCAs = x509.NewCertPool()
 		if !settings.RootCAs.AppendCertsFromPEM([]byte(s.config.CAPEM)) {
-			return "", s.server.failure(StepTLS, misconfigured("ca_pem holds no certificate",
+			return "", s.server.failure(directory.StepTLS, misconfigured("ca_pem holds no certificate",
 				"Put certificates there as text that starts with -----BEGIN CERTIFICATE-----."))
 		}
 	}
 	if s.server.plain {
 		if err := s.guarded(ctx, func() error { return startTLS(s.raw) }); err != nil {
-			return "", s.server.failure(StepTLS, explainStartTLS(err))
+			return "", s.server.failure(directory.StepTLS, explainStartTLS(err))
 		}
 	}
 	conn := tls.Client(s.raw, settings)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return "", s.server.failure(StepTLS, s.config.explainTLS(s.server, cause(ctx, err)))
+		return "", s.server.failure(directory.StepTLS, s.config.explainTLS(s.server, cause(ctx, err)))
 	}
 	s.ldap = ldap.NewConn(conn, true)
 	s.ldap.Start()
@@ -165,11 +167,11 @@ func startTLS(conn net.Conn) error {
 // bind binds as the searching account. Without one the connection is anonymous from the start.
 func (s *session) bind(ctx context.Context) *Failure {
 	if s.config.BindPassword == "" {
-		return s.server.failure(StepBind, misconfigured("bind_dn is set, but bind_password is empty", "Set both, or neither for an anonymous search."))
+		return s.server.failure(directory.StepBind, misconfigured("bind_dn is set, but bind_password is empty", "Set both, or neither for an anonymous search."))
 	}
 	err := s.guarded(ctx, func() error { return s.ldap.Bind(s.config.BindDN, s.config.BindPassword) })
 	if err != nil {
-		return s.server.failure(StepBind, s.config.explainBind(err))
+		return s.server.failure(directory.StepBind, s.config.explainBind(err))
 	}
 	return nil
 }
@@ -184,10 +186,10 @@ func (s *session) bindAs(ctx context.Context, dn, password string) error {
 		return refused
 	}
 	if code, message, ok := resultOf(err); ok {
-		return s.server.failure(StepUserBind, explained{detail: "the directory doesn't check the password: " + said(code, message), cause: err, final: true,
+		return s.server.failure(directory.StepUserBind, explained{detail: "the directory doesn't check the password: " + said(code, message), cause: err, final: true,
 			fix: "See the directory's own log."})
 	}
-	return s.server.failure(StepUserBind, explainBroken(err))
+	return s.server.failure(directory.StepUserBind, explainBroken(err))
 }
 
 var attributeName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)(;[A-Za-z0-9-]+)*$`)

@@ -57,33 +57,27 @@ type AttributesPatch struct{ Email, FirstName, LastName, Phone, Department, Posi
 
 // ApplyTo is the settings as the patch wants them, texts trimmed.
 func (p Patch) ApplyTo(s Settings) Settings {
-	set(&s.Name, p.Name)
-	set(&s.CompanyID, p.CompanyID)
-	set(&s.URLs, p.URLs)
-	set(&s.StartTLS, p.StartTLS)
-	set(&s.CAPEM, p.CAPEM)
-	set(&s.BaseDN, p.BaseDN)
-	set(&s.BindDN, p.BindDN)
-	set(&s.UserFilter, p.UserFilter)
-	set(&s.TimeoutSeconds, p.TimeoutSeconds)
-	set(&s.Attributes.Email, p.Attributes.Email)
-	set(&s.Attributes.FirstName, p.Attributes.FirstName)
-	set(&s.Attributes.LastName, p.Attributes.LastName)
-	set(&s.Attributes.Phone, p.Attributes.Phone)
-	set(&s.Attributes.Department, p.Attributes.Department)
-	set(&s.Attributes.Position, p.Attributes.Position)
-	set(&s.SyncGroups, p.SyncGroups)
-	set(&s.NestedGroups, p.NestedGroups)
-	set(&s.CheckMinutes, p.CheckMinutes)
-	set(&s.CheckLimit, p.CheckLimit)
-	set(&s.Enabled, p.Enabled)
+	domain.Set(&s.Name, p.Name)
+	domain.Set(&s.CompanyID, p.CompanyID)
+	domain.Set(&s.URLs, p.URLs)
+	domain.Set(&s.StartTLS, p.StartTLS)
+	domain.Set(&s.CAPEM, p.CAPEM)
+	domain.Set(&s.BaseDN, p.BaseDN)
+	domain.Set(&s.BindDN, p.BindDN)
+	domain.Set(&s.UserFilter, p.UserFilter)
+	domain.Set(&s.TimeoutSeconds, p.TimeoutSeconds)
+	domain.Set(&s.Attributes.Email, p.Attributes.Email)
+	domain.Set(&s.Attributes.FirstName, p.Attributes.FirstName)
+	domain.Set(&s.Attributes.LastName, p.Attributes.LastName)
+	domain.Set(&s.Attributes.Phone, p.Attributes.Phone)
+	domain.Set(&s.Attributes.Department, p.Attributes.Department)
+	domain.Set(&s.Attributes.Position, p.Attributes.Position)
+	domain.Set(&s.SyncGroups, p.SyncGroups)
+	domain.Set(&s.NestedGroups, p.NestedGroups)
+	domain.Set(&s.CheckMinutes, p.CheckMinutes)
+	domain.Set(&s.CheckLimit, p.CheckLimit)
+	domain.Set(&s.Enabled, p.Enabled)
 	return s.Normalized()
-}
-
-func set[T any](field, value *T) {
-	if value != nil {
-		*field = *value
-	}
 }
 
 // Change applies a patch: one event for each thing that changes.

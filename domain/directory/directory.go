@@ -78,11 +78,11 @@ func (s *State) Evolve(event domain.Event) {
 		if e.URLs.To != nil {
 			set.URLs = e.URLs.To
 		}
-		apply(&set.StartTLS, e.StartTLS)
-		apply(&set.CAPEM, e.CAPEM)
-		apply(&set.BaseDN, e.BaseDN)
-		apply(&set.BindDN, e.BindDN)
-		apply(&set.UserFilter, e.UserFilter)
+		domain.Apply(&set.StartTLS, e.StartTLS)
+		domain.Apply(&set.CAPEM, e.CAPEM)
+		domain.Apply(&set.BaseDN, e.BaseDN)
+		domain.Apply(&set.BindDN, e.BindDN)
+		domain.Apply(&set.UserFilter, e.UserFilter)
 	case TimeoutChanged:
 		set.TimeoutSeconds = e.TimeoutSeconds.To
 	case BindPasswordSet:
@@ -90,18 +90,18 @@ func (s *State) Evolve(event domain.Event) {
 	case BindPasswordRemoved:
 		s.BindPassword = nil
 	case AttributesChanged:
-		apply(&set.Attributes.Email, e.AttrEmail)
-		apply(&set.Attributes.FirstName, e.AttrFirstName)
-		apply(&set.Attributes.LastName, e.AttrLastName)
-		apply(&set.Attributes.Phone, e.AttrPhone)
-		apply(&set.Attributes.Department, e.AttrDepartment)
-		apply(&set.Attributes.Position, e.AttrPosition)
+		domain.Apply(&set.Attributes.Email, e.AttrEmail)
+		domain.Apply(&set.Attributes.FirstName, e.AttrFirstName)
+		domain.Apply(&set.Attributes.LastName, e.AttrLastName)
+		domain.Apply(&set.Attributes.Phone, e.AttrPhone)
+		domain.Apply(&set.Attributes.Department, e.AttrDepartment)
+		domain.Apply(&set.Attributes.Position, e.AttrPosition)
 	case GroupSyncChanged:
-		apply(&set.SyncGroups, e.SyncGroups)
-		apply(&set.NestedGroups, e.NestedGroups)
+		domain.Apply(&set.SyncGroups, e.SyncGroups)
+		domain.Apply(&set.NestedGroups, e.NestedGroups)
 	case CheckChanged:
-		apply(&set.CheckMinutes, e.CheckMinutes)
-		apply(&set.CheckLimit, e.CheckLimit)
+		domain.Apply(&set.CheckMinutes, e.CheckMinutes)
+		domain.Apply(&set.CheckLimit, e.CheckLimit)
 	case SwitchedOn:
 		set.Enabled = true
 	case SwitchedOff:
@@ -114,12 +114,6 @@ func (s *State) Evolve(event domain.Event) {
 		s.Stopped = true
 	case CheckResumed:
 		s.Stopped = false
-	}
-}
-
-func apply[T comparable](field *T, changed domain.Changed[T]) {
-	if changed != (domain.Changed[T]{}) {
-		*field = changed.To
 	}
 }
 
@@ -169,18 +163,12 @@ func (s Settings) Validate(hasPassword bool) error {
 			invalid.Add(attribute.field, "attribute", "must be the name of an attribute, of letters, digits and hyphens")
 		}
 	}
-	between(&invalid, "timeout_s", s.TimeoutSeconds, 1, 60)
+	invalid.Between("timeout_s", s.TimeoutSeconds, 1, 60)
 	if s.CheckMinutes != 0 {
-		between(&invalid, "check_minutes", s.CheckMinutes, 5, 7*24*60)
+		invalid.Between("check_minutes", s.CheckMinutes, 5, 7*24*60)
 	}
-	between(&invalid, "check_limit_percent", s.CheckLimit, 1, 100)
+	invalid.Between("check_limit_percent", s.CheckLimit, 1, 100)
 	return invalid.Err()
-}
-
-func between(invalid *domain.Invalid, field string, value, low, high int) {
-	if value < low || value > high {
-		invalid.Add(field, "range", "must be between %d and %d", low, high)
-	}
 }
 
 func (s Settings) validateURLs(invalid *domain.Invalid) {

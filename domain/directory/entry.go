@@ -22,13 +22,23 @@ type Entry struct {
 	Groups          []string // common names
 }
 
-// Step is one part of asking a directory, told to an administrator.
+// The steps of asking a directory, in their order.
+const (
+	StepResolve  = "resolve"
+	StepConnect  = "connect"
+	StepTLS      = "tls"
+	StepBind     = "bind"
+	StepSearch   = "search"
+	StepUserBind = "user_bind"
+)
+
+// Step is what one step of asking a directory found out, told to an administrator.
 type Step struct {
-	Step   string // resolve, connect, tls, bind, search or user_bind
+	Step   string // one of the Step constants
 	OK     bool
-	Detail string
+	Detail string // a sentence without its full stop
 	Took   time.Duration
-	Fix    string
+	Fix    string // what to do where it is not OK
 }
 
 // Why a directory refuses somebody. People at the door never learn which.

@@ -229,16 +229,21 @@ type SecurityPatch struct {
 // ChangeSecurity applies a patch.
 func ChangeSecurity(s SecurityState, patch SecurityPatch) ([]domain.Event, error) {
 	var invalid domain.Invalid
-	between := func(field string, value *int, low, high int) {
-		if value != nil && (*value < low || *value > high) {
-			invalid.Add(field, "range", "must be between %d and %d", low, high)
+	for _, number := range []struct {
+		field     string
+		value     *int
+		low, high int
+	}{
+		{"lockout_attempts", patch.LockoutAttempts, 3, 100},
+		{"lockout_window_minutes", patch.LockoutWindow, 1, 24 * 60},
+		{"lockout_minutes", patch.LockoutLength, 1, 24 * 60},
+		{"session_idle_minutes", patch.SessionIdle, 1, 7 * 24 * 60},
+		{"session_minutes", patch.SessionLength, 1, 30 * 24 * 60},
+	} {
+		if number.value != nil {
+			invalid.Between(number.field, *number.value, number.low, number.high)
 		}
 	}
-	between("lockout_attempts", patch.LockoutAttempts, 3, 100)
-	between("lockout_window_minutes", patch.LockoutWindow, 1, 24*60)
-	between("lockout_minutes", patch.LockoutLength, 1, 24*60)
-	between("session_idle_minutes", patch.SessionIdle, 1, 7*24*60)
-	between("session_minutes", patch.SessionLength, 1, 30*24*60)
 	if err := invalid.Err(); err != nil {
 		return nil, err
 	}

@@ -38,12 +38,8 @@ func (s *State) Evolve(event domain.Event) {
 	case EmailChanged:
 		s.Details.Email = e.Email.To
 	case NameChanged:
-		if e.FirstName != (domain.Changed[string]{}) {
-			s.Details.FirstName = e.FirstName.To
-		}
-		if e.LastName != (domain.Changed[string]{}) {
-			s.Details.LastName = e.LastName.To
-		}
+		domain.Apply(&s.Details.FirstName, e.FirstName)
+		domain.Apply(&s.Details.LastName, e.LastName)
 	case PhoneChanged:
 		s.Details.Phone = e.Phone.To
 	case CompanyChanged:
@@ -53,12 +49,8 @@ func (s *State) Evolve(event domain.Event) {
 	case PositionChanged:
 		s.Details.Position = e.Position.To
 	case AccessPeriodChanged:
-		if e.StartDate != (domain.Changed[domain.Date]{}) {
-			s.Details.StartDate = e.StartDate.To
-		}
-		if e.EndDate != (domain.Changed[domain.Date]{}) {
-			s.Details.EndDate = e.EndDate.To
-		}
+		domain.Apply(&s.Details.StartDate, e.StartDate)
+		domain.Apply(&s.Details.EndDate, e.EndDate)
 	case Activated:
 		s.Active = true
 	case Deactivated:
