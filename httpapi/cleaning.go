@@ -28,14 +28,19 @@ func (c *cleaning) sometimes(ctx context.Context, s *server) {
 	if !c.due(now) {
 		return
 	}
-	for statement, before := range map[string]time.Time{
-		`DELETE FROM app.idempotency_keys WHERE created_at < $1`: now.Add(-keysLast),
-		`DELETE FROM app.sessions WHERE expires_at < $1`:         now,
-		`DELETE FROM app.rate_limits WHERE window_start < $1`:    now.Add(-time.Hour),
-	} {
+	for statement, before := range outdated(now) {
 		if _, err := s.Pool.Exec(ctx, statement, before); err != nil {
 			s.Logger.WarnContext(ctx, "removing outdated rows failed", "error", err)
 			return
 		}
+	}
+}
+
+// outdated are statements that remove rows from before a time.
+func outdated(now time.Time) map[string]time.Time {
+	return map[string]time.Time{
+		`DELETE FROM app.idempotency_keys WHERE created_at < $1`: now.Add(-keysLast),
+		`DELETE FROM app.sessions WHERE expires_at < $1`:         now,
+		`DELETE FROM app.rate_limits WHERE window_start < $1`:    now.Add(-time.Hour),
 	}
 }

@@ -445,7 +445,7 @@ func (r *ReadModels) addGroups(ctx context.Context, known map[uuid.UUID][]groupV
 
 // modulesAt gives the keys of the modules that there were.
 func (r *ReadModels) modulesAt(ctx context.Context, m pointInTime) ([]string, error) {
-	rows, err := r.pool.Query(ctx, "SELECT key FROM modules WHERE created_at <= $1", m.last)
+	rows, err := r.pool.Query(ctx, "SELECT key FROM modules WHERE created_at <= $1 ORDER BY key", m.last)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (r *ReadModels) Companies(ctx context.Context, filter CompanyFilter, page P
 	}}
 	q.containing("c.search", filter.Query)
 	if filter.Retired != nil {
-		q.where("c.retired = ?", *filter.Retired)
+		q.whether("c.retired", *filter.Retired)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Company, error) {
 		c, err := scanCompany(rows, place...)

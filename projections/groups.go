@@ -126,7 +126,7 @@ func (r *ReadModels) Groups(ctx context.Context, filter GroupFilter, page PageRe
 		q.where("g.company_id = ?", *filter.CompanyID)
 	}
 	if filter.Retired != nil {
-		q.where("g.retired = ?", *filter.Retired)
+		q.whether("g.retired", *filter.Retired)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Group, error) { return scanShownGroup(rows, place...) })
 }

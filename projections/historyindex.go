@@ -137,7 +137,7 @@ func (h hours) rows(to *copyRows, yield func() error) error {
 }
 
 const spanQuery = `SELECT min(first_position) AS low, max(last_position) AS high FROM history_hours
-	WHERE ($1::timestamptz IS NULL OR hour > $1::timestamptz - interval '1 hour') AND ($2::timestamptz IS NULL OR hour <= $2)`
+	WHERE hour > coalesce($1::timestamptz - interval '1 hour', '-infinity') AND hour <= coalesce($2::timestamptz, 'infinity')`
 
 // span gives positions between which all events of a time stand that the read models have; found is false when there
 // are none. nil stands for no bound.

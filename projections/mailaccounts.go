@@ -116,7 +116,7 @@ func (r *ReadModels) MailAccounts(ctx context.Context, filter MailAccountFilter,
 		q.where("a.server_id = ?", filter.ServerID)
 	}
 	if filter.Retired != nil {
-		q.where("a.retired = ?", *filter.Retired)
+		q.whether("a.retired", *filter.Retired)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (MailAccount, error) {
 		a, err := scanMailAccount(rows, place...)

@@ -103,7 +103,7 @@ func (r *ReadModels) MailServers(ctx context.Context, filter MailServerFilter, p
 	}}
 	q.containing("s.search", filter.Query)
 	if filter.Retired != nil {
-		q.where("s.retired = ?", *filter.Retired)
+		q.whether("s.retired", *filter.Retired)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (MailServer, error) {
 		s, err := scanMailServer(rows, place...)

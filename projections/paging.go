@@ -97,6 +97,16 @@ func (q *query) arg(value any) string {
 	return "$" + strconv.Itoa(len(q.args))
 }
 
+// whether keeps rows whose column, a boolean, has a value. The value stands in the statement, because an index of the rows
+// that have it is of no use to a statement for either value.
+func (q *query) whether(column string, value bool) {
+	if value {
+		q.where(column)
+	} else {
+		q.where("NOT " + column)
+	}
+}
+
 // containing keeps rows whose column, lower-case text, contains text in any case.
 func (q *query) containing(column, text string) {
 	if text = strings.ToLower(strings.TrimSpace(text)); text == "" {

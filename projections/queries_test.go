@@ -1,18 +1,15 @@
 package projections
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pquerna/otp/totp"
 
@@ -23,7 +20,6 @@ import (
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
-	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -469,80 +465,4 @@ func TestTheHistoryIsFilteredAndPaged(t *testing.T) {
 	if list, err := s.History(ctx, HistoryFilter{Kind: user.Kind, ID: "a\x00b", Type: "\xff"}, PageRequest{}); err != nil || len(list.Items) != 0 {
 		t.Fatal(list, err)
 	}
-}
-
-// statements remembers what a pool is asked.
-type statements struct {
-	mu   sync.Mutex
-	last pgx.TraceQueryStartData
-}
-
-func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if strings.HasPrefix(data.SQL, "SELECT") {
-		s.last = data
-	}
-	return ctx
-}
-
-func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-func TestFrequentQueriesUseTheirIndexes(t *testing.T) {
-	t.Parallel()
-	asked := &statements{}
-	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) { c.ConnConfig.Tracer = asked })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	models, id, at, ctx := NewReadModels(pool), uuid.New(), time.Now(), t.Context()
-	accounts(t, pool, 0, []domain.Event{user.Registered{Email: "a@example.com"}})
-	if _, err := pool.Exec(ctx, `INSERT INTO groups SELECT $1, 'Risk', '', NULL, '{}', false, now() - interval '1 day', now(), 0, '', ''`, id); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name, index string
-		ask         func() error
-	}{
-		{"by id", "users_pkey", func() error { _, err := models.User(ctx, id, at); return err }},
-		{"list by name", "users_name", func() error { _, err := models.Users(ctx, UserFilter{}, PageRequest{}, at); return err }},
-		{"list by e-mail", "users_email", func() error { _, err := models.Users(ctx, UserFilter{}, PageRequest{Sort: "-email"}, at); return err }},
-		{"as of", "history_subject", func() error { _, err := models.UserAsOf(ctx, id, at); return err }},
-		{"history", "history_subject", func() error {
-			_, err := models.History(ctx, HistoryFilter{Kind: "user", ID: "x"}, PageRequest{})
-			return err
-		}},
-		{"members", "memberships_", func() error { _, err := models.GroupMembers(ctx, id, nil, PageRequest{}); return err }},
-		{"members at a time", "memberships_", func() error { _, err := models.GroupMembers(ctx, id, &at, PageRequest{}); return err }},
-		{"session", "sessions_token_hash_key", func() error { _, _, err := models.AccessOfSession(ctx, []byte("x"), at); return err }},
-	} {
-		if err := tt.ask(); err != nil && !errors.Is(err, ErrNotFound) {
-			t.Fatal(tt.name, err)
-		}
-		if plan := explain(t, pool, asked.last); !strings.Contains(plan, tt.index) || strings.Contains(plan, "Seq Scan") {
-			t.Errorf("%s:\n%s", tt.name, plan)
-		}
-	}
-}
-
-// explain gives the plan for a statement in which sequential scans cost much, as they do in large tables.
-func explain(t testing.TB, pool *pgxpool.Pool, asked pgx.TraceQueryStartData) string {
-	t.Helper()
-	var plan []string
-	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(t.Context(), "SET LOCAL enable_seqscan = off"); err != nil {
-			return err
-		}
-		rows, err := tx.Query(t.Context(), "EXPLAIN "+asked.SQL, asked.Args...)
-		if err != nil {
-			return err
-		}
-		plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Join(plan, "\n")
 }

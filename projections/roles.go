@@ -96,7 +96,7 @@ func (r *ReadModels) Roles(ctx context.Context, filter RoleFilter, page PageRequ
 	}}
 	q.containing("r.search", filter.Query)
 	if filter.Retired != nil {
-		q.where("r.retired = ?", *filter.Retired)
+		q.whether("r.retired", *filter.Retired)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Role, error) {
 		found, err := scanRole(rows, place...)

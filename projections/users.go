@@ -372,10 +372,10 @@ func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequ
 		q.where("u.source = ?", filter.Source)
 	}
 	if filter.Superuser != nil {
-		q.where("u.superuser = ?", *filter.Superuser)
+		q.whether("u.superuser", *filter.Superuser)
 	}
 	if filter.TwoFactor != nil {
-		q.where("u.two_factor_enrolled = ?", *filter.TwoFactor)
+		q.whether("u.two_factor_enrolled", *filter.TwoFactor)
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (User, error) { return scanShown(rows, now, place...) })
 }
