@@ -109,7 +109,7 @@ type HistoryFilter struct {
 	ID             string
 	Type           string     // prefix; empty: every type
 	From           *time.Time // inclusive
-	To             *time.Time // exclusive
+	To             *time.Time // inclusive
 	ActorID        string     // empty: everybody
 	IncludeSignIns bool       // those of the account, which have a stream of their own
 }
@@ -159,7 +159,7 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 		q.where("h.at >= ?", *filter.From)
 	}
 	if filter.To != nil {
-		q.where("h.at < ?", *filter.To)
+		q.where("h.at <= ?", *filter.To)
 	}
 	if filter.ActorID != "" {
 		q.where("h.actor_id = ?", storable(filter.ActorID))

@@ -462,6 +462,14 @@ func TestTheHistoryIsFilteredAndPaged(t *testing.T) {
 			t.Errorf("%+v: %d, not %d", filter, got, want)
 		}
 	}
+	whole, err := s.History(ctx, HistoryFilter{Kind: user.Kind, ID: anna.String()}, PageRequest{Sort: "position"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := whole.Items[2].At
+	if until, from := count(HistoryFilter{To: &third}), count(HistoryFilter{From: &third}); until != 3 || from != 8 {
+		t.Errorf("%d up to the third of ten, %d from it on", until, from)
+	}
 	if list, err := s.History(ctx, HistoryFilter{Kind: user.Kind, ID: "a\x00b", Type: "\xff"}, PageRequest{}); err != nil || len(list.Items) != 0 {
 		t.Fatal(list, err)
 	}

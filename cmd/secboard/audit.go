@@ -218,8 +218,7 @@ func (c *auditAccountCmd) Run(ctx context.Context, p *program) error {
 func wholeHistory(ctx context.Context, models *projections.ReadModels, id uuid.UUID, at time.Time) (history []projections.HistoryEntry, err error) {
 	filter := projections.HistoryFilter{Kind: user.Kind, ID: id.String(), IncludeSignIns: true}
 	if !at.IsZero() {
-		after := at.Add(time.Microsecond)
-		filter.To = &after
+		filter.To = &at
 	}
 	page := projections.PageRequest{Limit: projections.MaxLimit, Sort: "position"}
 	for {
