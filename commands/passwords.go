@@ -14,8 +14,12 @@ import (
 
 // Initialize records in a new log which keyset it is written with, and refuses to go on with another one.
 func (h *Handler) Initialize(ctx context.Context) error {
-	_, err := change(ctx, h, System(), installation.Stream, func(s installation.State) ([]domain.Event, error) {
-		return installation.Initialize(s, h.Keys.Fingerprint())
+	probe, err := h.Keys.Seal([]byte(installation.Stream), installation.Stream)
+	if err != nil {
+		return err
+	}
+	_, err = change(ctx, h, System(), installation.Stream, func(s installation.State) ([]domain.Event, error) {
+		return installation.Initialize(s, h.Keys, probe)
 	})
 	return err
 }

@@ -280,9 +280,8 @@ func (d *doctor) keyset(ctx context.Context) {
 		d.ok("keyset", "the first start makes %s", d.keysetFile())
 	case err != nil:
 		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be checked")
-	case state.Keyset != "" && state.Keyset != keys.Fingerprint():
-		d.problem("keyset", fmt.Sprintf("%s has the fingerprint %s, but the log was written with %s", d.keysetFile(), keys.Fingerprint(), state.Keyset),
-			"name the keyset file that belongs to this log in SECBOARD_KEYSET")
+	case state.Check(keys) != nil:
+		d.problem("keyset", state.Check(keys).Error(), "name the keyset file that belongs to this log in SECBOARD_KEYSET")
 	case state.Keyset == "":
 		d.ok("keyset", "%s is readable; the log is empty", d.keysetFile())
 	default:

@@ -8,35 +8,67 @@ import "github.com/secboard/secboard/domain"
 const Stream = "installation-secboard"
 
 // Events is the catalogue of the installation's events.
-var Events = []domain.Event{Initialized{}}
+var Events = []domain.Event{Initialized{}, ProbeSealed{}}
 
 // Initialized is the first event of a new log. Keyset is the fingerprint of the keyset in use.
 type Initialized struct {
 	Keyset string `json:"keyset"`
 }
 
+// ProbeSealed follows on Initialized: the fingerprint tells only which names a keyset gives, the probe whether it opens what
+// was sealed. Logs that began before there were probes have none.
+type ProbeSealed struct {
+	Probe domain.Sealed `json:"probe" history:"-" secret:"true"`
+}
+
 func (Initialized) EventType() string { return "installation.initialized" }
+func (ProbeSealed) EventType() string { return "installation.probe_sealed" }
 
 func (Initialized) Summary() string { return "installation initialized" }
+func (ProbeSealed) Summary() string { return "a probe sealed, by which the keyset is known again" }
 
 // State of the installation.
-type State struct{ Keyset string }
+type State struct {
+	Keyset string
+	Probe  domain.Sealed
+}
 
 // Evolve folds one event into the state.
 func (s *State) Evolve(event domain.Event) {
-	if e, ok := event.(Initialized); ok {
+	switch e := event.(type) {
+	case Initialized:
 		s.Keyset = e.Keyset
+	case ProbeSealed:
+		s.Probe = e.Probe
 	}
 }
 
-// Initialize records the keyset's fingerprint in an empty log and refuses another one later.
-func Initialize(s State, keyset string) ([]domain.Event, error) {
-	switch s.Keyset {
-	case "":
-		return []domain.Event{Initialized{Keyset: keyset}}, nil
-	case keyset:
-		return nil, nil
+// Keyset is what is asked of the keyset in use.
+type Keyset interface {
+	Fingerprint() string
+	Open(sealed domain.Sealed, context string) ([]byte, error)
+}
+
+// Check refuses a keyset that the log was not written with; a new log takes any.
+func (s State) Check(keys Keyset) error {
+	if s.Keyset != "" && s.Keyset != keys.Fingerprint() {
+		return domain.Refusef("wrong_keyset",
+			"the event log was written with the keyset %s but SECBOARD_KEYSET names %s: use the keyset file that belongs to this log", s.Keyset, keys.Fingerprint())
 	}
-	return nil, domain.Refusef("wrong_keyset",
-		"the event log was written with the keyset %s but SECBOARD_KEYSET names %s: use the keyset file that belongs to this log", s.Keyset, keyset)
+	if !s.Probe.Set() {
+		return nil
+	}
+	if _, err := keys.Open(s.Probe, Stream); err != nil {
+		return domain.Refusef("wrong_keyset",
+			"the keyset that SECBOARD_KEYSET names can't open what the event log holds, because its aead part is another one: use the keyset file that belongs to this log")
+	}
+	return nil
+}
+
+// Initialize records the keyset in an empty log, with a probe that it has sealed, and refuses another one later.
+func Initialize(s State, keys Keyset, probe domain.Sealed) ([]domain.Event, error) {
+	if s.Keyset != "" {
+		return nil, s.Check(keys)
+	}
+	return []domain.Event{Initialized{Keyset: keys.Fingerprint()}, ProbeSealed{Probe: probe}}, nil
 }
