@@ -73,7 +73,8 @@ func LoadOrCreateKeyset(path string) (*Keyset, error) {
 	return LoadKeyset(path)
 }
 
-// writeNew puts a whole file in place at once; if another process was faster, its file stays.
+// writeNew puts a whole file in place at once; if another process was faster, its file stays. Either is on the disk when it
+// returns: what is written from then on can't be read without it.
 func writeNew(path string, content []byte) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), ".keyset-*")
 	if err != nil {
@@ -86,10 +87,14 @@ func writeNew(path string, content []byte) (err error) {
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(file.Name(), path); !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func newKeyset() ([]byte, error) {
@@ -140,7 +145,7 @@ func parseKeyset(content []byte) (*Keyset, error) {
 	return keys, nil
 }
 
-// Fingerprint tells keysets apart; it reveals nothing about the keys.
+// Fingerprint tells keysets apart by the key that names come from; it reveals nothing about it.
 func (k *Keyset) Fingerprint() string { return k.fingerprint }
 
 // Seal encrypts a secret. It opens only in the same context, which names where the secret belongs.
