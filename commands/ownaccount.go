@@ -155,7 +155,7 @@ func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.
 		return Result{}, err
 	}
 	if found.State.Source == user.SourceDirectory {
-		return Result{}, domain.Refusef("directory_account", "the password of this account is kept by the directory: change it there")
+		return Result{}, user.ErrPasswordElsewhere
 	}
 	if found.State.Password.Set() {
 		if err := h.confirmPassword(ctx, caller, id, "current_password", current); err != nil {
@@ -166,8 +166,7 @@ func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.
 	if err != nil {
 		return Result{}, err
 	}
-	caller.IfMatch = &found.Revision // so that a password set meanwhile is not replaced without being asked for
-	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) { return user.SetPassword(s, sealed) })
+	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) { return user.ReplacePassword(s, found.State, sealed) })
 }
 
 // confirmPassword asks a signed-in person for the password again; wrong guesses count as at the door.

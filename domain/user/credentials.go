@@ -143,6 +143,7 @@ func (s *State) evolveCredentials(event domain.Event) {
 	switch e := event.(type) {
 	case PasswordSet:
 		s.Password, s.ResetLinks = e.Hash, nil
+		s.PasswordsSet++
 	case PasswordRehashed:
 		s.Password = e.Hash
 	case PasswordResetRequested:

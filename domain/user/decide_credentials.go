@@ -24,6 +24,21 @@ func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
 	return []domain.Event{PasswordSet{Hash: hash}}, nil
 }
 
+// ErrPasswordElsewhere refuses to give a local password to an account that a directory signs in.
+var ErrPasswordElsewhere = &domain.Error{Code: "directory_account", Detail: "the password of this account is kept by the directory: change it there"}
+
+// ReplacePassword is SetPassword by the owner, who has confirmed the password of the account as it was at asked: one that
+// was set meanwhile is not replaced without being asked for.
+func ReplacePassword(s, asked State, hash domain.Sealed) ([]domain.Event, error) {
+	switch {
+	case s.Source == SourceDirectory:
+		return nil, ErrPasswordElsewhere
+	case s.PasswordsSet != asked.PasswordsSet:
+		return nil, domain.Refusef(domain.CodeRevisionMismatch, "another password was set meanwhile: try again with that as the current one")
+	}
+	return SetPassword(s, hash)
+}
+
 // RehashPassword stores the same password with newer parameters, unless it was changed meanwhile.
 func RehashPassword(s State, from, to domain.Sealed) ([]domain.Event, error) {
 	if !slices.Equal(s.Password, from) {

@@ -18,6 +18,7 @@ type State struct {
 	Superuser         bool
 	TwoFactorRequired bool
 	Password          domain.Sealed
+	PasswordsSet      int    // how many there were; one that is hashed anew is still the same
 	ResetLinks        []Link // asked for since the last password was set
 	FirstLogins       []Link
 	TwoFactor         TwoFactor
