@@ -54,7 +54,7 @@ func (h *Handler) reserveClaim(ctx context.Context, caller Caller, key claim.Key
 			}
 		}
 		reservation := []domain.Event{claim.Reserved{Owner: owner, At: now.UTC()}}
-		_, err = h.append(ctx, caller, now, stream, current.Revision, reservation)
+		_, err = h.append(ctx, caller, current.notBefore(now), stream, current.Revision, reservation)
 		if !errors.Is(err, eventstore.ErrConflict) {
 			return err
 		}
@@ -113,9 +113,9 @@ func holding[S claimant, P state[S]](ctx context.Context, log eventstore.Log, st
 type claimChange struct {
 	reserved claim.Key
 	givenUp  claim.Key
-	// givenUpAt is the revision of the given-up claim before the change. Releasing it at exactly that revision can't
-	// hit a later reservation of the same value by the same owner.
-	givenUpAt eventstore.Revision
+	// former is the given-up claim before the change. Releasing it at exactly that revision can't hit a later reservation
+	// of the same value by the same owner.
+	former loaded[claim.State]
 }
 
 // prepareClaims reserves the value that a change introduces. If the change fails afterwards the reservation stays and
@@ -130,11 +130,10 @@ func (h *Handler) prepareClaims(ctx context.Context, caller Caller, owner string
 		if err != nil {
 			return change, err
 		}
-		current, err := load[claim.State](ctx, h.Log, stream)
-		if err != nil {
+		if change.former, err = load[claim.State](ctx, h.Log, stream); err != nil {
 			return change, err
 		}
-		change.givenUp, change.givenUpAt = before, current.Revision
+		change.givenUp = before
 	}
 	if wanted != (claim.Key{}) {
 		change.reserved = wanted
@@ -152,7 +151,7 @@ func (h *Handler) settleClaims(ctx context.Context, caller Caller, owner string,
 		}
 	}
 	if change.givenUp != (claim.Key{}) {
-		if err := h.releaseClaim(ctx, caller, change.givenUp, change.givenUpAt); err != nil {
+		if err := h.releaseClaim(ctx, caller, change.givenUp, change.former); err != nil {
 			slog.WarnContext(ctx, "releasing a claim failed; it is repaired when somebody asks for the value", "owner", owner, "error", err)
 		}
 	}
@@ -167,15 +166,15 @@ func (h *Handler) confirmClaim(ctx context.Context, caller Caller, key claim.Key
 	if err != nil || current.State.Owner != owner || current.State.Confirmed {
 		return err
 	}
-	return ignoreConflict(h.append(ctx, caller, h.Now(), stream, current.Revision, []domain.Event{claim.Confirmed{}}))
+	return ignoreConflict(h.append(ctx, caller, current.notBefore(h.Now()), stream, current.Revision, []domain.Event{claim.Confirmed{}}))
 }
 
-func (h *Handler) releaseClaim(ctx context.Context, caller Caller, key claim.Key, at eventstore.Revision) error {
+func (h *Handler) releaseClaim(ctx context.Context, caller Caller, key claim.Key, former loaded[claim.State]) error {
 	stream, err := h.claimStream(key)
 	if err != nil {
 		return err
 	}
-	return ignoreConflict(h.append(ctx, caller, h.Now(), stream, at, []domain.Event{claim.Released{Reason: "given up by its owner"}}))
+	return ignoreConflict(h.append(ctx, caller, former.notBefore(h.Now()), stream, former.Revision, []domain.Event{claim.Released{Reason: "given up by its owner"}}))
 }
 
 // ignoreConflict: somebody else moved the claim, and what they wrote is newer.

@@ -1,0 +1,43 @@
+package commands_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+func TestNoTimeGoesBackWithinAStreamAlsoOfAClaim(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	s.Handler.Now = func() time.Time {
+		s.advance(-time.Second)
+		return s.clock.Now()
+	}
+	rename := func(email string) {
+		must(t)(s.ChangeUser(t.Context(), admin(), s.anna, commands.ChangeUser{Patch: user.Patch{Email: &email}}))
+	}
+	rename("hanna@acme.example")
+	rename(annasEmail)
+	must(t)(s.RegisterUser(t.Context(), admin(), register("hanna@acme.example")))
+	last := map[string]time.Time{}
+	kinds := map[string]bool{}
+	for recorded, err := range s.log.ReadAll(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := eventstore.Decode(recorded)
+		if e.Meta.At.Before(last[e.Stream]) {
+			t.Errorf("%s goes back in time at revision %d, %s", e.Stream, e.Revision, e.Type)
+		}
+		last[e.Stream] = e.Meta.At
+		kinds[e.Type] = true
+	}
+	for _, event := range []string{"claim.reserved", "claim.confirmed", "claim.released"} {
+		if !kinds[event] {
+			t.Errorf("there is no %s", event)
+		}
+	}
+}
