@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/commands"
@@ -113,6 +114,65 @@ func TestARebuildLosesNothingWhileOthersWrite(t *testing.T) {
 		t.Errorf("the tables have changed, from\n%s\nto\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 	assertReplayed(t, s)
+}
+
+func TestASwapHoldsUpNoQueryOfTheCheckpoints(t *testing.T) {
+	t.Parallel()
+	for name, names := range map[string][]string{"all": nil, "some": {"users", "history"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStack(t)
+			s.has(t)(s.register(t, "before@example.com"), nil)
+			// The row of the rebuild is kept from it when it swaps, so that the swap stands still with its lock.
+			holding := make(chan pgx.Tx, 1)
+			var once sync.Once
+			swapping := func(r Rebuild) {
+				if r.State != RebuildSwapping {
+					return
+				}
+				once.Do(func() {
+					tx, err := s.pool.Begin(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := tx.Exec(t.Context(), "SELECT FROM app.rebuilds WHERE id = $1 FOR UPDATE", r.ID); err != nil {
+						t.Error(err)
+					}
+					holding <- tx
+				})
+			}
+			ended := make(chan error, 1)
+			go func() {
+				_, err := RunRebuild(t.Context(), s.pool, s.log, RebuildRequest{Names: names, Mode: ModeRebuild}, swapping)
+				ended <- err
+			}()
+			locked := func() (held bool) {
+				const q = `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database()
+					AND l.relation = 'readmodels.checkpoints'::regclass AND l.granted AND l.mode ~ '^(Access)?ExclusiveLock$')`
+				if err := s.pool.QueryRow(t.Context(), q).Scan(&held); err != nil {
+					t.Error(err)
+				}
+				return held
+			}
+			eventually(t, "the swap has its lock", func() bool { return locked() || t.Failed() })
+			if _, err := s.pool.Exec(t.Context(), "BEGIN; LOCK TABLE readmodels.checkpoints IN ACCESS SHARE MODE NOWAIT; COMMIT"); err != nil {
+				t.Error("a query of the checkpoints waits:", err)
+			}
+			result, err := s.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: "meanwhile@example.com"}})
+			if err != nil {
+				t.Error(err)
+			}
+			if err := (<-holding).Rollback(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			waitFor(t, s.runner, result.Position)
+			assertReplayed(t, s)
+		})
+	}
 }
 
 // assertReplayed compares the live tables with a replay of the log into another database.

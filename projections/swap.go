@@ -62,8 +62,9 @@ func (b *rebuilding) swap(ctx context.Context, conn *pgx.Conn, schema string) er
 }
 
 // trySwap is one transaction. With the lock on the live checkpoints it waits for pages under way; the next page of whichever
-// instance waits for it before it has touched anything, and then finds the new tables, because Postgres looks names up again
-// after it has waited for a lock, and drops plans made before. Queries are not held up: renaming a schema locks no table.
+// instance waits for it before it has touched anything, because it begins with its checkpoint, and then finds the new tables,
+// because Postgres looks names up again after it has waited for a lock, and drops plans made before. Queries are not held up:
+// renaming a schema locks no table, and the lock lets checkpoints be read. Who has read an old one can't move it any more.
 func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string) error {
 	ctx, cancel := context.WithTimeout(ctx, swapTime)
 	defer cancel()
@@ -72,7 +73,7 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", swapLockTime.Milliseconds())); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "LOCK TABLE "+live+".checkpoints, "+live+".goose_db_version IN ACCESS EXCLUSIVE MODE"); err != nil {
+		if _, err := tx.Exec(ctx, "LOCK TABLE "+live+".checkpoints, "+live+".goose_db_version IN EXCLUSIVE MODE"); err != nil {
 			return err
 		}
 		var sameVersion bool
