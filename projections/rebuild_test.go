@@ -291,6 +291,44 @@ func (g *gated) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq
 	}
 }
 
+// failing is a log of which some readings fail, as in an outage.
+type failing struct {
+	eventstore.Log
+	left atomic.Int64 // readings that still fail
+}
+
+func (f *failing) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
+	return func(yield func(eventstore.Recorded, error) bool) {
+		if f.left.Add(-1) >= 0 {
+			yield(eventstore.Recorded{}, eventstore.ErrUnavailable)
+			return
+		}
+		f.Log.ReadAll(ctx, after)(yield)
+	}
+}
+
+func TestARebuildOutlastsOutagesOfTheStoreInEachStep(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.has(t)(s.register(t, "before@example.com"), nil)
+	log := &failing{Log: s.log}
+	was := ""
+	r, err := RunRebuild(t.Context(), s.pool, log, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
+		if r.State == was {
+			return
+		}
+		was = r.State
+		if r.State == RebuildComparing || r.State == RebuildSwapping {
+			s.has(t)(s.register(t, was+"@example.com"), nil) // so that there is something to read
+		}
+		log.left.Store(1)
+	})
+	if err != nil || r.State != RebuildDone || len(r.NotCompared) > 0 {
+		t.Fatal(show(t, r), err)
+	}
+	assertReplayed(t, s)
+}
+
 func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

@@ -255,8 +255,19 @@ func copyInto(ctx context.Context, conn *pgx.Conn, t table, produce func(rows *c
 }
 
 // advance applies the log to tables that somebody brought up to some position already, page by page as live: for each
-// projection up to a position, nil for the end of the log.
+// projection up to a position, nil for the end of the log. It outlasts short outages of the store.
 func (b *rebuilding) advance(ctx context.Context, db session, projections []projection, to map[string]eventstore.Position) error {
+	for attempt := 0; ; attempt++ {
+		err := b.tryAdvance(ctx, db, projections, to)
+		if !errors.Is(err, eventstore.ErrUnavailable) || attempt == readRetries {
+			return err
+		}
+		pause(ctx, progressPace)
+	}
+}
+
+// tryAdvance is advance as far as the store answers. It goes on where it stopped.
+func (b *rebuilding) tryAdvance(ctx context.Context, db session, projections []projection, to map[string]eventstore.Position) error {
 	at, err := positions(ctx, db, projections)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/migrations"
 )
 
@@ -50,7 +51,7 @@ func (b *rebuilding) swap(ctx context.Context, conn *pgx.Conn, schema string) er
 		err := b.trySwap(ctx, conn, schema)
 		var refused *pgconn.PgError
 		waited := errors.As(err, &refused) && (refused.Code == "55P03" || refused.Code == "40P01") // lock not available, deadlock
-		if !waited || time.Since(started) > swapPatience {
+		if !waited && !errors.Is(err, eventstore.ErrUnavailable) || time.Since(started) > swapPatience {
 			return err
 		}
 		pause(ctx, progressPace)
@@ -89,7 +90,7 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 		if err != nil {
 			return err
 		}
-		if err := b.advance(ctx, tx, b.projections, at); err != nil {
+		if err := b.tryAdvance(ctx, tx, b.projections, at); err != nil { // an outage is not waited for with the lock held
 			return err
 		}
 		if err := exchange(ctx, tx, schema, b.projections); err != nil {
