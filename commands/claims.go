@@ -197,6 +197,12 @@ func taken(key claim.Key) error {
 	return domain.Refusef(domain.CodeNameTaken, "the name is taken already")
 }
 
+// isTaken says whether an error is one of taken.
+func isTaken(err error) bool {
+	refused, ok := errors.AsType[*domain.Error](err)
+	return ok && (refused.Code == domain.CodeEmailTaken || refused.Code == domain.CodeNameTaken)
+}
+
 func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

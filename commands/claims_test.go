@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/nodetest"
 )
 
 func TestNoTimeGoesBackWithinAStreamAlsoOfAClaim(t *testing.T) {
@@ -39,5 +41,21 @@ func TestNoTimeGoesBackWithinAStreamAlsoOfAClaim(t *testing.T) {
 		if !kinds[event] {
 			t.Errorf("there is no %s", event)
 		}
+	}
+}
+
+func TestACreationRepeatedAfterItsValueWentToSomebodyElse(t *testing.T) {
+	t.Parallel()
+	handler := newHandler(t, nodetest.Connect(t))
+	ctx, caller := t.Context(), admin()
+	anna := must(t)(handler.RegisterUser(ctx, caller, register(annasEmail)))
+	email := "hanna@acme.example"
+	must(t)(handler.ChangeUser(ctx, admin(), anna, commands.ChangeUser{Patch: user.Patch{Email: &email}}))
+	other := must(t)(handler.RegisterUser(ctx, admin(), register(annasEmail)))
+	if again, err := handler.RegisterUser(ctx, caller, register(annasEmail)); err != nil || again.ID != anna.String() || !again.Changed {
+		t.Errorf("repeated: %+v, %v", again, err)
+	}
+	if third, err := handler.RegisterUser(ctx, admin(), register(annasEmail)); !refused(err, domain.CodeEmailTaken) {
+		t.Errorf("the address of %s again: %+v, %v", other, third, err)
 	}
 }

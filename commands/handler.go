@@ -162,7 +162,7 @@ func change[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, s
 }
 
 // create runs the first command of an aggregate whose id is new. It saves reading a stream that can't exist; should the
-// same command have been carried out before, the append answers as it did then.
+// same command have been carried out before, the append answers as it did then, or its value is taken and the stream is read.
 func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, decide func(S) ([]domain.Event, error)) (Result, error) {
 	return execute[S, P](ctx, h, caller, stream, true, decide)
 }
@@ -193,6 +193,9 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 			return Result{ID: id, Revision: aggregate.Revision, Position: aggregate.Position}, nil
 		}
 		claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State), claimOf(after[S, P](aggregate, events)))
+		if isNew && attempt == 0 && isTaken(err) {
+			continue // it may have been carried out before, and have given the value up since: that is in the stream
+		}
 		if err != nil {
 			return Result{}, err
 		}
