@@ -47,8 +47,8 @@ func (h *Handler) reserveClaim(ctx context.Context, caller Caller, key claim.Key
 				return err
 			}
 			if !free {
-				if err := wait(ctx, 50*time.Millisecond); err != nil {
-					return err
+				if !pause(ctx, 50*time.Millisecond) {
+					return ctx.Err()
 				}
 				continue
 			}
@@ -203,13 +203,14 @@ func isTaken(err error) bool {
 	return ok && (refused.Code == domain.CodeEmailTaken || refused.Code == domain.CodeNameTaken)
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// pause waits and says whether ctx is still live.
+func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return true
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	}
 }
