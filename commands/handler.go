@@ -50,7 +50,7 @@ type Caller struct {
 	IfMatch *eventstore.Revision
 }
 
-// System is SecBoard itself as a caller; Operator is somebody with a shell on the server.
+// System is SecBoard itself as a caller.
 func System() Caller { return internal(eventstore.ActorSystem) }
 
 // Operator is somebody with a shell on the server as a caller.

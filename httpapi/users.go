@@ -40,9 +40,9 @@ func (b *newUser) command(problems *domain.Invalid) commands.RegisterUser {
 			CompanyID: readID("company_id", b.CompanyID, problems), Department: b.Department, Position: b.Position,
 			StartDate: readDate("start_date", b.StartDate, problems), EndDate: readDate("end_date", b.EndDate, problems),
 		},
-		Inactive:         is(readFlag("active", b.Active, problems), false),
-		Superuser:        is(readFlag("superuser", b.Superuser, problems), true),
-		RequireTwoFactor: is(readFlag("require_two_factor", b.RequireTwoFactor, problems), true),
+		Inactive:         flagEquals(readFlag("active", b.Active, problems), false),
+		Superuser:        flagEquals(readFlag("superuser", b.Superuser, problems), true),
+		RequireTwoFactor: flagEquals(readFlag("require_two_factor", b.RequireTwoFactor, problems), true),
 		RoleIDs:          readIDs("role_ids", b.RoleIDs, problems),
 		GroupIDs:         readIDs("group_ids", b.GroupIDs, problems),
 	}
@@ -51,7 +51,7 @@ func (b *newUser) command(problems *domain.Invalid) commands.RegisterUser {
 }
 
 // is says whether a flag stands in the body with that value.
-func is(flag *bool, value bool) bool { return flag != nil && *flag == value }
+func flagEquals(flag *bool, value bool) bool { return flag != nil && *flag == value }
 
 // readIDs reads a list of ids of a body.
 func readIDs(field string, texts []string, problems *domain.Invalid) []uuid.UUID {
@@ -153,7 +153,7 @@ func (s *server) addUsers() {
 		example: map[string]any{"position": "Head of risk", "end_date": "2027-06-30", "phone": nil},
 	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, command commands.ChangeUser) (commands.Result, error) {
 		result, err := s.Commands.ChangeUser(ctx, caller, id, command)
-		if err == nil && is(command.Active, false) {
+		if err == nil && flagEquals(command.Active, false) {
 			s.endSessions(ctx, id)
 		}
 		return result, err

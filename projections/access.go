@@ -66,7 +66,7 @@ func scanAccess(row pgx.Row, now time.Time, place ...any) (Access, error) {
 
 // Access gives what an account may do; now decides on its state.
 func (r *ReadModels) Access(ctx context.Context, userID uuid.UUID, now time.Time) (Access, error) {
-	return one(scanAccess(r.pool.QueryRow(ctx, "SELECT "+accessColumns+" FROM users u WHERE u.id = $1", userID), now))
+	return orNotFound(scanAccess(r.pool.QueryRow(ctx, "SELECT "+accessColumns+" FROM users u WHERE u.id = $1", userID), now))
 }
 
 // goesOn keeps the sessions a of users u that no event of their account has ended.
@@ -80,7 +80,7 @@ func (r *ReadModels) AccessOfSession(ctx context.Context, tokenHash []byte, now 
 			coalesce(a.ip, ''), coalesce(a.user_agent, '')
 		FROM app.sessions a JOIN users u ON u.id = a.user_id WHERE a.token_hash = $1 AND a.expires_at > $2 AND ` + goesOn
 	var s Session
-	access, err := one(scanAccess(r.pool.QueryRow(ctx, statement, tokenHash, now), now,
+	access, err := orNotFound(scanAccess(r.pool.QueryRow(ctx, statement, tokenHash, now), now,
 		&s.ID, &s.UserID, &s.Kind, &s.CreatedAt, &s.LastSeenAt, &s.ExpiresAt, &s.IP, &s.UserAgent))
 	return s, access, err
 }

@@ -86,7 +86,7 @@ type CompanyFilter struct {
 // Company gives one company.
 func (r *ReadModels) Company(ctx context.Context, id uuid.UUID) (Company, error) {
 	c, err := scanCompany(r.pool.QueryRow(ctx, "SELECT "+companyColumns+" FROM companies c WHERE c.id = $1", id))
-	return one(c.show(), err)
+	return orNotFound(c.show(), err)
 }
 
 // CompanyAsOf gives one company as it was at a time.

@@ -132,7 +132,7 @@ func scanShownDirectory(row pgx.Row, place ...any) (Directory, error) {
 
 // Directory gives one connection.
 func (r *ReadModels) Directory(ctx context.Context, id uuid.UUID) (Directory, error) {
-	return one(scanShownDirectory(r.pool.QueryRow(ctx, "SELECT "+shownDirectory+" FROM directories d WHERE d.id = $1", id)))
+	return orNotFound(scanShownDirectory(r.pool.QueryRow(ctx, "SELECT "+shownDirectory+" FROM directories d WHERE d.id = $1", id)))
 }
 
 // DirectoryAsOf gives one connection as it was at a time.

@@ -97,7 +97,7 @@ func scanShownGroup(row pgx.Row, place ...any) (Group, error) {
 
 // Group gives one group.
 func (r *ReadModels) Group(ctx context.Context, id uuid.UUID) (Group, error) {
-	return one(scanShownGroup(r.pool.QueryRow(ctx, "SELECT "+shownGroup+" FROM groups g WHERE g.id = $1", id)))
+	return orNotFound(scanShownGroup(r.pool.QueryRow(ctx, "SELECT "+shownGroup+" FROM groups g WHERE g.id = $1", id)))
 }
 
 // GroupAsOf gives one group as it was at a time.
@@ -191,7 +191,7 @@ func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *ti
 // groupExists gives ErrNotFound for a group that does not exist, or did not at a time.
 func (r *ReadModels) groupExists(ctx context.Context, id uuid.UUID, at *time.Time) error {
 	var createdAt time.Time
-	_, err := one(createdAt, r.pool.QueryRow(ctx, "SELECT created_at FROM groups WHERE id = $1", id).Scan(&createdAt))
+	_, err := orNotFound(createdAt, r.pool.QueryRow(ctx, "SELECT created_at FROM groups WHERE id = $1", id).Scan(&createdAt))
 	if err == nil && at != nil && createdAt.After(*at) {
 		return ErrNotFound
 	}

@@ -94,7 +94,7 @@ type MailAccountFilter struct {
 // MailAccount gives one mail account.
 func (r *ReadModels) MailAccount(ctx context.Context, id uuid.UUID) (MailAccount, error) {
 	a, err := scanMailAccount(r.pool.QueryRow(ctx, "SELECT "+mailAccountColumns+" FROM mail_accounts a WHERE a.id = $1", id))
-	return one(a.show(), err)
+	return orNotFound(a.show(), err)
 }
 
 // MailAccountAsOf gives one mail account as it was at a time.

@@ -123,7 +123,7 @@ type MailMessageFilter struct {
 // MailMessage gives one mail.
 func (r *ReadModels) MailMessage(ctx context.Context, id uuid.UUID) (MailMessage, error) {
 	m, err := scanMailMessage(r.pool.QueryRow(ctx, "SELECT "+mailMessageColumns+" FROM mail_messages m WHERE m.id = $1", id))
-	return one(m.show(), err)
+	return orNotFound(m.show(), err)
 }
 
 // MailMessageAsOf gives one mail as it was at a time.

@@ -84,7 +84,7 @@ type MailServerFilter struct {
 // MailServer gives one mail server.
 func (r *ReadModels) MailServer(ctx context.Context, id uuid.UUID) (MailServer, error) {
 	s, err := scanMailServer(r.pool.QueryRow(ctx, "SELECT "+mailServerColumns+" FROM mail_servers s WHERE s.id = $1", id))
-	return one(s.show(), err)
+	return orNotFound(s.show(), err)
 }
 
 // MailServerAsOf gives one mail server as it was at a time.

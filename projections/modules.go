@@ -77,7 +77,7 @@ func (r *ReadModels) Module(ctx context.Context, key string) (Module, error) {
 		return Module{}, ErrNotFound
 	}
 	m, err := scanModule(r.pool.QueryRow(ctx, "SELECT "+moduleColumns+" FROM modules m WHERE m.key = $1", key))
-	return one(m.show(), err)
+	return orNotFound(m.show(), err)
 }
 
 // ModuleAsOf gives one module as it was at a time. SecBoard's own have always been as they are.

@@ -37,6 +37,6 @@ func applyPhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) 
 // Photo gives the photo of an account as a JPEG, and since when it is that; ErrNotFound without one.
 func (r *ReadModels) Photo(ctx context.Context, userID uuid.UUID) (jpeg []byte, since time.Time, err error) {
 	err = r.pool.QueryRow(ctx, "SELECT jpeg, updated_at FROM user_photos WHERE user_id = $1", userID).Scan(&jpeg, &since)
-	jpeg, err = one(jpeg, err)
+	jpeg, err = orNotFound(jpeg, err)
 	return jpeg, since.UTC(), err
 }

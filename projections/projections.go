@@ -90,8 +90,8 @@ func optional[T comparable](value T) *T {
 	return &value
 }
 
-// one turns the answer "no rows" into ErrNotFound.
-func one[T any](value T, err error) (T, error) {
+// orNotFound turns the answer "no rows" into ErrNotFound.
+func orNotFound[T any](value T, err error) (T, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		var none T
 		return none, ErrNotFound

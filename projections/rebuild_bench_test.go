@@ -217,7 +217,7 @@ func copyAll(b *testing.B, pool *pgxpool.Pool) time.Duration {
 		}
 	}
 	started := time.Now()
-	if err := inSteps(ctx, conns, steps); err != nil {
+	if err := runConcurrently(ctx, conns, steps); err != nil {
 		b.Fatal(err)
 	}
 	return time.Since(started)

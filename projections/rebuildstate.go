@@ -140,12 +140,12 @@ func scanRebuild(row pgx.Row) (Rebuild, error) {
 
 // RebuildByID tells how a rebuild stands, whichever process does it. ErrNotFound where there was none.
 func RebuildByID(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) (Rebuild, error) {
-	return one(scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds WHERE id = $1", id)))
+	return orNotFound(scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds WHERE id = $1", id)))
 }
 
 // LastRebuild gives the newest one. ErrNotFound where there was none.
 func LastRebuild(ctx context.Context, pool *pgxpool.Pool) (Rebuild, error) {
-	return one(scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds ORDER BY started_at DESC, id DESC LIMIT 1")))
+	return orNotFound(scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds ORDER BY started_at DESC, id DESC LIMIT 1")))
 }
 
 // rebuildingNow gives the names of the projections that are being rebuilt.

@@ -77,7 +77,7 @@ type RoleFilter struct {
 // Role gives one role.
 func (r *ReadModels) Role(ctx context.Context, id uuid.UUID) (Role, error) {
 	found, err := scanRole(r.pool.QueryRow(ctx, "SELECT "+roleColumns+" FROM roles r WHERE r.id = $1", id))
-	return one(found.show(), err)
+	return orNotFound(found.show(), err)
 }
 
 // RoleAsOf gives one role as it was at a time.

@@ -131,7 +131,7 @@ func finish(ctx context.Context, conns []*pgx.Conn, folds []fold, indexes map[st
 			steps = append(steps, indexSteps(f.table.name, indexes[f.table.name])...)
 		}
 	}
-	if err := inSteps(ctx, conns, steps); err != nil {
+	if err := runConcurrently(ctx, conns, steps); err != nil {
 		return err
 	}
 	var last []step
@@ -151,7 +151,7 @@ func finish(ctx context.Context, conns []*pgx.Conn, folds []fold, indexes map[st
 			return nil, err
 		})
 	}
-	return inSteps(ctx, conns, last)
+	return runConcurrently(ctx, conns, last)
 }
 
 func indexSteps(table string, indexes []index) []step {
@@ -167,8 +167,8 @@ func indexSteps(table string, indexes []index) []step {
 	return steps
 }
 
-// inSteps works steps off, in order, each connection taking the next.
-func inSteps(ctx context.Context, conns []*pgx.Conn, steps []step) error {
+// runConcurrently works steps off, in order, each connection taking the next.
+func runConcurrently(ctx context.Context, conns []*pgx.Conn, steps []step) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	for _, conn := range conns {

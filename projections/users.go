@@ -286,7 +286,7 @@ func scanShown(row pgx.Row, now time.Time, place ...any) (User, error) {
 
 // User gives one account; now decides on its state.
 func (r *ReadModels) User(ctx context.Context, id uuid.UUID, now time.Time) (User, error) {
-	return one(scanShown(r.pool.QueryRow(ctx, "SELECT "+shownColumns+" FROM users u WHERE u.id = $1", id), now))
+	return orNotFound(scanShown(r.pool.QueryRow(ctx, "SELECT "+shownColumns+" FROM users u WHERE u.id = $1", id), now))
 }
 
 // UserAsOf gives one account as it was at a time, with the names that company, roles and groups had then.

@@ -159,7 +159,7 @@ func changeDetails(current, wanted Details) []domain.Event {
 	return events
 }
 
-// Deactivate closes the account; Activate opens it again. Doing it twice changes nothing.
+// Deactivate closes the account. Doing it twice changes nothing.
 func Deactivate(s State, by By, reason string) ([]domain.Event, error) {
 	reason, err := domain.Reason(reason, false)
 	if err != nil {

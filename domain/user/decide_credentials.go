@@ -83,7 +83,7 @@ func UseFirstLogin(s State, link uuid.UUID, now time.Time) ([]domain.Event, erro
 // ErrLink says nothing about why.
 var ErrLink = &domain.Error{Code: "invalid_link", Detail: "the link is wrong, was used already or has expired: ask for a new one"}
 
-// ResetLinkUsable and FirstLoginUsable say whether a link could be used at a time.
+// ResetLinkUsable says whether a reset link could be used at a time.
 func (s State) ResetLinkUsable(link uuid.UUID, now time.Time) bool {
 	return s.CanSignIn(now) == "" && usable(s.ResetLinks, link, now)
 }
