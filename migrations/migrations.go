@@ -66,6 +66,12 @@ func ReadModels(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	return locked(ctx, pool, func() error { return up(ctx, pool, ReadModelsSchema, schema) })
 }
 
+// Hold keeps everybody else from migrating the database until a transaction ends. It waits while somebody does.
+func Hold(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockKey))
+	return err
+}
+
 // Status lists every migration of both sets in order of schema and version. It changes nothing: on an empty
 // database all are pending.
 func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {

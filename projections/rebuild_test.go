@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -288,6 +289,51 @@ func (g *gated) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq
 				return
 			}
 		}
+	}
+}
+
+func TestASwapWaitsForWhoeverMigratesAndThenRefuses(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.has(t)(s.register(t, "anna@example.com"), nil)
+	migrating := make(chan pgx.Tx, 1)
+	var once sync.Once
+	ended := make(chan error, 1)
+	go func() {
+		_, err := RunRebuild(t.Context(), s.pool, s.log, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
+			if r.State != RebuildSwapping {
+				return
+			}
+			once.Do(func() {
+				tx, err := s.pool.Begin(t.Context())
+				if err == nil {
+					err = migrations.Hold(t.Context(), tx)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				migrating <- tx
+			})
+		})
+		ended <- err
+	}()
+	tx := <-migrating
+	eventually(t, "the swap waits", func() (waits bool) {
+		const q = `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+			WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted)`
+		if err := s.pool.QueryRow(t.Context(), q).Scan(&waits); err != nil {
+			t.Error(err)
+		}
+		return waits || t.Failed() || len(ended) > 0
+	})
+	if _, err := tx.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
+		t.Error(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "migrated by another secboard") {
+		t.Error(err)
 	}
 }
 

@@ -74,7 +74,11 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", swapLockTime.Milliseconds())); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "LOCK TABLE "+live+".checkpoints, "+live+".goose_db_version IN EXCLUSIVE MODE"); err != nil {
+		// Whoever migrates would change the tables that are live now, and note it with those that are live then.
+		if err := migrations.Hold(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "LOCK TABLE "+live+".checkpoints IN EXCLUSIVE MODE"); err != nil {
 			return err
 		}
 		var sameVersion bool
