@@ -68,6 +68,19 @@ func TestRebuildAndVerifyFromTheCommandLine(t *testing.T) {
 }
 
 // changeByHand changes the local Postgres of a data directory behind everybody's back.
+func TestARebuildWhoseEndCannotBeRecordedFails(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(pgtest.TempDir(t), "data")
+	env := settings{"SECBOARD_DATA": dir, bootstrapEmail: rootEmail, bootstrapPassword: rootPassword}
+	i, _ := serve(t, env)
+	changeByHand(t, dir, `CREATE FUNCTION app.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$`)
+	changeByHand(t, dir, `CREATE TRIGGER refuse BEFORE UPDATE ON app.rebuilds FOR EACH ROW WHEN (NEW.ended_at IS NOT NULL) EXECUTE FUNCTION app.refuse()`)
+	command(t, env, "", "projections", "verify", "companies").expect(t, exitFailed, "the disk is full")
+	if status := i.stop(); status != exitDone {
+		t.Error(status)
+	}
+}
+
 func changeByHand(t *testing.T, dir, statement string) {
 	t.Helper()
 	url, err := postgres.LocalURL(dir)

@@ -40,10 +40,11 @@ type step struct {
 func (c *rebuildProcessCmd) Run(ctx context.Context, p *program) error {
 	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
 		say := json.NewEncoder(p.stdout)
-		begun, unheard := false, error(nil)
+		var told projections.Rebuild
+		unheard := error(nil)
 		request := projections.RebuildRequest{Names: c.Names, Mode: c.Mode}
 		_, err := projections.RunRebuild(ctx, st.pool, st.log, request, func(r projections.Rebuild) {
-			begun = true
+			told = r
 			if unheard == nil { // it goes on all the same: its end is in the database too
 				unheard = say.Encode(step{Rebuild: &r})
 			}
@@ -53,7 +54,7 @@ func (c *rebuildProcessCmd) Run(ctx context.Context, p *program) error {
 			return say.Encode(step{Running: true})
 		case unheard != nil:
 			return errors.Join(err, fmt.Errorf("tell how the rebuild goes: %w", unheard))
-		case err != nil && begun:
+		case err != nil && told.Error != nil:
 			return errProblemsFound // the last step says which
 		}
 		return err
@@ -98,6 +99,8 @@ func (p *program) rebuildApart(s *storeSettings) func(context.Context, projectio
 			return ctx.Err()
 		case last.Ended() && last.Error != nil:
 			return errors.New(*last.Error)
+		case last.State == projections.RebuildDone && err != nil && ctx.Err() == nil:
+			return fmt.Errorf("%w: the rebuild is done, and its process has said what went wrong after it: %w", errProblemsFound, err)
 		case last.State == projections.RebuildDone:
 			return nil
 		case last.ID == uuid.Nil && err != nil:
