@@ -109,6 +109,12 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 		t.Error("it touched another file", err)
 	}
 	command(t, env, "", "audit", "export", "--resume").expect(t, exitUsage, "--output")
+	keyless := settings{"SECBOARD_DATA": env["SECBOARD_DATA"], "SECBOARD_KEYSET": filepath.Join(dir, "nothing.json")}
+	unmade := filepath.Join(dir, "unmade.ndjson")
+	command(t, keyless, "", "audit", "export", "-o", unmade).expect(t, exitFailed, "SECBOARD_KEYSET")
+	if _, err := os.Stat(unmade); !os.IsNotExist(err) {
+		t.Error("an export that did not begin leaves a file", err)
+	}
 	if _, err := os.Stat(filepath.Join(env["SECBOARD_DATA"], "postgres")); !os.IsNotExist(err) {
 		t.Error("Postgres was started", err)
 	}

@@ -50,15 +50,15 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 	}
 	export := eventstore.Export{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
 	return p.with(ctx, &c.storeSettings, parts{log: true}, "audit export", func(st *stores) (err error) {
+		h, err := st.handler(ctx, &c.storeSettings)
+		if err != nil {
+			return err
+		}
 		out, err := c.open(&export, p.stdout)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
-		h, err := st.handler(ctx, &c.storeSettings)
-		if err != nil {
-			return err
-		}
 		recorded, err := h.RecordReading(ctx, commands.Operator(), audit.Exported{Format: c.Format, From: from, To: to, After: uint64(export.After)})
 		if err != nil {
 			return err

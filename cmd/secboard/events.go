@@ -127,16 +127,17 @@ Examples:
 }
 
 // Run carries the command out.
-func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) error {
+func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) (err error) {
+	file, err := os.Open(c.File) // before a store is made for it
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
 	return p.with(ctx, &c.storeSettings, parts{log: true}, "events restore", func(st *stores) error {
-		file, err := os.Open(c.File)
-		if err != nil {
-			return err
-		}
 		shown := p.progress()
 		summary, had, err := restore(ctx, st, file, shown)
 		shown.end()
-		if err := errors.Join(err, file.Close()); err != nil {
+		if err != nil {
 			return err
 		}
 		if c.JSON {

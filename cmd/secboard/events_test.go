@@ -45,6 +45,12 @@ func TestEventsMoveFromStoreToStore(t *testing.T) {
 		t.Error(name)
 	}
 
+	nowhere := filepath.Join(base, "nowhere")
+	command(t, settings{"SECBOARD_DATA": nowhere}, "", "events", "restore", file+"x").expect(t, exitFailed, "no such file")
+	if _, err := os.Stat(nowhere); err == nil {
+		t.Error("a store was made for a file that is not there")
+	}
+
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
