@@ -28,7 +28,7 @@ func (h *Handler) sameTime(ctx context.Context, began time.Time) {
 	if enabled, err := h.DirectoryIndex.EnabledDirectories(ctx); err != nil || len(enabled) == 0 {
 		return
 	}
-	pause(ctx, refusalTime-time.Since(began)) // whoever went away need not wait
+	h.Pause(ctx, refusalTime-time.Since(began)) // whoever went away need not wait
 }
 
 // answerOf is what a directory said about somebody.

@@ -28,11 +28,13 @@ type Handler struct {
 	DirectoryIndex DirectoryIndex
 	// Lockout gives the policy in force.
 	Lockout func() signin.Policy
+	// Pause is how a refused sign-in waits until it has taken as long as all do; false when ctx ended first.
+	Pause func(context.Context, time.Duration) bool
 }
 
 // New makes a Handler with the system's clock.
 func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
-	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy { return signin.DefaultPolicy }}
+	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy { return signin.DefaultPolicy }, Pause: pause}
 }
 
 // Caller is who asks, from where, and what that caller may do.

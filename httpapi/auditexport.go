@@ -35,7 +35,7 @@ var exportTypes = map[string]string{
 
 func (s *server) addAuditExport() {
 	register(s, operation{
-		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout,
+		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout, room: newWaitingRoom(mostExports),
 		summary: "Copy of the log, streamed",
 		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one line each with at least `id`, `position`, " +
 			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that broke off, which the missing end of the " +

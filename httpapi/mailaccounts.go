@@ -185,7 +185,15 @@ func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*tes
 	if err != nil {
 		return nil, err
 	}
-	steps, failure := s.MailTransport.Send(ctx, sender, msg)
+	var steps []smtpclient.Step
+	var failure error // that of the try, which is what was asked for
+	err = s.work.waitIn(s.mailing, sender.Server.Host, func() error {
+		steps, failure = s.MailTransport.Send(ctx, sender, msg)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	answered := &testAnswer{}
 	answered.Body.OK, answered.Body.Steps = failure == nil, shownSteps(steps)
 	return answered, nil

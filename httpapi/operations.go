@@ -28,6 +28,7 @@ type operation struct {
 	maxBody     int64         // in bytes; 0: 1 MiB
 	timeout     time.Duration // of the whole request; 0: 10 s
 	errors      []int         // answers besides those that every operation has
+	room        *waitingRoom  // not nil: it mostly waits, and only so many do so at once
 	example     any           // of the body
 }
 
@@ -61,6 +62,9 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 		h.Errors = append(h.Errors, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	} else {
 		h.Middlewares = append(h.Middlewares, s.awaitPosition)
+	}
+	if o.room != nil {
+		h.Middlewares = append(h.Middlewares, s.uncounted(o.room))
 	}
 	if o.keepsAnswer {
 		h.Middlewares = append(h.Middlewares, s.idempotent(o))
@@ -132,7 +136,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 func (s *server) waitFor(ctx context.Context, position eventstore.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	return s.work.while(func() error { return s.Runner.WaitFor(ctx, position) })
+	return s.work.withoutSlot(func() error { return s.Runner.WaitFor(ctx, position) })
 }
 
 // QueryHeaders are those that every query takes.

@@ -14,7 +14,7 @@ import (
 // queue of passwords.
 const mostAtWork = 256
 
-// overloadPause is how often the log tells that requests were turned away.
+// overloadPause is how often turned-away requests are logged.
 const overloadPause = 10 * time.Second
 
 var errOverloaded = &refusal{
@@ -42,7 +42,7 @@ func (s *server) limitWork(c *gin.Context) {
 	}
 	defer s.work.now.Add(-1)
 	if c.Request.Body != http.NoBody {
-		c.Request.Body = &unhurried{ReadCloser: c.Request.Body, work: &s.work}
+		c.Request.Body = &uncountedBody{ReadCloser: c.Request.Body, work: &s.work}
 	}
 	c.Next()
 }
@@ -57,21 +57,21 @@ func (s *server) turnAway(c *gin.Context) {
 	writeProblem(c, errOverloaded)
 }
 
-// while does what is no work but waiting. It has a limit of its own, and nobody else must be turned away for it.
-func (w *work) while(waiting func() error) error {
+// withoutSlot does what is no work but waiting, for which nobody else must be turned away. It must not be called within itself.
+func (w *work) withoutSlot(waiting func() error) error {
 	w.now.Add(-1)
 	defer w.now.Add(1)
 	return waiting()
 }
 
-// unhurried is the body of a request. Clients that send it slowly, or never, keep nobody out.
-type unhurried struct {
+// uncountedBody is the body of a request. Clients that send it slowly, or never, keep nobody out.
+type uncountedBody struct {
 	io.ReadCloser
 	work *work
 }
 
-func (u *unhurried) Read(into []byte) (n int, err error) {
-	err = u.work.while(func() error {
+func (u *uncountedBody) Read(into []byte) (n int, err error) {
+	err = u.work.withoutSlot(func() error {
 		n, err = u.ReadCloser.Read(into)
 		return err
 	})

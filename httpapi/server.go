@@ -67,6 +67,7 @@ type server struct {
 	cleaning cleaning
 	patience time.Duration
 	work     work
+	mailing  *waitingRoom // test mails, by mail server
 }
 
 // New makes the API's handler. It fails on options that are missing.
@@ -82,7 +83,7 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options, patience: defaultPatience, work: work{most: mostAtWork}}
+	s := &server{Options: options, patience: defaultPatience, work: work{most: mostAtWork}, mailing: newWaitingRoom(mostTests)}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -105,6 +106,10 @@ func newServer(options Options) (*server, error) {
 	}
 	counted := *options.Commands
 	counted.Log = countedLog{Log: counted.Log, appended: s.metrics.appended}
+	counted.Pause = s.work.uncountedPause(counted.Pause)
+	if counted.Directory != nil {
+		counted.Directory = uncountedDirectory{counted.Directory, &s.work, newWaitingRoom(mostAtDirectory), newWaitingRoom(mostTests)}
+	}
 	s.Commands = &counted
 	if s.PingStore == nil {
 		s.PingStore = func(ctx context.Context) error {

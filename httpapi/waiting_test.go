@@ -1,0 +1,129 @@
+package httpapi
+
+import (
+	"context"
+	"iter"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/domain/directory"
+)
+
+// hanging is a directory that does not answer: it tells who asks, until it may go on.
+type hanging struct {
+	*servers
+	arrived chan struct{}
+	stop    chan struct{} // closed: it answers again
+}
+
+func (h hanging) wait() {
+	h.arrived <- struct{}{}
+	<-h.stop
+}
+
+func (h hanging) SignIn(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error) {
+	if server.Name == "silent" {
+		h.wait()
+	}
+	return h.servers.SignIn(ctx, server, email, password)
+}
+
+func (h hanging) Test(ctx context.Context, server directory.Server, email, password string) ([]directory.Step, *directory.Entry, error) {
+	h.wait()
+	return h.servers.Test(ctx, server, email, password)
+}
+
+func (h hanging) Entries(ctx context.Context, server directory.Server) iter.Seq2[directory.Entry, error] {
+	return func(yield func(directory.Entry, error) bool) {
+		h.wait()
+		h.servers.Entries(ctx, server)(yield)
+	}
+}
+
+func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
+	h := hanging{servers: newServers(), arrived: make(chan struct{}, 100), stop: make(chan struct{})}
+	a := newAPI(t, func(o *Options) {
+		o.Commands.Directory = h
+		o.Commands.Pause = func(context.Context, time.Duration) bool { h.wait(); return true }
+	})
+	goOn := sync.OnceFunc(func() { close(h.stop) })
+	t.Cleanup(goOn)
+	a.connect(t, "healthy", nil)
+	silent := a.connect(t, "silent", nil)
+	h.put("healthy", directory.Entry{DN: "CN=mia", GUID: "mia", Email: "mia@example.com"})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, listener.Close()) })
+	port := listener.Addr().(*net.TCPAddr).Port
+	server := a.create(t, "/mail/servers", map[string]any{"name": "Silent", "host": "127.0.0.1", "port": port, "security": "none"})
+	account := a.create(t, "/mail/accounts", map[string]any{"server_id": server, "address": "secboard@example.com"})
+	a.Commands.Log = stallingLog{a.Commands.Log, func() error { h.wait(); return nil }}
+	a.work.most = 1
+
+	limits := a.Commands.Directory.(uncountedDirectory)
+	export := a.routes[slices.IndexFunc(a.routes, func(o operation) bool { return o.id == "audit-export" })].room
+	rooms := []*waitingRoom{limits.signIns, limits.tests, a.mailing, export}
+	for _, room := range rooms {
+		room.most = 1
+	}
+	credentials := func(email, password string) map[string]any {
+		return map[string]any{"email": email, "password": password}
+	}
+	var waiting sync.WaitGroup
+	for _, c := range []struct {
+		method, path string
+		body         any
+		refused      bool // while another one waits
+		status       int  // of the one that waited
+	}{
+		{http.MethodPost, "/sessions", credentials("anna@example.com", directoryPassword), true, http.StatusUnauthorized},
+		{http.MethodPost, "/sessions", credentials("mia@example.com", "wrong"), false, http.StatusUnauthorized},
+		{http.MethodPost, "/directories/" + silent + "/test", map[string]any{}, true, http.StatusOK},
+		{http.MethodGet, "/audit/export", nil, true, http.StatusOK},
+		{http.MethodPost, "/mail/accounts/" + account + "/test", map[string]any{"to": "me@example.com"}, true, http.StatusOK},
+	} {
+		waiting.Go(func() {
+			answer := a.call(t, a.admin, c.method, c.path, c.body)
+			assert.Equal(t, c.status, answer.status, "%s: %s", c.path, answer)
+		})
+		if strings.HasPrefix(c.path, "/mail/") {
+			conn, err := listener.Accept()
+			require.NoError(t, err)
+			waiting.Go(func() {
+				<-h.stop
+				assert.NoError(t, conn.Close())
+			})
+		} else {
+			<-h.arrived
+		}
+		require.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/me", nil).status, c.path)
+		if c.refused {
+			refused := a.call(t, a.admin, c.method, c.path, c.body)
+			assert.Equal(t, http.StatusServiceUnavailable, refused.status, "%s: %s", c.path, refused)
+			assert.Equal(t, "unavailable", refused.text("code"))
+			assert.Equal(t, "5", refused.header.Get("Retry-After"))
+		}
+	}
+	check := a.call(t, a.admin, http.MethodGet, "/directories/"+silent+"/check", nil)
+	assert.Equal(t, http.StatusServiceUnavailable, check.status, "a check waits as a test does: %s", check)
+	signedIn := a.signInAs(t, "mia@example.com", directoryPassword)
+	assert.Equal(t, http.StatusCreated, signedIn.status, "another directory answers: %s", signedIn)
+
+	goOn()
+	waiting.Wait()
+	assert.Zero(t, a.work.now.Load())
+	for _, room := range rooms {
+		assert.Empty(t, room.now)
+	}
+	check = a.call(t, a.admin, http.MethodGet, "/directories/"+silent+"/check", nil)
+	assert.Equal(t, http.StatusOK, check.status, check)
+}
