@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -177,8 +178,16 @@ func (s *server) authenticate(ctx context.Context, token string) (projections.Se
 	if token == "" || len(token) > 200 {
 		return projections.Session{}, projections.Access{}, unauthenticated()
 	}
-	ctx, cancel := context.WithTimeout(ctx, sessionCheckTimeout)
+	limited, cancel := context.WithTimeout(ctx, sessionCheckTimeout)
 	defer cancel()
+	session, access, err := s.lookUp(limited, token)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errDatabaseSilent, err)
+	}
+	return session, access, err
+}
+
+func (s *server) lookUp(ctx context.Context, token string) (projections.Session, projections.Access, error) {
 	security, err := s.Security(ctx)
 	if err != nil {
 		return projections.Session{}, projections.Access{}, err

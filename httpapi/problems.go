@@ -139,12 +139,18 @@ func retryAfter(d time.Duration) map[string]string {
 	return map[string]string{"Retry-After": strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))}
 }
 
-// isDatabaseAway tells an unreachable or stopping Postgres from a statement that is wrong.
+// errDatabaseSilent is for a time that was Postgres' alone to answer in.
+var errDatabaseSilent = errors.New("the database did not answer in time")
+
+// isDatabaseAway tells an unreachable, silent or stopping Postgres from a statement that is wrong, and from a time that was over
+// for another reason.
 func isDatabaseAway(err error) bool {
 	var connecting *pgconn.ConnectError
 	var answered *pgconn.PgError
 	var network net.Error
 	switch {
+	case errors.Is(err, errDatabaseSilent):
+		return true
 	case errors.As(err, &connecting):
 		return true // also when it was refused by the server: it is starting, full, or has another password
 	case errors.As(err, &answered):
@@ -155,6 +161,10 @@ func isDatabaseAway(err error) bool {
 			}
 		}
 		return answered.Code == "57014" // a statement that took longer than allowed
+	case pgconn.Timeout(err):
+		return !pgconn.SafeToRetry(err) // else the time was over before anything was asked
+	case errors.Is(err, context.DeadlineExceeded): // which is a net.Error too
+		return false
 	case errors.As(err, &network):
 		return true
 	}
