@@ -228,7 +228,7 @@ func TestAnOutageIsNotRememberedAsAnswer(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	working := a.Commands.Log
-	a.Commands.Log = brokenLog{working}
+	a.Commands.Log = brokenLog{working, eventstore.ErrUnavailable}
 	key, body := with{"Idempotency-Key", "k"}, map[string]any{"name": "Nova"}
 	down := a.call(t, a.admin, http.MethodPost, "/companies", body, key)
 	assert.Equal(t, http.StatusServiceUnavailable, down.status, down)
@@ -243,11 +243,34 @@ func TestAnOutageIsNotRememberedAsAnswer(t *testing.T) {
 	assert.Equal(t, command.String(), up.text("id"))
 }
 
-// brokenLog reads but can't append.
-type brokenLog struct{ eventstore.Log }
+// Nor is that others were faster each time: the answer says to try again.
+func TestOthersChangesAreNotRememberedAsAnswer(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	id := a.create(t, "/users", map[string]any{"email": "anna@example.com"})
+	working := a.Commands.Log
+	a.Commands.Log = brokenLog{working, eventstore.ErrConflict}
+	key, body := with{"Idempotency-Key", "k"}, map[string]any{"first_name": "Anna"}
+	busy := a.call(t, a.admin, http.MethodPatch, "/users/"+id, body, key)
+	assert.Equal(t, http.StatusServiceUnavailable, busy.status, busy)
+	assert.Equal(t, "unavailable", busy.text("code"))
+	assert.Contains(t, busy.text("detail"), "try again")
+	assert.Equal(t, "1", busy.header.Get("Retry-After"))
 
-func (brokenLog) Append(context.Context, string, eventstore.Revision, []eventstore.Proposed) (eventstore.Appended, error) {
-	return eventstore.Appended{}, eventstore.ErrUnavailable
+	a.Commands.Log = working
+	done := a.call(t, a.admin, http.MethodPatch, "/users/"+id, body, key)
+	require.Equal(t, http.StatusOK, done.status, done)
+	assert.Equal(t, "Anna", done.text("first_name"))
+}
+
+// brokenLog reads but can't append.
+type brokenLog struct {
+	eventstore.Log
+	err error
+}
+
+func (l brokenLog) Append(context.Context, string, eventstore.Revision, []eventstore.Proposed) (eventstore.Appended, error) {
+	return eventstore.Appended{}, l.err
 }
 
 func TestListsArePagedToTheEnd(t *testing.T) {

@@ -84,6 +84,8 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		problem := newProblem(http.StatusUnprocessableEntity, user.ErrLink.Code, user.ErrLink.Detail)
 		problem.Errors = []domain.FieldError{{Field: "token", Code: user.ErrLink.Code, Message: user.ErrLink.Detail}}
 		return problem, nil, false
+	case errors.Is(err, commands.ErrBusy): // it passes, so it must not be kept as the answer to an Idempotency-Key
+		return newProblem(http.StatusServiceUnavailable, "unavailable", commands.ErrBusy.Detail), retryAfter(time.Second), false
 	case errors.As(err, &decided):
 		status, known := statusOf[decided.Code]
 		if !known {
