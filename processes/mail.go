@@ -100,6 +100,8 @@ func (m *Mail) Run(ctx context.Context) error {
 		return err
 	})
 	support, stop := context.WithCancel(context.WithoutCancel(ctx))
+	delivering, endDelivery := context.WithCancel(ctx)
+	defer endDelivery()
 	ended, delivered := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -107,9 +109,10 @@ func (m *Mail) Run(ctx context.Context) error {
 	}()
 	go func() {
 		defer close(delivered)
-		newDelivery(m).run(ctx)
+		newDelivery(m).run(delivering)
 	}()
 	err = router.Run(ctx)
+	endDelivery() // also where the router ended by itself, or that would go unnoticed
 	<-delivered
 	stop()
 	<-ended

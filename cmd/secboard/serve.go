@@ -115,15 +115,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 	if err != nil {
 		return err
 	}
-	background, stopBackground := context.WithCancel(context.Background())
-	projecting := make(chan error, 1)
-	go func() { projecting <- runner.Run(background) }()
-	defer func() { // after the requests under way, which may wait for the read models
-		stopBackground()
-		if ended := <-projecting; ended != nil && !errors.Is(ended, context.Canceled) {
-			err = errors.Join(err, fmt.Errorf("the projections ended: %w", ended))
-		}
-	}()
+	background := newBackground()
+	defer func() { err = errors.Join(err, background.end()) }() // after the requests under way, which may wait for the read models
+	background.start("the projections", runner.Run)
 
 	welcome, err := c.firstStart(ctx, handler, first)
 	if err != nil {
@@ -131,22 +125,12 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 	}
 	st.awaitReadModels(ctx, runner)
 	directories := processes.Directories{Pool: st.pool, Commands: handler, Logger: logger}
-	checking := make(chan error, 1)
-	go func() { checking <- directories.Run(background) }()
-	defer func() {
-		stopBackground()
-		err = errors.Join(err, <-checking)
-	}()
+	background.start("the checks of directories", directories.Run)
 	mail := c.mail(st, handler, readModels, listener.Addr())
 	if err := mail.Begin(ctx); err != nil {
 		return err
 	}
-	mailed := make(chan error, 1)
-	go func() { mailed <- mail.Run(background) }()
-	defer func() {
-		stopBackground()
-		err = errors.Join(err, <-mailed)
-	}()
+	background.start("the sending of mail", mail.Run)
 	server := &http.Server{
 		Handler:           api,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -168,8 +152,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		logger.Info("stopping: requests under way may end", "at_most", graceTime)
 	case err := <-served:
 		failure = fmt.Errorf("the HTTP server ended: %w", err)
-	case err := <-projecting:
-		projecting <- cmp.Or(err, errors.New("for no reason that they tell"))
+	case <-background.ended():
 	case failure = <-st.failed:
 	case failure = <-watch(ctx, st.node):
 	}
