@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
@@ -124,24 +125,52 @@ func (s *settingsRow) changedAt() *time.Time { return optional(s.updatedAt.UTC()
 // securityAge is how long the security settings may be out of date for whoever asks at every request.
 const securityAge = 2 * time.Second
 
+// securityTime is how long the database may take for them before the last known ones count.
+const securityTime = 3 * time.Second
+
 // cachedSecurity is the last answer of Security.
 type cachedSecurity struct {
+	asking singleflight.Group // one query for all who wait
+
 	mu    sync.Mutex
 	value settings.Security
 	known bool
 	asked time.Time
 }
 
+func (c *cachedSecurity) get() (value settings.Security, known, fresh bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value, c.known, c.known && time.Since(c.asked) < securityAge
+}
+
 // Security gives the security settings in force, at most 2 s old. While the database is away the last known ones count;
 // an error comes only when there are none yet.
 func (r *ReadModels) Security(ctx context.Context) (settings.Security, error) {
+	value, known, fresh := r.security.get()
+	if fresh {
+		return value, nil
+	}
+	asked := r.security.asking.DoChan("", func() (any, error) { return r.askSecurity(context.WithoutCancel(ctx)) })
+	select {
+	case answer := <-asked:
+		value, _ := answer.Val.(settings.Security)
+		return value, answer.Err
+	case <-ctx.Done():
+		if known {
+			return value, nil
+		}
+		return settings.Security{}, ctx.Err()
+	}
+}
+
+func (r *ReadModels) askSecurity(ctx context.Context) (settings.Security, error) {
+	ctx, cancel := context.WithTimeout(ctx, securityTime)
+	defer cancel()
+	row, err := r.settingsAt(ctx, settings.SecurityStream, endOfTime)
 	cached := &r.security
 	cached.mu.Lock()
 	defer cached.mu.Unlock()
-	if cached.known && time.Since(cached.asked) < securityAge {
-		return cached.value, nil
-	}
-	row, err := r.settingsAt(ctx, settings.SecurityStream, endOfTime)
 	if err != nil && !cached.known {
 		return settings.Security{}, err
 	}
