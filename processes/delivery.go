@@ -1,6 +1,7 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -23,6 +24,8 @@ const (
 	scanPace = 500 * time.Millisecond
 	// scanBatch is how many are taken at once.
 	scanBatch = 500
+	// laneBatches is how many batches wait for one mail server at most; more stay where they are until it has taken some.
+	laneBatches = 2
 	// perServer is how many connections to one mail server an instance has at most.
 	perServer = 4
 	// lastWords is how long a message being handed over may take after a stop before its connection is cut.
@@ -45,6 +48,7 @@ type delivery struct {
 	inHand  map[uuid.UUID]bool
 	lanes   map[uuid.UUID]*lane // by mail server
 	ending  bool                // no further message is begun
+	batch   int
 	working sync.WaitGroup
 }
 
@@ -55,7 +59,7 @@ type lane struct {
 }
 
 func newDelivery(m *Mail) *delivery {
-	return &delivery{Mail: m, inHand: map[uuid.UUID]bool{}, lanes: map[uuid.UUID]*lane{}}
+	return &delivery{Mail: m, inHand: map[uuid.UUID]bool{}, lanes: map[uuid.UUID]*lane{}, batch: cmp.Or(m.batch, scanBatch)}
 }
 
 // run delivers until ctx ends, and then finishes the messages that are being handed over.
@@ -82,44 +86,61 @@ func (d *delivery) run(ctx context.Context) {
 	d.working.Wait()
 }
 
-// scan takes messages that are due in hand.
+// scan takes messages that are due in hand. What goes to a server whose lane is full is looked past: it must keep nothing
+// back that goes to another.
 func (d *delivery) scan(ctx, work context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	d.mu.Lock()
-	except := slices.Collect(maps.Keys(d.inHand))
-	d.mu.Unlock()
-	due, err := d.Due(ctx, d.Commands.Now(), append([]uuid.UUID{}, except...), scanBatch)
-	if err != nil {
-		return err
-	}
-	for _, id := range due {
-		if err := d.take(ctx, work, id); err != nil {
+	full := []mailmessage.Route{} // that lead to a full lane
+	for {
+		d.mu.Lock()
+		except := slices.AppendSeq([]uuid.UUID{}, maps.Keys(d.inHand))
+		d.mu.Unlock()
+		due, err := d.Due(ctx, d.Commands.Now(), except, full, d.batch)
+		if err != nil {
 			return err
 		}
+		known := len(full)
+		for _, message := range due {
+			if slices.Contains(full, message.Route) {
+				continue
+			}
+			taken, err := d.take(ctx, work, message.ID)
+			if err != nil {
+				return err
+			}
+			if !taken {
+				full = append(full, message.Route)
+			}
+		}
+		if len(full) == known {
+			return nil
+		}
 	}
-	return nil
 }
 
-// take puts a message into the queue of the server that will send it.
-func (d *delivery) take(ctx, work context.Context, id uuid.UUID) error {
+// take puts a message into the queue of the server that will send it; taken is false where that is full.
+func (d *delivery) take(ctx, work context.Context, id uuid.UUID) (taken bool, err error) {
 	m, err := d.Commands.MailOf(ctx, id)
 	if err != nil || m.Over() || d.Commands.Now().Before(m.DueAt) {
-		return err // the read model is behind
+		return true, err // the read model is behind
 	}
 	sender, err := d.senderOf(ctx, m)
 	if err != nil {
-		return d.postpone(ctx, m, err)
+		return true, d.postpone(ctx, m, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.inHand[id] {
-		return nil
+		return true, nil
 	}
 	l := d.lanes[sender.Account.ServerID]
 	if l == nil {
 		l = &lane{}
 		d.lanes[sender.Account.ServerID] = l
+	}
+	if len(l.waiting) >= laneBatches*d.batch {
+		return false, nil
 	}
 	d.inHand[id] = true
 	l.waiting = append(l.waiting, id)
@@ -127,7 +148,7 @@ func (d *delivery) take(ctx, work context.Context, id uuid.UUID) error {
 		l.workers++
 		d.working.Go(func() { d.work(work, l) })
 	}
-	return nil
+	return true, nil
 }
 
 // postpone puts a message off that can't be sent for a reason of its own, so that it holds up no other. In an outage of the

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/mailing"
 )
@@ -28,12 +29,15 @@ type Mail struct {
 	Transport mailing.Transport
 	// BaseURL gives where the pages for people are, such as https://accounts.example.com.
 	BaseURL func(context.Context) (string, error)
-	// Due lists messages that something has to be done about at a time, without those in except. It may be behind the log.
-	Due func(ctx context.Context, at time.Time, except []uuid.UUID, limit int) ([]uuid.UUID, error)
+	// Due lists messages that something has to be done about at a time, without those in except and those of closed routes. It
+	// may be behind the log.
+	Due func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route, limit int) ([]mailmessage.Due, error)
 	// ShowLink, where it is set, gets the links that no mail account can send, and nothing is queued without one: for the
 	// demo. Whoever has a link gets into the account.
 	ShowLink func(ctx context.Context, feature, to, url string)
 	Logger   *slog.Logger
+
+	batch int // how many due messages are taken at once; 0: scanBatch
 
 	// stuck is the event that failed last, and how often in a row.
 	stuck struct {

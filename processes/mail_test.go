@@ -226,6 +226,39 @@ func TestASlowServerDelaysNobodyElse(t *testing.T) {
 	assert.LessOrEqual(t, slow.Most(), perServer)
 }
 
+// A long queue for one server is not held in memory, and what goes to another is found behind it.
+func TestALongQueueKeepsNothingElseBack(t *testing.T) {
+	t.Parallel()
+	o, slow, fast := newOffice(t), mailtest.NewSink(t), mailtest.NewSink(t)
+	o.siteAccount(fast)
+	notices := o.account(slow, "slow@example.com")
+	_, err := o.SetMailRoute(t.Context(), commands.Operator(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, notices)
+	require.NoError(t, err)
+	release := make(chan struct{})
+	slow.Answer(func(mailtest.Message) error { <-release; return nil })
+	id := o.person("olena@example.com")
+	o.mail.batch = 2
+	const most = perServer + laneBatches*2
+	var inHand atomic.Int64
+	o.mail.Due = func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route, limit int) ([]mailmessage.Due, error) {
+		inHand.Store(max(inHand.Load(), int64(len(except))))
+		return o.readModels.DueMail(ctx, at, except, closed, limit)
+	}
+	o.start()
+	for i := range most {
+		address := fmt.Sprintf("olena%d@example.com", i)
+		_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
+		require.NoError(t, err)
+	}
+	o.eventually("all are queued", func() bool { return len(o.messages()) == 2*most })
+	o.askForReset(fmt.Sprintf("olena%d@example.com", most-1), "en")
+	fast.Wait(t, 1)
+	assert.Empty(t, slow.Taken())
+	assert.LessOrEqual(t, inHand.Load(), int64(most+1), "and the one for the other server")
+	close(release)
+	slow.Wait(t, 2*most)
+}
+
 // Several instances share the work: each message is sent by one of them.
 func TestTwoInstancesSendOnce(t *testing.T) {
 	t.Parallel()
@@ -334,7 +367,7 @@ func TestARebuildSendsNothing(t *testing.T) {
 	_, err := o.pool.Exec(t.Context(), "UPDATE mail_messages SET state = 'queued', due_at = now() - interval '1 hour'")
 	require.NoError(t, err)
 	o.eventually("they are looked at", func() bool {
-		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, 10)
+		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, nil, 10)
 		return err == nil && len(due) == 5
 	})
 	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history, history_hours; UPDATE checkpoints SET position = 0, events = 0")

@@ -159,12 +159,19 @@ func (r *ReadModels) MailMessages(ctx context.Context, filter MailMessageFilter,
 	})
 }
 
-// DueMail lists mails that something has to be done about at a time, the longest due first, without those in except. It
-// may be behind the log: what is done about one is decided on its stream.
-func (r *ReadModels) DueMail(ctx context.Context, at time.Time, except []uuid.UUID, limit int) ([]uuid.UUID, error) {
-	rows, err := r.pool.Query(ctx, "SELECT id FROM mail_messages WHERE due_at <= $1 AND id <> ALL($2) ORDER BY due_at LIMIT $3", at, except, limit)
+// DueMail lists mails that something has to be done about at a time, the longest due first, without those in except and
+// those of closed routes. It may be behind the log: what is done about one is decided on its stream.
+func (r *ReadModels) DueMail(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route, limit int) ([]mailmessage.Due, error) {
+	features, companies := make([]string, len(closed)), make([]uuid.UUID, len(closed))
+	for i, route := range closed {
+		features[i], companies[i] = route.Feature, route.CompanyID
+	}
+	rows, err := r.pool.Query(ctx, `
+		SELECT id, feature, company FROM (SELECT id, due_at, feature, coalesce(company_id, $6) AS company FROM mail_messages) m
+		WHERE due_at <= $1 AND id <> ALL($2) AND (feature, company) NOT IN (SELECT * FROM unnest($3::text[], $4::uuid[]))
+		ORDER BY due_at LIMIT $5`, at, except, features, companies, limit, uuid.Nil)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[mailmessage.Due])
 }

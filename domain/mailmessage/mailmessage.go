@@ -47,6 +47,18 @@ const (
 // States lists them.
 var States = []string{StateQueued, StateSending, StateSent, StateFailed, StateAbandoned}
 
+// Route is what the mail account that sends a message depends on.
+type Route struct {
+	Feature   string
+	CompanyID uuid.UUID // uuid.Nil for none
+}
+
+// Due is a message that something has to be done about.
+type Due struct {
+	ID uuid.UUID
+	Route
+}
+
 // Patience is how long a mail that bears no link is tried.
 const Patience = 48 * time.Hour
 
