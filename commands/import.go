@@ -34,7 +34,7 @@ type ImportReport struct {
 }
 
 // LineReport says what became of one line. An account that exists already is left as it is; Differs names the columns
-// whose values in the file are others than in the account.
+// whose values in the file are others than in the account, to callers who may see accounts.
 type LineReport struct {
 	Line    int                 `json:"line"`
 	Email   string              `json:"email"`
@@ -127,7 +127,7 @@ func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine
 		}
 		return report
 	case errors.As(err, &refused) && refused.Code == domain.CodeEmailTaken:
-		return h.reportExisting(ctx, line, report)
+		return h.reportExisting(ctx, caller, line, report)
 	case errors.As(err, &refused):
 		return fail(domain.FieldError{Field: "line", Code: refused.Code, Message: refused.Detail})
 	case errors.As(err, &invalid):
@@ -160,8 +160,9 @@ func (h *Handler) importAccount(ctx context.Context, caller Caller, command Regi
 	return uuid.Nil, 0, err
 }
 
-// reportExisting compares a line with the account that has its e-mail address.
-func (h *Handler) reportExisting(ctx context.Context, line ImportLine, report LineReport) LineReport {
+// reportExisting compares a line with the account that has its e-mail address. Who may not see accounts is told no difference:
+// a file with guesses would show what is in them.
+func (h *Handler) reportExisting(ctx context.Context, caller Caller, line ImportLine, report LineReport) LineReport {
 	report.Status, report.Errors = LineFailed, []domain.FieldError{notImported}
 	id, exists, err := h.accountOf(ctx, line.Register.Details.Email)
 	if err != nil || !exists {
@@ -172,7 +173,9 @@ func (h *Handler) reportExisting(ctx context.Context, line ImportLine, report Li
 		return report
 	}
 	report.Status, report.Errors, report.ID = LineUnchanged, nil, &id
-	report.Differs = differences(line, found.State)
+	if caller.Superuser || caller.Permissions.Allows("users", domain.View) {
+		report.Differs = differences(line, found.State)
+	}
 	return report
 }
 

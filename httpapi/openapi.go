@@ -104,7 +104,7 @@ var fieldDescriptions = map[string]string{
 	"correlation_id":        "Shared by everything that one request caused",
 	"causation_id":          "What caused it: in a session the event of the sign-in, else the command",
 	"summary":               "What happened, in one sentence",
-	"differs":               "Columns in which the account that exists is another than the line",
+	"differs":               "Columns in which the account that exists is another than the line; left out without users.view",
 	"last_sign_in_at":       "null: never",
 	"language":              "Of mails and pages for the person: en, uk or ru; null: that of the site",
 	"backup_codes_left":     "How many backup codes are unused",

@@ -53,7 +53,7 @@ func (s *server) addUserImport() {
 		keepsAnswer: true, maxBody: maxImport, timeout: importTimeout, errors: []int{http.StatusUnsupportedMediaType},
 		summary: "Import accounts from CSV",
 		description: "UTF-8, comma or semicolon, the first line names the columns: the fields of `POST /users`; several ids in one cell are separated by spaces. " +
-			"Every line is reported: `created`, `unchanged` (there is such an account; `differs` names the columns in which it is another), or `failed` with errors. " +
+			"Every line is reported: `created`, `unchanged` (there is such an account; `differs` names the columns in which it is another, if you have `users.view`), or `failed` with errors. " +
 			"The same file imported again creates nothing twice.",
 	}, s.importUsers)
 }

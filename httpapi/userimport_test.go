@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/secboard/secboard/domain"
 )
 
 // A file as spreadsheets and people make them: a byte order mark, quotes, Ukrainian names, blank lines, line breaks in
@@ -86,6 +88,26 @@ func TestAnImportedSuperuserNeedsASuperuser(t *testing.T) {
 	report := a.call(t, clerk, http.MethodPost, "/users/import", "email,superuser\nroot@example.com,true\nanna@example.com,false\n", with{"Content-Type", "text/csv"})
 	require.Equal(t, http.StatusOK, report.status, report)
 	assert.Equal(t, []string{"2 failed line:forbidden", "3 created"}, outcomes(report))
+}
+
+// A file with guesses about an account shows nothing of it to somebody who may add accounts and not see them.
+func TestAnImportTellsOnlyWhatMayBeSeen(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.create(t, "/users", map[string]any{"email": "anna@example.com", "first_name": "Anna", "superuser": true})
+	differs := func(token, query string) any {
+		report := a.call(t, token, http.MethodPost, "/users/import"+query, "email,first_name,superuser\nanna@example.com,Anna,false\n", with{"Content-Type", "text/csv"})
+		require.Equal(t, http.StatusOK, report.status, report)
+		assert.EqualValues(t, 1, report.json["unchanged"], report)
+		return report.json["lines"].([]any)[0].(map[string]any)["differs"]
+	}
+	_, adds := a.person(t, "adds@example.com", without("users", domain.View))
+	_, sees := a.person(t, "sees@example.com", everything())
+	for _, query := range []string{"", "?dry_run=true"} {
+		assert.Nil(t, differs(adds, query))
+		assert.Equal(t, []any{"superuser"}, differs(sees, query))
+		assert.Equal(t, []any{"superuser"}, differs(a.admin, query))
+	}
 }
 
 func TestAThousandAccountsAtOnce(t *testing.T) {
