@@ -15,16 +15,17 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Limits of a photo. Its pixels are counted before it is decoded, so a small file can't ask for gigabytes.
+// Limits of a photo. Its pixels are counted before it is decoded, because what decoding takes depends on them and not on the
+// file: a progressive JPEG takes 5 bytes for each pixel and colour, so up to 260 MB. The usual 4032×3024 of a telephone fit.
 const (
 	MaxPhotoBytes  = 2 << 20
 	minPhotoSide   = 200
-	maxPhotoPixels = 40_000_000
+	maxPhotoPixels = 13_000_000
 	keptPhotoSide  = 512
 )
 
-// decoders bounds the memory that photos being decoded take together.
-var decoders = make(chan struct{}, 2)
+// decoder is held by the one photo that is being decoded, so that several don't take that memory at once.
+var decoder = make(chan struct{}, 1)
 
 // SetPhoto replaces the photo of the own account by a JPEG or PNG, told by content. It is stored re-encoded, at most 512
 // pixels wide and high, so that nothing but its picture is kept.
@@ -51,11 +52,12 @@ func reencode(ctx context.Context, file []byte) ([]byte, image.Point, error) {
 			fmt.Sprintf("must be at least %d×%d pixels, but is %d×%d", minPhotoSide, minPhotoSide, config.Width, config.Height))
 	case config.Width > maxPhotoPixels/config.Height:
 		return nil, image.Point{}, wrongField("photo", "too_many_pixels",
-			fmt.Sprintf("is %d×%d pixels, which is more than %d million", config.Width, config.Height, maxPhotoPixels/1_000_000))
+			fmt.Sprintf("must have at most %d million pixels, such as 4000×3000, but is %d×%d: make it smaller",
+				maxPhotoPixels/1_000_000, config.Width, config.Height))
 	}
 	select {
-	case decoders <- struct{}{}:
-		defer func() { <-decoders }()
+	case decoder <- struct{}{}:
+		defer func() { <-decoder }()
 	case <-ctx.Done():
 		return nil, image.Point{}, ctx.Err()
 	}

@@ -60,10 +60,14 @@ func TestTheOwnPhoto(t *testing.T) {
 		return a.call(t, token, http.MethodPut, "/me/photo", file, with{"Content-Type", "image/png"})
 	}
 	assert.Equal(t, http.StatusNotFound, a.call(t, token, http.MethodGet, "/me/photo", nil).status)
-	// A bomb: 50000×50000 pixels announced by a few bytes.
-	bomb := picture(300, 300)
-	copy(bomb[16:24], []byte{0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50})
-	fixCRC(bomb)
+	// A few bytes that announce more.
+	announcing := func(width, height uint32) []byte {
+		file := picture(300, 300)
+		binary.BigEndian.PutUint32(file[16:], width)
+		binary.BigEndian.PutUint32(file[20:], height)
+		fixCRC(file)
+		return file
+	}
 	for name, c := range map[string]struct {
 		file []byte
 		code string
@@ -72,7 +76,9 @@ func TestTheOwnPhoto(t *testing.T) {
 		"too large":       {append(picture(300, 300), make([]byte, 2<<20)...), "too_large"},
 		"of a camera":     {make([]byte, 15<<20), "too_large"},
 		"no picture":      {[]byte("<svg xmlns='http://www.w3.org/2000/svg'/>"), "format"},
-		"a bomb":          {bomb, "too_many_pixels"},
+		"a bomb":          {announcing(50_000, 50_000), "too_many_pixels"},
+		"a large one":     {announcing(3640, 3640), "too_many_pixels"},
+		"of a telephone":  {announcing(4032, 3024), "damaged"}, // it is not too large
 		"broken off":      {picture(300, 300)[:60], "damaged"},
 		"GIF by its name": {[]byte("GIF89a" + strings.Repeat("x", 100)), "format"},
 	} {
@@ -80,6 +86,7 @@ func TestTheOwnPhoto(t *testing.T) {
 		assert.Equal(t, http.StatusUnprocessableEntity, refused.status, "%s: %s", name, refused)
 		assert.Equal(t, map[string]string{"photo": c.code}, refused.wrong(), name)
 	}
+	assert.Contains(t, put(announcing(3640, 3640)).text("detail"), "at most 13 million pixels")
 	assert.Equal(t, http.StatusRequestEntityTooLarge, put(make([]byte, 17<<20)).status)
 	set := put(picture(1000, 400))
 	require.Equal(t, http.StatusOK, set.status, set)

@@ -29,7 +29,7 @@ type photoAnswer struct {
 func (s *server) addPhoto() {
 	registerCommand(s, operation{
 		method: http.MethodPut, path: "/me/photo", id: "set-own-photo", tag: ownTag, required: signedIn, maxBody: maxPhotoUpload, summary: "Set the own photo",
-		description: "The body is the file: JPEG or PNG, whatever its Content-Type says, smaller than 2 MB, at least 200×200 pixels. It is stored as a JPEG " +
+		description: "The body is the file: JPEG or PNG, whatever its Content-Type says, smaller than 2 MB, at least 200×200 pixels and at most 13 million of them. It is stored as a JPEG " +
 			"of at most 512×512 pixels, without anything else that was in the file.",
 	}, func(ctx context.Context, in *setPhotoRequest) (*answer[projections.User], error) {
 		caller, err := s.changer(ctx, in.ChangeHeaders)
