@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -239,14 +240,14 @@ func (p *program) showAccount(u projections.User, items []projections.AccessItem
 	rows := [][]string{{"id", u.ID.String()}, {"email", u.Email}}
 	add := func(name string, value *string) {
 		if value != nil {
-			rows = append(rows, []string{name, printable(*value)})
+			rows = append(rows, []string{name, *value})
 		}
 	}
 	add("first_name", u.FirstName)
 	add("last_name", u.LastName)
 	add("phone", u.Phone)
 	if u.Company != nil {
-		rows = append(rows, []string{"company", printable(u.Company.Name)})
+		rows = append(rows, []string{"company", u.Company.Name})
 	}
 	add("department", u.Department)
 	add("position", u.Position)
@@ -300,7 +301,7 @@ func twoFactorText(f projections.TwoFactor) string {
 func refNames(refs []projections.Ref) string {
 	names := make([]string, len(refs))
 	for i, ref := range refs {
-		names[i] = printable(ref.Name)
+		names[i] = ref.Name
 	}
 	return strings.Join(names, ", ")
 }
@@ -311,7 +312,7 @@ func viaCells(via []projections.Grant) []string {
 	for _, grant := range via {
 		name := "superuser"
 		if grant.Name != nil {
-			name = printable(*grant.Name)
+			name = *grant.Name
 		}
 		names = append(names, name)
 	}
@@ -329,10 +330,10 @@ func actorText(a projections.Actor) string {
 	return a.Kind
 }
 
-// printable keeps what people typed in from moving the cursor of a terminal.
+// printable keeps what people typed in from moving the cursor of a terminal, and from turning the text around it.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if unicode.In(r, unicode.Cc, unicode.Bidi_Control) {
 			return ' '
 		}
 		return r
@@ -397,7 +398,7 @@ func (c *auditAccessCmd) Run(ctx context.Context, p *program) error {
 		}
 		rows := [][]string{{"EMAIL", "NAME", "MODULE", "ACTION", "VIA", "GIVEN", "BY"}}
 		for _, h := range holders {
-			rows = append(rows, append([]string{h.Email, printable(h.Name), h.Module, string(h.Action)}, viaCells(h.Via)...))
+			rows = append(rows, append([]string{h.Email, h.Name, h.Module, string(h.Action)}, viaCells(h.Via)...))
 		}
 		return p.table(rows)
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,7 +10,33 @@ import (
 	"testing"
 
 	"github.com/secboard/secboard/postgres/pgtest"
+	"github.com/secboard/secboard/projections"
 )
+
+// What people typed in does nothing to a terminal, wherever it is shown.
+func TestWhatIsShownLeavesTheTerminalAlone(t *testing.T) {
+	t.Parallel()
+	var shown strings.Builder
+	p := &program{stdout: &shown}
+	nasty := "a\u009b2J\u202eb\x1b[31m\tc\n"
+	row := []string{nasty, "Ганна"}
+	entry := projections.HistoryEntry{Summary: nasty, Actor: projections.Actor{Name: &nasty}, Changes: []projections.HistoryChange{{From: nasty, To: []string{nasty}}}}
+	d := doctor{doctorCmd: &doctorCmd{}, p: p, findings: []finding{{Detail: nasty, Fix: nasty}}}
+	if err := errors.Join(p.table([][]string{row}), p.showEntry(&entry, "")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.report(); !errors.Is(err, errProblemsFound) {
+		t.Fatal(err)
+	}
+	for _, sign := range []string{"\u009b", "\u202e", "\x1b", "\t"} {
+		if strings.Contains(shown.String(), sign) {
+			t.Errorf("%q is in %q", sign, shown.String())
+		}
+	}
+	if !strings.Contains(shown.String(), "Ганна") || row[0] != nasty {
+		t.Errorf("%q is shown of %q", shown.String(), row)
+	}
+}
 
 // The audit on the command line, attached to `serve`, without it, and from the log alone.
 func TestTheAuditOnTheCommandLine(t *testing.T) {

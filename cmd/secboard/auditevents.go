@@ -186,7 +186,7 @@ func valueText(value any, name *string) string {
 		return printable(text)
 	}
 	if text, err := json.Marshal(value); err == nil {
-		return string(text)
+		return printable(string(text))
 	}
 	return fmt.Sprint(value)
 }

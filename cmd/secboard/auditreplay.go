@@ -214,7 +214,7 @@ func (c *auditReplayCmd) showAll(p *program, replay *projections.Replay, at time
 			may[i] = item.Module + "." + string(item.Action)
 		}
 		accounts = append(accounts, end{account, may})
-		rows = append(rows, []string{account.Email, printable(access.Name), account.State, yesNo(account.Superuser), refNames(account.Groups), shortened(may)})
+		rows = append(rows, []string{account.Email, access.Name, account.State, yesNo(account.Superuser), refNames(account.Groups), shortened(may)})
 	}
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(map[string]any{"at": at, "accounts": accounts})

@@ -105,9 +105,9 @@ func (d *doctor) report() error {
 	for _, f := range d.findings {
 		mark, fix := "ok     ", ""
 		if !f.OK {
-			mark, fix = "PROBLEM", "\n                          -> "+f.Fix
+			mark, fix = "PROBLEM", "\n                          -> "+printable(f.Fix)
 		}
-		if err := d.p.printf("%s  %-15s  %s%s\n", mark, f.Check, f.Detail, fix); err != nil {
+		if err := d.p.printf("%s  %-15s  %s%s\n", mark, f.Check, printable(f.Detail), fix); err != nil {
 			return err
 		}
 	}
@@ -124,7 +124,7 @@ func (d *doctor) report() error {
 		case item.Optional:
 			mark = "optional"
 		}
-		if err := d.p.printf("%s %-22s %s\n", mark, item.Code, item.Detail); err != nil {
+		if err := d.p.printf("%s %-22s %s\n", mark, item.Code, printable(item.Detail)); err != nil {
 			return err
 		}
 	}

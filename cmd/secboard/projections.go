@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -60,10 +61,14 @@ func (c *projectionsStatusCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// table prints rows in columns.
+// table prints rows in columns, with nothing in them that does something to a terminal.
 func (p *program) table(rows [][]string) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 3, ' ', 0)
 	for _, row := range rows {
+		row = slices.Clone(row)
+		for i, cell := range row {
+			row[i] = printable(cell)
+		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(strings.Join(row, "\t"), "\t")); err != nil {
 			return err
 		}
