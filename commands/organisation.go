@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -143,7 +142,7 @@ func (h *Handler) RegisterModule(ctx context.Context, caller Caller, key, name s
 // knownModules looks up the modules that permissions name.
 func (h *Handler) knownModules(ctx context.Context, permissions domain.Permissions) (func(string) bool, error) {
 	registered := map[string]bool{}
-	for _, key := range slices.Collect(maps.Keys(permissions)) {
+	for key := range permissions {
 		if slices.Contains(domain.OwnModules, key) || !domain.ModuleKey.MatchString(key) {
 			continue
 		}

@@ -22,7 +22,7 @@ const (
 // challengeLife is how long the second factor may take.
 const challengeLife = 5 * time.Minute
 
-// LinkToken is the token of a link that an event asked for. It is computed again whenever it is needed.
+// linkToken is the token of a link that an event asked for. It is computed again whenever it is needed.
 func (h *Handler) linkToken(purpose string, account, link uuid.UUID) (string, error) {
 	return h.sign(purpose, slices.Concat(account[:], link[:]))
 }

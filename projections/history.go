@@ -102,8 +102,8 @@ func addHistory(to *copyRows, e *eventstore.Envelope, companies subjectCompanies
 	return nil
 }
 
-// HistoryFilter chooses events of one aggregate: Kind "user", "company", "role", "group" or "module", ID its UUID or
-// the module's key.
+// HistoryFilter chooses events of one aggregate: Kind and ID are the two parts of its stream's name, such as "user" and a UUID, or
+// "module" and its key.
 type HistoryFilter struct {
 	Kind           string
 	ID             string

@@ -13,11 +13,11 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// SettingsKind is the kind of the settings' two streams.
+// SettingsKind is the kind of the settings' four streams. They have no table: they change so rarely that their history is
+// folded whenever they are asked for, now as for any time before.
 const SettingsKind = "settings"
 
-// Settings have no table: they change so rarely that their history is folded whenever they are asked for, now as for
-// any time before.
+// endOfTime is later than anything that is recorded: as of then, settings are as they are now.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 type settingsRow struct {

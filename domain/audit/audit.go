@@ -13,7 +13,7 @@ import (
 // of its own, because no decision needs the ones before.
 const Kind = "audit"
 
-// Events is the catalogue of what can be read.
+// Events are the events that record reading of the audit log.
 var Events = []domain.Event{EventsRead{}, AccessRead{}, AccountRead{}, Exported{}, Replayed{}}
 
 // EventsRead is a search in the log, with all its pages and whatever was appended while it was followed. Fields are the

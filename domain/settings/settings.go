@@ -112,6 +112,7 @@ type SitePatch struct {
 
 // ChangeSite applies a patch. An unknown mail account is for the caller to refuse.
 func ChangeSite(s SiteState, patch SitePatch) ([]domain.Event, error) {
+	patch = patch.normalized()
 	if err := patch.validate(); err != nil {
 		return nil, err
 	}
@@ -137,13 +138,18 @@ func TurnsLinks(event domain.Event) bool {
 	return ok && (changed.Domain != domain.Changed[string]{} || changed.Protocol != domain.Changed[string]{})
 }
 
-func (p SitePatch) validate() error {
-	var invalid domain.Invalid
-	for _, text := range []*string{p.Name, p.Domain, p.ProjectType, p.DefaultEmail} {
-		if text != nil {
-			*text = strings.TrimSpace(*text)
+// normalized trims the texts. Those of the caller stay as they are.
+func (p SitePatch) normalized() SitePatch {
+	for _, text := range []**string{&p.Name, &p.Domain, &p.ProjectType, &p.DefaultEmail} {
+		if *text != nil {
+			*text = new(strings.TrimSpace(**text))
 		}
 	}
+	return p
+}
+
+func (p SitePatch) validate() error {
+	var invalid domain.Invalid
 	if p.Name != nil {
 		invalid.Text("name", *p.Name, true, 200)
 	}

@@ -28,6 +28,13 @@ func TestTheSiteIsChangedFieldByField(t *testing.T) {
 		})
 }
 
+func TestAPatchIsNotChanged(t *testing.T) {
+	patch := settings.SitePatch{Domain: new(" accounts.example.com ")}
+	if _, err := settings.ChangeSite(settings.SiteState{}, patch); err != nil || *patch.Domain != " accounts.example.com " {
+		t.Errorf("the domain of the patch is %q, %v", *patch.Domain, err)
+	}
+}
+
 func TestEveryWrongFieldOfTheSiteIsTold(t *testing.T) {
 	scenario.Given[settings.SiteState]().When(changeSite(settings.SitePatch{
 		Name: new("  "), Domain: new("https://accounts.example.com/x"), Protocol: new("gopher"), TimeZone: new("Kyiv"),
