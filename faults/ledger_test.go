@@ -24,7 +24,7 @@ func (o outcome) String() string { return [...]string{"unknown", "done", "refuse
 
 // record is one command as a client knows it.
 type record struct {
-	id      uuid.UUID // the X-Request-ID: the correlation id of each event that the command writes
+	id      uuid.UUID // the X-Request-ID, of which the correlation id of each event is made that the command writes
 	what    string    // such as "create user", for reports
 	kind    string    // of the stream that it changes
 	subject string    // id of the stream; for a creation known from its answer

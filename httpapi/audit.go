@@ -31,7 +31,7 @@ type auditEventsRequest struct {
 	From          Moment    `query:"from" doc:"Earliest time (RFC 3339), or first day (UTC)"`
 	To            Moment    `query:"to" doc:"Latest time (RFC 3339), or last day (UTC)"`
 	IP            string    `query:"ip" maxLength:"45" doc:"Address that the request came from"`
-	CorrelationID uuid.UUID `query:"correlation_id" format:"uuid" doc:"Shared by the events of one request; the id of a sign-in's event finds everything done in its session"`
+	CorrelationID uuid.UUID `query:"correlation_id" format:"uuid" doc:"Shared by the events of one request, whose answer has it as X-Request-ID; the id of a sign-in's event finds everything done in its session"`
 	Limit         int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
 	Cursor        string    `query:"cursor" maxLength:"2000" doc:"next_cursor or previous_cursor of a page of the same query"`
 }

@@ -162,6 +162,35 @@ func TestASignInLeadsToWhatWasDoneInItsSession(t *testing.T) {
 	assert.Equal(t, "signed out", chain(signIn["id"])[0])
 }
 
+// What somebody sends as X-Request-ID finds the own request, and puts nothing among what another's led to.
+func TestNobodyChoosesTheCorrelationOfAnother(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	_, other := a.person(t, "other@example.com", everything())
+	found := func(id any) []string {
+		return summaries(a.call(t, a.admin, http.MethodGet, "/audit/events?type=company&correlation_id="+id.(string), nil))
+	}
+	create := func(token, name string, id any) answered {
+		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name}, with{"X-Request-ID", id.(string)})
+		require.Equal(t, http.StatusCreated, created.status, created)
+		return created
+	}
+	mine := uuid.NewString()
+	first := create(a.admin, "Nova", mine)
+	recorded := a.call(t, a.admin, http.MethodGet, "/companies/"+first.text("id")+"/history", nil).items()[0]
+	assert.Equal(t, first.header.Get("X-Request-ID"), recorded["correlation_id"])
+	for name, id := range map[string]any{"A": mine, "B": recorded["id"], "C": recorded["correlation_id"], "D": recorded["causation_id"]} {
+		theirs := create(other, name, id)
+		assert.Equal(t, []string{"company " + name + " created"}, found(theirs.header.Get("X-Request-ID")))
+	}
+	for _, id := range []any{recorded["correlation_id"], recorded["causation_id"]} {
+		assert.Equal(t, []string{"company Nova created"}, found(id))
+	}
+	assert.Empty(t, found(recorded["id"]))
+	create(a.admin, "Orion", mine)
+	assert.Equal(t, []string{"company Orion created", "company Nova created"}, found(first.header.Get("X-Request-ID")), "one's own go together")
+}
+
 type readOnlyLog struct{ eventstore.Log }
 
 func (readOnlyLog) Append(context.Context, string, eventstore.Revision, []eventstore.Proposed) (eventstore.Appended, error) {

@@ -106,6 +106,8 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 			s.refuse(ctx, err)
 			return
 		}
+		info.by(info.access.UserID)
+		ctx.SetHeader("X-Request-ID", info.id.String())
 		if byCookie && !isSafe(request.Method) {
 			if err := s.checkCSRFToken(info.session.ID, request.Header.Get("X-CSRF-Token")); err != nil {
 				s.refuse(ctx, err)

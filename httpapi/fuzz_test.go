@@ -163,7 +163,7 @@ func FuzzClient(f *testing.F) {
 		if utf8.RuneCountInString(shown) > 20 || !utf8.ValidString(shown) || strings.ContainsFunc(shown, unicode.IsControl) {
 			t.Fatalf("%q is shown as %q", text, shown)
 		}
-		id := correlationOf(http.Header{"X-Request-Id": {text}, "Traceparent": {text}})
+		id := givenID(http.Header{"X-Request-Id": {text}, "Traceparent": {text}})
 		plain := strings.ReplaceAll(strings.ToLower(text), "-", "")
 		if id != uuid.Nil && !strings.Contains(plain, strings.ReplaceAll(id.String(), "-", "")) {
 			t.Fatalf("%q has the id %s", text, id)

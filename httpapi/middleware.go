@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +26,8 @@ import (
 // requestInfo is what is known about a request; each step on its way adds to it.
 type requestInfo struct {
 	id          uuid.UUID // of this request, also in the answer and the log: the correlation or a new one
-	correlation uuid.UUID // given by the client, or uuid.Nil
+	given       uuid.UUID // by the client, or uuid.Nil
+	correlation uuid.UUID // of given, or uuid.Nil
 	command     uuid.UUID // for the command that the request asks for
 	route       string    // template of the path, "unmatched" without one
 	ip          string
@@ -36,6 +36,15 @@ type requestInfo struct {
 	logger      *slog.Logger
 	session     projections.Session // zero until somebody is signed in
 	access      projections.Access
+}
+
+// by makes the correlation of what the client gave and of who asks, uuid.Nil for somebody who is not signed in: nobody can choose
+// the correlation of another's request, or the id of an event, and so appear among what that led to.
+func (i *requestInfo) by(actor uuid.UUID) {
+	if i.given != uuid.Nil {
+		i.correlation = uuid.NewSHA1(actor, i.given[:])
+		i.id = i.correlation
+	}
 }
 
 type infoKey struct{}
@@ -53,10 +62,11 @@ func infoOf(ctx context.Context) *requestInfo {
 func (s *server) begin(c *gin.Context) {
 	started := time.Now()
 	info := &requestInfo{
-		command: uuid.Must(uuid.NewV7()), correlation: correlationOf(c.Request.Header),
+		command: uuid.Must(uuid.NewV7()), given: givenID(c.Request.Header),
 		route: c.FullPath(), userAgent: printable(c.Request.UserAgent(), 256), logger: s.Logger,
 	}
-	info.id = cmp.Or(info.correlation, info.command)
+	info.id = info.command
+	info.by(uuid.Nil)
 	if info.route == "" {
 		info.route = "unmatched"
 	}
@@ -87,14 +97,17 @@ func (s *server) begin(c *gin.Context) {
 		slog.String("request_id", info.id.String()), slog.String("method", printable(c.Request.Method, 20)), slog.String("route", info.route),
 		slog.Int("status", c.Writer.Status()), slog.Int("bytes", max(0, c.Writer.Size())), slog.Duration("took", took), slog.String("ip", info.ip),
 	}
+	if info.given != uuid.Nil {
+		attributes = append(attributes, slog.String("given_id", info.given.String()))
+	}
 	if info.access.UserID != uuid.Nil {
 		attributes = append(attributes, slog.String("user_id", info.access.UserID.String()))
 	}
 	s.Logger.LogAttrs(c.Request.Context(), level, "request", attributes...)
 }
 
-// correlationOf is the id under which the client follows what it does: X-Request-ID, or the trace of a traceparent.
-func correlationOf(header http.Header) uuid.UUID {
+// givenID is the id under which the client follows what it does: X-Request-ID, or the trace of a traceparent.
+func givenID(header http.Header) uuid.UUID {
 	if id, err := uuid.Parse(header.Get("X-Request-ID")); err == nil {
 		return id
 	}

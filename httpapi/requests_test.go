@@ -161,10 +161,10 @@ func TestBrokenRequestsAreTheClientsMistake(t *testing.T) {
 func TestHeadersThatProtect(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, trusting("127.0.0.0/8"), func(o *Options) { o.AllowedHosts = []string{"secboard.example.com", "127.0.0.1"} })
-	request := uuid.NewString()
-	answer := a.call(t, a.admin, http.MethodGet, "/users", nil, with{"X-Request-ID", request}, with{"X-Forwarded-Proto", "https"})
+	request := uuid.New()
+	answer := a.call(t, a.admin, http.MethodGet, "/users", nil, with{"X-Request-ID", request.String()}, with{"X-Forwarded-Proto", "https"})
 	for name, want := range map[string]string{
-		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Request-ID": request,
+		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Request-ID": uuid.NewSHA1(a.adminID, request[:]).String(),
 		"Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 		"Content-Security-Policy":   "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	} {
@@ -180,7 +180,8 @@ func TestHeadersThatProtect(t *testing.T) {
 	assert.Equal(t, "unknown_host", foreign.text("code"))
 	assert.Equal(t, http.StatusOK, a.request(t, "", http.MethodGet, "/healthz", nil, with{"Host", "10.0.0.7"}).status, "probes come by address")
 
-	assert.Contains(t, a.log.String(), "request_id="+request)
+	assert.Contains(t, a.log.String(), "request_id="+answer.header.Get("X-Request-ID"))
+	assert.Contains(t, a.log.String(), "given_id="+request.String())
 	assert.NotContains(t, a.log.String(), a.admin)
 	assert.NotContains(t, a.log.String(), adminPassword)
 }

@@ -261,7 +261,8 @@ func TestWhoWhenAndFromWhereStandsInTheHistory(t *testing.T) {
 	require.Equal(t, http.StatusCreated, created.status, created)
 	entry := a.call(t, a.admin, http.MethodGet, "/companies/"+created.text("id")+"/history", nil).items()[0]
 	assert.Equal(t, "203.0.113.9", entry["ip"])
-	assert.Equal(t, trace.String(), entry["correlation_id"])
+	assert.Equal(t, created.header.Get("X-Request-ID"), entry["correlation_id"])
+	assert.Equal(t, uuid.NewSHA1(a.adminID, trace[:]).String(), entry["correlation_id"])
 	session := a.call(t, a.admin, http.MethodGet, "/users/"+a.adminID.String()+"/sessions", nil).items()[0]
 	assert.Equal(t, session["id"], entry["causation_id"], "what is done in a session goes back to its sign-in")
 	assert.Equal(t, string([]rune(agent)[:256]), entry["user_agent"])
