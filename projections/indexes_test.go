@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/postgres"
@@ -31,7 +32,7 @@ type statements struct {
 func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if strings.HasPrefix(data.SQL, "SELECT") {
+	if strings.HasPrefix(strings.TrimSpace(data.SQL), "SELECT") {
 		s.asked = append(s.asked, data)
 	}
 	return ctx
@@ -320,7 +321,9 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		mails("of a feature", "mail_messages_feature", MailMessageFilter{Feature: "contact"}),
 		mails("to somebody", "mail_messages_user", MailMessageFilter{UserID: id}),
 		mails("to a company", "mail_messages_company", MailMessageFilter{CompanyID: id}),
-		{"DueMail", "", "mail_messages_due", func(r *ReadModels) error { return failure(r.DueMail(ctx, at, nil, 9)) }},
+		{"DueMail", "", "mail_messages_due", func(r *ReadModels) error {
+			return failure(r.DueMail(ctx, at, nil, []mailmessage.Route{{Feature: "contact"}}, 9))
+		}},
 		{"MailFeatures", "", "history_subject", func(r *ReadModels) error { return failure(r.MailFeatures(ctx)) }},
 		{"MailFeature", "", "history_subject", func(r *ReadModels) error { return failure(r.MailFeature(ctx, "contact")) }},
 		{"ContactSettings", "", "history_subject", func(r *ReadModels) error { return failure(r.ContactSettings(ctx)) }},
