@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -15,6 +16,9 @@ import (
 // guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it stands between a
 // decision about an account and its append.
 func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event, err error) ([]domain.Event, error) {
+	if err == nil {
+		events, err = h.endUnvouchedSessions(ctx, s, events)
+	}
 	if err != nil || caller.Actor.Kind != eventstore.ActorUser {
 		return events, err // somebody with a shell on the server may do everything
 	}
@@ -25,6 +29,19 @@ func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user
 		return events, h.exerciseSuperuser(ctx, caller, id)
 	}
 	return events, nil
+}
+
+// endUnvouchedSessions ends the sessions of an account that is given rights while it is bound to a directory for which no superuser
+// vouches: that directory may have opened them to anybody, and could not open one to an account with rights.
+func (h *Handler) endUnvouchedSessions(ctx context.Context, s user.State, events []domain.Event) ([]domain.Event, error) {
+	if !s.Directory.Linked() || !slices.ContainsFunc(events, user.GivesRights) {
+		return events, nil
+	}
+	bound, err := load[directory.State](ctx, h.Log, domain.StreamName(directory.Kind, s.Directory.ID))
+	if err != nil || bound.State.Vouched {
+		return events, err
+	}
+	return append(events, user.SessionsEnded{}), nil
 }
 
 // refuseTakeover refuses a change with which the caller could sign in as somebody who administers more of SecBoard.

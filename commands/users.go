@@ -150,7 +150,8 @@ func (h *Handler) JoinGroup(ctx context.Context, caller Caller, id, groupID uuid
 		return Result{}, domain.Refusef(domain.CodeNotFound, "there is no group %s", groupID)
 	}
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.JoinGroup(s, by(caller, id), joined)
+		events, err := user.JoinGroup(s, by(caller, id), joined)
+		return h.guard(ctx, caller, id, s, events, err)
 	})
 }
 

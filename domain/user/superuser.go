@@ -50,6 +50,15 @@ func ExerciseSuperuser(s State, other uuid.UUID, now time.Time) ([]domain.Event,
 	return []domain.Event{SuperuserExercised{AccountID: other}}, nil
 }
 
+// GivesRights says whether an event lets an account do something that it may not have been able to do before.
+func GivesRights(event domain.Event) bool {
+	switch event.(type) {
+	case SuperuserGranted, GroupJoined:
+		return true
+	}
+	return false
+}
+
 // EasesTakeover says whether an event makes it easier for whoever caused it to sign in as the account.
 func EasesTakeover(event domain.Event) bool {
 	switch event.(type) {
