@@ -189,6 +189,9 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 	if err := h.refuse(ctx, caller, d, cmp.Or(p.reason, signin.WrongPassword)); err != ErrCredentials { //nolint:errorlint // the one value that refuse gives
 		return err
 	}
+	if locked {
+		return wrongField(field, "locked_out", "is not looked at for some minutes: there were too many wrong passwords or codes")
+	}
 	return wrongField(field, "wrong_password", "is not the password of this account")
 }
 

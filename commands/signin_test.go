@@ -266,6 +266,22 @@ func TestACodeABackupCodeAndALinkWorkOnce(t *testing.T) {
 	}
 }
 
+func TestAChallengeEndsWithTheSessions(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	secret, codes := s.enroll(t)
+	before := s.challenge(t)
+	if _, err := s.EndSessions(t.Context(), admin(), s.anna); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.SignInWithBackupCode(t.Context(), admin(), before, codes[0]); !errors.Is(err, commands.ErrCredentials) {
+		t.Errorf("a challenge from before the sessions ended: %v", err)
+	}
+	if _, err := s.SignInWithCode(t.Context(), admin(), s.challenge(t), code(t, secret, s.clock.Now())); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheCodeThatConfirmedADeviceDoesNotSignInToo(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,7 +49,7 @@ func (h *Handler) openLinkToken(purpose, token string) (account, link uuid.UUID,
 // challenge names the account whose first factor was right, and until when. It is void once the password changes.
 func (h *Handler) challenge(account uuid.UUID, state user.State, now time.Time) (string, error) {
 	payload := binary.BigEndian.AppendUint64(slices.Clone(account[:]), uint64(now.Add(challengeLife).Unix()))
-	return h.sign(purposeChallenge+string(state.Password), payload)
+	return h.sign(purposeOf(state), payload)
 }
 
 func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.State, error), now time.Time) (uuid.UUID, bool, error) {
@@ -61,11 +62,16 @@ func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.
 	if err != nil {
 		return uuid.Nil, false, err
 	}
-	payload, ok := h.verify(purposeChallenge+string(state.Password), challenge)
+	payload, ok := h.verify(purposeOf(state), challenge)
 	if !ok || uint64(now.Unix()) > binary.BigEndian.Uint64(payload[16:]) {
 		return uuid.Nil, false, nil
 	}
 	return account, true, nil
+}
+
+// purposeOf makes a challenge void with the password that was right, and when the account's sessions are ended.
+func purposeOf(state user.State) string {
+	return purposeChallenge + strconv.Itoa(state.SessionsEnded) + "/" + string(state.Password)
 }
 
 const macSize = 16

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -105,7 +106,7 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 	case errors.Is(err, secrets.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "unavailable", "too many passwords are being checked at this moment: try again"), retryAfter(time.Second), false
 	case errors.Is(err, commands.ErrDirectory):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the directory that keeps the password of this account does not answer: try again"), retryAfter(5 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return newProblem(http.StatusServiceUnavailable, "unavailable", "the event store does not answer: try again"), retryAfter(2 * time.Second), false
 	case isDatabaseAway(err):
@@ -196,21 +197,25 @@ func init() {
 		return newProblem(status, "internal", message)
 	}
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
-		return describe(ctx.Context(), humaError(status, message, errs), ctx.SetHeader)
+		return describe(ctx.Context(), humaError(ctx.Operation(), status, message, errs), ctx.SetHeader)
 	}
 }
 
 // humaError turns what Huma reports into an error that problemOf knows.
-func humaError(status int, message string, errs []error) error {
+func humaError(operation *huma.Operation, status int, message string, errs []error) error {
+	body := "JSON"
+	if operation != nil && operation.RequestBody != nil {
+		body = strings.Join(slices.Sorted(maps.Keys(operation.RequestBody.Content)), " or ")
+	}
 	switch {
 	case status == http.StatusUnprocessableEntity && len(errs) > 0:
 		return &domain.Invalid{Fields: fieldErrors(errs)}
 	case status == http.StatusBadRequest && len(errs) > 0:
 		return &refusal{status: status, code: "malformed", detail: "the body is not valid JSON: " + jsonProblem(errs[0])}
 	case status == http.StatusBadRequest:
-		return &refusal{status: status, code: "malformed", detail: "the request needs a body in JSON"}
+		return &refusal{status: status, code: "malformed", detail: "the request needs a body: " + body}
 	case status == http.StatusUnsupportedMediaType:
-		return &refusal{status: status, code: "unsupported_media_type", detail: "the body must be JSON, with Content-Type: application/json"}
+		return &refusal{status: status, code: "unsupported_media_type", detail: "the body must be " + body + ", and Content-Type must say so"}
 	case status == http.StatusRequestEntityTooLarge:
 		return &refusal{status: status, code: "too_large", detail: "the body is too large: " + strings.TrimPrefix(message, "request body is too large ")}
 	case status == http.StatusRequestTimeout:

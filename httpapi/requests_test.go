@@ -19,6 +19,20 @@ func trusting(prefixes ...string) func(*Options) {
 	}
 }
 
+// What body an operation takes is told as it is.
+func TestTheBodyThatIsMissingIsNamed(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for path, body := range map[string]string{"POST /users/import": "text/csv", "POST /users": "application/json"} {
+		method, path, _ := strings.Cut(path, " ")
+		for _, answer := range []answered{
+			a.call(t, a.admin, method, path, "", with{"Content-Type", body}), a.call(t, a.admin, method, path, "x", with{"Content-Type", "text/html"}),
+		} {
+			assert.Contains(t, answer.text("detail"), body, "%s %s", path, answer)
+		}
+	}
+}
+
 // Every wrong field is told at once, whether the schema or the domain finds it, under its name in the body.
 func TestEveryWrongFieldIsTold(t *testing.T) {
 	t.Parallel()

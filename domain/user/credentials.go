@@ -154,6 +154,8 @@ func (s *State) evolveCredentials(event domain.Event) {
 		s.FirstLogins = nil
 	case EmailChanged, Deactivated, DirectoryLinked: // what was sent to the former address, or before, opens nothing any more
 		s.ResetLinks, s.FirstLogins = nil, nil
+	case SessionsEnded:
+		s.SessionsEnded++
 	case TwoFactorPrepared:
 		s.TwoFactor.Prepared = e.Secret
 	case TwoFactorEnrolled:
