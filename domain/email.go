@@ -18,14 +18,15 @@ func EmailProblem(email string) string {
 		return fmt.Sprintf("%q is not an e-mail address such as anna@example.com", email)
 	case len(email) > 254:
 		return "must have at most 254 characters"
-	case strings.ContainsAny(email, `" `), strings.ContainsFunc(email, isControl):
-		return "must not contain quotes, spaces or control characters"
+	case strings.Contains(email, `"`), strings.ContainsFunc(email, isUnseen):
+		return "must not contain quotes, spaces, or characters that are not seen"
 	}
 	return ""
 }
 
-// isControl is for characters that do something to the text around them, to that of a terminal or to the direction of writing.
-func isControl(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Bidi_Control) }
+// isUnseen is for characters that make two addresses look alike, or do something to the text around them: control and format
+// characters, also those of the direction of writing, and spaces of any kind.
+func isUnseen(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z) }
 
 // Languages of pages and mails.
 var Languages = []string{"en", "uk", "ru"}

@@ -173,6 +173,9 @@ func LastExported(r io.Reader, format string) (last Position, size int64, err er
 	for number := 1; ; number++ {
 		content, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
+			if !begins(lineBeginning, content) {
+				return 0, 0, notExported(number)
+			}
 			return last, size, nil // what is left was cut
 		}
 		if err != nil {
@@ -188,12 +191,26 @@ func LastExported(r io.Reader, format string) (last Position, size int64, err er
 	}
 }
 
+// lineBeginning is how each line of NDJSON begins.
+const lineBeginning = `{"id":"`
+
+// begins says whether what is left of a line that was cut may be of one that begins so.
+func begins(beginning string, cut []byte) bool {
+	n := min(len(beginning), len(cut))
+	return beginning[:n] == string(cut[:n])
+}
+
 func notExported(line int) error {
 	return fmt.Errorf("line %d is not of an export: its position is missing or out of order", line)
 }
 
 func lastOfTable(r io.Reader) (last Position, size int64, err error) {
-	end := &endOf{Reader: r}
+	header := strings.Join(ExportHeader, ",")
+	buffered := bufio.NewReaderSize(r, 2*len(header))
+	if all, err := buffered.Peek(len(header)); errors.Is(err, io.EOF) && begins(header, all) {
+		return 0, 0, nil // cut before the first event
+	}
+	end := &endOf{Reader: buffered}
 	table := csv.NewReader(end)
 	table.FieldsPerRecord, table.ReuseRecord = len(ExportHeader), true
 	var before Position

@@ -128,12 +128,14 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 		t.Error(err, string(copied))
 	}
 	notes := filepath.Join(dir, "notes.txt")
-	if err := os.WriteFile(notes, []byte("my notes\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command(t, env, "", "audit", "export", "-o", notes, "--resume").expect(t, exitFailed, "not of an export")
-	if kept, err := os.ReadFile(notes); err != nil || string(kept) != "my notes\n" {
-		t.Error("it touched another file", err)
+	for _, mine := range []string{"my notes\n", "my notes", `{"my":"notes"}`} {
+		if err := os.WriteFile(notes, []byte(mine), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		command(t, env, "", "audit", "export", "-o", notes, "--resume").expect(t, exitFailed, "not of an export")
+		if kept, err := os.ReadFile(notes); err != nil || string(kept) != mine {
+			t.Error("it touched another file", err)
+		}
 	}
 	command(t, env, "", "audit", "export", "--resume").expect(t, exitUsage, "--output")
 	keyless := settings{"SECBOARD_DATA": env["SECBOARD_DATA"], "SECBOARD_KEYSET": filepath.Join(dir, "nothing.json")}

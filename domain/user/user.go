@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
@@ -97,8 +98,10 @@ func EmailClaim(email string) claim.Key {
 	return claim.Key{Kind: "email", Value: NormalizeEmail(email)}
 }
 
-// NormalizeEmail is the form in which addresses are compared.
-func NormalizeEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+// NormalizeEmail is the form in which addresses are compared. A letter with its accent is the same whether it is one character or two.
+func NormalizeEmail(email string) string {
+	return norm.NFC.String(strings.ToLower(strings.TrimSpace(email)))
+}
 
 // Name is the full name, or the e-mail address of an account without one.
 func (d Details) Name() string {

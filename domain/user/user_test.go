@@ -57,11 +57,15 @@ func TestEmailAddresses(t *testing.T) {
 		"": false, "anna": false, "anna@": false, "@acme.example": false, "anna@acme.example\n": true, "an na@acme.example": false,
 		"a\u009b@acme.example": false, "a\u202e@acme.example": false, "a@\u2066acme.example": false, "a\u200f@acme.example": false,
 		`"a b"@acme.example`: false, "a\x00@acme.example": false, strings.Repeat("a", 250) + "@b.cd": false, "a@b, c@d": false,
+		"an\u200bna@acme.example": false, "an\u00a0na@acme.example": false, "anna@acme\u2028.example": false,
 	} {
 		err := user.Details{Email: address}.Normalized().Validate()
 		if (err == nil) != valid {
 			t.Errorf("%q: valid %v wanted, got %v", address, valid, err)
 		}
+	}
+	if user.EmailClaim("jose\u0301@acme.example") != user.EmailClaim("JOS\u00c9@acme.example") {
+		t.Error("an accent makes two addresses of one")
 	}
 }
 
