@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/migrations"
@@ -47,8 +48,14 @@ func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string)
 	}
 	for _, p := range comparable {
 		for _, t := range p.tables {
-			found, err := compareTable(ctx, tx, t.name, schema)
-			if err != nil {
+			var found []Difference
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
+				found, err = compareTable(ctx, tx, t.name, schema)
+				return err
+			})
+			if reason, damaged := damage(err); damaged {
+				notCompared[p.name] = "the live table " + t.name + " is not as secboard makes it: " + reason
+			} else if err != nil {
 				return fmt.Errorf("compare the table %s: %w", t.name, err)
 			}
 			differences = append(differences, found...)
@@ -159,6 +166,18 @@ func compareTable(ctx context.Context, tx pgx.Tx, table, schema string) ([]Diffe
 	return differences, nil
 }
 
+// errNoKey is for a table that somebody has taken its primary key from.
+var errNoKey = errors.New("it has no primary key to compare by")
+
+// damage says what is wrong with a table that somebody has removed or altered by hand. It is no reason not to put a rebuilt one in its
+// place.
+func damage(err error) (reason string, damaged bool) {
+	if answered, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answered.Code, "42") { // syntax error or access rule violation
+		return answered.Message, true
+	}
+	return errNoKey.Error(), errors.Is(err, errNoKey)
+}
+
 // keyOf gives the columns of a table's primary key.
 func keyOf(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 	rows, err := tx.Query(ctx, `SELECT quote_ident(a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
@@ -168,7 +187,7 @@ func keyOf(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 	}
 	key, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err == nil && len(key) == 0 {
-		err = errors.New("it has no primary key to compare by")
+		err = errNoKey
 	}
 	return key, err
 }

@@ -135,9 +135,9 @@ func exchange(ctx context.Context, tx pgx.Tx, schema string, projections []proje
 	for _, p := range projections {
 		for _, t := range p.tables {
 			statements = append(statements,
-				fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", live, t.name, movingSchema),
+				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", live, t.name, movingSchema), // somebody may have removed it
 				fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", schema, t.name, live),
-				fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", movingSchema, t.name, schema))
+				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", movingSchema, t.name, schema))
 		}
 	}
 	const values = "SET (position, events, error, stopped_at, updated_at) = (o.position, o.events, o.error, o.stopped_at, o.updated_at)"
