@@ -470,7 +470,7 @@ func (n *clusterNode) member(of int32) *gossip.MemberInfo {
 	address := n.addresses[of]
 	return &gossip.MemberInfo{
 		InstanceId: &shared.UUID{Value: &shared.UUID_String_{String_: uuid.NewString()}}, State: state, IsAlive: true,
-		HttpEndPoint: &gossip.EndPoint{Address: address.IP.String(), Port: uint32(address.Port)}, //nolint:gosec // a port
+		HttpEndPoint: &gossip.EndPoint{Address: address.IP.String(), Port: uint32(address.Port)},
 	}
 }
 
@@ -513,7 +513,7 @@ func TestOfAClusterOnlyTheLeaderIsBelieved(t *testing.T) {
 		listeners[i], addresses[i] = listener, listener.Addr().(*net.TCPAddr)
 	}
 	for i, listener := range listeners {
-		node := &clusterNode{number: int32(i), leader: &leader, addresses: addresses, stale: &stale} //nolint:gosec // 0 or 1
+		node := &clusterNode{number: int32(i), leader: &leader, addresses: addresses, stale: &stale}
 		server := grpc.NewServer()
 		api.RegisterStreamsServer(server, node)
 		gossip.RegisterGossipServer(server, clusterGossip{node: node})

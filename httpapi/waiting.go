@@ -116,7 +116,7 @@ func (d uncountedDirectory) Entries(ctx context.Context, server directory.Server
 // core before, for its password, and waits half a second at most.
 func (w *work) uncountedPause(pause func(context.Context, time.Duration) bool) func(context.Context, time.Duration) bool {
 	return func(ctx context.Context, d time.Duration) (whole bool) {
-		w.withoutSlot(func() error { whole = pause(ctx, d); return nil }) //nolint:errcheck // it has none
+		w.withoutSlot(func() error { whole = pause(ctx, d); return nil }) //nolint:errcheck,gosec // it has none
 		return whole
 	}
 }

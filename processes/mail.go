@@ -84,7 +84,7 @@ func (m *Mail) endOfLog(ctx context.Context) (end eventstore.Position, err error
 func (m *Mail) Run(ctx context.Context) error {
 	from, err := m.start(ctx)
 	if err != nil {
-		return nil //nolint:nilerr // ctx has ended
+		return nil // ctx has ended
 	}
 	tail := eventstore.NewTail(m.Commands.Log, m.Logger)
 	subscriber := eventstore.NewSubscriber(tail, m.checkpoint, drainTime, m.Logger)

@@ -17,7 +17,7 @@ func TestNobodyWaitsForAnothersSecuritySettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = blocking.Rollback(context.WithoutCancel(ctx)) }() //nolint:errcheck // it is over where the test came to its end
+	defer func() { _ = blocking.Rollback(context.WithoutCancel(ctx)) }() // it is over where the test came to its end
 	if _, err := blocking.Exec(ctx, `LOCK TABLE history IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}

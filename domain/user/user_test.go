@@ -1,6 +1,7 @@
 package user_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,7 +182,7 @@ func TestALinkEndsWithTheAddressThatItWasSentTo(t *testing.T) {
 		{user.Deactivated{}, user.Activated{}},
 		{user.DirectoryLinked{DirectoryID: uuid.UUID{41}, GUID: "g"}},
 	} {
-		given := append(asked[:len(asked):len(asked)], since...)
+		given := slices.Concat(asked, since)
 		scenario.Given[user.State](given...).When(reset).ThenRefused(t, "invalid_link")
 		scenario.Given[user.State](given...).When(first).ThenRefused(t, "invalid_link")
 	}
