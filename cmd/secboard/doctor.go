@@ -216,8 +216,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 	d.st.logger = d.p.logger(d.LogFormat, slog.LevelWarn)
 	logOK := want.log && d.eventStore(ctx)
 	databaseOK := want.database && d.database(ctx)
-	if logOK && databaseOK {
-		d.projections(ctx)
+	if logOK && databaseOK && d.projections(ctx) {
 		d.checklist(ctx)
 		d.mail(ctx)
 		d.directories(ctx)
@@ -320,11 +319,21 @@ func pendingMigrations(ctx context.Context, pool *pgxpool.Pool) (int, error) {
 	return pending, err
 }
 
-func (d *doctor) projections(ctx context.Context) {
-	statuses, err := projections.StatusOf(ctx, d.st.pool, d.st.log)
+// projections checks the read models, and says whether they are those of this log: what they show is of no use otherwise.
+func (d *doctor) projections(ctx context.Context) bool {
+	err := d.st.checkLog(ctx)
+	if other, ok := errors.AsType[*projections.ErrOtherLog](err); ok {
+		d.problem("projections", fmt.Sprintf("the read models were built from another event log, or a longer one: the event %s at position %d is not in this log", other.Event, other.Position),
+			"name the stores that belong together in SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL; a restored log needs an empty database")
+		return false
+	}
+	var statuses []projections.Status
+	if err == nil {
+		statuses, err = projections.StatusOf(ctx, d.st.pool, d.st.log)
+	}
 	if err != nil {
-		d.problem("projections", err.Error(), "check the database")
-		return
+		d.problem("projections", err.Error(), "check the database and the event store")
+		return true
 	}
 	behind, stopped := int64(0), false
 	for _, s := range statuses {
@@ -343,6 +352,7 @@ func (d *doctor) projections(ctx context.Context) {
 	default:
 		d.ok("projections", "%d events behind: they catch up while secboard serve runs", behind)
 	}
+	return true
 }
 
 // checklist is what is still to be set up. That is no problem: the exit status does not depend on it.

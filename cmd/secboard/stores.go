@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/postgres"
+	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -295,7 +296,21 @@ func (p *program) with(ctx context.Context, s *storeSettings, want parts, comman
 	if err := st.open(ctx, p, s, want, p.logger(s.LogFormat, slog.LevelWarn)); err != nil {
 		return err
 	}
+	if want.log && want.database {
+		if err := st.checkLog(ctx); err != nil {
+			return err
+		}
+	}
 	return work(st)
+}
+
+// checkLog refuses read models that were built from another log. A database without tables yet has none.
+func (st *stores) checkLog(ctx context.Context) error {
+	err := projections.CheckLog(ctx, st.pool, st.log)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42P01" { // undefined_table
+		return nil
+	}
+	return err
 }
 
 // exists says whether there is something at a path.

@@ -127,6 +127,25 @@ func TestEventStoreAlone(t *testing.T) {
 	command(t, env, "", "doctor", "--listen", strings.TrimPrefix(one.url, "http://")).expect(t, exitDone, "the one of SECBOARD_EVENTSTORE_URL answers", "secboard answers on")
 }
 
+func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t)}
+	own, other := env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "own")), env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "other"))
+	running, _ := serve(t, own.with(bootstrapEmail, rootEmail).with(bootstrapPassword, rootPassword))
+	if status := running.stop(); status != exitDone {
+		t.Fatal(status, running.stderr)
+	}
+	command(t, other, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone)
+	for _, args := range [][]string{
+		{"audit", "events"}, {"audit", "access"}, {"audit", "account", rootEmail}, {"projections", "status"}, {"projections", "verify", "--all"},
+	} {
+		command(t, own, "", args...).expect(t, exitDone)
+		command(t, other, "", args...).expect(t, exitFailed, "built from another event log", "SECBOARD_DATABASE_URL")
+	}
+	command(t, own, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "are up to date")
+	command(t, other, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  projections", "built from another event log", "a restored log needs an empty database")
+}
+
 func TestCommandsWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
