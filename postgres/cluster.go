@@ -81,9 +81,10 @@ func shortHash(path string) string {
 func (c cluster) socketFile() string { return filepath.Join(c.socket, ".s.PGSQL.5432") }
 
 func (c cluster) url(database string) string {
+	query := url.Values{"host": {c.socket}, "port": {"5432"}}.Encode()
 	u := url.URL{
 		Scheme: "postgres", User: url.User(localRole), Path: "/" + database,
-		RawQuery: url.Values{"host": {c.socket}, "port": {"5432"}}.Encode(),
+		RawQuery: strings.ReplaceAll(query, "+", "%20"), // a space: to libpq and pgx a + is a +
 	}
 	return u.String()
 }

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 func TestLocalKeepsItsDataAndIsForItsOwnerOnly(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(pgtest.TempDir(t), "data") // made by StartLocal
+	dir := filepath.Join(pgtest.TempDir(t), "my data + 100%") // made by StartLocal
 	local := start(t, dir)
 	exec1(t, local.URL(), "CREATE TABLE kept (n int)")
 	if got := query(t, local.URL(), "SHOW listen_addresses"); got != "" {
