@@ -334,6 +334,32 @@ func TestAServerThatCannotStartSaysWhy(t *testing.T) {
 	}
 }
 
+func TestAServerThatWasStoppedByOthersComesBack(t *testing.T) {
+	t.Parallel()
+	dir := pgtest.TempDir(t)
+	var out lockedBuffer
+	local, err := postgres.StartLocal(t.Context(), dir, slog.New(slog.NewTextHandler(&out, nil)), "fsync=off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := postmaster(t, dir)
+	if err := syscall.Kill(pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a new server", func() error {
+		if postmaster(t, dir) == pid {
+			return errors.New("still the old one's pid file")
+		}
+		return try(t.Context(), local.URL(), "SELECT 1")
+	})
+	if err := local.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "PostgreSQL ended: exit status 0") {
+		t.Errorf("the log should say how it ended:\n%s", got)
+	}
+}
+
 func TestLogHoldsNoStatementsAndNoRows(t *testing.T) {
 	t.Parallel()
 	var out lockedBuffer

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,14 +85,14 @@ func (s *server) awaitReady(ctx context.Context, c cluster) error {
 
 // exitError tells why the server ended, in its own last words. Only after exited is closed.
 func (s *server) exitError() error {
-	last := s.output.last()
+	last, exit := s.output.last(), cmp.Or(s.exit, errors.New("exit status 0"))
 	if strings.Contains(last, "lock file") || strings.Contains(last, "shared memory block") {
 		return fmt.Errorf("%w: %s", errDirectoryBusy, last)
 	}
 	if last == "" {
-		return fmt.Errorf("PostgreSQL ended: %w", s.exit)
+		return fmt.Errorf("PostgreSQL ended: %w", exit)
 	}
-	return fmt.Errorf("PostgreSQL ended (%w): %s", s.exit, last)
+	return fmt.Errorf("PostgreSQL ended (%w): %s", exit, last)
 }
 
 // end stops the server and waits for it: connections are cut and everything is written (SIGINT), or, once hurry is
