@@ -96,7 +96,7 @@ func withoutPassword(text string, u *url.URL) string {
 func unreachable(err error) error {
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
-		err = oneLine{connectErr.Unwrap()} // the rest is the user and database of the address
+		err = oneLine{connectErr}
 	}
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
@@ -111,12 +111,12 @@ func unreachable(err error) error {
 	return err
 }
 
-// oneLine is an error that has a line for each address tried.
-type oneLine struct{ error }
+// oneLine is an error that has a line for each address tried, and before them the user and the database.
+type oneLine struct{ *pgconn.ConnectError }
 
 func (e oneLine) Error() string {
 	// An address is tried with TLS and without, and mostly fails alike.
-	return strings.Join(slices.Compact(strings.Split(e.error.Error(), "\n")), "; ")
+	return strings.Join(slices.Compact(strings.Split(e.ConnectError.Unwrap().Error(), "\n")), "; ")
 }
 
-func (e oneLine) Unwrap() error { return e.error }
+func (e oneLine) Unwrap() error { return e.ConnectError }

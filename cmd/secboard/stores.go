@@ -214,6 +214,9 @@ func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings
 			return nil
 		}
 		if !mayCome(err) || !pause(ctx, 250*time.Millisecond) {
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
+			}
 			return err
 		}
 		if s.DatabaseURL != "" && !said {

@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/secrets"
 )
@@ -67,6 +68,23 @@ func TestStartWithStoresThatAreAway(t *testing.T) {
 				t.Errorf("it shows a password: %s", got.stderr)
 			}
 		})
+	}
+}
+
+func TestWhichDatabasesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	here := pgtest.NewDatabaseURL(t)
+	for url, want := range map[string]bool{
+		"postgres://u:p@" + nobody(t) + "/x":                                   true,
+		"postgres://u:p@/x?host=/nowhere":                                      true,
+		"postgres://u:p@/nosuch?" + strings.SplitN(here, "?", 2)[1]:            false,
+		"postgres://stranger@/x?" + strings.SplitN(here, "?", 2)[1]:            false,
+		"postgres://u:p@127.0.0.1/x?sslmode=maybe":                             false,
+		"postgres://u:p@127.0.0.1/x?sslmode=verify-full&sslrootcert=/no/where": false,
+	} {
+		if _, err := postgres.Open(t.Context(), url); err == nil || mayCome(err) != want {
+			t.Errorf("%s: waited for is %v, want %v: %v", url, !want, want, err)
+		}
 	}
 }
 
