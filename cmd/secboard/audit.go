@@ -28,22 +28,26 @@ type auditCmd struct {
 	Replay  auditReplayCmd  `cmd:"" help:"Walk through the log from its beginning, without Postgres, and show what each event changed."`
 }
 
-// readTime reads a time, or a day in UTC, of which it gives the first instant or, with end, the last one.
+// readTime reads a time, or a day in UTC, of which it gives the first instant or, with end, the last one. Without a text it is the
+// zero time.
 func readTime(flag, text string, end bool) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return at.UTC(), nil
-	}
-	day, err := domain.ParseDate(text)
+	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, usagef("%s is %q: it must be a time such as 2026-11-23T10:00:00Z, or a day such as 2026-11-23 (UTC)", flag, text)
+		day, err := domain.ParseDate(text)
+		if err != nil {
+			return time.Time{}, usagef("%s is %q: it must be a time such as 2026-11-23T10:00:00Z, or a day such as 2026-11-23 (UTC)", flag, text)
+		}
+		if at = day.Time(); end {
+			at = at.Add(24*time.Hour - time.Microsecond)
+		}
 	}
-	if end {
-		return day.Time().Add(24*time.Hour - time.Microsecond), nil
+	if at.IsZero() {
+		at = at.Add(time.Microsecond) // else it would count as not given
 	}
-	return day.Time(), nil
+	return at.UTC(), nil
 }
 
 func given(t time.Time) *time.Time {

@@ -56,6 +56,7 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	attached := command(t, env, "", "audit", "account", "hanna@example.com", "--history")
 	attached.expect(t, exitDone, "Hanna", "users", "view", "Readers", "email: anna@example.com → hanna@example.com", "joined the group Readers", "by "+rootEmail)
 	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "2020-01-01").expect(t, exitFailed, "none at that time")
+	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "0001-01-01T00:00:00Z").expect(t, exitFailed, "none at that time")
 	command(t, env, "", "audit", "account", "nobody@example.com").expect(t, exitFailed, "no account has the e-mail address")
 	command(t, env, "", "audit", "events", "--subject", "hanna@example.com", "--type", "user.group").expect(t, exitDone, "user Hanna: joined the group Readers")
 	command(t, env, "", "audit", "events", "--from", "soon").expect(t, exitUsage, "--from")
@@ -113,6 +114,9 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 		t.Error("it goes on too far", earlier.stdout)
 	}
 	command(t, env, "", "audit", "replay", "--account", "nobody@example.com").expect(t, exitFailed, "no account has or had")
+	for _, until := range []string{"0", "soon"} {
+		command(t, env, "", "audit", "replay", "--until", until).expect(t, exitUsage, "--until", "2026-11-23 (UTC), or a position from 1 on")
+	}
 	command(t, env, "", "audit", "replay", "--json").expect(t, exitDone, `"accounts":[`, `"users.view"`, `"type":"group.created"`)
 
 	whole := command(t, env, "", "audit", "export")

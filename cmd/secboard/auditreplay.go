@@ -45,10 +45,13 @@ type bound struct {
 }
 
 func readBound(text string) (bound, error) {
-	if position, err := strconv.ParseUint(text, 10, 63); err == nil {
+	if position, err := strconv.ParseUint(text, 10, 63); err == nil && position > 0 { // no event stands at 0
 		return bound{position: eventstore.Position(position)}, nil
 	}
 	at, err := readTime("--until", text, true)
+	if err != nil {
+		err = usagef("--until is %q: it must be a time such as 2026-11-23T10:00:00Z, a day such as 2026-11-23 (UTC), or a position from 1 on such as 48213", text)
+	}
 	return bound{at: at}, err
 }
 
