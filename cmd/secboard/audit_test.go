@@ -59,7 +59,12 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "0001-01-01T00:00:00Z").expect(t, exitFailed, "none at that time")
 	command(t, env, "", "audit", "account", "nobody@example.com").expect(t, exitFailed, "no account has the e-mail address")
 	command(t, env, "", "audit", "events", "--subject", "hanna@example.com", "--type", "user.group").expect(t, exitDone, "user Hanna: joined the group Readers")
+	command(t, env, "", "audit", "events", "--subject", "secboard").expect(t, exitDone, "installation initialized")
+	command(t, env, "", "audit", "events", "--subject", strings.ToUpper(anna), "--type", "user.group").expect(t, exitDone, "user Hanna: joined the group Readers")
+	command(t, env, "", "audit", "events", "--subject", "nobody@example.com").expect(t, exitFailed, "no account has the e-mail address nobody@example.com")
 	command(t, env, "", "audit", "events", "--from", "soon").expect(t, exitUsage, "--from")
+	command(t, env, "", "audit", "events", "--ip", "notanip").expect(t, exitUsage, "--ip", `"notanip"`, "203.0.113.9")
+	command(t, env, "", "audit", "events", "--ip", "::ffff:127.0.0.1", "--type", "user.group").expect(t, exitDone, "joined the group Readers")
 	command(t, env, "", "audit", "access", "--module", "users", "--action", "view").expect(t, exitDone, rootEmail, "superuser", "hanna@example.com", "Readers")
 	command(t, env, "", "audit", "access", "--action", "fly").expect(t, exitUsage, "--action")
 
@@ -150,5 +155,14 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(env["SECBOARD_DATA"], "postgres")); !os.IsNotExist(err) {
 		t.Error("Postgres was started", err)
+	}
+}
+
+func TestASubjectThatIsNoAccountIsNotLookedUp(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "risks"} {
+		if id, err := subjectID(t.Context(), nil, text); id != text || err != nil {
+			t.Errorf("%q: %q, %v", text, id, err)
+		}
 	}
 }

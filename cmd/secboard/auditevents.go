@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,13 +58,21 @@ func (c *auditEventsCmd) Run(ctx context.Context, p *program) error {
 	if c.Limit < 0 {
 		return usagef("--limit is %d: it must be 0 or more", c.Limit)
 	}
-	reading := audit.EventsRead{Type: c.Type, From: from, To: to, IP: c.IP}
-	filter := projections.AuditFilter{Type: c.Type, From: given(from), To: given(to), IP: c.IP}
+	reading := audit.EventsRead{Type: c.Type, From: from, To: to}
+	filter := projections.AuditFilter{Type: c.Type, From: given(from), To: given(to)}
 	if c.Correlation != "" {
 		if reading.CorrelationID, err = uuid.Parse(c.Correlation); err != nil {
 			return usagef("--correlation is %q: it must be an id", c.Correlation)
 		}
 		filter.CorrelationID = &reading.CorrelationID
+	}
+	if c.IP != "" {
+		address, err := netip.ParseAddr(c.IP)
+		if err != nil {
+			return usagef("--ip is %q: it must be an address such as 203.0.113.9 or 2001:db8::7", c.IP)
+		}
+		filter.IP = address.Unmap().String()
+		reading.IP = filter.IP
 	}
 	return p.audited(ctx, &c.storeSettings, "audit events", func(models *projections.ReadModels, record func(domain.Event) error) error {
 		if c.Actor != "" {
@@ -72,9 +82,8 @@ func (c *auditEventsCmd) Run(ctx context.Context, p *program) error {
 			}
 			filter.ActorID = id.String()
 		}
-		filter.SubjectID = c.Subject
-		if id, err := accountID(ctx, models, c.Subject); err == nil && c.Subject != "" {
-			filter.SubjectID = id.String()
+		if filter.SubjectID, err = subjectID(ctx, models, c.Subject); err != nil {
+			return err
 		}
 		reading.ActorID, reading.SubjectID = filter.ActorID, filter.SubjectID
 		if err := record(reading); err != nil {
@@ -82,6 +91,15 @@ func (c *auditEventsCmd) Run(ctx context.Context, p *program) error {
 		}
 		return c.show(ctx, p, models, filter)
 	})
+}
+
+// subjectID is the id of a subject: an account may be named by its e-mail address, and not every id is a UUID.
+func subjectID(ctx context.Context, models *projections.ReadModels, text string) (string, error) {
+	if _, err := uuid.Parse(text); err != nil && !strings.Contains(text, "@") {
+		return text, nil // a module's key, the name of settings, or none
+	}
+	id, err := accountID(ctx, models, text)
+	return id.String(), err
 }
 
 func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projections.ReadModels, filter projections.AuditFilter) error {
