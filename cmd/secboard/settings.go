@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -14,7 +17,6 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
-	kongyaml "github.com/alecthomas/kong-yaml"
 	"github.com/dustin/go-humanize"
 	"gopkg.in/yaml.v3"
 )
@@ -188,9 +190,13 @@ func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	var lines map[string]any
-	if err := yaml.Unmarshal(content, &lines); err != nil {
+	var lines map[string]yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(content))
+	if err := documents.Decode(&lines); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("--config: %s is not YAML with one setting a line: %w", path, err)
+	}
+	if err := documents.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("--config: %s has more than one YAML document: put all settings into one, without a line ---", path)
 	}
 	known := map[string]bool{}
 	for _, node := range app.Leaves(false) {
@@ -205,16 +211,43 @@ func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 				strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}
-	file, err := kongyaml.Loader(strings.NewReader(string(content)))
-	if err != nil {
-		return nil, fmt.Errorf("--config: %s: %w", path, err)
-	}
-	return kong.ResolverFunc(func(c *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if !isSetting(flag) {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		line, set := lines[flag.Name]
+		if !set || !isSetting(flag) {
 			return nil, nil
 		}
-		return file.Resolve(c, c.Path[0], flag) // settings stand at the top of the file, whichever the command
+		value, err := settingValue(line, flag.IsSlice())
+		if err != nil {
+			return nil, fmt.Errorf("--config: %s: %s: %w", path, flag.Name, err)
+		}
+		return value, nil
 	}), nil
+}
+
+// settingValue is a value of the configuration file as it is written there, so that each setting reads it as it reads its variable;
+// nil where there is none.
+func settingValue(line yaml.Node, many bool) (any, error) {
+	switch {
+	case line.Kind == yaml.AliasNode:
+		return settingValue(*line.Alias, many)
+	case line.Kind == yaml.ScalarNode && line.Tag == "!!null":
+		return nil, nil
+	case line.Kind == yaml.ScalarNode:
+		return line.Value, nil
+	case line.Kind != yaml.SequenceNode || !many:
+		return nil, errors.New("it must be a single value")
+	}
+	values := []any{}
+	for _, item := range line.Content {
+		value, err := settingValue(*item, false)
+		if err != nil {
+			return nil, fmt.Errorf("an item of its list: %w", err)
+		}
+		if value != nil {
+			values = append(values, value)
+		}
+	}
+	return values, nil
 }
 
 // unknownVariables lists the SECBOARD_* variables that are no setting.

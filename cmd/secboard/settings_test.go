@@ -19,23 +19,30 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 		args []string
 		said []string
 	}{
-		"listen without port":   {settings{"SECBOARD_LISTEN": "localhost"}, nil, []string{"SECBOARD_LISTEN", `"localhost"`, "host:port"}},
-		"listen with scheme":    {settings{"SECBOARD_LISTEN": "http://127.0.0.1:80"}, nil, []string{"SECBOARD_LISTEN", "http://127.0.0.1:80"}},
-		"listen on high port":   {settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"}},
-		"host with port":        {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`}},
-		"proxy that is a name":  {settings{"SECBOARD_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, nil, []string{"SECBOARD_TRUSTED_PROXIES", `"proxy"`, "10.0.0.0/8"}},
-		"origin with a path":    {settings{"SECBOARD_TRUSTED_ORIGINS": "https://a.example,https://b.example/page"}, nil, []string{"SECBOARD_TRUSTED_ORIGINS", `"https://b.example/page"`}},
-		"redirect maybe":        {settings{"SECBOARD_HTTPS_REDIRECT": "maybe"}, nil, []string{"--https-redirect", "must be true"}},
-		"size without number":   {settings{"SECBOARD_MAX_BODY": "much"}, nil, []string{"SECBOARD_MAX_BODY", `"much"`, "100MB"}},
-		"unknown log format":    {settings{"SECBOARD_LOG_FORMAT": "xml"}, nil, []string{"SECBOARD_LOG_FORMAT", `"xml"`, "text or json"}},
-		"data is a file":        {settings{"SECBOARD_DATA": file}, nil, []string{"SECBOARD_DATA", file, "directory"}},
-		"bootstrap password":    {settings{"SECBOARD_BOOTSTRAP_PASSWORD": "secret-hunter"}, nil, []string{"SECBOARD_BOOTSTRAP_EMAIL", "both"}},
-		"bootstrap email":       {settings{"SECBOARD_BOOTSTRAP_EMAIL": "a@example.com"}, nil, []string{"SECBOARD_BOOTSTRAP_PASSWORD", "both"}},
-		"event store no URL":    {settings{"SECBOARD_EVENTSTORE_URL": "esdb://u:pass-hunter@[::", "SECBOARD_DATABASE_URL": "postgres://x/x"}, nil, []string{"SECBOARD_EVENTSTORE_URL"}},
-		"unknown flag":          {nil, []string{"--lisen", "127.0.0.1:0"}, []string{"--lisen"}},
-		"missing file":          {nil, []string{"--config", file + ".yaml"}, []string{"--config", file + ".yaml"}},
-		"file with a wrong key": {nil, []string{"--config", write(t, "lisen: 127.0.0.1:0\n")}, []string{`"lisen"`, "listen, log-format"}},
-		"file that is a list":   {nil, []string{"--config", write(t, "- listen\n")}, []string{"--config", "not YAML with one setting a line"}},
+		"listen without port":     {settings{"SECBOARD_LISTEN": "localhost"}, nil, []string{"SECBOARD_LISTEN", `"localhost"`, "host:port"}},
+		"listen with scheme":      {settings{"SECBOARD_LISTEN": "http://127.0.0.1:80"}, nil, []string{"SECBOARD_LISTEN", "http://127.0.0.1:80"}},
+		"listen on high port":     {settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"}},
+		"host with port":          {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`}},
+		"proxy that is a name":    {settings{"SECBOARD_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, nil, []string{"SECBOARD_TRUSTED_PROXIES", `"proxy"`, "10.0.0.0/8"}},
+		"origin with a path":      {settings{"SECBOARD_TRUSTED_ORIGINS": "https://a.example,https://b.example/page"}, nil, []string{"SECBOARD_TRUSTED_ORIGINS", `"https://b.example/page"`}},
+		"redirect maybe":          {settings{"SECBOARD_HTTPS_REDIRECT": "maybe"}, nil, []string{"--https-redirect", "must be true"}},
+		"size without number":     {settings{"SECBOARD_MAX_BODY": "much"}, nil, []string{"SECBOARD_MAX_BODY", `"much"`, "100MB"}},
+		"unknown log format":      {settings{"SECBOARD_LOG_FORMAT": "xml"}, nil, []string{"SECBOARD_LOG_FORMAT", `"xml"`, "text or json"}},
+		"data is a file":          {settings{"SECBOARD_DATA": file}, nil, []string{"SECBOARD_DATA", file, "directory"}},
+		"bootstrap password":      {settings{"SECBOARD_BOOTSTRAP_PASSWORD": "secret-hunter"}, nil, []string{"SECBOARD_BOOTSTRAP_EMAIL", "both"}},
+		"bootstrap email":         {settings{"SECBOARD_BOOTSTRAP_EMAIL": "a@example.com"}, nil, []string{"SECBOARD_BOOTSTRAP_PASSWORD", "both"}},
+		"event store no URL":      {settings{"SECBOARD_EVENTSTORE_URL": "esdb://u:pass-hunter@[::", "SECBOARD_DATABASE_URL": "postgres://x/x"}, nil, []string{"SECBOARD_EVENTSTORE_URL"}},
+		"unknown flag":            {nil, []string{"--lisen", "127.0.0.1:0"}, []string{"--lisen"}},
+		"missing file":            {nil, []string{"--config", file + ".yaml"}, []string{"--config", file + ".yaml"}},
+		"file with a wrong key":   {nil, []string{"--config", write(t, "lisen: 127.0.0.1:0\n")}, []string{`"lisen"`, "listen, log-format"}},
+		"file with two documents": {nil, []string{"--config", write(t, "log-format: text\n---\nlisten: 127.0.0.1:0\n")}, []string{"--config", "more than one YAML document"}},
+		"file: number as listen":  {nil, []string{"--config", write(t, "listen: 8080\n")}, []string{"SECBOARD_LISTEN", `"8080"`, "host:port"}},
+		"file: number as size":    {nil, []string{"--config", write(t, "max-body: 10\n")}, []string{"SECBOARD_MAX_BODY", `"10"`}},
+		"file: number as proxy":   {nil, []string{"--config", write(t, "trusted-proxies: 5\n")}, []string{"SECBOARD_TRUSTED_PROXIES", `"5"`}},
+		"file: list of numbers":   {nil, []string{"--config", write(t, "trusted-proxies: [5, 6]\n")}, []string{"SECBOARD_TRUSTED_PROXIES", `"5"`}},
+		"file: list as switch":    {nil, []string{"--config", write(t, "https-redirect: [1, 2]\n")}, []string{"https-redirect", "must be a single value"}},
+		"file: lines below one":   {nil, []string{"--config", write(t, "allowed-hosts: [{a: b}]\n")}, []string{"allowed-hosts", "must be a single value"}},
+		"file that is a list":     {nil, []string{"--config", write(t, "- listen\n")}, []string{"--config", "not YAML with one setting a line"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,7 +50,7 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 			if env["SECBOARD_DATA"] == "" {
 				env = env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data"))
 			}
-			if env["SECBOARD_LISTEN"] == "" {
+			if env["SECBOARD_LISTEN"] == "" && !strings.HasPrefix(name, "file: ") {
 				env = env.with("SECBOARD_LISTEN", "127.0.0.1:0")
 			}
 			got := command(t, env, "", append([]string{"serve"}, test.args...)...)
@@ -69,7 +76,7 @@ func write(t *testing.T, content string) string {
 
 func TestFlagsWinOverEnvironmentAndThatOverTheFile(t *testing.T) {
 	t.Parallel()
-	file := write(t, "listen: from-file\nmax-body: 5MB\ntrusted-proxies: [10.1.0.0/16]\n")
+	file := write(t, "listen: from-file\nmax-body: 104857600\ntrusted-proxies: [10.1.0.0/16]\nallowed-hosts: a.example,b.example\nhttps-redirect: yes\nkeyset:\n")
 	env := settings{"SECBOARD_LISTEN": "from-environment"}
 	data := "--data=" + filepath.Join(t.TempDir(), "data")
 	command(t, nil, "", "serve", data, "--config", file).expect(t, exitUsage, `"from-file"`)
