@@ -87,14 +87,17 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	if s.PublicURL != "" {
 		public, err := url.Parse(s.PublicURL)
+		if err == nil && public.Port() != "" {
+			_, err = strconv.ParseUint(public.Port(), 10, 16)
+		}
 		if err != nil || (public.Scheme != "https" && public.Scheme != "http") || public.Hostname() == "" || strings.Trim(public.Path, "/") != "" ||
 			public.User != nil || public.RawQuery != "" || public.Fragment != "" {
-			return options, usagef("SECBOARD_PUBLIC_URL is %q: it must be scheme and host without a path, such as https://accounts.example.com", s.PublicURL)
+			return options, usagef("SECBOARD_PUBLIC_URL is %q: it must be scheme and host, with a port up to 65535 or none, and without a path, such as https://accounts.example.com", s.PublicURL)
 		}
 	}
 	for _, name := range s.AllowedHosts {
-		if name == "" || strings.ContainsAny(name, "/@ ") || (strings.Contains(name, ":") && net.ParseIP(name) == nil) {
-			return options, usagef("SECBOARD_ALLOWED_HOSTS has %q: it must be host names without scheme, port and path, such as secboard.example.com", name)
+		if name == "" || strings.ContainsAny(name, "/@ *") || (strings.Contains(name, ":") && net.ParseIP(name) == nil) {
+			return options, usagef("SECBOARD_ALLOWED_HOSTS has %q: it must be whole host names without scheme, port, path and *, such as secboard.example.com", name)
 		}
 	}
 	for _, text := range s.TrustedProxies {
@@ -114,8 +117,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 		}
 	}
 	size, err := humanize.ParseBytes(s.MaxBody)
-	if err != nil || size < 1024 || size > 1<<32 {
-		return options, usagef("SECBOARD_MAX_BODY is %q: it must be a size from 1KB to 4GB, such as 100MB", s.MaxBody)
+	if err != nil || size < humanize.KByte || size > 4*humanize.GiByte {
+		return options, usagef("SECBOARD_MAX_BODY is %q: it must be a size from 1KB to 4GiB, such as 100MB", s.MaxBody)
 	}
 	options.maxBody = int64(size)
 	return options, nil

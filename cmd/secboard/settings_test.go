@@ -23,6 +23,11 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 		"listen with scheme":      {settings{"SECBOARD_LISTEN": "http://127.0.0.1:80"}, nil, []string{"SECBOARD_LISTEN", "http://127.0.0.1:80"}},
 		"listen on high port":     {settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"}},
 		"host with port":          {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`}},
+		"host with a wildcard":    {settings{"SECBOARD_ALLOWED_HOSTS": "*.example.com"}, nil, []string{"SECBOARD_ALLOWED_HOSTS", `"*.example.com"`, "whole host names"}},
+		"public URL's port":       {settings{"SECBOARD_PUBLIC_URL": "https://x:99999"}, nil, []string{"SECBOARD_PUBLIC_URL", `"https://x:99999"`, "65535"}},
+		"public URL's path":       {settings{"SECBOARD_PUBLIC_URL": "https://x:443/app"}, nil, []string{"SECBOARD_PUBLIC_URL", "without a path"}},
+		"size below the least":    {settings{"SECBOARD_MAX_BODY": "999"}, nil, []string{"SECBOARD_MAX_BODY", "from 1KB to 4GiB"}},
+		"size above the most":     {settings{"SECBOARD_MAX_BODY": "4294967297"}, nil, []string{"SECBOARD_MAX_BODY", "from 1KB to 4GiB"}},
 		"proxy that is a name":    {settings{"SECBOARD_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, nil, []string{"SECBOARD_TRUSTED_PROXIES", `"proxy"`, "10.0.0.0/8"}},
 		"origin with a path":      {settings{"SECBOARD_TRUSTED_ORIGINS": "https://a.example,https://b.example/page"}, nil, []string{"SECBOARD_TRUSTED_ORIGINS", `"https://b.example/page"`}},
 		"redirect maybe":          {settings{"SECBOARD_HTTPS_REDIRECT": "maybe"}, nil, []string{"--https-redirect", "must be true"}},
@@ -62,6 +67,16 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 				t.Errorf("not a sentence: %s", got.stderr)
 			}
 		})
+	}
+}
+
+func TestSettingsAtTheirBoundsAreTaken(t *testing.T) {
+	t.Parallel()
+	for _, size := range []string{"1KB", "1000", "4GB", "4GiB"} {
+		s := httpSettings{Listen: "127.0.0.1:0", PublicURL: "https://x:65535", AllowedHosts: []string{"a.example", "::1"}, MaxBody: size}
+		if _, err := s.parse(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
