@@ -513,7 +513,9 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 				}
 			case message.SubscriptionDropped != nil:
 				err := message.SubscriptionDropped.Error
-				if ctx.Err() == nil {
+				if ended := ctx.Err(); ended != nil {
+					err = ended // which gRPC tells in words of its own
+				} else {
 					err = c.classify(conn, err)
 					c.check(ctx, err)
 				}

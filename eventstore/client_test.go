@@ -141,6 +141,24 @@ func TestReadAllAndSubscribeSeeTheSame(t *testing.T) {
 	}
 }
 
+func TestASubscriptionThatIsEndedSaysSo(t *testing.T) {
+	t.Parallel()
+	client := nodetest.Connect(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for delivery, err := range client.Subscribe(ctx, 0) {
+		if delivery.CaughtUp {
+			cancel()
+		}
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want what other calls answer", err)
+		}
+	}
+	if ctx.Err() == nil {
+		t.Error("it did not catch up")
+	}
+}
+
 func TestAnOutageIsRefusedAtOnceAndHealsByItself(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
