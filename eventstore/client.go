@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"math"
@@ -113,6 +114,12 @@ func parseURL(url string) (*esdb.Configuration, error) {
 		return config, nil
 	}
 	config, err := esdb.ParseConnectionString(url)
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: its tlsCAFile can't be read: %w", file)
+	}
+	if err != nil && strings.Contains(err.Error(), "append certificate file") {
+		return nil, errors.New("SECBOARD_EVENTSTORE_URL: the file of its tlsCAFile holds no certificate in PEM form")
+	}
 	if err != nil || (config.Address == "" && len(config.GossipSeeds) == 0) {
 		// The cause is left out: it repeats the URL, which may hold a password.
 		return nil, errors.New("SECBOARD_EVENTSTORE_URL is not a connection string such as esdb://admin:password@host:2113?tls=true")

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -467,6 +469,20 @@ func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), "SECBOARD_EVENTSTORE_URL") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+func TestAWrongCertificateFileIsASentenceWithoutThePassword(t *testing.T) {
+	t.Parallel()
+	empty := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"/no/where/ca.pem": "open /no/where/ca.pem: no such file or directory", empty: "holds no certificate"} {
+		_, err := eventstore.Connect("esdb://admin:hunter2@host:2113?tls=true&tlsCAFile="+file, eventstore.Options{})
+		if err == nil || !strings.Contains(err.Error(), "SECBOARD_EVENTSTORE_URL: ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }
