@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
 )
@@ -84,6 +85,8 @@ func (h *Hasher) work(ctx context.Context, job func() error) error {
 // PasswordProblem says why a password is refused, or "". Length counts characters.
 func PasswordProblem(password, email string) string {
 	switch folded := strings.ToLower(password); {
+	case !utf8.ValidString(password): // no request, which is JSON, could send it
+		return "must be UTF-8 text"
 	case len([]rune(password)) < 12:
 		return "must have at least 12 characters"
 	case len(password) > 1024:

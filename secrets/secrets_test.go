@@ -175,7 +175,7 @@ func TestPasswordProblems(t *testing.T) {
 	for password, fine := range map[string]bool{
 		"correct horse battery": true, "довгий пароль тут": true,
 		"short": false, "Password1234": false, "anna@acme.example": false, "aaaaaaaaaaaa": false, "abcabcabcabc": false,
-		"annaannaanna": false, strings.Repeat("ab c", 300): false,
+		"annaannaanna": false, "caf\xe9 caf\xe9 caf\xe9": false, strings.Repeat("ab c", 300): false,
 	} {
 		if problem := secrets.PasswordProblem(password, "anna@acme.example"); (problem == "") != fine {
 			t.Errorf("%q: %q", password, problem)

@@ -193,6 +193,7 @@ func TestSuperuserCreateRefusesWithASentence(t *testing.T) {
 	}
 	create("not an address", rootPassword, "--password-stdin").expect(t, exitUsage, "--email", "not an e-mail address")
 	create(rootEmail, "short", "--password-stdin").expect(t, exitFailed, "at least 12 characters")
+	create(rootEmail, "caf\xe9 caf\xe9 caf\xe9", "--password-stdin").expect(t, exitFailed, "password: must be UTF-8 text")
 	create(rootEmail, "", "--password-stdin").expect(t, exitFailed, "no password on standard input")
 	create(rootEmail, rootPassword).expect(t, exitUsage, "not a terminal", "--password-stdin")
 	create(rootEmail, "", "--password", rootPassword).expect(t, exitUsage, "--password")
