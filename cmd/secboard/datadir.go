@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -66,8 +68,8 @@ func (d dataDir) socket() string {
 }
 
 // makePrivate makes a directory that only its owner can enter, or checks that it is one: in /tmp somebody else could
-// have put it there.
-func makePrivate(path string) error {
+// have put it there. foreign is what to do about one that belongs to another user.
+func makePrivate(path, foreign string) error {
 	if err := os.Mkdir(path, 0o700); err == nil || !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -76,13 +78,28 @@ func makePrivate(path string) error {
 		return err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.IsDir() || int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s must be a directory of this user, but it is not: move it away", path)
+	if !ok || !info.IsDir() {
+		return fmt.Errorf("%s must be a directory, but it is not: move it away", path)
+	}
+	if int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to the user %s: %s", path, userName(stat.Uid), foreign)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return os.Chmod(path, 0o700)
 	}
 	return nil
+}
+
+// notOurLog is what to do about a log that another user has written.
+const notOurLog = "run secboard as that user, or give the data directory to this one (chown -R)"
+
+// userName is what a person knows a user by.
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if known, err := user.LookupId(id); err == nil {
+		return known.Username
+	}
+	return id
 }
 
 // holder is the process that holds a data directory, as it says in the lock file.

@@ -53,7 +53,7 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := makePrivate(st.dir.eventstore()); err != nil {
+	if err := makePrivate(st.dir.eventstore(), notOurLog); err != nil {
 		return errors.Join(fmt.Errorf("SECBOARD_DATA: the directory of the event store: %w", err), listener.Close())
 	}
 	store, err := node.Open(node.Options{Dir: st.dir.log(), Logger: logger})

@@ -110,12 +110,13 @@ func (st *stores) openLog(ctx context.Context, p *program, s *storeSettings) err
 
 func (st *stores) startNode() error {
 	socket := st.dir.socket()
-	for _, dir := range []string{st.dir.eventstore(), filepath.Dir(socket)} {
-		if err := makePrivate(dir); err != nil {
-			return fmt.Errorf("SECBOARD_DATA: the directory of the event store: %w", err)
-		}
+	err := makePrivate(st.dir.eventstore(), notOurLog)
+	if err == nil {
+		err = makePrivate(filepath.Dir(socket), "have that user remove it")
 	}
-	var err error
+	if err != nil {
+		return fmt.Errorf("SECBOARD_DATA: the directory of the event store: %w", err)
+	}
 	st.node, err = node.Open(node.Options{Dir: st.dir.log(), Logger: st.logger})
 	if err != nil {
 		return err

@@ -270,6 +270,20 @@ func TestInstancesThatStartTogetherMakeOneSuperuser(t *testing.T) {
 	}
 }
 
+func TestTheLogOfAnotherUserIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
+	log := filepath.Join(env["SECBOARD_DATA"], "eventstore")
+	if err := errors.Join(os.MkdirAll(log, 0o700), os.Chown(log, 54321, -1)); err != nil {
+		t.Fatal(err)
+	}
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").
+		expect(t, exitFailed, log+" belongs to the user 54321: run secboard as that user, or give the data directory to this one (chown -R)")
+}
+
 func TestLongDataDirectory(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), strings.Repeat("long directory ", 12), "дані")}
