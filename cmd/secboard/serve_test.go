@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/demo"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -51,6 +52,15 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com", "--password-stdin").
 		expect(t, exitDone, "second@example.com is superuser")
 	api.signIn("second@example.com", "another fine password")
+	// A superuser whom wrong passwords have locked out is let in again.
+	wrong := map[string]string{"email": "second@example.com", "password": "not the right one"}
+	for range signin.DefaultPolicy.Attempts {
+		api.want(http.StatusUnauthorized, http.MethodPost, "/api/v1/sessions", wrong)
+	}
+	right := map[string]string{"email": "second@example.com", "password": "another fine password"}
+	api.want(http.StatusUnauthorized, http.MethodPost, "/api/v1/sessions", right)
+	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com", "--password-stdin").expect(t, exitDone, "can sign in")
+	api.signIn("second@example.com", "another fine password") // the new password has ended the sessions of before
 	status := command(t, env, "", "projections", "status", "--json")
 	status.expect(t, exitDone)
 	var projections struct{ Items []map[string]any }

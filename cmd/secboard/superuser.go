@@ -31,7 +31,7 @@ type superuserCreateCmd struct {
 
 // Help is the end of the command's --help.
 func (superuserCreateCmd) Help() string {
-	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated, its first and last day are cleared where they keep it out, and it gets the new password. Its second factor stays, but with --reset-two-factor.
+	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated, its first and last day are cleared where they keep it out, a lockout after wrong passwords ends, and it gets the new password. Its second factor stays, but with --reset-two-factor.
 
 Examples:
 
@@ -60,6 +60,9 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 		}
 		id, err := uuid.Parse(result.ID)
 		if err != nil {
+			return err
+		}
+		if _, err := h.Unlock(ctx, commands.Operator(), id); err != nil {
 			return err
 		}
 		if c.ResetTwoFactor {
