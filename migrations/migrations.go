@@ -73,7 +73,7 @@ func Hold(ctx context.Context, tx pgx.Tx) error {
 }
 
 // Status lists every migration of both sets in order of schema and version. It changes nothing: on an empty
-// database all are pending.
+// database all are pending. It returns ErrNewerDatabase as Up does.
 func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	var all []Migration
 	for _, schema := range []string{AppSchema, ReadModelsSchema} {
@@ -106,6 +106,9 @@ func status(ctx context.Context, pool *pgxpool.Pool, schema string) (list []Migr
 		return list, nil
 	}
 
+	if err := notNewer(ctx, provider, schema); err != nil {
+		return nil, err
+	}
 	states, err := provider.Status(ctx)
 	if err != nil {
 		return nil, err
@@ -129,6 +132,17 @@ func up(ctx context.Context, pool *pgxpool.Pool, set, schema string) (err error)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
+	if err := notNewer(ctx, provider, schema); err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate schema %s: %w", schema, err)
+	}
+	return nil
+}
+
+// notNewer refuses a schema that has versions of which this program knows nothing: ErrNewerDatabase.
+func notNewer(ctx context.Context, provider *goose.Provider, schema string) error {
 	current, newest, err := provider.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("read the version of schema %s: %w", schema, err)
@@ -136,9 +150,6 @@ func up(ctx context.Context, pool *pgxpool.Pool, set, schema string) (err error)
 	if current > newest {
 		return fmt.Errorf("%w: schema %s has version %d and this program knows %d; start a secboard at least as new",
 			ErrNewerDatabase, schema, current, newest)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate schema %s: %w", schema, err)
 	}
 	return nil
 }

@@ -106,6 +106,9 @@ func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 		if err := migrations.Up(t.Context(), pool); !errors.Is(err, migrations.ErrNewerDatabase) {
 			t.Errorf("schema %s: got %v, want ErrNewerDatabase", schema, err)
 		}
+		if _, err := migrations.Status(t.Context(), pool); !errors.Is(err, migrations.ErrNewerDatabase) {
+			t.Errorf("the status of schema %s: got %v, want ErrNewerDatabase", schema, err)
+		}
 	}
 }
 

@@ -296,6 +296,9 @@ func (d *doctor) database(ctx context.Context) bool {
 	}
 	pending, err := pendingMigrations(ctx, d.st.pool)
 	switch {
+	case errors.Is(err, migrations.ErrNewerDatabase):
+		d.problem("database", err.Error(), "install that version here too")
+		return false
 	case err != nil:
 		d.problem("database", err.Error(), "check that the user of SECBOARD_DATABASE_URL owns the database")
 		return false
@@ -365,6 +368,11 @@ func (d *doctor) checklist(ctx context.Context) {
 	}
 	if err != nil {
 		d.problem("set-up", err.Error(), "check the database")
+	}
+	broken := slices.IndexFunc(d.findings, func(f finding) bool { return f.Check == "keyset" && !f.OK })
+	item := slices.IndexFunc(d.setup, func(item projections.SetupItem) bool { return item.Code == "keyset" })
+	if broken >= 0 && item >= 0 { // there was one, so that no start makes another
+		d.setup[item].Detail = d.findings[broken].Detail
 	}
 }
 
@@ -473,6 +481,12 @@ func (d *doctor) port(ctx context.Context) {
 	if err := answers(ctx, address); err != nil {
 		d.problem("listen address", fmt.Sprintf("something listens on %s, but it does not answer as secboard: %v", address, err),
 			"stop it, or choose another SECBOARD_LISTEN")
+		return
+	}
+	// Whoever serves from an embedded store holds the data directory, which then was attached to or could not be taken.
+	embedded, claimed := d.EventstoreURL == "" || d.DatabaseURL == "", d.st != nil || !exists(d.Data)
+	if embedded && claimed && (d.st == nil || !d.st.attached) {
+		d.problem("listen address", fmt.Sprintf("a secboard with other data answers on %s", address), "choose another SECBOARD_LISTEN, or name its data in SECBOARD_DATA")
 		return
 	}
 	d.ok("listen address", "secboard answers on %s", address)

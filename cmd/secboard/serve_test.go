@@ -48,6 +48,9 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	command(t, settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "other")}, "", "serve", "--listen", taken).expect(t, exitFailed,
 		"SECBOARD_LISTEN", taken, "taken by another program")
 
+	command(t, settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "third")}, "", "doctor", "--listen", taken).expect(t, exitFailed,
+		"PROBLEM  listen address", "a secboard with other data answers on "+taken)
+
 	// Other commands attach to it.
 	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com", "--password-stdin").
 		expect(t, exitDone, "second@example.com is superuser")

@@ -164,6 +164,31 @@ func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
 	command(t, other, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  projections", "built from another event log", "a restored log needs an empty database")
 }
 
+func TestDoctorKnowsAKeysetThatWasLostAndADatabaseThatIsNewer(t *testing.T) {
+	t.Parallel()
+	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data"), "SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t)}
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone)
+	if err := os.Remove(filepath.Join(env["SECBOARD_DATA"], "keyset.json")); err != nil {
+		t.Fatal(err)
+	}
+	got := command(t, env, "", "doctor", "--listen", "127.0.0.1:0")
+	got.expect(t, exitFailed, "PROBLEM  keyset", "open     keyset")
+	if strings.Contains(got.stdout, "the first start makes one") {
+		t.Errorf("no start makes another keyset: %s", got.stdout)
+	}
+
+	pool, err := postgres.Open(t.Context(), env["SECBOARD_DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(t.Context(), "INSERT INTO app.goose_db_version (version_id, is_applied) VALUES (99999, true)"); err != nil {
+		t.Fatal(err)
+	}
+	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  database", "newer secboard")
+	command(t, env, "", "migrate", "status").expect(t, exitFailed, "newer secboard")
+}
+
 func TestCommandsWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
