@@ -113,10 +113,46 @@ func (p *program) catchUp(ctx context.Context, st *stores, runner *projections.R
 	}
 	said := time.AfterFunc(2*time.Second, func() { p.complain("secboard: the read models are behind the log, they are catching up") })
 	defer said.Stop()
-	if err := runner.WaitFor(ctx, head); err != nil {
-		return errors.Join(ctx.Err(), err)
+	return whileMoving(ctx, func(ctx context.Context) error { return runner.WaitFor(ctx, head) }, func(ctx context.Context) (sum eventstore.Position, err error) {
+		statuses, err := runner.Status(ctx)
+		for _, s := range statuses {
+			sum += s.Position
+		}
+		return sum, err
+	})
+}
+
+// stallTime is how long read models may stand still before a command no longer waits for them.
+const stallTime = 30 * time.Second
+
+// whileMoving waits until wait returns, or until what is waited for stands still: its position, which is asked now and then, is the
+// same for stallTime, or can't be told.
+func whileMoving(ctx context.Context, wait func(context.Context) error, position func(context.Context) (eventstore.Position, error)) error {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- wait(waiting) }()
+	ask := time.NewTicker(stallTime / 30)
+	defer ask.Stop()
+	last, moved := eventstore.Position(0), time.Now()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				err = errors.Join(ctx.Err(), err)
+			}
+			return err
+		case <-ask.C:
+		}
+		now, err := position(waiting)
+		if err == nil && now != last {
+			last, moved = now, time.Now()
+		}
+		if time.Since(moved) >= stallTime {
+			return errors.Join(ctx.Err(), fmt.Errorf("the read models are behind the log and have not moved for %s: `secboard doctor` says more; "+
+				"`secboard audit replay` and `secboard audit export` need none", stallTime), err)
+		}
 	}
-	return nil
 }
 
 // accountID finds an account by its id or its e-mail address of today.
