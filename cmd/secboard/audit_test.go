@@ -88,6 +88,29 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	if got := <-closed; got.status != http.StatusOK {
 		t.Fatal(got)
 	}
+	// And goes on when serve has stopped and started again.
+	var shown, said syncBuffer
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- newProgram(env, strings.NewReader(""), &shown, &said).run(ctx, []string{"audit", "events", "--follow", "--type", "company."})
+	}()
+	company := func(name string) {
+		api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": name})
+		eventually(t, "following does not show the company "+name, func() bool { return strings.Contains(shown.String(), name) })
+	}
+	company("Before Ltd")
+	if status := running.stop(); status != exitDone {
+		t.Fatal(status)
+	}
+	eventually(t, "following does not say that the database is away", func() bool { return strings.Contains(said.String(), "does not answer") })
+	running, api = serve(t, env)
+	api.signIn(rootEmail, rootPassword)
+	company("After Ltd")
+	if end(); <-ended != exitDone || !strings.Contains(said.String(), "answers again") {
+		t.Error(said.String())
+	}
 	if status := running.stop(); status != exitDone {
 		t.Fatal(status)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/audit"
@@ -110,7 +112,7 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 	if c.JSON && !c.Follow {
 		return p.printJSON(map[string]any{"items": events})
 	}
-	last := eventstore.Position(0)
+	last, away := eventstore.Position(0), false
 	for {
 		for i := range events {
 			last = events[i].Position
@@ -130,9 +132,16 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 			return nil
 		default:
 		}
-		if err != nil {
+		refused, isRefused := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case isRefused && !mayCome(refused):
 			return err
+		case err != nil && !away: // serve may be starting anew
+			p.complain("secboard: the database does not answer, what happens is shown as soon as it does: " + err.Error())
+		case err == nil && away:
+			p.complain("secboard: the database answers again")
 		}
+		away = err != nil
 		slices.Reverse(events)
 	}
 }
