@@ -70,7 +70,7 @@ func (h *Handler) doorOfAccount(ctx context.Context, caller Caller, id uuid.UUID
 	found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
 	return door{
 		id: id, email: found.State.Details.Email, account: found.State, revision: found.Revision, stream: domain.StreamName(signin.Kind, id),
-		attempt: signin.Attempt{Now: h.Now(), IP: caller.IP, PerIP: found.State.Superuser},
+		attempt: signin.Attempt{Now: h.Now(), IP: signin.Network(caller.IP), PerIP: found.State.Superuser},
 	}, err
 }
 

@@ -3,11 +3,11 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -73,7 +73,7 @@ func (s *server) limitSignIns(ctx context.Context, account string) error {
 
 // count notes one more. account is an e-mail address, or whatever names the account.
 func (s *server) count(ctx context.Context, limit rate, account string) (excess, error) {
-	fromAddress, err := s.Commands.Keys.Name(limit.name+" from", network(infoOf(ctx).ip))
+	fromAddress, err := s.Commands.Keys.Name(limit.name+" from", signin.Network(infoOf(ctx).ip))
 	if err != nil {
 		return excess{}, err
 	}
@@ -114,17 +114,4 @@ func (s *server) count(ctx context.Context, limit rate, account string) (excess,
 		over.ends = max(over.ends, c.WindowStart.Add(limit.window).Sub(now))
 	}
 	return over, err
-}
-
-// network is what counts as one client: an IPv4 address, or the /64 network that an IPv6 address is in.
-func network(ip string) string {
-	address, err := netip.ParseAddr(ip)
-	if err != nil || address.Is4() {
-		return ip
-	}
-	prefix, err := address.Prefix(64)
-	if err != nil {
-		return ip
-	}
-	return prefix.String()
 }

@@ -242,14 +242,6 @@ func TestGuessingPasswordsIsSlowedDown(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, guess(0).status, "the clock was an hour ahead, and nobody waits for that hour")
 }
 
-func TestNetworks(t *testing.T) {
-	t.Parallel()
-	assert.Equal(t, "203.0.113.9", network("203.0.113.9"))
-	assert.Equal(t, network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"))
-	assert.NotEqual(t, network("2001:db8:1:2::1"), network("2001:db8:1:3::1"))
-	assert.Empty(t, network(""))
-}
-
 func TestWhoWhenAndFromWhereStandsInTheHistory(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, trusting("127.0.0.0/8"))

@@ -107,7 +107,7 @@ func TestSignInCheckOfASuperuserAndOfADevice(t *testing.T) {
 	}
 	locked, answer := cause(a.adminID, "locked_out")
 	assert.Equal(t, "allowed", answer.text("verdict"), answer)
-	assert.Contains(t, locked["detail"], "only attempts from 127.0.0.1 are refused until")
+	assert.Contains(t, locked["detail"], "only attempts from 127.0.0.1 until")
 	assert.Equal(t, "POST /users/"+a.adminID.String()+"/unlock", locked["fix"])
 
 	anna := a.account(t, annasEmail, annasPassword)

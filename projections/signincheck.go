@@ -1,9 +1,11 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -296,22 +298,27 @@ func (f *signInFacts) checkPassword() SignInCause {
 		fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`, f.account.state.Details.Email))
 }
 
-// checkLockout reports every lockout, but one of a single address leaves the others open.
+// checkLockout reports the lockout of the account, else those of single addresses, which leave the others open.
 func (f *signInFacts) checkLockout() SignInCause {
 	const code = "locked_out"
+	var places []string
+	var newest *cause
 	for i, c := range slices.Backward(f.lockouts) {
 		lockout, ok := c.event.(signin.LockoutBegan)
 		if !ok {
 			continue
 		}
-		until := "until " + lockout.Until.UTC().Format(time.RFC3339) + ", after too many wrong passwords or codes"
+		until := "until " + lockout.Until.UTC().Format(time.RFC3339)
 		if lockout.IP == "" {
-			return f.lockouts[i].lockedOut(code, false, "the account is locked out "+until, f.call("POST", "/unlock"))
+			return f.lockouts[i].lockedOut(code, false, "the account is locked out "+until+", after too many wrong passwords or codes", f.call("POST", "/unlock"))
 		}
-		return f.lockouts[i].lockedOut(code, true, "only attempts from "+lockout.IP+" are refused "+until, f.call("POST", "/unlock"))
+		places = append(places, lockout.IP+" "+until)
+		newest = cmp.Or(newest, &f.lockouts[i])
 	}
-	var nothing *cause
-	return nothing.say(code, true, "the account is not locked out", "")
+	if newest != nil {
+		return newest.lockedOut(code, true, "only attempts from "+strings.Join(places, ", ")+" are refused, after too many wrong passwords or codes", f.call("POST", "/unlock"))
+	}
+	return newest.say(code, true, "the account is not locked out", "")
 }
 
 // lockedOut names no actor: whoever guessed wrong was not signed in.

@@ -4,6 +4,7 @@
 package signin
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -154,12 +155,27 @@ type State struct {
 // that nobody can keep the last of them outside.
 type Attempt struct {
 	Now   time.Time
-	IP    string
+	IP    string // as Network gives it
 	PerIP bool
+}
+
+// Network is what counts as one place that somebody tries from: an IPv4 address, or the /64 network that an IPv6 address is in, of
+// which a single connection has 2⁶⁴.
+func Network(ip string) string {
+	address, err := netip.ParseAddr(ip)
+	if err != nil || address.Is4() {
+		return ip
+	}
+	prefix, err := address.Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return prefix.String()
 }
 
 // EvolveAt folds one event with the time and the address in its metadata.
 func (s *State) EvolveAt(event domain.Event, at time.Time, ip string) {
+	ip = Network(ip)
 	switch e := event.(type) {
 	case Succeeded:
 		s.knew(e.Step, e.Guesses)

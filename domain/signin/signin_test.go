@@ -268,3 +268,28 @@ func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
 	}
 	expect(t, []domain.Event{read}, event)
 }
+
+func TestOneConnectionsAddressesAreOnePlace(t *testing.T) {
+	t.Parallel()
+	for a, b := range map[string]string{"2001:db8:1:2::1": "2001:db8:1:2:ffff::9", "203.0.113.9": "203.0.113.9", "": ""} {
+		if signin.Network(a) != signin.Network(b) {
+			t.Errorf("%s and %s: %s, %s", a, b, signin.Network(a), signin.Network(b))
+		}
+	}
+	if signin.Network("2001:db8:1:2::1") == signin.Network("2001:db8:1:3::1") || signin.Network("203.0.113.9") == signin.Network("203.0.113.8") {
+		t.Error("two networks are one place")
+	}
+	var state signin.State
+	attempt := func(last int) signin.Attempt {
+		return signin.Attempt{Now: start.Add(time.Duration(last) * time.Second), IP: signin.Network(fmt.Sprintf("2001:db8::%d", last)), PerIP: true}
+	}
+	policy := signin.DefaultPolicy
+	for i := range policy.Attempts {
+		for _, event := range signin.Fail(state, attempt(i), signin.WrongPassword, policy) {
+			state.EvolveAt(event, attempt(i).Now, fmt.Sprintf("2001:db8::%d", i))
+		}
+	}
+	if !state.Locked(attempt(policy.Attempts)) {
+		t.Error("another address of the same network may go on guessing")
+	}
+}
