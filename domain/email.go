@@ -10,7 +10,7 @@ import (
 // EmailProblem says what is wrong with an address, or "".
 func EmailProblem(email string) string {
 	if email == "" {
-		return "must not be empty: the e-mail address is the user name"
+		return "must not be empty"
 	}
 	address, err := mail.ParseAddress(email)
 	switch {

@@ -36,16 +36,6 @@ func (s *steps) add(failure *Failure, took time.Duration) error {
 	return failure
 }
 
-// Check tries to reach each server and to bind as the searching account. The error is that of ctx, where it has ended;
-// what else is wrong stands in the steps.
-func (c Config) Check(ctx context.Context) ([]directory.Step, error) {
-	var log steps
-	if s := c.openAll(ctx, &log); s != nil {
-		s.close()
-	}
-	return log, ctx.Err()
-}
-
 // Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail address
 // it looks only whether the filter finds anybody, and without a password it doesn't bind as the person. found is nil where
 // there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong stands in the steps.

@@ -59,7 +59,7 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 		item("allowed_hosts", d.HostsAreListed, "", "only known host names are answered",
 			"name the site's host in SECBOARD_ALLOWED_HOSTS, so that requests for other names are refused"),
 		item("superusers_two_factor", superusers > 0 && unprotected == 0, "#change-user", "every superuser needs two-factor to sign in",
-			fmt.Sprintf("%d superusers can sign in with a password alone: set require_two_factor for them", unprotected)),
+			fmt.Sprintf("superusers who can sign in with a password alone: %d; set require_two_factor for them", unprotected)),
 		item("company", companies > 0, "#create-company", fmt.Sprintf("there are %d companies", companies), "create the first company"),
 		item("group", groups > 0, "#create-group", fmt.Sprintf("there are %d groups", groups), "create a group, through which people get their permissions"),
 		item("mail_account", mail, "#create-mail-account", "there is a mail account", "add a mail account: until then no link can be mailed to anybody"),
