@@ -212,7 +212,7 @@ func TestReadModelsThatStandStillAreNotWaitedForForEver(t *testing.T) {
 		if !errors.Is(err, away) {
 			t.Error(err)
 		}
-		slow := func(context.Context) error { time.Sleep(moves); return nil }
+		slow := func(context.Context) error { <-time.After(moves); return nil }
 		if err := whileMoving(t.Context(), slow, position); err == nil {
 			t.Error("what stands still is waited for")
 		}
@@ -226,6 +226,6 @@ func TestReadModelsThatStandStillAreNotWaitedForForEver(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		time.Sleep(moves) // slow, of which nobody waits for the end, ends
+		<-time.After(moves) // slow, of which nobody waits for the end, ends
 	})
 }
