@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"log/slog"
 	"math"
 	"slices"
@@ -37,34 +36,6 @@ type Client struct {
 	current *connection
 	up      chan struct{} // closed while the server answers
 	down    error         // why it does not; nil while up
-}
-
-// callChannels is how many gRPC connections the calls take in turn. The streams of one take turns message by message, so on a
-// single one each call would wait for a part of the answers to all others.
-const callChannels = 4
-
-// connection is what calls go over, or one subscription: one or several channels, which live and end together. It counts the
-// calls under way, because closing an official client during one can panic.
-type connection struct {
-	channels []*channel
-	taken    int // calls begun so far
-	calls    int
-	retired  bool
-}
-
-// channel is an official client, and with it a gRPC connection of its own.
-type channel struct {
-	client   *esdb.Client
-	answered time.Time // when a call was last answered
-}
-
-// close closes all channels. The caller knows that no call is under way.
-func (conn *connection) close() error {
-	var errs []error
-	for _, channel := range conn.channels {
-		errs = append(errs, channel.client.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // DefaultTimeout bounds one call to the store: short enough to say 503 within two seconds.
@@ -127,20 +98,6 @@ func parseURL(url string) (*esdb.Configuration, error) {
 	return config, nil
 }
 
-// dial makes a connection of so many channels, none of which goes to the server before its first call.
-func dial(config esdb.Configuration, channels int) (*connection, error) {
-	conn := &connection{channels: make([]*channel, channels)}
-	for i := range conn.channels {
-		own := config // the client keeps it
-		client, err := esdb.NewClient(&own)
-		if err != nil {
-			return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
-		}
-		conn.channels[i] = &channel{client: client}
-	}
-	return conn, nil
-}
-
 // Close ends the connection. Calls under way end first or with ErrUnavailable.
 func (c *Client) Close() error {
 	c.stop()
@@ -151,130 +108,6 @@ func (c *Client) Close() error {
 		c.down, c.up = errors.New("the client is closed"), make(chan struct{})
 	}
 	return c.retire(c.current)
-}
-
-// retire closes a connection, now or when its last call has ended. The caller holds c.mu.
-func (c *Client) retire(conn *connection) error {
-	conn.retired = true
-	if conn.calls == 0 {
-		return conn.close()
-	}
-	return nil
-}
-
-// acquire gives the connection and the channel of it for one call, or says at once that the server is away.
-func (c *Client) acquire() (*connection, *channel, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.away(); err != nil {
-		return nil, nil, err
-	}
-	conn := c.current
-	conn.calls++
-	conn.taken++
-	return conn, conn.channels[conn.taken%len(conn.channels)], nil
-}
-
-// away says why the server is known to be away; nil while it isn't. The caller holds c.mu.
-func (c *Client) away() error {
-	if c.down == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, c.down)
-}
-
-func (c *Client) release(conn *connection) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	conn.calls--
-	if conn.retired && conn.calls == 0 {
-		if err := conn.close(); err != nil {
-			c.logger.Warn("close a former event store connection", "error", err)
-		}
-	}
-}
-
-// lost notes that a connection failed and starts the recovery, once.
-func (c *Client) lost(failed *connection, cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.down != nil || failed != c.current || c.lifetime.Err() != nil {
-		return
-	}
-	c.logger.Warn("event store unavailable", "error", cause)
-	c.down, c.up = cause, make(chan struct{})
-	if err := c.retire(failed); err != nil {
-		c.logger.Warn("close the failed event store connection", "error", err)
-	}
-	c.recovery.Go(c.recover)
-}
-
-// recover tries new connections until one answers. A candidate is given up after a few refusals, because its
-// connection may be one into nowhere.
-func (c *Client) recover() {
-	var candidate *connection
-	for attempt := 0; ; attempt++ {
-		if candidate == nil {
-			var err error
-			if candidate, err = dial(c.config, callChannels); err != nil {
-				c.logger.Error("event store recovery", "error", err)
-				return // the configuration was accepted at the start, so this can't succeed later
-			}
-		}
-		answered := make(chan error, 1)
-		c.mu.Lock()
-		candidate.calls++
-		c.mu.Unlock()
-		go func(conn *connection) {
-			ctx, cancel := context.WithTimeout(c.ofLeader(c.lifetime), c.timeout)
-			defer cancel()
-			answered <- ping(ctx, conn.channels[0].client)
-			c.release(conn)
-		}(candidate)
-		var err error
-		select {
-		case err = <-answered:
-		case <-c.lifetime.Done():
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if err := c.retire(candidate); err != nil {
-				c.logger.Warn("close an event store connection", "error", err)
-			}
-			return
-		}
-		c.mu.Lock()
-		if err == nil {
-			c.current, c.down = candidate, nil
-			close(c.up)
-			c.mu.Unlock()
-			c.logger.Info("event store available again")
-			return
-		}
-		c.down = err
-		if attempt%3 == 2 || isCode(err, esdb.ErrorCodeConnectionClosed) {
-			if err := c.retire(candidate); err != nil {
-				c.logger.Warn("close an event store connection", "error", err)
-			}
-			candidate = nil
-		}
-		c.mu.Unlock()
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-c.lifetime.Done():
-		}
-	}
-}
-
-func ping(ctx context.Context, client *esdb.Client) error {
-	stream, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	if _, err := stream.Recv(); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
 }
 
 // Ping says whether the server answers.
@@ -469,144 +302,6 @@ func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadS
 			events = append(events, recorded(event.Event))
 		}
 	})
-}
-
-// ReadAll implements Log.
-func (c *Client) ReadAll(ctx context.Context, after Position) iter.Seq2[Recorded, error] {
-	return func(yield func(Recorded, error) bool) {
-		for delivery, err := range c.Subscribe(ctx, after) {
-			if delivery.CaughtUp {
-				return
-			}
-			if !yield(delivery.Event, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// Subscribe implements Log. The server leaves its own events out.
-func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delivery, error] {
-	return func(yield func(Delivery, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		conn, err := c.dialApart()
-		if err != nil {
-			yield(Delivery{}, err)
-			return
-		}
-		subscription, err := c.open(ctx, conn, after)
-		if err != nil {
-			c.check(ctx, err)
-			yield(Delivery{}, err)
-			return
-		}
-		defer c.release(conn)
-		defer func() {
-			if err := subscription.Close(); err != nil {
-				c.logger.Warn("close a subscription", "error", err)
-			}
-		}()
-		for {
-			message := subscription.Recv()
-			switch {
-			case message.EventAppeared != nil:
-				if !yield(Delivery{Event: recorded(message.EventAppeared.Event)}, nil) {
-					return
-				}
-			case message.CaughtUp != nil:
-				if !yield(Delivery{CaughtUp: true}, nil) {
-					return
-				}
-			case message.SubscriptionDropped != nil:
-				err := message.SubscriptionDropped.Error
-				if ended := ctx.Err(); ended != nil {
-					err = ended // which gRPC tells in words of its own
-				} else {
-					err = c.classify(conn, err)
-					c.check(ctx, err)
-				}
-				yield(Delivery{}, err)
-				return
-			}
-		}
-	}
-}
-
-// dialApart makes a connection for one subscription, which release closes. On the connection of the calls, where streams take
-// turns message by message, each event would wait for the answers to all calls under way: under load, projections would get
-// further and further behind, and commands, which wait for them, be more and more at once.
-func (c *Client) dialApart() (*connection, error) {
-	c.mu.Lock()
-	err := c.away()
-	c.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	config := c.config
-	// Nobody else uses it who could be left hanging, so it may give up when nobody waits for it any more.
-	config.MaxDiscoverAttempts = int(c.timeout.Milliseconds())/config.DiscoveryInterval + 1
-	conn, err := dial(config, 1)
-	if err != nil {
-		return nil, err
-	}
-	conn.calls, conn.retired = 1, true
-	return conn, nil
-}
-
-// check finds out, when a subscription fails because the server seems to be away, whether it is away for calls too.
-func (c *Client) check(ctx context.Context, err error) {
-	if !errors.Is(err, ErrUnavailable) {
-		return
-	}
-	if err := c.Ping(ctx); err != nil {
-		c.logger.Debug("calls fail too", "error", err)
-	}
-}
-
-// open subscribes on a connection within the time-out; on failure the connection is released.
-func (c *Client) open(ctx context.Context, conn *connection, after Position) (*esdb.Subscription, error) {
-	var from esdb.AllPosition = esdb.Start{}
-	if after > 0 {
-		from = esdb.Position{Commit: uint64(after), Prepare: uint64(after)}
-	}
-	options := esdb.SubscribeToAllOptions{
-		From: from, Filter: esdb.ExcludeSystemEventsFilter(),
-		MaxSearchWindow: 1000, CheckpointInterval: 10, // the defaults send a checkpoint every 32 events
-	}
-	type outcome struct {
-		subscription *esdb.Subscription
-		err          error
-	}
-	opened := make(chan outcome, 1)
-	go func() {
-		subscription, err := conn.channels[0].client.SubscribeToAll(ctx, options)
-		opened <- outcome{subscription, err}
-	}()
-	timeout := time.NewTimer(c.timeout)
-	defer timeout.Stop()
-	var err error
-	select {
-	case result := <-opened:
-		if result.err == nil {
-			return result.subscription, nil
-		}
-		c.release(conn)
-		return nil, c.classify(conn, result.err)
-	case <-timeout.C:
-		err = fmt.Errorf("%w: no answer in time", ErrUnavailable)
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	go func() { // the caller's cancelled context ends the late subscription
-		if result := <-opened; result.err == nil {
-			if err := result.subscription.Close(); err != nil {
-				c.logger.Warn("close a late subscription", "error", err)
-			}
-		}
-		c.release(conn)
-	}()
-	return nil, err
 }
 
 func recorded(event *esdb.RecordedEvent) Recorded {

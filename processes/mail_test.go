@@ -200,16 +200,22 @@ func TestALinkOfNoUseIsNotSent(t *testing.T) {
 		"both addresses are told of the change")
 }
 
-// A slow server delays its own mail only, and gets no more than a few connections.
-func TestASlowServerDelaysNobodyElse(t *testing.T) {
-	t.Parallel()
-	o, slow, fast := newOffice(t), mailtest.NewSink(t), mailtest.NewSink(t)
+// withSlowNotices is an office whose security notices go to a server that takes none until release is closed.
+func withSlowNotices(t *testing.T) (o *office, slow, fast *mailtest.Sink, release chan struct{}) {
+	t.Helper()
+	o, slow, fast, release = newOffice(t), mailtest.NewSink(t), mailtest.NewSink(t), make(chan struct{})
 	o.siteAccount(fast)
 	notices := o.account(slow, "slow@example.com")
 	_, err := o.SetMailRoute(t.Context(), commands.Operator(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, notices)
 	require.NoError(t, err)
-	release := make(chan struct{})
 	slow.Answer(func(mailtest.Message) error { <-release; return nil })
+	return o, slow, fast, release
+}
+
+// A slow server delays its own mail only, and gets no more than a few connections.
+func TestASlowServerDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	o, slow, fast, release := withSlowNotices(t)
 	id := o.person("olena@example.com")
 	o.start()
 	for i := range 6 { // a change each, of which both addresses are told
@@ -229,13 +235,7 @@ func TestASlowServerDelaysNobodyElse(t *testing.T) {
 // A long queue for one server is not held in memory, and what goes to another is found behind it.
 func TestALongQueueKeepsNothingElseBack(t *testing.T) {
 	t.Parallel()
-	o, slow, fast := newOffice(t), mailtest.NewSink(t), mailtest.NewSink(t)
-	o.siteAccount(fast)
-	notices := o.account(slow, "slow@example.com")
-	_, err := o.SetMailRoute(t.Context(), commands.Operator(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, notices)
-	require.NoError(t, err)
-	release := make(chan struct{})
-	slow.Answer(func(mailtest.Message) error { <-release; return nil })
+	o, slow, fast, release := withSlowNotices(t)
 	id := o.person("olena@example.com")
 	o.mail.batch = 2
 	const most = perServer + laneBatches*2

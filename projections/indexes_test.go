@@ -5,7 +5,6 @@ import (
 	"errors"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,32 +22,6 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
-// statements remembers what a pool is asked.
-type statements struct {
-	mu    sync.Mutex
-	asked []pgx.TraceQueryStartData
-}
-
-func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if strings.HasPrefix(strings.TrimSpace(data.SQL), "SELECT") {
-		s.asked = append(s.asked, data)
-	}
-	return ctx
-}
-
-func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-// take gives what was asked since the last time.
-func (s *statements) take() []pgx.TraceQueryStartData {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	asked := s.asked
-	s.asked = nil
-	return asked
-}
-
 // askedQuery is a query of ReadModels, by the name of its method and what is special, and the indexes that it needs.
 type askedQuery struct {
 	method, special string
@@ -58,7 +31,7 @@ type askedQuery struct {
 
 func TestEveryQueryUsesItsIndexes(t *testing.T) {
 	t.Parallel()
-	asked := &statements{}
+	asked := &tracer{}
 	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) { c.ConnConfig.Tracer = asked })
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +42,12 @@ func TestEveryQueryUsesItsIndexes(t *testing.T) {
 	models := NewReadModels(pool)
 	for _, q := range queries {
 		methods[q.method] = true
-		asked.take()
+		asked.taken()
 		if err := q.ask(models); err != nil && !errors.Is(err, ErrNotFound) {
 			t.Fatal(q.method, q.special, err)
 		}
 		var plans []string
-		for _, statement := range asked.take() {
+		for _, statement := range asked.taken() {
 			plans = append(plans, explain(t, pool, statement))
 		}
 		plan := strings.Join(plans, "\n")
