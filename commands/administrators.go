@@ -96,23 +96,34 @@ func (h *Handler) exerciseSuperuser(ctx context.Context, caller Caller, other uu
 	return ErrBusy
 }
 
-// bySuperuser says whether something was done by somebody who was superuser then, or by SecBoard or its operator.
-func (h *Handler) bySuperuser(ctx context.Context, done eventstore.Metadata) (bool, error) {
-	switch done.Actor.Kind {
-	case eventstore.ActorSystem, eventstore.ActorOperator:
-		return true, nil
-	case eventstore.ActorUser:
-		actor, err := load[user.State](ctx, h.Log, user.Kind+"-"+done.Actor.ID)
-		if err != nil {
-			return false, err
+// bySuperusers says whether everything was done by people who were superuser then, or by SecBoard or its operator.
+func (h *Handler) bySuperusers(ctx context.Context, done []eventstore.Metadata) (bool, error) {
+	actors := map[eventstore.Actor]loaded[user.State]{}
+	for _, act := range done {
+		switch act.Actor.Kind {
+		case eventstore.ActorSystem, eventstore.ActorOperator:
+			continue
+		case eventstore.ActorUser:
+		default:
+			return false, nil
+		}
+		actor, known := actors[act.Actor]
+		if !known {
+			var err error
+			if actor, err = load[user.State](ctx, h.Log, user.Kind+"-"+act.Actor.ID); err != nil {
+				return false, err
+			}
+			actors[act.Actor] = actor
 		}
 		var then user.State
 		for i, event := range actor.history {
-			if !actor.metadata[i].At.After(done.At) {
+			if !actor.metadata[i].At.After(act.At) {
 				then.Evolve(event)
 			}
 		}
-		return then.Superuser, nil
+		if !then.Superuser {
+			return false, nil
+		}
 	}
-	return false, nil
+	return true, nil
 }

@@ -153,11 +153,24 @@ type MailSender struct {
 // MailSenderOf gives a mail account ready to send. A retired one, or one at a retired server, is refused; so is one whose password
 // was given for another server than that to which it would go now.
 func (h *Handler) MailSenderOf(ctx context.Context, id uuid.UUID) (MailSender, error) {
+	return h.mailSender(ctx, id, false)
+}
+
+// mailSender refuses also, if that is asked for, what somebody else than a superuser has set up.
+func (h *Handler) mailSender(ctx context.Context, id uuid.UUID, bySuperusers bool) (MailSender, error) {
 	account, server, err := h.mailAccount(ctx, id)
 	if err != nil {
 		return MailSender{}, err
 	}
 	sender := MailSender{ID: id, Account: account.State.Details, Server: server.State.Details}
+	if bySuperusers {
+		if may, err := h.bySuperusers(ctx, slices.Concat(account.metadata, server.metadata)); err != nil {
+			return MailSender{}, err
+		} else if !may {
+			return MailSender{}, domain.Refusef("not_by_superuser", "this link opens an account that administers SecBoard, and somebody else than a superuser has set up the mail account %s or its server: have a superuser set up another one",
+				sender.Account.Address)
+		}
+	}
 	if account.State.Password.Set() {
 		if err := h.checkPasswordsWay(ctx, account, server); err != nil {
 			return MailSender{}, err
@@ -207,32 +220,12 @@ func (h *Handler) checkPasswordsWay(ctx context.Context, account loaded[mailacco
 			turned = append(turned, server.metadata[i])
 		}
 	}
-	for _, by := range turned {
-		if by.Actor == given.Actor {
-			continue
-		}
-		if may, err := h.bySuperuser(ctx, by); err != nil {
-			return err
-		} else if !may {
-			return domain.Refusef("password_withheld", "somebody else changed the mail server %s or chose it after the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
-				server.State.Details.Name, account.State.Details.Address)
-		}
+	turned = slices.DeleteFunc(turned, func(by eventstore.Metadata) bool { return by.Actor == given.Actor })
+	if may, err := h.bySuperusers(ctx, turned); err != nil || may {
+		return err
 	}
-	return nil
-}
-
-// setUpBySuperusers says whether only superusers have decided where what a mail account sends goes to.
-func (h *Handler) setUpBySuperusers(ctx context.Context, id uuid.UUID) (bool, error) {
-	account, server, err := h.mailAccount(ctx, id)
-	if err != nil {
-		return false, err
-	}
-	for _, decided := range append(account.metadata, server.metadata...) {
-		if may, err := h.bySuperuser(ctx, decided); err != nil || !may {
-			return false, err
-		}
-	}
-	return true, nil
+	return domain.Refusef("password_withheld", "somebody else changed the mail server %s or chose it after the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
+		server.State.Details.Name, account.State.Details.Address)
 }
 
 // ErrNoMailAccount says that no mail account is chosen for a mail.
@@ -261,14 +254,7 @@ func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailS
 	}
 	var refusal error
 	for _, id := range choices {
-		sender, err := h.MailSenderOf(ctx, id)
-		if err == nil && needsSuperusers {
-			var may bool
-			if may, err = h.setUpBySuperusers(ctx, id); err == nil && !may {
-				err = domain.Refusef("not_by_superuser", "this link opens an account that administers SecBoard, and somebody else than a superuser has set up the mail account %s or its server: have a superuser set up another one",
-					sender.Account.Address)
-			}
-		}
+		sender, err := h.mailSender(ctx, id, needsSuperusers)
 		if err == nil {
 			return sender, nil
 		}
