@@ -78,8 +78,11 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 		with := "the password"
-		if account.TwoFactor.Challenges() {
+		switch {
+		case account.TwoFactor.Challenges():
 			with = "the password and a code of its second factor"
+		case account.TwoFactorRequired && !account.TwoFactor.Enrolled:
+			with = "the password, to set up the second factor that is required"
 		}
 		return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, result.ID)
 	})
