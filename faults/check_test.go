@@ -23,6 +23,7 @@ import (
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 )
 
 // checker compares what clients were answered with the log, and the log with what the API shows.
@@ -35,7 +36,7 @@ type checker struct {
 	byCommand map[uuid.UUID]map[string][]eventstore.Envelope // correlation → stream → events, without those of claims and mails
 }
 
-func newChecker(ctx context.Context, log *eventstore.Client, l *ledger, random *rand.Rand) (*checker, error) {
+func newChecker(ctx context.Context, log *esdb.Client, l *ledger, random *rand.Rand) (*checker, error) {
 	c := &checker{ledger: l, random: random, streams: map[string][]eventstore.Envelope{}, byCommand: map[uuid.UUID]map[string][]eventstore.Envelope{}}
 	for recorded, err := range log.ReadAll(ctx, 0) {
 		if err != nil {

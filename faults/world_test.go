@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
@@ -128,8 +129,8 @@ func (w *world) startStore(address string) {
 }
 
 // connect gives a client of the event store, around the proxies.
-func (w *world) connect() (*eventstore.Client, error) {
-	return eventstore.Connect("esdb://"+w.storeAddress()+"?tls=false", eventstore.Options{Logger: slog.New(slog.DiscardHandler), Timeout: 30 * time.Second})
+func (w *world) connect() (*esdb.Client, error) {
+	return esdb.Connect("esdb://"+w.storeAddress()+"?tls=false", esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: 30 * time.Second})
 }
 
 func (w *world) storeAddress() string {

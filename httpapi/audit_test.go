@@ -21,6 +21,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/export"
 )
 
 func summaries(answer answered) (said []string) {
@@ -250,7 +251,7 @@ func TestTheLogIsExported(t *testing.T) {
 	for _, format := range []string{"ndjson", "csv"} {
 		inOneGo := export("?format=" + format).body
 		cut := inOneGo[:len(inOneGo)*2/3]
-		last, size, err := eventstore.LastExported(bytes.NewReader(cut), format)
+		last, size, err := export.Last(bytes.NewReader(cut), format)
 		require.NoError(t, err)
 		rest := export("?format=" + format + "&after=" + positionText(last)).body
 		assert.Equal(t, string(inOneGo), string(cut[:size])+string(rest)[:len(inOneGo)-int(size)], format)
@@ -258,7 +259,7 @@ func TestTheLogIsExported(t *testing.T) {
 
 	table, err := csv.NewReader(bytes.NewReader(export("?format=csv").body)).ReadAll()
 	require.NoError(t, err)
-	assert.Equal(t, eventstore.ExportHeader, table[0])
+	assert.Equal(t, export.Columns, table[0])
 	created := 0
 	for _, row := range table[1:] {
 		for _, cell := range row {

@@ -12,6 +12,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/export"
 )
 
 type auditExportRequest struct {
@@ -30,7 +31,7 @@ const (
 )
 
 var exportTypes = map[string]string{
-	eventstore.FormatNDJSON: "application/x-ndjson", eventstore.FormatCSV: "text/csv; charset=utf-8",
+	export.NDJSON: "application/x-ndjson", export.CSV: "text/csv; charset=utf-8",
 }
 
 func (s *server) addAuditExport() {
@@ -51,33 +52,33 @@ func (s *server) addAuditExport() {
 
 func (s *server) auditExport(ctx context.Context, in *auditExportRequest) (*huma.StreamResponse, error) {
 	reading := audit.Exported{Format: in.Format, From: in.From.from, To: in.To.to, After: in.After}
-	export := eventstore.Export{Format: in.Format, From: reading.From, To: reading.To, After: eventstore.Position(in.After)}
+	copied := export.Copy{Format: in.Format, From: reading.From, To: reading.To, After: eventstore.Position(in.After)}
 	if in.From.start() != nil || in.To.end() != nil {
 		after, last, known, err := s.ReadModels.Extent(ctx, in.From.start(), in.To.end())
 		if err != nil {
 			return nil, err
 		}
-		export.After, export.Gap = max(export.After, after), [2]eventstore.Position{last, known}
+		copied.After, copied.Gap = max(copied.After, after), [2]eventstore.Position{last, known}
 	}
 	recorded, err := s.Commands.RecordReading(ctx, s.caller(ctx), reading)
 	if err != nil {
 		return nil, err
 	}
-	export.Before, export.Header = recorded.Position, in.After == 0
-	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.streamExport(ctx, export) }}, nil
+	copied.Before, copied.Header = recorded.Position, in.After == 0
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.streamExport(ctx, copied) }}, nil
 }
 
 // streamExport answers with an export. The server's limits for a whole request do not hold for it, but a client that
 // takes nothing any more is cut off.
-func (s *server) streamExport(ctx huma.Context, export eventstore.Export) {
+func (s *server) streamExport(ctx huma.Context, copied export.Copy) {
 	info, control := infoOf(ctx.Context()), http.NewResponseController(humagin.Unwrap(ctx).Writer)
-	ctx.SetHeader("Content-Type", exportTypes[export.Format])
-	ctx.SetHeader("Content-Disposition", `attachment; filename="secboard-events.`+export.Format+`"`)
+	ctx.SetHeader("Content-Type", exportTypes[copied.Format])
+	ctx.SetHeader("Content-Disposition", `attachment; filename="secboard-events.`+copied.Format+`"`)
 	ctx.SetStatus(http.StatusOK)
 	err := control.SetReadDeadline(time.Time{})
 	if err == nil {
 		out := bufio.NewWriterSize(&patientWriter{ctx: ctx, control: control}, exportBuffer)
-		if _, err = export.Write(ctx.Context(), s.Commands.Log, out); err == nil {
+		if _, err = copied.Write(ctx.Context(), s.Commands.Log, out); err == nil {
 			err = out.Flush()
 		}
 	}

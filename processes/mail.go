@@ -18,6 +18,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/mailing"
 )
 
@@ -86,14 +87,14 @@ func (m *Mail) Run(ctx context.Context) error {
 	if err != nil {
 		return nil // ctx has ended
 	}
-	tail := eventstore.NewTail(m.Commands.Log, m.Logger)
-	subscriber := eventstore.NewSubscriber(tail, m.checkpoint, drainTime, m.Logger)
+	tail := feed.NewTail(m.Commands.Log, m.Logger)
+	subscriber := feed.NewSubscriber(tail, m.checkpoint, drainTime, m.Logger)
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: drainTime + 2*time.Second}, watermill.NopLogger{})
 	if err != nil {
 		return fmt.Errorf("make the router of the process %s: %w", mailName, err)
 	}
 	router.AddConsumerHandler(mailName, mailName, subscriber, func(msg *message.Message) error {
-		page, ok := eventstore.PageOf(msg)
+		page, ok := feed.PageOf(msg)
 		if !ok {
 			return errors.New("the message carries no page")
 		}
@@ -150,7 +151,7 @@ func (m *Mail) checkpoint(ctx context.Context, name string) (position eventstore
 
 // handle works on a page. The row of the checkpoint is locked meanwhile, so that of several instances one does it. What a
 // crash makes it do again changes nothing: the id of a message comes from the event that asks for it.
-func (m *Mail) handle(ctx context.Context, page eventstore.Page) error {
+func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 	return pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error {
 		var done eventstore.Position
 		if err := tx.QueryRow(ctx, `SELECT position FROM app.process_checkpoints WHERE name = $1 FOR UPDATE`, mailName).Scan(&done); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 )
 
 // checkpoint is how far a projection has applied the log.
@@ -80,12 +81,12 @@ type stretch struct {
 	events    int
 }
 
-func stretchOf(page eventstore.Page) stretch {
+func stretchOf(page feed.Page) stretch {
 	return stretch{page.After, page.Position(), len(page.Events)}
 }
 
 // applyPage writes one page and moves the checkpoint, in one transaction.
-func (p projection) applyPage(ctx context.Context, db session, page eventstore.Page) error {
+func (p projection) applyPage(ctx context.Context, db session, page feed.Page) error {
 	events, err := p.concerned(page)
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (p projection) moveOver(ctx context.Context, db session, over stretch) erro
 var errGap = errors.New("the checkpoint was moved by another instance")
 
 // concerned picks the events that concern the projection.
-func (p projection) concerned(page eventstore.Page) ([]*eventstore.Envelope, error) {
+func (p projection) concerned(page feed.Page) ([]*eventstore.Envelope, error) {
 	var events []*eventstore.Envelope
 	for i := range page.Events {
 		e := &page.Events[i]

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 )
 
 // Most events concern few projections. One that a page does not concern goes past it in memory, and its checkpoint is
@@ -24,7 +25,7 @@ type passed struct {
 }
 
 // since is the stretch from the written checkpoint to the end of a page.
-func (r *Runner) since(name string, page eventstore.Page) stretch {
+func (r *Runner) since(name string, page feed.Page) stretch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	over := stretchOf(page)

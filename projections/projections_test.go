@@ -25,6 +25,7 @@ import (
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/secrets"
@@ -35,7 +36,7 @@ import (
 type stack struct {
 	*commands.Handler
 	*ReadModels
-	log    *eventstore.Client
+	log    *esdb.Client
 	pool   *pgxpool.Pool
 	runner *Runner
 

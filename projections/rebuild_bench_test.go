@@ -19,6 +19,7 @@ import (
 
 	"github.com/secboard/secboard/demo/bulk"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
@@ -142,7 +143,7 @@ func bulkLog(b *testing.B, events int) eventstore.Log {
 	}
 	socket, ended := filepath.Join(dir, "s"), make(chan error, 1)
 	go func() { ended <- store.ServeUnix(context.Background(), socket) }()
-	client, err := eventstore.Connect("unix://"+socket, eventstore.Options{})
+	client, err := esdb.Connect("unix://"+socket, esdb.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

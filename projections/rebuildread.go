@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 )
 
 // fold is a table being folded from the whole log.
@@ -182,7 +183,7 @@ func (f fold) add(batch []eventstore.Envelope) (err error) {
 
 // applyBatch writes a batch as live pages are written, but for the checkpoint.
 func (p projection) applyBatch(ctx context.Context, tx pgx.Tx, batch []eventstore.Envelope) error {
-	events, err := p.concerned(eventstore.Page{Events: batch})
+	events, err := p.concerned(feed.Page{Events: batch})
 	if err != nil || len(events) == 0 {
 		return err // of an event that cannot be read, which the tables in memory name
 	}
@@ -286,7 +287,7 @@ func (b *rebuilding) tryAdvance(ctx context.Context, db session, projections []p
 	var decoder eventstore.Decoder
 	apply := func() error {
 		for _, p := range projections {
-			page := eventstore.Page{After: at[p.name]}
+			page := feed.Page{After: at[p.name]}
 			for i := range events {
 				if position := events[i].Position; position > page.After && (to == nil || position <= to[p.name]) {
 					page.Events = append(page.Events, events[i])

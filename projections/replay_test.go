@@ -29,6 +29,7 @@ import (
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -341,7 +342,7 @@ func play(t testing.TB, pool *pgxpool.Pool, after eventstore.Position, log []eve
 	}
 	defer conn.Release()
 	for events := range slices.Chunk(log, size) {
-		page := eventstore.Page{After: after, Events: events}
+		page := feed.Page{After: after, Events: events}
 		for _, p := range all {
 			if err := p.applyPage(t.Context(), conn.Conn(), page); err != nil {
 				t.Fatalf("%s, page after %d: %v", p.name, after, err)
@@ -383,7 +384,7 @@ func playAtOnce(t testing.TB, pool *pgxpool.Pool, log []eventstore.Envelope) {
 						t.Error(err)
 						return
 					}
-					page := eventstore.Page{After: at[p.name]}
+					page := feed.Page{After: at[p.name]}
 					for _, e := range log {
 						if e.Position > page.After && len(page.Events) < size {
 							page.Events = append(page.Events, e)
@@ -549,15 +550,15 @@ func TestAPageThatComesAgainChangesNothing(t *testing.T) {
 		defer conn.Release()
 		half := len(s.log) / 2
 		for _, p := range all {
-			if err := p.applyPage(t.Context(), conn.Conn(), eventstore.Page{Events: s.log}); !errors.Is(err, errApplied) {
+			if err := p.applyPage(t.Context(), conn.Conn(), feed.Page{Events: s.log}); !errors.Is(err, errApplied) {
 				rt.Fatal(p.name, err)
 			}
-			if err := p.applyPage(t.Context(), conn.Conn(), eventstore.Page{Events: s.log[:half+1]}); !errors.Is(err, errApplied) {
+			if err := p.applyPage(t.Context(), conn.Conn(), feed.Page{Events: s.log[:half+1]}); !errors.Is(err, errApplied) {
 				rt.Fatal(p.name, err)
 			}
 			ahead := s.log[len(s.log)-1]
 			ahead.Position += 100
-			gap := eventstore.Page{After: ahead.Position - 1, Events: []eventstore.Envelope{ahead}}
+			gap := feed.Page{After: ahead.Position - 1, Events: []eventstore.Envelope{ahead}}
 			if err := p.applyPage(t.Context(), conn.Conn(), gap); !errors.Is(err, errGap) {
 				rt.Fatal(p.name, err)
 			}

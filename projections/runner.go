@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 )
 
 // pageTime bounds the transaction of a page: Postgres, which bounds each statement, may be away without a word.
@@ -37,7 +38,7 @@ type Runner struct {
 
 	pool    *pgxpool.Pool
 	log     *countingLog
-	tail    *eventstore.Tail
+	tail    *feed.Tail
 	locks   *locks
 	logger  *slog.Logger
 	metrics metrics
@@ -57,7 +58,7 @@ type Runner struct {
 func NewRunner(pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, registry prometheus.Registerer) *Runner {
 	counting := &countingLog{Log: log}
 	r := &Runner{
-		pool: pool, log: counting, tail: eventstore.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
+		pool: pool, log: counting, tail: feed.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
 		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, waiting: map[*waiter]struct{}{},
 		passed: map[string]*passed{},
 	}
@@ -100,7 +101,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	endRebuilds := r.allowRebuilds(ctx)
 	defer endRebuilds()
-	subscriber := eventstore.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
+	subscriber := feed.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
 	r.locks.lost = subscriber.Recheck
 	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTime}, watermill.NopLogger{})
@@ -190,7 +191,7 @@ func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Positi
 var errNotMine = errors.New("another instance works on the projection")
 
 func (r *Runner) handle(msg *message.Message, p projection) error {
-	page, ok := eventstore.PageOf(msg)
+	page, ok := feed.PageOf(msg)
 	if !ok {
 		return errors.New("the message carries no page")
 	}
@@ -231,7 +232,7 @@ type outage struct{ error }
 func (o outage) Unwrap() error { return o.error }
 
 // apply runs a page's transaction, if it concerns the projection. An error is an outage or a defect of the page.
-func (r *Runner) apply(ctx context.Context, p projection, page eventstore.Page) error {
+func (r *Runner) apply(ctx context.Context, p projection, page feed.Page) error {
 	over := r.since(p.name, page)
 	events, err := p.concerned(page)
 	if err != nil {
@@ -281,7 +282,7 @@ func passing(err error) bool {
 }
 
 // fail notes what went wrong. Only a page of one event can be blamed: a larger one comes again event by event.
-func (r *Runner) fail(ctx context.Context, p projection, page eventstore.Page, err error) {
+func (r *Runner) fail(ctx context.Context, p projection, page feed.Page, err error) {
 	var passes outage
 	if errors.As(err, &passes) {
 		r.mu.Lock()
@@ -325,7 +326,7 @@ func describe(e *eventstore.Envelope, err error) string {
 }
 
 // pass notes an applied page.
-func (r *Runner) pass(p projection, page eventstore.Page) {
+func (r *Runner) pass(p projection, page feed.Page) {
 	r.mu.Lock()
 	interrupted := r.broken[p.name]
 	delete(r.broken, p.name)

@@ -25,6 +25,7 @@ import (
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
@@ -428,7 +429,7 @@ func TestAPanicOfAProjectionIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	page := eventstore.Page{Events: []eventstore.Envelope{{Recorded: eventstore.Recorded{Position: 1, Stream: "role-" + uuid.NewString()}, Event: role.Created{}}}}
+	page := feed.Page{Events: []eventstore.Envelope{{Recorded: eventstore.Recorded{Position: 1, Stream: "role-" + uuid.NewString()}, Event: role.Created{}}}}
 	broken := projection{name: "roles", kind: role.Kind, tables: []table{{name: "roles", apply: applyNothingAndPanic}}}
 	if err := broken.applyPage(t.Context(), conn.Conn(), page); err == nil || !strings.Contains(err.Error(), "out of order") {
 		t.Fatal(err)

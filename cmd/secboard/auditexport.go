@@ -12,6 +12,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/export"
 )
 
 type auditExportCmd struct {
@@ -48,24 +49,24 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 	if c.Resume && (c.Output == "" || c.After > 0) {
 		return usagef("--resume goes on with the file of --output and finds its end by itself: give --output, and no --after")
 	}
-	export := eventstore.Export{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
+	copied := export.Copy{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
 	return p.with(ctx, &c.storeSettings, parts{log: true}, "audit export", func(st *stores) (err error) {
 		h, err := st.handler(ctx, &c.storeSettings)
 		if err != nil {
 			return err
 		}
-		out, err := c.open(&export, p.stdout)
+		out, err := c.open(&copied, p.stdout)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
-		recorded, err := h.RecordReading(ctx, commands.Operator(), audit.Exported{Format: c.Format, From: from, To: to, After: uint64(export.After)})
+		recorded, err := h.RecordReading(ctx, commands.Operator(), audit.Exported{Format: c.Format, From: from, To: to, After: uint64(copied.After)})
 		if err != nil {
 			return err
 		}
-		export.Before = recorded.Position
+		copied.Before = recorded.Position
 		buffered := bufio.NewWriterSize(out, 1<<16)
-		events, err := export.Write(ctx, st.log, buffered)
+		events, err := copied.Write(ctx, st.log, buffered)
 		err = errors.Join(err, buffered.Flush())
 		if err == nil {
 			p.complain(fmt.Sprintf("%d events exported.", events))
@@ -77,7 +78,7 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 }
 
 // open opens what the export is written to; a file to go on with is taken back to its last whole line.
-func (c *auditExportCmd) open(export *eventstore.Export, stdout io.Writer) (io.WriteCloser, error) {
+func (c *auditExportCmd) open(copied *export.Copy, stdout io.Writer) (io.WriteCloser, error) {
 	if c.Output == "" {
 		return nopCloser{stdout}, nil
 	}
@@ -95,7 +96,7 @@ func (c *auditExportCmd) open(export *eventstore.Export, stdout io.Writer) (io.W
 	if err != nil {
 		return nil, fmt.Errorf("--output: %w", err)
 	}
-	if err := resumeAt(file, export); err != nil {
+	if err := resumeAt(file, copied); err != nil {
 		return nil, errors.Join(fmt.Errorf("--resume: %s can't be gone on with: %w", c.Output, err), file.Close())
 	}
 	return file, nil
@@ -105,8 +106,8 @@ func (c *auditExportCmd) open(export *eventstore.Export, stdout io.Writer) (io.W
 const maxCut = 16 << 20
 
 // resumeAt finds where the whole lines of a file end, and puts the export and the file there.
-func resumeAt(file *os.File, export *eventstore.Export) error {
-	last, size, err := eventstore.LastExported(bufio.NewReaderSize(file, 1<<16), export.Format)
+func resumeAt(file *os.File, copied *export.Copy) error {
+	last, size, err := export.Last(bufio.NewReaderSize(file, 1<<16), copied.Format)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func resumeAt(file *os.File, export *eventstore.Export) error {
 	if info.Size()-size > maxCut {
 		return fmt.Errorf("it is no export of this form from byte %d on", size)
 	}
-	export.After, export.Header = last, size == 0
+	copied.After, copied.Header = last, size == 0
 	if err := file.Truncate(size); err != nil {
 		return err
 	}

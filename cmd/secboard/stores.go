@@ -19,6 +19,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections"
@@ -32,7 +33,7 @@ type parts struct{ log, database bool }
 type stores struct {
 	dir   dataDir
 	lock  *dirLock // nil while another process runs the stores, or none is embedded
-	log   *eventstore.Client
+	log   *esdb.Client
 	pool  *pgxpool.Pool
 	node  *node.Node      // nil unless embedded and ours
 	local *postgres.Local // nil unless embedded and ours
@@ -101,7 +102,7 @@ func (st *stores) openLog(ctx context.Context, p *program, s *storeSettings) err
 		}
 	}
 	var err error
-	if st.log, err = eventstore.Connect(url, eventstore.Options{Logger: st.logger}); err != nil {
+	if st.log, err = esdb.Connect(url, esdb.Options{Logger: st.logger}); err != nil {
 		return &usageError{err}
 	}
 	st.onClose(func(context.Context) error { return st.log.Close() })

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/commands"
-	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
@@ -112,7 +112,7 @@ func TestEventStoreAlone(t *testing.T) {
 	env["SECBOARD_EVENTSTORE_URL"] = strings.Replace(url, "PASSWORD", "wrong", 1)
 	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitFailed, "SECBOARD_EVENTSTORE_URL")
 	env["SECBOARD_EVENTSTORE_URL"] = strings.Replace(url, "PASSWORD", strings.TrimSpace(string(password)), 1)
-	log, err := eventstore.Connect(env["SECBOARD_EVENTSTORE_URL"], eventstore.Options{Timeout: deadline})
+	log, err := esdb.Connect(env["SECBOARD_EVENTSTORE_URL"], esdb.Options{Timeout: deadline})
 	if err != nil {
 		t.Fatal(err)
 	}

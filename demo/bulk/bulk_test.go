@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/secrets"
 )
@@ -39,7 +40,7 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	socket := filepath.Join("/tmp", "bulk"+uuid.NewString()[:8])
 	served := make(chan error, 1)
 	go func() { served <- store.ServeUnix(t.Context(), socket) }()
-	log, err := eventstore.Connect("unix://"+socket, eventstore.Options{Logger: slog.New(slog.DiscardHandler)})
+	log, err := esdb.Connect("unix://"+socket, esdb.Options{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		assert.NoError(t, log.Close())

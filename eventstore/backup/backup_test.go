@@ -17,6 +17,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/backup"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/eventstore/nodetest"
 )
@@ -80,7 +81,7 @@ func TestARestoredLogIsTheOneThatWasBackedUp(t *testing.T) {
 	require.NoError(t, embedded.AppendInOrder(t.Context(), appends(file, 0)), "a second time")
 	require.NoError(t, embedded.Close())
 	address, _ := nodetest.ListenAndServe(t, filepath.Join(t.TempDir(), "other"), "127.0.0.1:0")
-	remote, err := eventstore.Connect("esdb://"+address+"?tls=false", eventstore.Options{})
+	remote, err := esdb.Connect("esdb://"+address+"?tls=false", esdb.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, remote.Close()) })
 	require.NoError(t, backup.AppendTo(t.Context(), remote, appends(file, 0), time.Minute))

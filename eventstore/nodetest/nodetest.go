@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 )
 
@@ -20,9 +20,9 @@ import (
 const patience = time.Minute
 
 // Connect starts a node and gives a client on it; both end with the test.
-func Connect(t testing.TB) *eventstore.Client {
+func Connect(t testing.TB) *esdb.Client {
 	t.Helper()
-	client, err := eventstore.Connect(Start(t), eventstore.Options{Logger: slog.New(slog.DiscardHandler), Timeout: patience})
+	client, err := esdb.Connect(Start(t), esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package eventstore
+package feed
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
 // Subscriber is a Watermill subscriber whose messages are pages of the event log. A topic is the name of a consumer
@@ -15,7 +17,7 @@ import (
 // checkpoint is read again and the events come one by one, with growing pauses, until they are through.
 type Subscriber struct {
 	tail       *Tail
-	checkpoint func(ctx context.Context, topic string) (Position, error)
+	checkpoint func(ctx context.Context, topic string) (eventstore.Position, error)
 	logger     *slog.Logger
 	drain      time.Duration
 
@@ -30,7 +32,7 @@ type Subscriber struct {
 
 // NewSubscriber makes a Subscriber. checkpoint gives the position up to which a consumer has applied the log.
 // At a close, a page under way may take drain longer.
-func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (Position, error), drain time.Duration, logger *slog.Logger) *Subscriber {
+func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (eventstore.Position, error), drain time.Duration, logger *slog.Logger) *Subscriber {
 	s := &Subscriber{tail: tail, checkpoint: checkpoint, logger: logger, drain: drain}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.generation, s.outdate = context.WithCancel(context.Background())
@@ -85,7 +87,7 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *m
 	reader := s.tail.Reader()
 	defer reader.Close()
 	var (
-		position Position
+		position eventstore.Position
 		known    bool // whether position is the checkpoint
 		single   int  // how many events still come one by one
 		failures int

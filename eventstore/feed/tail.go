@@ -1,4 +1,6 @@
-package eventstore
+// Package feed hands the event log out to those who follow it: read once for all of them, page by page, each from a checkpoint
+// of its own, as messages of Watermill.
+package feed
 
 import (
 	"context"
@@ -6,16 +8,18 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
 // Page is a run of consecutive events of the log, as projections apply it in one transaction.
 type Page struct {
-	After  Position   // the position that the page continues from
-	Events []Envelope // 1…MaxPage events; shared between readers, never to be changed
+	After  eventstore.Position   // the position that the page continues from
+	Events []eventstore.Envelope // 1…MaxPage events; shared between readers, never to be changed
 }
 
 // Position is that of the page's last event.
-func (p Page) Position() Position { return p.Events[len(p.Events)-1].Position }
+func (p Page) Position() eventstore.Position { return p.Events[len(p.Events)-1].Position }
 
 // MaxPage is the most events of one page.
 const MaxPage = 5000
@@ -27,35 +31,35 @@ const window = 4
 // where it is. The slowest reader sets the pace; one that stops reading is left behind after patience and then reads
 // the log by itself until it is back in the window.
 type Tail struct {
-	log      Log
+	log      eventstore.Log
 	logger   *slog.Logger
 	patience time.Duration
 
 	mu      sync.Mutex
-	start   Position     // what the window continues from
-	chunks  [][]Envelope // each of capacity MaxPage; only the last one grows
-	head    Position     // the last event read
-	readers map[*TailReader]Position
+	start   eventstore.Position     // what the window continues from
+	chunks  [][]eventstore.Envelope // each of capacity MaxPage; only the last one grows
+	head    eventstore.Position     // the last event read
+	readers map[*TailReader]eventstore.Position
 	changed chan struct{} // closed and replaced when anything above changes
 	live    bool          // everything recorded was read
 	broken  error         // why reading is interrupted
 }
 
 // NewTail makes a Tail; Run reads.
-func NewTail(log Log, logger *slog.Logger) *Tail {
-	return &Tail{log: log, logger: logger, patience: 2 * time.Second, readers: map[*TailReader]Position{}, changed: make(chan struct{})}
+func NewTail(log eventstore.Log, logger *slog.Logger) *Tail {
+	return &Tail{log: log, logger: logger, patience: 2 * time.Second, readers: map[*TailReader]eventstore.Position{}, changed: make(chan struct{})}
 }
 
 // Head is the position of the newest event known, and whether that is the end of the log. err says why reading is
 // interrupted, if it is.
-func (t *Tail) Head() (head Position, live bool, err error) {
+func (t *Tail) Head() (head eventstore.Position, live bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.head, t.live, t.broken
 }
 
 // Run reads the log from a position on until ctx ends, through every outage of the store.
-func (t *Tail) Run(ctx context.Context, from Position) {
+func (t *Tail) Run(ctx context.Context, from eventstore.Position) {
 	t.mu.Lock()
 	t.start, t.head = from, from
 	t.broadcast()
@@ -77,7 +81,7 @@ func (t *Tail) Run(ctx context.Context, from Position) {
 
 // arrival is an event, the word that the log's end is reached, or why there is no more.
 type arrival struct {
-	envelope Envelope
+	envelope eventstore.Envelope
 	caughtUp bool
 	err      error
 }
@@ -116,9 +120,9 @@ func (t *Tail) read(ctx context.Context) error {
 }
 
 // receive decodes what a subscription delivers, until it fails or ctx ends.
-func (t *Tail) receive(ctx context.Context, after Position, to chan<- arrival) {
+func (t *Tail) receive(ctx context.Context, after eventstore.Position, to chan<- arrival) {
 	defer close(to)
-	var decoder Decoder
+	var decoder eventstore.Decoder
 	for delivery, err := range t.log.Subscribe(ctx, after) {
 		next := arrival{caughtUp: delivery.CaughtUp, err: err}
 		if err == nil && !next.caughtUp {
@@ -153,7 +157,7 @@ func (t *Tail) append(arrived []arrival) (left []arrival) {
 			if len(t.chunks) == window {
 				return arrived[i:]
 			}
-			t.chunks = append(t.chunks, make([]Envelope, 0, MaxPage))
+			t.chunks = append(t.chunks, make([]eventstore.Envelope, 0, MaxPage))
 			last++
 		}
 		t.chunks[last] = append(t.chunks[last], next.envelope)
@@ -200,7 +204,7 @@ func (t *Tail) room(ctx context.Context) error {
 	}
 }
 
-func (t *Tail) slowest() Position {
+func (t *Tail) slowest() eventstore.Position {
 	slowest := t.head
 	for _, position := range t.readers {
 		slowest = min(slowest, position)
@@ -228,7 +232,7 @@ func (r *TailReader) Close() {
 }
 
 // Next gives the page after a position, waiting for one if need be: what has already arrived, at most limit events.
-func (r *TailReader) Next(ctx context.Context, after Position, limit int) (Page, error) {
+func (r *TailReader) Next(ctx context.Context, after eventstore.Position, limit int) (Page, error) {
 	t := r.tail
 	for {
 		t.mu.Lock()
@@ -256,7 +260,7 @@ func (r *TailReader) Next(ctx context.Context, after Position, limit int) (Page,
 }
 
 // after finds the events behind a position within one chunk. The caller holds t.mu.
-func (t *Tail) after(position Position, limit int) []Envelope {
+func (t *Tail) after(position eventstore.Position, limit int) []eventstore.Envelope {
 	for _, chunk := range t.chunks {
 		if len(chunk) == 0 || chunk[len(chunk)-1].Position <= position {
 			continue
@@ -276,13 +280,13 @@ func (t *Tail) after(position Position, limit int) []Envelope {
 }
 
 // readBehind reads a page that has left the window from the log itself.
-func (r *TailReader) readBehind(ctx context.Context, after Position, limit int) (Page, error) {
+func (r *TailReader) readBehind(ctx context.Context, after eventstore.Position, limit int) (Page, error) {
 	page := Page{After: after}
 	for recorded, err := range r.tail.log.ReadAll(ctx, after) {
 		if err != nil {
 			return Page{}, err
 		}
-		page.Events = append(page.Events, Decode(recorded))
+		page.Events = append(page.Events, eventstore.Decode(recorded))
 		if len(page.Events) == limit {
 			return page, nil
 		}

@@ -1,4 +1,4 @@
-package eventstore_test
+package export_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/export"
 )
 
 // fixedLog is a log of a few events.
@@ -49,7 +50,7 @@ func companies(t *testing.T, names ...string) *fixedLog {
 	return log
 }
 
-func exportOf(t *testing.T, log eventstore.Log, x eventstore.Export) string {
+func exportOf(t *testing.T, log eventstore.Log, x export.Copy) string {
 	t.Helper()
 	var out bytes.Buffer
 	if _, err := x.Write(t.Context(), log, &out); err != nil {
@@ -62,24 +63,24 @@ func exportOf(t *testing.T, log eventstore.Log, x eventstore.Export) string {
 func TestAnExportCutAnywhereIsGoneOnWith(t *testing.T) {
 	t.Parallel()
 	log := companies(t, "Nova", "two\nlines, and \"quotes\"", "=1+1", "Žofie")
-	for _, format := range []string{eventstore.FormatNDJSON, eventstore.FormatCSV} {
-		whole := exportOf(t, log, eventstore.Export{Format: format, Header: true})
+	for _, format := range []string{export.NDJSON, export.CSV} {
+		whole := exportOf(t, log, export.Copy{Format: format, Header: true})
 		for cut := range len(whole) + 1 {
-			last, size, err := eventstore.LastExported(strings.NewReader(whole[:cut]), format)
-			if format == eventstore.FormatCSV && err != nil && size == 0 && cut < len(strings.Join(eventstore.ExportHeader, ",")) {
+			last, size, err := export.Last(strings.NewReader(whole[:cut]), format)
+			if format == export.CSV && err != nil && size == 0 && cut < len(strings.Join(export.Columns, ",")) {
 				continue // not even its first line is there
 			}
 			if err != nil {
 				t.Fatalf("%s cut at %d: %v", format, cut, err)
 			}
-			rest := exportOf(t, log, eventstore.Export{Format: format, Header: size == 0, After: last})
+			rest := exportOf(t, log, export.Copy{Format: format, Header: size == 0, After: last})
 			if got := whole[:size] + rest; got != whole {
 				t.Fatalf("%s cut at %d:\n%s\nnot\n%s", format, cut, got, whole)
 			}
 		}
 	}
-	for format, other := range map[string]string{eventstore.FormatNDJSON: "{\"position\":1}\n{\"position\":1}\n", eventstore.FormatCSV: "a,b\n"} {
-		if _, _, err := eventstore.LastExported(strings.NewReader(other), format); err == nil {
+	for format, other := range map[string]string{export.NDJSON: "{\"position\":1}\n{\"position\":1}\n", export.CSV: "a,b\n"} {
+		if _, _, err := export.Last(strings.NewReader(other), format); err == nil {
 			t.Errorf("%q passes for an export", other)
 		}
 	}
@@ -89,13 +90,13 @@ func TestAnExportOfAPartOfTheLog(t *testing.T) {
 	t.Parallel()
 	log := companies(t, "one", "two", "three", "four", "five")
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
-	for want, x := range map[string]eventstore.Export{
+	for want, x := range map[string]export.Copy{
 		"one two three four five": {},
 		"two three":               {From: day(2), To: day(3)},
 		"three four":              {After: 20, Before: 50},
 		"one five":                {Gap: [2]eventstore.Position{10, 40}},
 	} {
-		x.Format = eventstore.FormatCSV
+		x.Format = export.CSV
 		var names []string
 		for line := range strings.Lines(exportOf(t, log, x)) {
 			name := strings.TrimPrefix(strings.Split(line, ",")[9], "company ")
@@ -116,8 +117,8 @@ func TestAnExportOfWhatCantBeRead(t *testing.T) {
 	log := companies(t, "one", "two")
 	log.events[0].Type, log.events[0].Data = "company.sealed", []byte(`{"key":"s3cret"}`)
 	log.events[1].Metadata = []byte("no JSON")
-	for _, format := range []string{eventstore.FormatNDJSON, eventstore.FormatCSV} {
-		got := exportOf(t, log, eventstore.Export{Format: format, To: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
+	for _, format := range []string{export.NDJSON, export.CSV} {
+		got := exportOf(t, log, export.Copy{Format: format, To: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
 		if strings.Count(got, "\n") != 2 || strings.Contains(got, "s3cret") || !strings.Contains(got, "newer SecBoard") {
 			t.Error(got)
 		}
@@ -126,7 +127,7 @@ func TestAnExportOfWhatCantBeRead(t *testing.T) {
 
 func TestNoCellIsAFormula(t *testing.T) {
 	t.Parallel()
-	got := exportOf(t, companies(t, "x"), eventstore.Export{Format: eventstore.FormatCSV})
+	got := exportOf(t, companies(t, "x"), export.Copy{Format: export.CSV})
 	if !strings.Contains(got, ",user,'-1,") {
 		t.Error(got)
 	}

@@ -1,4 +1,5 @@
-package eventstore
+// Package export copies the event log for auditors: every event, without secrets, as NDJSON or CSV.
+package export
 
 import (
 	"bufio"
@@ -14,56 +15,58 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
-// Formats of an Export.
+// Formats of a Copy.
 const (
-	FormatNDJSON = "ndjson" // one JSON object a line
-	FormatCSV    = "csv"    // RFC 4180 with a header line, safe to open in a spreadsheet
+	NDJSON = "ndjson" // one JSON object a line
+	CSV    = "csv"    // RFC 4180 with a header line, safe to open in a spreadsheet
 )
 
-// Export is a copy of the log for auditors: every event in order, without secrets. It takes constant memory. A copy that
-// broke off is gone on with After the position of its last whole line.
-type Export struct {
+// Copy is what auditors get of the log: every event in order, without secrets. It takes constant memory. A copy that
+// ended early is resumed with After the position of its last whole line.
+type Copy struct {
 	Format string
 	Header bool      // a CSV begins with the names of its columns
 	From   time.Time // inclusive; zero: from the beginning
 	To     time.Time // inclusive; zero: to the end
-	After  Position
-	Before Position // 0: to the end of the log
+	After  eventstore.Position
+	Before eventstore.Position // 0: to the end of the log
 	// Gap is a part of the log without events of the time between From and To, behind the first position up to the
 	// second; it is not read.
-	Gap [2]Position
+	Gap [2]eventstore.Position
 }
 
 // exportLine is one event of an export. Error says why data is null of an event that this SecBoard can't read.
 type exportLine struct {
-	ID       uuid.UUID       `json:"id"`
-	Position Position        `json:"position"`
-	Stream   string          `json:"stream"`
-	Revision Revision        `json:"revision"`
-	Type     string          `json:"type"`
-	At       *time.Time      `json:"at"`
-	Summary  string          `json:"summary,omitempty"`
-	Metadata json.RawMessage `json:"metadata"`
-	Data     json.RawMessage `json:"data"`
-	Error    string          `json:"error,omitempty"`
+	ID       uuid.UUID           `json:"id"`
+	Position eventstore.Position `json:"position"`
+	Stream   string              `json:"stream"`
+	Revision eventstore.Revision `json:"revision"`
+	Type     string              `json:"type"`
+	At       *time.Time          `json:"at"`
+	Summary  string              `json:"summary,omitempty"`
+	Metadata json.RawMessage     `json:"metadata"`
+	Data     json.RawMessage     `json:"data"`
+	Error    string              `json:"error,omitempty"`
 
-	actor Actor
+	actor eventstore.Actor
 	ip    string
 }
 
-// ExportHeader names the columns of FormatCSV.
-var ExportHeader = []string{"id", "position", "stream", "revision", "type", "at", "actor_kind", "actor_id", "ip", "summary", "metadata", "data", "error"}
+// Columns names the columns of a CSV.
+var Columns = []string{"id", "position", "stream", "revision", "type", "at", "actor_kind", "actor_id", "ip", "summary", "metadata", "data", "error"}
 
 // Write writes the events that log has. It gives how many they were.
-func (x Export) Write(ctx context.Context, log Log, w io.Writer) (events int64, err error) {
+func (x Copy) Write(ctx context.Context, log eventstore.Log, w io.Writer) (events int64, err error) {
 	write := jsonLines(w)
 	finish := func() error { return nil }
-	if x.Format == FormatCSV {
+	if x.Format == CSV {
 		table := csv.NewWriter(w)
 		if x.Header {
-			if err := table.Write(ExportHeader); err != nil {
+			if err := table.Write(Columns); err != nil {
 				return 0, err
 			}
 		}
@@ -73,7 +76,7 @@ func (x Export) Write(ctx context.Context, log Log, w io.Writer) (events int64, 
 			return table.Error()
 		}
 	}
-	var decoder Decoder
+	var decoder eventstore.Decoder
 	for after := x.After; ; {
 		jump := false
 		for recorded, err := range log.ReadAll(ctx, after) {
@@ -108,12 +111,12 @@ func (x Export) Write(ctx context.Context, log Log, w io.Writer) (events int64, 
 
 // wants says whether an event is of the time asked for. One whose metadata can't be read has no time and is never left
 // out.
-func (x Export) wants(e *Envelope) bool {
+func (x Copy) wants(e *eventstore.Envelope) bool {
 	at := e.Meta.At
 	return at.IsZero() || (x.From.IsZero() || !at.Before(x.From)) && (x.To.IsZero() || !at.After(x.To))
 }
 
-func lineOf(e Envelope) (*exportLine, error) {
+func lineOf(e eventstore.Envelope) (*exportLine, error) {
 	line := &exportLine{
 		ID: e.ID, Position: e.Position, Stream: e.Stream, Revision: e.Revision, Type: e.Type, Metadata: json.RawMessage("null"), Data: json.RawMessage("null"),
 		actor: e.Meta.Actor, ip: e.Meta.IP,
@@ -130,7 +133,7 @@ func lineOf(e Envelope) (*exportLine, error) {
 		line.Error = e.Err.Error() // its data might hold secrets that only a newer SecBoard knows of
 	} else {
 		line.Summary = e.Event.Summary()
-		line.Data, err = WithoutSecrets(e)
+		line.Data, err = eventstore.WithoutSecrets(e)
 	}
 	return line, err
 }
@@ -163,10 +166,10 @@ func (l *exportLine) cells() []string {
 	return cells
 }
 
-// LastExported finds the position of the last whole line of an export that may have been cut anywhere, and where that
+// Last finds the position of the last whole line of an export that may have been cut anywhere, and where that
 // line ends, in bytes. Position 0: there is none.
-func LastExported(r io.Reader, format string) (last Position, size int64, err error) {
-	if format == FormatCSV {
+func Last(r io.Reader, format string) (last eventstore.Position, size int64, err error) {
+	if format == CSV {
 		return lastOfTable(r)
 	}
 	lines := bufio.NewReader(r)
@@ -182,7 +185,7 @@ func LastExported(r io.Reader, format string) (last Position, size int64, err er
 			return 0, 0, err
 		}
 		var line struct {
-			Position Position `json:"position"`
+			Position eventstore.Position `json:"position"`
 		}
 		if err := json.Unmarshal(content, &line); err != nil || line.Position <= last {
 			return 0, 0, notExported(number)
@@ -204,16 +207,16 @@ func notExported(line int) error {
 	return fmt.Errorf("line %d is not of an export: its position is missing or out of order", line)
 }
 
-func lastOfTable(r io.Reader) (last Position, size int64, err error) {
-	header := strings.Join(ExportHeader, ",")
+func lastOfTable(r io.Reader) (last eventstore.Position, size int64, err error) {
+	header := strings.Join(Columns, ",")
 	buffered := bufio.NewReaderSize(r, 2*len(header))
 	if all, err := buffered.Peek(len(header)); errors.Is(err, io.EOF) && begins(header, all) {
 		return 0, 0, nil // cut before the first event
 	}
 	end := &endOf{Reader: buffered}
 	table := csv.NewReader(end)
-	table.FieldsPerRecord, table.ReuseRecord = len(ExportHeader), true
-	var before Position
+	table.FieldsPerRecord, table.ReuseRecord = len(Columns), true
+	var before eventstore.Position
 	var sizeBefore int64
 	for first := true; ; first = false {
 		cells, err := table.Read()
@@ -229,15 +232,15 @@ func lastOfTable(r io.Reader) (last Position, size int64, err error) {
 		}
 		before, sizeBefore = last, size
 		size = table.InputOffset()
-		if first && slices.Equal(cells, ExportHeader) {
+		if first && slices.Equal(cells, Columns) {
 			continue
 		}
 		position, err := strconv.ParseUint(cells[1], 10, 64)
-		if err != nil || Position(position) <= last {
+		if err != nil || eventstore.Position(position) <= last {
 			line, _ := table.FieldPos(1)
 			return 0, 0, notExported(line)
 		}
-		last = Position(position)
+		last = eventstore.Position(position)
 	}
 }
 

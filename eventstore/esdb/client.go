@@ -1,4 +1,6 @@
-package eventstore
+// Package esdb is the event log on EventStoreDB: its official client, which survives no outage by itself, behind one that does.
+// In these files esdb.… means the official client's package.
+package esdb
 
 import (
 	"context"
@@ -17,6 +19,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
 // Client is a Log on EventStoreDB through its official client, guarded against what that client does in an outage:
@@ -144,7 +148,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 	case result := <-done:
 		if !late(result.err) {
 			err := c.classify(conn, result.err)
-			if err == nil || errors.Is(err, ErrConflict) {
+			if err == nil || errors.Is(err, eventstore.ErrConflict) {
 				c.mu.Lock()
 				channel.answered = time.Now()
 				c.mu.Unlock()
@@ -166,7 +170,7 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 	if !busy && caller.Err() == nil {
 		c.lost(conn, err)
 	}
-	return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return none, fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
 }
 
 // ofLeader has a call answered by the cluster's leader only. The official client means to, but its header never leaves the process;
@@ -191,8 +195,8 @@ func (c *Client) classify(conn *connection, err error) error {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
 	case isCode(err, esdb.ErrorCodeWrongExpectedVersion):
-		return ErrConflict
-	case errors.Is(err, ErrTooLarge):
+		return eventstore.ErrConflict
+	case errors.Is(err, eventstore.ErrTooLarge):
 		return err
 	case status.Code(err) == codes.Canceled:
 		return context.Canceled
@@ -208,7 +212,7 @@ func (c *Client) classify(conn *connection, err error) error {
 	}
 	// All else leaves open what happened: the connection broke, or the server is stopping, overloaded or not leader.
 	c.lost(conn, err)
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
 }
 
 func isCode(err error, code esdb.ErrorCode) bool {
@@ -235,9 +239,9 @@ const maxAppend = 1 << 20
 
 // Append implements Log. It is refused at once while the server is known to be away; while its outcome is unknown it is repeated until
 // ctx or twice the client's time-out ends.
-func (c *Client) Append(ctx context.Context, stream string, expected Revision, events []Proposed) (Appended, error) {
+func (c *Client) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
 	options := esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}
-	if expected != NoStream {
+	if expected != eventstore.NoStream {
 		options.ExpectedRevision = esdb.Revision(uint64(expected))
 	}
 	proposed := make([]esdb.EventData, len(events))
@@ -247,13 +251,13 @@ func (c *Client) Append(ctx context.Context, stream string, expected Revision, e
 		size += len(event.Data) + len(event.Metadata) + 2*len(event.Type)
 	}
 	if size > maxAppend {
-		return Appended{}, ErrTooLarge
+		return eventstore.Appended{}, eventstore.ErrTooLarge
 	}
 	c.mu.Lock()
 	err := c.away()
 	c.mu.Unlock()
 	if err != nil {
-		return Appended{}, err
+		return eventstore.Appended{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
 	defer cancel()
@@ -262,34 +266,34 @@ func (c *Client) Append(ctx context.Context, stream string, expected Revision, e
 			return client.AppendToStream(ctx, stream, options, proposed...)
 		})
 		if err == nil {
-			return Appended{Revision: Revision(result.NextExpectedVersion), Position: Position(result.CommitPosition)}, nil
+			return eventstore.Appended{Revision: eventstore.Revision(result.NextExpectedVersion), Position: eventstore.Position(result.CommitPosition)}, nil
 		}
-		if !errors.Is(err, ErrUnavailable) || !c.awaitUp(ctx) {
-			return Appended{}, err
+		if !errors.Is(err, eventstore.ErrUnavailable) || !c.awaitUp(ctx) {
+			return eventstore.Appended{}, err
 		}
 	}
 }
 
 // ReadStream implements Log.
-func (c *Client) ReadStream(ctx context.Context, name string) ([]Recorded, error) {
+func (c *Client) ReadStream(ctx context.Context, name string) ([]eventstore.Recorded, error) {
 	return c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.Start{}}, math.MaxInt64)
 }
 
 // ReadNewest implements Log.
-func (c *Client) ReadNewest(ctx context.Context, name string, n int) ([]Recorded, error) {
+func (c *Client) ReadNewest(ctx context.Context, name string, n int) ([]eventstore.Recorded, error) {
 	events, err := c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.End{}, Direction: esdb.Backwards}, uint64(n))
 	slices.Reverse(events)
 	return events, err
 }
 
-func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadStreamOptions, count uint64) ([]Recorded, error) {
-	return bounded(ctx, c, func(ctx context.Context, client *esdb.Client) ([]Recorded, error) {
+func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadStreamOptions, count uint64) ([]eventstore.Recorded, error) {
+	return bounded(ctx, c, func(ctx context.Context, client *esdb.Client) ([]eventstore.Recorded, error) {
 		stream, err := client.ReadStream(ctx, name, options, count)
 		if err != nil {
 			return nil, err
 		}
 		defer stream.Close()
-		var events []Recorded
+		var events []eventstore.Recorded
 		for {
 			// After an error Recv answers io.EOF, as if the stream were complete: the first error counts.
 			event, err := stream.Recv()
@@ -304,9 +308,9 @@ func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadS
 	})
 }
 
-func recorded(event *esdb.RecordedEvent) Recorded {
-	return Recorded{
-		ID: event.EventID, Stream: event.StreamID, Revision: Revision(event.EventNumber), Position: Position(event.Position.Commit),
+func recorded(event *esdb.RecordedEvent) eventstore.Recorded {
+	return eventstore.Recorded{
+		ID: event.EventID, Stream: event.StreamID, Revision: eventstore.Revision(event.EventNumber), Position: eventstore.Position(event.Position.Commit),
 		Type: event.EventType, Created: event.CreatedDate, Data: event.Data, Metadata: event.UserMetadata,
 	}
 }

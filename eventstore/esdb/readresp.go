@@ -1,4 +1,4 @@
-package eventstore
+package esdb
 
 import (
 	"unicode/utf8"

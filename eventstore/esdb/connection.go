@@ -1,4 +1,4 @@
-package eventstore
+package esdb
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
 // callChannels is how many gRPC connections the calls take in turn. The streams of one take turns message by message, so on a
@@ -79,7 +81,7 @@ func (c *Client) away() error {
 	if c.down == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, c.down)
+	return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, c.down)
 }
 
 func (c *Client) release(conn *connection) {

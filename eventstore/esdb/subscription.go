@@ -1,4 +1,4 @@
-package eventstore
+package esdb
 
 import (
 	"context"
@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+
+	"github.com/secboard/secboard/eventstore"
 )
 
 // ReadAll implements Log.
-func (c *Client) ReadAll(ctx context.Context, after Position) iter.Seq2[Recorded, error] {
-	return func(yield func(Recorded, error) bool) {
+func (c *Client) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
+	return func(yield func(eventstore.Recorded, error) bool) {
 		for delivery, err := range c.Subscribe(ctx, after) {
 			if delivery.CaughtUp {
 				return
@@ -25,19 +27,19 @@ func (c *Client) ReadAll(ctx context.Context, after Position) iter.Seq2[Recorded
 }
 
 // Subscribe implements Log. The server leaves its own events out.
-func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delivery, error] {
-	return func(yield func(Delivery, error) bool) {
+func (c *Client) Subscribe(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Delivery, error] {
+	return func(yield func(eventstore.Delivery, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		conn, err := c.dialApart()
 		if err != nil {
-			yield(Delivery{}, err)
+			yield(eventstore.Delivery{}, err)
 			return
 		}
 		subscription, err := c.open(ctx, conn, after)
 		if err != nil {
 			c.check(ctx, err)
-			yield(Delivery{}, err)
+			yield(eventstore.Delivery{}, err)
 			return
 		}
 		defer c.release(conn)
@@ -50,11 +52,11 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 			message := subscription.Recv()
 			switch {
 			case message.EventAppeared != nil:
-				if !yield(Delivery{Event: recorded(message.EventAppeared.Event)}, nil) {
+				if !yield(eventstore.Delivery{Event: recorded(message.EventAppeared.Event)}, nil) {
 					return
 				}
 			case message.CaughtUp != nil:
-				if !yield(Delivery{CaughtUp: true}, nil) {
+				if !yield(eventstore.Delivery{CaughtUp: true}, nil) {
 					return
 				}
 			case message.SubscriptionDropped != nil:
@@ -65,7 +67,7 @@ func (c *Client) Subscribe(ctx context.Context, after Position) iter.Seq2[Delive
 					err = c.classify(conn, err)
 					c.check(ctx, err)
 				}
-				yield(Delivery{}, err)
+				yield(eventstore.Delivery{}, err)
 				return
 			}
 		}
@@ -95,7 +97,7 @@ func (c *Client) dialApart() (*connection, error) {
 
 // check finds out, when a subscription fails because the server seems to be away, whether it is away for calls too.
 func (c *Client) check(ctx context.Context, err error) {
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, eventstore.ErrUnavailable) {
 		return
 	}
 	if err := c.Ping(ctx); err != nil {
@@ -104,7 +106,7 @@ func (c *Client) check(ctx context.Context, err error) {
 }
 
 // open subscribes on a connection within the time-out; on failure the connection is released.
-func (c *Client) open(ctx context.Context, conn *connection, after Position) (*esdb.Subscription, error) {
+func (c *Client) open(ctx context.Context, conn *connection, after eventstore.Position) (*esdb.Subscription, error) {
 	var from esdb.AllPosition = esdb.Start{}
 	if after > 0 {
 		from = esdb.Position{Commit: uint64(after), Prepare: uint64(after)}
@@ -133,7 +135,7 @@ func (c *Client) open(ctx context.Context, conn *connection, after Position) (*e
 		c.release(conn)
 		return nil, c.classify(conn, result.err)
 	case <-timeout.C:
-		err = fmt.Errorf("%w: no answer in time", ErrUnavailable)
+		err = fmt.Errorf("%w: no answer in time", eventstore.ErrUnavailable)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

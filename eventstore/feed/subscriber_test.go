@@ -1,4 +1,4 @@
-package eventstore_test
+package feed_test
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
+	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/eventstore/nodetest"
 )
 
@@ -24,7 +26,7 @@ func (c *consumer) checkpoint(context.Context, string) (eventstore.Position, err
 	return eventstore.Position(c.position.Load()), nil
 }
 
-func (c *consumer) apply(page eventstore.Page) {
+func (c *consumer) apply(page feed.Page) {
 	for _, event := range page.Events {
 		c.applied = append(c.applied, event.Recorded)
 	}
@@ -32,7 +34,7 @@ func (c *consumer) apply(page eventstore.Page) {
 	c.position.Store(uint64(page.Position()))
 }
 
-func appendMany(t *testing.T, client *eventstore.Client, stream string, n int) {
+func appendMany(t *testing.T, client *esdb.Client, stream string, n int) {
 	t.Helper()
 	for done := 0; done < n; done += 1000 {
 		if _, err := client.Append(t.Context(), stream, eventstore.Revision(done-1), proposed(min(1000, n-done))); err != nil {
@@ -41,18 +43,18 @@ func appendMany(t *testing.T, client *eventstore.Client, stream string, n int) {
 	}
 }
 
-func run(t *testing.T, tail *eventstore.Tail) {
+func run(t *testing.T, tail *feed.Tail) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { tail.Run(ctx, 0); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-func receive(t *testing.T, messages <-chan *message.Message) (*message.Message, eventstore.Page) {
+func receive(t *testing.T, messages <-chan *message.Message) (*message.Message, feed.Page) {
 	t.Helper()
 	select {
 	case msg := <-messages:
-		page, ok := eventstore.PageOf(msg)
+		page, ok := feed.PageOf(msg)
 		if !ok {
 			t.Fatal("a message without a page")
 		}
@@ -68,13 +70,13 @@ func TestEverySubscriberGetsEveryEventOnceInOrder(t *testing.T) {
 	client := nodetest.Connect(t)
 	const events = 12_345
 	appendMany(t, client, "test-1", events)
-	tail := eventstore.NewTail(client, quiet)
+	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	for i := range 3 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			var c consumer
-			subscriber := eventstore.NewSubscriber(tail, c.checkpoint, time.Second, quiet)
+			subscriber := feed.NewSubscriber(tail, c.checkpoint, time.Second, quiet)
 			messages, err := subscriber.Subscribe(t.Context(), "all")
 			if err != nil {
 				t.Fatal(err)
@@ -82,7 +84,7 @@ func TestEverySubscriberGetsEveryEventOnceInOrder(t *testing.T) {
 			after := eventstore.Position(0)
 			for len(c.applied) < events {
 				msg, page := receive(t, messages)
-				if page.After != after || len(page.Events) > eventstore.MaxPage {
+				if page.After != after || len(page.Events) > feed.MaxPage {
 					t.Fatalf("page after %d (want %d) with %d events", page.After, after, len(page.Events))
 				}
 				c.apply(page)
@@ -108,11 +110,11 @@ func TestAfterANackTheEventsComeOneByOne(t *testing.T) {
 	t.Parallel()
 	client := nodetest.Connect(t)
 	appendMany(t, client, "test-1", 20)
-	tail := eventstore.NewTail(client, quiet)
+	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	eventually(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
 	var c consumer
-	subscriber := eventstore.NewSubscriber(tail, c.checkpoint, time.Second, quiet)
+	subscriber := feed.NewSubscriber(tail, c.checkpoint, time.Second, quiet)
 	messages, err := subscriber.Subscribe(t.Context(), "all")
 	if err != nil {
 		t.Fatal(err)
@@ -145,11 +147,11 @@ func TestAStandingSubscriberDoesNotHoldUpTheOthers(t *testing.T) {
 	client := nodetest.Connect(t)
 	const events = 25_000 // more than the tail keeps
 	appendMany(t, client, "test-1", events)
-	tail := eventstore.NewTail(client, quiet)
+	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	var standing, moving consumer
-	slow := eventstore.NewSubscriber(tail, standing.checkpoint, time.Second, quiet)
-	fast := eventstore.NewSubscriber(tail, moving.checkpoint, time.Second, quiet)
+	slow := feed.NewSubscriber(tail, standing.checkpoint, time.Second, quiet)
+	fast := feed.NewSubscriber(tail, moving.checkpoint, time.Second, quiet)
 	held, err := slow.Subscribe(t.Context(), "slow")
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +179,7 @@ func TestAStandingSubscriberDoesNotHoldUpTheOthers(t *testing.T) {
 			t.Fatalf("event %d has revision %d", i, event.Revision)
 		}
 	}
-	for _, subscriber := range []*eventstore.Subscriber{slow, fast} {
+	for _, subscriber := range []*feed.Subscriber{slow, fast} {
 		if err := subscriber.Close(); err != nil {
 			t.Error(err)
 		}
@@ -190,7 +192,7 @@ func TestATailReadsOnAfterAnOutage(t *testing.T) {
 	address, stop := nodetest.ListenAndServe(t, dir, "127.0.0.1:0")
 	client := connect(t, "esdb://"+address+"?tls=false")
 	appendMany(t, client, "test-1", 10)
-	tail := eventstore.NewTail(client, quiet)
+	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	eventually(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
 	before, _, _ := tail.Head()
@@ -209,10 +211,10 @@ func TestClosingLetsThePageUnderWayFinish(t *testing.T) {
 	t.Parallel()
 	client := nodetest.Connect(t)
 	appendMany(t, client, "test-1", 1)
-	tail := eventstore.NewTail(client, quiet)
+	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	var c consumer
-	subscriber := eventstore.NewSubscriber(tail, c.checkpoint, 20*time.Second, quiet)
+	subscriber := feed.NewSubscriber(tail, c.checkpoint, 20*time.Second, quiet)
 	messages, err := subscriber.Subscribe(t.Context(), "all")
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package eventstore_test
+package esdb_test
 
 import (
 	"context"
@@ -28,14 +28,15 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func connect(t *testing.T, url string) *eventstore.Client {
+func connect(t *testing.T, url string) *esdb.Client {
 	t.Helper()
-	client, err := eventstore.Connect(url, eventstore.Options{Logger: quiet, Timeout: 500 * time.Millisecond})
+	client, err := esdb.Connect(url, esdb.Options{Logger: quiet, Timeout: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func TestAnOutageIsRefusedAtOnceAndHealsByItself(t *testing.T) {
 }
 
 // proxied starts a node behind a proxy that can be told to misbehave.
-func proxied(t *testing.T) (*toxiproxy.Proxy, *eventstore.Client) {
+func proxied(t *testing.T) (*toxiproxy.Proxy, *esdb.Client) {
 	t.Helper()
 	address, _ := nodetest.ListenAndServe(t, t.TempDir(), "127.0.0.1:0")
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
@@ -459,7 +460,7 @@ func TestASlowCallDoesNotFailTheOthers(t *testing.T) {
 func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"http://admin:hunter2@host:2113", "esdb://", "esdb://admin:hunter2@host:port", "nonsense hunter2"} {
-		client, err := eventstore.Connect(url, eventstore.Options{})
+		client, err := esdb.Connect(url, esdb.Options{})
 		if err == nil {
 			t.Errorf("%q was accepted", url)
 			if err := client.Close(); err != nil {
@@ -480,7 +481,7 @@ func TestAWrongCertificateFileIsASentenceWithoutThePassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{"/no/where/ca.pem": "open /no/where/ca.pem: no such file or directory", empty: "holds no certificate"} {
-		_, err := eventstore.Connect("esdb://admin:hunter2@host:2113?tls=true&tlsCAFile="+file, eventstore.Options{})
+		_, err := esdb.Connect("esdb://admin:hunter2@host:2113?tls=true&tlsCAFile="+file, esdb.Options{})
 		if err == nil || !strings.Contains(err.Error(), "SECBOARD_EVENTSTORE_URL: ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", file, err)
 		}
