@@ -25,7 +25,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"

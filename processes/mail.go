@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -49,8 +48,6 @@ type Mail struct {
 
 const (
 	mailName = "mail"
-	// At a stop, a page under way may take drainTime; Watermill waits a little longer.
-	drainTime = 5 * time.Second
 	// tries is how often an event is worked on that fails while the stores are there.
 	tries = 10
 )
@@ -87,41 +84,15 @@ func (m *Mail) Run(ctx context.Context) error {
 	if err != nil {
 		return nil // ctx has ended
 	}
-	tail := feed.NewTail(m.Commands.Log, m.Logger)
-	subscriber := feed.NewSubscriber(tail, m.checkpoint, drainTime, m.Logger)
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: drainTime + 2*time.Second}, watermill.NopLogger{})
-	if err != nil {
-		return fmt.Errorf("make the router of the process %s: %w", mailName, err)
-	}
-	router.AddConsumerHandler(mailName, mailName, subscriber, func(msg *message.Message) error {
-		page, ok := feed.PageOf(msg)
-		if !ok {
-			return errors.New("the message carries no page")
-		}
-		err := m.handle(msg.Context(), page)
-		if err != nil {
-			m.Logger.WarnContext(msg.Context(), "mails could not be queued yet; it is tried again", "error", err)
-		}
-		return err
-	})
-	support, stop := context.WithCancel(context.WithoutCancel(ctx))
 	delivering, endDelivery := context.WithCancel(ctx)
 	defer endDelivery()
-	ended, delivered := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tail.Run(support, from)
-	}()
-	go func() {
-		defer close(delivered)
-		newDelivery(m).run(delivering)
-	}()
-	err = router.Run(ctx)
-	endDelivery() // also where the router ended by itself, or that would go unnoticed
-	<-delivered
-	stop()
-	<-ended
-	return errors.Join(err, subscriber.Close())
+	var delivery sync.WaitGroup
+	delivery.Go(func() { newDelivery(m).run(delivering) })
+	subscriber := feed.NewSubscriber(feed.NewTail(m.Commands.Log, m.Logger), m.checkpoint, m.Logger)
+	err = subscriber.Consume(ctx, from, map[string]feed.Handler{mailName: m.handle})
+	endDelivery() // also where following the log ended by itself, or that would go unnoticed
+	delivery.Wait()
+	return err
 }
 
 // start finds out from where to read, however long the stores take to answer; its error is that of ctx.
@@ -152,7 +123,7 @@ func (m *Mail) checkpoint(ctx context.Context, name string) (position eventstore
 // handle works on a page. The row of the checkpoint is locked meanwhile, so that of several instances one does it. What a
 // crash makes it do again changes nothing: the id of a message comes from the event that asks for it.
 func (m *Mail) handle(ctx context.Context, page feed.Page) error {
-	return pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error {
 		var done eventstore.Position
 		if err := tx.QueryRow(ctx, `SELECT position FROM app.process_checkpoints WHERE name = $1 FOR UPDATE`, mailName).Scan(&done); err != nil {
 			return err
@@ -168,6 +139,10 @@ func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 			mailName, page.Position())
 		return err
 	})
+	if err != nil {
+		m.Logger.WarnContext(ctx, "mails could not be queued yet; it is tried again", "error", err)
+	}
+	return err
 }
 
 // follow queues the mails that an event asks for. One event that can't be understood must not hold up the mail of everybody:

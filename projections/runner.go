@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,12 +20,6 @@ import (
 
 // pageTime bounds the transaction of a page: Postgres, which bounds each statement, may be away without a word.
 const pageTime = 2 * time.Minute
-
-// At a stop, a page under way may take drainTime to commit; Watermill waits a little longer.
-const (
-	drainTime = 5 * time.Second
-	closeTime = drainTime + 2*time.Second
-)
 
 // Runner keeps the read models up to date with the log. Any number may run on one database, in one process or several:
 // each projection is worked on by one of them.
@@ -101,27 +93,22 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	endRebuilds := r.allowRebuilds(ctx)
 	defer endRebuilds()
-	subscriber := feed.NewSubscriber(r.tail, r.checkpoint, drainTime, r.logger)
+	subscriber := feed.NewSubscriber(r.tail, r.checkpoint, r.logger)
 	r.locks.lost = subscriber.Recheck
-	// Watermill is silent: it would log each of the many attempts during an outage. fail logs the first.
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTime}, watermill.NopLogger{})
-	if err != nil {
-		return fmt.Errorf("make the router of the projections: %w", err)
-	}
+	handlers := map[string]feed.Handler{}
 	for _, p := range all {
-		router.AddConsumerHandler(p.name, p.name, subscriber, func(msg *message.Message) error { return r.handle(msg, p) })
+		handlers[p.name] = func(ctx context.Context, page feed.Page) error { return r.handle(ctx, page, p) }
 	}
 	// What the handlers rely on ends after them, so that the last page still commits.
 	support, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { r.locks.run(support) })
-	running.Go(func() { r.tail.Run(support, from) })
 	running.Go(func() { r.watch(support) })
 	running.Go(func() { r.writePassing(support) })
-	err = router.Run(ctx)
+	err := subscriber.Consume(ctx, from, handlers)
 	stop()
 	running.Wait()
-	return errors.Join(err, subscriber.Close())
+	return err
 }
 
 // allowRebuilds lets StartRebuild start some, which end with ctx. The answer waits for them.
@@ -190,23 +177,19 @@ func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Positi
 
 var errNotMine = errors.New("another instance works on the projection")
 
-func (r *Runner) handle(msg *message.Message, p projection) error {
-	page, ok := feed.PageOf(msg)
-	if !ok {
-		return errors.New("the message carries no page")
-	}
+func (r *Runner) handle(ctx context.Context, page feed.Page, p projection) error {
 	if !r.locks.holds(p.name) {
 		return errNotMine
 	}
 	r.passed[p.name].moving.Lock()
 	defer r.passed[p.name].moving.Unlock()
 	started := time.Now()
-	err := r.apply(msg.Context(), p, page)
+	err := r.apply(ctx, p, page)
 	if errors.Is(err, errApplied) {
-		return r.refresh(msg.Context())
+		return r.refresh(ctx)
 	}
 	if err != nil {
-		r.fail(msg.Context(), p, page, err)
+		r.fail(ctx, p, page, err)
 		return err
 	}
 	r.metrics.applied.WithLabelValues(p.name).Add(float64(len(page.Events)))
@@ -214,7 +197,7 @@ func (r *Runner) handle(msg *message.Message, p projection) error {
 	r.metrics.seconds.WithLabelValues(p.name).Observe(time.Since(started).Seconds())
 	r.pass(p, page)
 	if len(page.Events) < largePage && !r.head().known {
-		pause(msg.Context(), gatherTime)
+		pause(ctx, gatherTime)
 	}
 	return nil
 }

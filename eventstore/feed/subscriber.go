@@ -19,7 +19,6 @@ type Subscriber struct {
 	tail       *Tail
 	checkpoint func(ctx context.Context, topic string) (eventstore.Position, error)
 	logger     *slog.Logger
-	drain      time.Duration
 
 	closing context.Context
 	close   context.CancelFunc
@@ -31,9 +30,8 @@ type Subscriber struct {
 }
 
 // NewSubscriber makes a Subscriber. checkpoint gives the position up to which a consumer has applied the log.
-// At a close, a page under way may take drain longer.
-func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (eventstore.Position, error), drain time.Duration, logger *slog.Logger) *Subscriber {
-	s := &Subscriber{tail: tail, checkpoint: checkpoint, logger: logger, drain: drain}
+func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (eventstore.Position, error), logger *slog.Logger) *Subscriber {
+	s := &Subscriber{tail: tail, checkpoint: checkpoint, logger: logger}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.generation, s.outdate = context.WithCancel(context.Background())
 	return s
@@ -163,7 +161,7 @@ func (s *Subscriber) send(ctx context.Context, page Page, output chan<- *message
 		return false, true
 	case <-ctx.Done():
 	}
-	drain := time.NewTimer(s.drain)
+	drain := time.NewTimer(drainTime)
 	defer drain.Stop()
 	select {
 	case <-msg.Acked():

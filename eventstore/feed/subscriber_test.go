@@ -3,17 +3,41 @@ package feed_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/eventstore/nodetest"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func proposed(n int) []eventstore.Proposed {
+	events := make([]eventstore.Proposed, n)
+	for i := range events {
+		events[i] = eventstore.Proposed{ID: uuid.New(), Type: "test.happened", Data: []byte(`{}`), Metadata: []byte(`{}`)}
+	}
+	return events
+}
+
+// eventually waits for something that has to become true by itself.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not happen", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
 
 // consumer is a projection without tables: it remembers what it applied and its checkpoint.
 type consumer struct {
@@ -76,7 +100,7 @@ func TestEverySubscriberGetsEveryEventOnceInOrder(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			var c consumer
-			subscriber := feed.NewSubscriber(tail, c.checkpoint, time.Second, quiet)
+			subscriber := feed.NewSubscriber(tail, c.checkpoint, quiet)
 			messages, err := subscriber.Subscribe(t.Context(), "all")
 			if err != nil {
 				t.Fatal(err)
@@ -114,7 +138,7 @@ func TestAfterANackTheEventsComeOneByOne(t *testing.T) {
 	run(t, tail)
 	eventually(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
 	var c consumer
-	subscriber := feed.NewSubscriber(tail, c.checkpoint, time.Second, quiet)
+	subscriber := feed.NewSubscriber(tail, c.checkpoint, quiet)
 	messages, err := subscriber.Subscribe(t.Context(), "all")
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +174,8 @@ func TestAStandingSubscriberDoesNotHoldUpTheOthers(t *testing.T) {
 	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	var standing, moving consumer
-	slow := feed.NewSubscriber(tail, standing.checkpoint, time.Second, quiet)
-	fast := feed.NewSubscriber(tail, moving.checkpoint, time.Second, quiet)
+	slow := feed.NewSubscriber(tail, standing.checkpoint, quiet)
+	fast := feed.NewSubscriber(tail, moving.checkpoint, quiet)
 	held, err := slow.Subscribe(t.Context(), "slow")
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +214,15 @@ func TestATailReadsOnAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	address, stop := nodetest.ListenAndServe(t, dir, "127.0.0.1:0")
-	client := connect(t, "esdb://"+address+"?tls=false")
+	client, err := esdb.Connect("esdb://"+address+"?tls=false", esdb.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	appendMany(t, client, "test-1", 10)
 	tail := feed.NewTail(client, quiet)
 	run(t, tail)
@@ -214,7 +246,7 @@ func TestClosingLetsThePageUnderWayFinish(t *testing.T) {
 	tail := feed.NewTail(client, quiet)
 	run(t, tail)
 	var c consumer
-	subscriber := feed.NewSubscriber(tail, c.checkpoint, 20*time.Second, quiet)
+	subscriber := feed.NewSubscriber(tail, c.checkpoint, quiet)
 	messages, err := subscriber.Subscribe(t.Context(), "all")
 	if err != nil {
 		t.Fatal(err)
