@@ -103,7 +103,7 @@ func (st *stores) openLog(ctx context.Context, p *program, s *storeSettings) err
 	}
 	var err error
 	if st.log, err = esdb.Connect(url, esdb.Options{Logger: st.logger}); err != nil {
-		return &usageError{err}
+		return &usageError{fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)}
 	}
 	st.onClose(func(context.Context) error { return st.log.Close() })
 	return st.awaitLog(ctx, p.patience, s.EventstoreURL != "")
@@ -154,6 +154,8 @@ func (st *stores) awaitLog(ctx context.Context, patience time.Duration, external
 			return <-st.failed
 		case errors.Is(err, context.Canceled):
 			return err
+		case !errors.Is(err, eventstore.ErrUnavailable) && external:
+			return fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
 		case !errors.Is(err, eventstore.ErrUnavailable):
 			return err
 		}

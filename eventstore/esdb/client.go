@@ -90,14 +90,14 @@ func parseURL(url string) (*esdb.Configuration, error) {
 	}
 	config, err := esdb.ParseConnectionString(url)
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: its tlsCAFile can't be read: %w", file)
+		return nil, fmt.Errorf("its tlsCAFile can't be read: %w", file)
 	}
 	if err != nil && strings.Contains(err.Error(), "append certificate file") {
-		return nil, errors.New("SECBOARD_EVENTSTORE_URL: the file of its tlsCAFile holds no certificate in PEM form")
+		return nil, errors.New("the file of its tlsCAFile holds no certificate in PEM form")
 	}
 	if err != nil || (config.Address == "" && len(config.GossipSeeds) == 0) {
 		// The cause is left out: it repeats the URL, which may hold a password.
-		return nil, errors.New("SECBOARD_EVENTSTORE_URL is not a connection string such as esdb://admin:password@host:2113?tls=true")
+		return nil, errors.New("it is not a connection string such as esdb://admin:password@host:2113?tls=true")
 	}
 	return config, nil
 }
@@ -203,7 +203,7 @@ func (c *Client) classify(conn *connection, err error) error {
 	case errors.As(err, &failure):
 		switch failure.Code() {
 		case esdb.ErrorCodeUnauthenticated, esdb.ErrorCodeAccessDenied:
-			return fmt.Errorf("the event store refuses the user or password in SECBOARD_EVENTSTORE_URL: %w", err)
+			return fmt.Errorf("the event store refuses the user or password of the connection string: %w", err)
 		case esdb.ErrorCodeUnknown:
 			if strings.Contains(err.Error(), "code = InvalidArgument") {
 				return fmt.Errorf("the event store refuses the request: %w", err)

@@ -47,7 +47,7 @@ func dial(config esdb.Configuration, channels int) (*connection, error) {
 		own := config // the client keeps it
 		client, err := esdb.NewClient(&own)
 		if err != nil {
-			return nil, fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
+			return nil, fmt.Errorf("make a client for the connection string: %w", err)
 		}
 		conn.channels[i] = &channel{client: client}
 	}
