@@ -221,12 +221,12 @@ func TestTheLogIsExported(t *testing.T) {
 		require.NoError(t, err)
 		log = append(log, recorded)
 	}
-	exported := func(query string) answered {
+	copyOf := func(query string) answered {
 		answer := a.call(t, a.admin, http.MethodGet, "/audit/export"+query, nil)
 		require.Equal(t, http.StatusOK, answer.status, answer)
 		return answer
 	}
-	whole := exported("")
+	whole := copyOf("")
 	assert.Equal(t, "application/x-ndjson", whole.header.Get("Content-Type"))
 	assert.Contains(t, whole.header.Get("Content-Disposition"), "secboard-events.ndjson")
 	assert.NotContains(t, string(whole.body), "argon2id")
@@ -249,15 +249,15 @@ func TestTheLogIsExported(t *testing.T) {
 	assert.Equal(t, 1, passwords)
 
 	for _, format := range []string{"ndjson", "csv"} {
-		inOneGo := exported("?format=" + format).body
+		inOneGo := copyOf("?format=" + format).body
 		cut := inOneGo[:len(inOneGo)*2/3]
 		last, size, err := export.Last(bytes.NewReader(cut), format)
 		require.NoError(t, err)
-		rest := exported("?format=" + format + "&after=" + positionText(last)).body
+		rest := copyOf("?format=" + format + "&after=" + positionText(last)).body
 		assert.Equal(t, string(inOneGo), string(cut[:size])+string(rest)[:len(inOneGo)-int(size)], format)
 	}
 
-	table, err := csv.NewReader(bytes.NewReader(exported("?format=csv").body)).ReadAll()
+	table, err := csv.NewReader(bytes.NewReader(copyOf("?format=csv").body)).ReadAll()
 	require.NoError(t, err)
 	assert.Equal(t, export.Columns, table[0])
 	created := 0
@@ -274,11 +274,11 @@ func TestTheLogIsExported(t *testing.T) {
 
 	at := url.QueryEscape(time.Now().UTC().Format(time.RFC3339Nano))
 	a.create(t, "/roles", map[string]any{"name": "Owner"})
-	assert.NotContains(t, string(exported("?to="+at).body), "role.created")
-	since := string(exported("?from=" + at).body)
+	assert.NotContains(t, string(copyOf("?to="+at).body), "role.created")
+	since := string(copyOf("?from=" + at).body)
 	assert.Contains(t, since, "role.created")
 	assert.NotContains(t, since, "company.created")
-	assert.Empty(t, exported("?to=2020-01-01").body)
+	assert.Empty(t, copyOf("?to=2020-01-01").body)
 	assert.Equal(t, map[string]string{"format": "enum"}, a.call(t, a.admin, http.MethodGet, "/audit/export?format=xls", nil).wrong())
 }
 

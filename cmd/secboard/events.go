@@ -135,7 +135,11 @@ func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) (err error) {
 	defer func() { err = errors.Join(err, file.Close()) }()
 	return p.with(ctx, &c.storeSettings, parts{log: true}, "events restore", func(st *stores) error {
 		shown := p.progress()
-		summary, had, err := restore(ctx, st, file, shown)
+		appendAll := backup.InTurn(st.log)
+		if st.node != nil {
+			appendAll = st.node.AppendInOrder
+		}
+		summary, had, err := backup.Restore(ctx, file, st.log, appendAll, shown.counting)
 		shown.end()
 		if err != nil {
 			return err
@@ -154,57 +158,4 @@ func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) (err error) {
 		}
 		return p.printf("%s events are restored, read back and compared with %s.\n%s", humanize.Comma(summary.Events), c.File, aboutKeyset(summary))
 	})
-}
-
-// storePatience is how long a restore waits for a store that went away.
-const storePatience = 2 * time.Minute
-
-// restore writes what the store lacks. had is how many events it held before.
-func restore(ctx context.Context, st *stores, file *os.File, shown *progress) (summary backup.Summary, had int64, err error) {
-	again := func() (io.Reader, error) {
-		_, err := file.Seek(0, io.SeekStart)
-		return bufio.NewReaderSize(file, 1<<20), err
-	}
-	content, err := again()
-	if err != nil {
-		return summary, 0, err
-	}
-	if summary, err = backup.Check(ctx, content, shown.counting("checking the file", 0)); err != nil {
-		return summary, 0, fmt.Errorf("%s: %w", file.Name(), err)
-	}
-	compare := func(step string) (int64, error) {
-		content, err := again()
-		if err != nil {
-			return 0, err
-		}
-		return backup.Compare(ctx, content, st.log, shown.counting(step, summary.Events))
-	}
-	if had, err = compare("reading the store"); err != nil {
-		if errors.Is(err, backup.ErrNotEmpty) {
-			err = fmt.Errorf("%w: nothing was written. Restore into a new data directory or a new EventStoreDB", err)
-		}
-		return summary, had, err
-	}
-	if had == summary.Events {
-		return summary, had, nil
-	}
-	if content, err = again(); err != nil {
-		return summary, had, err
-	}
-	appends := backup.Appends(content, had, shown.counting("restoring", summary.Events))
-	if st.node != nil {
-		err = st.node.AppendInOrder(ctx, appends)
-	} else {
-		err = backup.AppendTo(ctx, st.log, appends, storePatience)
-	}
-	if err != nil {
-		return summary, had, fmt.Errorf("%w. The same command goes on where this one stopped", err)
-	}
-	switch read, err := compare("comparing"); {
-	case err != nil:
-		return summary, had, fmt.Errorf("what was restored is not what the file holds, was somebody else writing?: %w", err)
-	case read != summary.Events:
-		return summary, had, fmt.Errorf("only %d of %d events are in the store: the same command adds the others", read, summary.Events)
-	}
-	return summary, had, nil
 }
