@@ -58,6 +58,10 @@ func (m *memory) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2
 	}
 }
 
+func (m *memory) End(context.Context) (eventstore.Position, error) {
+	return eventstore.Position(len(m.all)), nil
+}
+
 func (m *memory) Subscribe(context.Context, eventstore.Position) iter.Seq2[eventstore.Delivery, error] {
 	panic("the demo subscribes to nothing")
 }

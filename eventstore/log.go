@@ -76,7 +76,9 @@ type Log interface {
 	// ReadAll gives the events of all streams but the server's own ($…), in log order, from the first one after a
 	// position to the end as it is when reached. The sequence ends with the first error.
 	ReadAll(ctx context.Context, after Position) iter.Seq2[Recorded, error]
-	// Subscribe gives what ReadAll gives and then goes on with what is appended, until ctx ends or the connection
+	// End gives the position of the last event, also where that is one of the server's own; 0 for an empty log.
+	End(ctx context.Context) (Position, error)
+	// Subscribe gives what ReadAll gives and then continues with what is appended, until ctx ends or the connection
 	// breaks, which is its error.
 	Subscribe(ctx context.Context, after Position) iter.Seq2[Delivery, error]
 }

@@ -59,22 +59,12 @@ func (m *Mail) Begin(ctx context.Context) error {
 	if err := m.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM app.process_checkpoints WHERE name = $1)`, mailName).Scan(&known); err != nil || known {
 		return err
 	}
-	end, err := m.endOfLog(ctx)
+	end, err := m.Commands.Log.End(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("find the end of the log: %w", err)
 	}
 	_, err = m.Pool.Exec(ctx, `INSERT INTO app.process_checkpoints (name, position, updated_at) VALUES ($1, $2, now()) ON CONFLICT DO NOTHING`, mailName, end)
 	return err
-}
-
-func (m *Mail) endOfLog(ctx context.Context) (end eventstore.Position, err error) {
-	for recorded, err := range m.Commands.Log.ReadAll(ctx, 0) {
-		if err != nil {
-			return 0, fmt.Errorf("find the end of the log: %w", err)
-		}
-		end = recorded.Position
-	}
-	return end, nil
 }
 
 // Run works until ctx ends, through outages of Postgres, of the event store and of mail servers. A message being handed

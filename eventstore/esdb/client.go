@@ -23,7 +23,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// Client is a Log on EventStoreDB through its official client, guarded against what that client does in an outage:
+// Client is an eventstore.Log on EventStoreDB through its official client, guarded against what that client does in an outage:
 // it outlasts deadlines, hangs concurrent callers and can be dead for good. Every call here is bounded; after a
 // failure calls are refused at once while one goroutine tries, with a new connection, until the server answers.
 type Client struct {
@@ -102,7 +102,7 @@ func parseURL(url string) (*esdb.Configuration, error) {
 	return config, nil
 }
 
-// Close ends the connection. Calls under way end first or with ErrUnavailable.
+// Close ends the connection. Calls under way end first or with eventstore.ErrUnavailable.
 func (c *Client) Close() error {
 	c.stop()
 	c.recovery.Wait()
@@ -116,9 +116,7 @@ func (c *Client) Close() error {
 
 // Ping says whether the server answers.
 func (c *Client) Ping(ctx context.Context) error {
-	_, err := bounded(ctx, c, func(ctx context.Context, client *esdb.Client) (struct{}, error) {
-		return struct{}{}, ping(ctx, client)
-	})
+	_, err := c.End(ctx)
 	return err
 }
 
@@ -237,7 +235,7 @@ func (c *Client) awaitUp(ctx context.Context) bool {
 // maxAppend is the server's limit for the sum of an append's events, in bytes.
 const maxAppend = 1 << 20
 
-// Append implements Log. It is refused at once while the server is known to be away; while its outcome is unknown it is repeated until
+// Append implements eventstore.Log. It is refused at once while the server is known to be away; while its outcome is unknown it is repeated until
 // ctx or twice the client's time-out ends.
 func (c *Client) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
 	options := esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}
@@ -274,12 +272,12 @@ func (c *Client) Append(ctx context.Context, stream string, expected eventstore.
 	}
 }
 
-// ReadStream implements Log.
+// ReadStream implements eventstore.Log.
 func (c *Client) ReadStream(ctx context.Context, name string) ([]eventstore.Recorded, error) {
 	return c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.Start{}}, math.MaxInt64)
 }
 
-// ReadNewest implements Log.
+// ReadNewest implements eventstore.Log.
 func (c *Client) ReadNewest(ctx context.Context, name string, n int) ([]eventstore.Recorded, error) {
 	events, err := c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.End{}, Direction: esdb.Backwards}, uint64(n))
 	slices.Reverse(events)
@@ -306,6 +304,25 @@ func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadS
 			events = append(events, recorded(event.Event))
 		}
 	})
+}
+
+// End implements eventstore.Log.
+func (c *Client) End(ctx context.Context) (eventstore.Position, error) { return bounded(ctx, c, end) }
+
+func end(ctx context.Context, client *esdb.Client) (eventstore.Position, error) {
+	stream, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
+	if err != nil {
+		return 0, err
+	}
+	defer stream.Close()
+	last, err := stream.Recv()
+	switch {
+	case errors.Is(err, io.EOF):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	return recorded(last.Event).Position, nil
 }
 
 func recorded(event *esdb.RecordedEvent) eventstore.Recorded {

@@ -100,6 +100,21 @@ func TestAppendsAtExactRevisions(t *testing.T) {
 	}
 }
 
+func TestTheEndIsThePositionOfTheLastEvent(t *testing.T) {
+	t.Parallel()
+	client := nodetest.Connect(t)
+	if end, err := client.End(t.Context()); err != nil || end != 0 {
+		t.Errorf("the end of an empty log: %d, %v", end, err)
+	}
+	written, err := client.Append(t.Context(), "test-1", eventstore.NoStream, proposed(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end, err := client.End(t.Context()); err != nil || end != written.Position {
+		t.Errorf("the end is %d, %v; want %d", end, err, written.Position)
+	}
+}
+
 func TestReadAllAndSubscribeSeeTheSame(t *testing.T) {
 	t.Parallel()
 	client := nodetest.Connect(t)

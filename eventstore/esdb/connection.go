@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -129,7 +128,8 @@ func (c *Client) recover() {
 		go func(conn *connection) {
 			ctx, cancel := context.WithTimeout(c.ofLeader(c.lifetime), c.timeout)
 			defer cancel()
-			answered <- ping(ctx, conn.channels[0].client)
+			_, err := end(ctx, conn.channels[0].client)
+			answered <- err
 			c.release(conn)
 		}(candidate)
 		var err error
@@ -164,16 +164,4 @@ func (c *Client) recover() {
 		case <-c.lifetime.Done():
 		}
 	}
-}
-
-func ping(ctx context.Context, client *esdb.Client) error {
-	stream, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	if _, err := stream.Recv(); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// ReadAll implements Log.
+// ReadAll implements eventstore.Log.
 func (c *Client) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
 		for delivery, err := range c.Subscribe(ctx, after) {
@@ -26,7 +26,7 @@ func (c *Client) ReadAll(ctx context.Context, after eventstore.Position) iter.Se
 	}
 }
 
-// Subscribe implements Log. The server leaves its own events out.
+// Subscribe implements eventstore.Log. The server leaves its own events out.
 func (c *Client) Subscribe(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Delivery, error] {
 	return func(yield func(eventstore.Delivery, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)

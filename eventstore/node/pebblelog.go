@@ -24,7 +24,7 @@ func (l pebbleLogger) Infof(format string, args ...any) {
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
 	if left, due := l.errors.due(format, time.Now()); due {
-		l.node.logger.Error("storage engine", "message", fmt.Sprintf(format, args...), "not_told", left)
+		l.node.logger.Error("storage engine", "message", fmt.Sprintf(format, args...), "left_out", left)
 	}
 }
 
@@ -33,28 +33,28 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// errorPace is how often an error of one kind is told. With a full disk the engine tries to write its tables 700 times
+// errorPace is how often an error of one kind is logged. With a full disk the engine tries to write its tables 700 times
 // a second, and the log of that could fill another disk.
 const errorPace = 10 * time.Second
 
-// paced counts what is not told.
+// paced counts what is not logged.
 type paced struct {
-	mu   sync.Mutex
-	told map[string]time.Time
-	left map[string]int
+	mu       sync.Mutex
+	loggedAt map[string]time.Time
+	left     map[string]int
 }
 
-func newPaced() *paced { return &paced{told: map[string]time.Time{}, left: map[string]int{}} }
+func newPaced() *paced { return &paced{loggedAt: map[string]time.Time{}, left: map[string]int{}} }
 
-// due says whether something of a kind is to be told now, and how many of that kind were not since the last time.
+// due says whether something of a kind is to be logged now, and how many of that kind were not since the last time.
 func (p *paced) due(kind string, now time.Time) (left int, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if last, before := p.told[kind]; before && now.Sub(last) < errorPace {
+	if last, before := p.loggedAt[kind]; before && now.Sub(last) < errorPace {
 		p.left[kind]++
 		return 0, false
 	}
 	left = p.left[kind]
-	p.told[kind], p.left[kind] = now, 0
+	p.loggedAt[kind], p.left[kind] = now, 0
 	return left, true
 }
