@@ -86,23 +86,27 @@ func (e *Envelope) Foreign() bool {
 // Event is a domain event.
 type Event = domain.Event
 
-var types, secrets = registerTypes()
+// types are those of the events that the codec knows, by name; secrets says which of them have secrets.
+var types, secrets = map[string]reflect.Type{}, map[string]bool{}
 
-func registerTypes() (byName map[string]reflect.Type, withSecret map[string]bool) {
-	byName, withSecret = map[string]reflect.Type{}, map[string]bool{}
-	for _, event := range Catalogue {
+func init() { Register(Catalogue...) }
+
+// Register makes events, given as zero values, known to the codec. Those of the Catalogue are registered already; a
+// program with events of its own, such as a test that knows no aggregate of SecBoard, registers them in a function init,
+// before anything is encoded or decoded. It panics when two events have the same type.
+func Register(events ...Event) {
+	for _, event := range events {
 		eventType := reflect.TypeOf(event)
-		if byName[event.EventType()] != nil {
+		if types[event.EventType()] != nil {
 			panic("two events are called " + event.EventType())
 		}
-		byName[event.EventType()] = eventType
+		types[event.EventType()] = eventType
 		for i := range eventType.NumField() {
 			if hidden(eventType.Field(i)) {
-				withSecret[event.EventType()] = true
+				secrets[event.EventType()] = true
 			}
 		}
 	}
-	return byName, withSecret
 }
 
 // kinds are those of the streams that have types of events of their own.

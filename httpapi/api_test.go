@@ -33,6 +33,7 @@ import (
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -98,7 +99,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	handler := commands.New(store, keys, hasher)
 	handler.Now = now
 	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, projections.NewReadModels(pool)
-	runner := projections.NewRunner(pool, store, slog.New(slog.DiscardHandler), nil)
+	runner := engine.NewRunner(projections.Set(), pool, store, slog.New(slog.DiscardHandler), nil)
 	a.stopRunner = run(t, runner)
 	options := Options{
 		Commands: handler, ReadModels: projections.NewReadModels(pool), Runner: runner, Pool: pool, PingStore: store.Ping,
@@ -121,7 +122,7 @@ func serve(t testing.TB, s *server) string {
 	return listening.URL
 }
 
-func run(t testing.TB, runner *projections.Runner) (stop func()) {
+func run(t testing.TB, runner *engine.Runner) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

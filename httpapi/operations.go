@@ -12,6 +12,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // operation is one call of the API.
@@ -127,7 +128,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	if err := s.waitFor(ctx.Context(), eventstore.Position(position)); err != nil {
-		s.refuse(ctx, projections.ErrBehind)
+		s.refuse(ctx, engine.ErrBehind)
 		return
 	}
 	next(ctx)

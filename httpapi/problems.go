@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -99,7 +100,7 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: "cursor", Message: "is not a cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
 	case errors.Is(err, projections.ErrBadSort):
 		return invalidProblem([]domain.FieldError{{Field: "sort", Code: "sort", Message: err.Error()}}), nil, false
-	case errors.Is(err, projections.ErrBehind):
+	case errors.Is(err, engine.ErrBehind):
 		return newProblem(http.StatusServiceUnavailable, "behind", "the read models do not have that position yet: try again"), retryAfter(time.Second), false
 	case errors.Is(err, eventstore.ErrTooLarge), errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, "too_large", "the request is too large"), nil, false

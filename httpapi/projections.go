@@ -6,6 +6,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 func (s *server) addProjections() {
@@ -13,8 +14,8 @@ func (s *server) addProjections() {
 		method: http.MethodGet, path: "/projections", id: "list-projections", tag: "Operations", required: needs("projections", domain.View),
 		summary:     "How far the read models are",
 		description: "`lag_events` and `lag_ms` say how far each is behind the log; one that can't apply an event is `stopped`, and `error` names the event.",
-	}, func(ctx context.Context, _ *struct{}) (*list[projections.Status], error) {
+	}, func(ctx context.Context, _ *struct{}) (*list[engine.Status], error) {
 		statuses, err := s.Runner.Status(ctx)
-		return listOf(projections.List[projections.Status]{Items: statuses}, err)
+		return listOf(projections.List[engine.Status]{Items: statuses}, err)
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type rebuildRequest struct {
@@ -22,7 +22,7 @@ type rebuildRequest struct {
 
 type rebuildAnswer struct {
 	Location string `header:"Location" doc:"Where its progress is"`
-	Body     projections.Rebuild
+	Body     engine.Rebuild
 }
 
 type rebuildPath struct {
@@ -45,20 +45,20 @@ func (s *server) addRebuilds() {
 		description: "`state` goes from `preparing` over `reading`, `indexing`, `catching_up`, `comparing` and `swapping` to `done`, or ends as `failed`, `aborted` or " +
 			"`interrupted` (its process has ended). `differences` are the values in which the live read models differed from the rebuilt ones; " +
 			"`not_compared` says of which projections that could not be found out. The newest 20 are kept.",
-	}, func(ctx context.Context, request *rebuildPath) (*one[projections.Rebuild], error) {
+	}, func(ctx context.Context, request *rebuildPath) (*one[engine.Rebuild], error) {
 		rebuild, err := s.Runner.Rebuild(ctx, request.ID)
-		return &one[projections.Rebuild]{Body: rebuild}, err
+		return &one[engine.Rebuild]{Body: rebuild}, err
 	})
 	register(s, operation{
 		method: http.MethodPost, path: "/projections/rebuilds/{id}/abort", id: "abort-rebuild", tag: tag, required: superuserOnly,
 		summary:     "Abort a rebuild",
 		description: "It ends within a second and leaves nothing behind. One that has ended already stays as it is.",
-	}, func(ctx context.Context, request *rebuildPath) (*one[projections.Rebuild], error) {
+	}, func(ctx context.Context, request *rebuildPath) (*one[engine.Rebuild], error) {
 		if err := s.Runner.AbortRebuild(ctx, request.ID); err != nil {
 			return nil, err
 		}
 		rebuild, err := s.Runner.Rebuild(ctx, request.ID)
-		return &one[projections.Rebuild]{Body: rebuild}, err
+		return &one[engine.Rebuild]{Body: rebuild}, err
 	})
 }
 
@@ -69,15 +69,15 @@ func (s *server) startRebuild(ctx context.Context, request *rebuildRequest) (*re
 	if request.Body.All == (len(request.Body.Names) > 0) {
 		return nil, wrong("must be given, or all must be true, and not both")
 	}
-	mode := projections.ModeRebuild
+	mode := engine.ModeRebuild
 	if request.Body.VerifyOnly {
-		mode = projections.ModeVerify
+		mode = engine.ModeVerify
 	}
-	rebuild, err := s.Runner.StartRebuild(ctx, projections.RebuildRequest{Names: request.Body.Names, Mode: mode})
+	rebuild, err := s.Runner.StartRebuild(ctx, engine.RebuildRequest{Names: request.Body.Names, Mode: mode})
 	switch {
-	case errors.Is(err, projections.ErrRebuildRunning):
+	case errors.Is(err, engine.ErrRebuildRunning):
 		return nil, domain.Refusef("rebuild_running", "another rebuild is under way, in this or another instance: wait for its end, or abort it")
-	case errors.Is(err, projections.ErrUnknownProjection):
+	case errors.Is(err, engine.ErrUnknownProjection):
 		return nil, wrong(err.Error())
 	case err != nil:
 		return nil, err

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 func TestRebuildOverHTTP(t *testing.T) {
@@ -30,7 +30,7 @@ func TestRebuildOverHTTP(t *testing.T) {
 	}
 
 	verified := ended(a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", map[string]any{"all": true, "verify_only": true}))
-	assert.Equal(t, projections.RebuildDone, verified.text("state"), verified)
+	assert.Equal(t, engine.RebuildDone, verified.text("state"), verified)
 	assert.Empty(t, verified.json["differences"])
 	assert.Equal(t, true, verified.json["verify_only"])
 	assert.NotZero(t, verified.json["done"])
@@ -39,7 +39,7 @@ func TestRebuildOverHTTP(t *testing.T) {
 	_, err := a.pool.Exec(t.Context(), "UPDATE companies SET name = 'Changed by hand'")
 	require.NoError(t, err)
 	rebuilt := ended(a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", map[string]any{"names": []string{"companies", "users"}}))
-	assert.Equal(t, projections.RebuildDone, rebuilt.text("state"), rebuilt)
+	assert.Equal(t, engine.RebuildDone, rebuilt.text("state"), rebuilt)
 	differences, _ := rebuilt.json["differences"].([]any)
 	require.Len(t, differences, 1)
 	difference, _ := differences[0].(map[string]any)
@@ -58,5 +58,5 @@ func TestRebuildOverHTTP(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, a.call(t, a.admin, http.MethodGet, "/projections/rebuilds/"+uuid.NewString(), nil).status)
 	assert.Equal(t, http.StatusNotFound, a.call(t, a.admin, http.MethodPost, "/projections/rebuilds/"+uuid.NewString()+"/abort", nil).status)
 	again := a.call(t, a.admin, http.MethodPost, "/projections/rebuilds/"+rebuilt.text("id")+"/abort", nil)
-	assert.Equal(t, projections.RebuildDone, again.text("state"), again)
+	assert.Equal(t, engine.RebuildDone, again.text("state"), again)
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 const basePath = "/api/v1"
@@ -36,7 +37,7 @@ const basePath = "/api/v1"
 type Options struct {
 	Commands   *commands.Handler
 	ReadModels *projections.ReadModels
-	Runner     *projections.Runner
+	Runner     *engine.Runner
 	Pool       *pgxpool.Pool
 	PingStore  func(context.Context) error // whether the event store answers, for /readyz; nil: reading a stream tells
 

@@ -25,6 +25,7 @@ import (
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -82,7 +83,7 @@ func (o *office) newMail() *Mail {
 }
 
 func (o *office) runReadModels() {
-	o.stopReadModels = o.background(projections.NewRunner(o.pool, o.Log, slog.New(slog.DiscardHandler), nil).Run)
+	o.stopReadModels = o.background(engine.NewRunner(projections.Set(), o.pool, o.Log, slog.New(slog.DiscardHandler), nil).Run)
 }
 
 // start begins to send mail.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // AccountAccess is what one account may do, or could at a time. Allowed and Because answer the question for one action
@@ -280,7 +281,7 @@ func (r *ReadModels) groupsOffering(ctx context.Context, filter AccessFilter, m 
 	var q query
 	q.where(heldAt("v", q.arg(m.last)))
 	q.where("NOT v.retired")
-	q.where("v.permissions @? " + q.arg(storable("$"+path(filter.Module)+path(string(filter.Action))+" ? (@ == true)")) + "::jsonpath")
+	q.where("v.permissions @? " + q.arg(engine.Storable("$"+path(filter.Module)+path(string(filter.Action))+" ? (@ == true)")) + "::jsonpath")
 	if filter.CompanyID != nil {
 		q.where("(v.company_id IS NULL OR v.company_id = ?)", *filter.CompanyID)
 	}
@@ -457,7 +458,7 @@ func (r *ReadModels) modulesAt(ctx context.Context, m pointInTime) ([]string, er
 func (r *ReadModels) namesAt(ctx context.Context, ids []uuid.UUID, at *time.Time) (map[uuid.UUID]user.Details, error) {
 	names := make(map[uuid.UUID]user.Details, len(ids))
 	if at != nil {
-		then, err := userRows.asOf(ctx, r.pool, ids, *at)
+		then, err := userRows.AsOf(ctx, r.pool, ids, *at)
 		for id, u := range then {
 			names[id] = u.state.Details
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // standing is what counts for what an account may do, but for its groups.
@@ -54,18 +55,19 @@ func (s standing) user(exists bool) user.State {
 type accountTimeline struct {
 	lifetime
 	id uuid.UUID
-	succession[standing]
+	engine.Succession[standing]
 }
 
-var accountTimelines = aggregate[uuid.UUID, *accountTimeline]{
-	kind: user.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *accountTimeline { return &accountTimeline{id: id} },
-	byIDs: "SELECT " + accountVersionColumns + " FROM account_versions v WHERE v.user_id = ANY($1) AND v.to_at IS NULL", scan: scanAccountTimeline,
-	id: func(a *accountTimeline) uuid.UUID { return a.id },
+var accountTimelines = engine.Aggregate[uuid.UUID, *accountTimeline]{
+	Kind: user.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *accountTimeline { return &accountTimeline{id: id} },
+	ByIDs: "SELECT " + accountVersionColumns + " FROM account_versions v WHERE v.user_id = ANY($1) AND v.to_at IS NULL", Scan: scanAccountTimeline,
+	ID: func(a *accountTimeline) uuid.UUID { return a.id },
 }
 
 // apply takes the events in that changesStanding leaves.
-func (a *accountTimeline) apply(e *eventstore.Envelope) error {
-	state, reason := a.current.user(a.known), a.current.reason
+func (a *accountTimeline) Apply(e *eventstore.Envelope) error {
+	before, known := a.Current()
+	state, reason := before.user(known), before.reason
 	state.Evolve(e.Event)
 	switch event := e.Event.(type) {
 	case user.Deactivated:
@@ -73,31 +75,32 @@ func (a *accountTimeline) apply(e *eventstore.Envelope) error {
 	case user.Activated:
 		reason = ""
 	}
-	if err := a.applied(e, state.Exists); err != nil || !a.exists() {
+	if err := a.applied(e, state.Exists); err != nil || !a.Exists() {
 		return err
 	}
 	now := standing{
 		companyID: state.Details.CompanyID, active: state.Active, reason: reason, superuser: state.Superuser,
 		start: state.Details.StartDate, end: state.Details.EndDate, closed: state.Directory.Disabled, closedFor: state.Directory.Reason,
 	}
-	a.follow(e, now, now == a.current)
+	a.Follow(e, now, now == before)
 	return nil
 }
 
 const accountVersionColumns = "v.user_id, " + versionColumns + ", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date, " +
 	"v.directory_disabled, v.directory_reason"
 
-var accountVersions = newVersionsTable("account_versions", "user_id", accountTimelines,
-	func(a *accountTimeline) *succession[standing] { return &a.succession }, changesStanding,
-	col("company_id", "uuid", func(s standing) *rawUUID { return optional(rawUUID(s.companyID)) }),
-	col("active", "boolean", func(s standing) bool { return s.active }),
-	col("inactive_reason", "text", func(s standing) string { return s.reason }),
-	col("superuser", "boolean", func(s standing) bool { return s.superuser }),
-	col("start_date", "date", func(s standing) *time.Time { return optional(s.start.Time()) }),
-	col("end_date", "date", func(s standing) *time.Time { return optional(s.end.Time()) }),
-	col("directory_disabled", "boolean", func(s standing) bool { return s.closed }),
-	col("directory_reason", "text", func(s standing) string { return s.closedFor }),
-)
+var accountVersions = engine.Versions[standing, *accountTimeline]{
+	Of: accountTimelines, Succession: func(a *accountTimeline) *engine.Succession[standing] { return &a.Succession },
+	Concerns: changesStanding, State: []engine.Column[standing]{
+		engine.Col("company_id", "uuid", func(s standing) *rawUUID { return optional(rawUUID(s.companyID)) }),
+		engine.Col("active", "boolean", func(s standing) bool { return s.active }),
+		engine.Col("inactive_reason", "text", func(s standing) string { return s.reason }),
+		engine.Col("superuser", "boolean", func(s standing) bool { return s.superuser }),
+		engine.Col("start_date", "date", func(s standing) *time.Time { return optional(s.start.Time()) }),
+		engine.Col("end_date", "date", func(s standing) *time.Time { return optional(s.end.Time()) }),
+		engine.Col("directory_disabled", "boolean", func(s standing) bool { return s.closed }),
+		engine.Col("directory_reason", "text", func(s standing) string { return s.closedFor }),
+	}}
 
 func scanAccountVersion(row pgx.Row) (id uuid.UUID, v accountVersion, err error) {
 	var companyID *uuid.UUID
@@ -116,7 +119,7 @@ func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &accountTimeline{id: id, succession: succession[standing]{current: v.standing, known: true}}
+	a := &accountTimeline{id: id, Succession: engine.Continued(v.standing)}
 	a.createdAt = v.from
 	return a, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // AuditEvent is one event of the whole log for people to read.
@@ -169,13 +170,13 @@ func (s *search) branch(filter AuditFilter, types []string) {
 		s.branches = []string{"true"}
 	}
 	if filter.SubjectID != "" {
-		s.where("h.subject_id = ?", storable(filter.SubjectID))
+		s.where("h.subject_id = ?", engine.Storable(filter.SubjectID))
 	}
 	if filter.IP != "" {
-		s.where("h.ip = ?", storable(filter.IP))
+		s.where("h.ip = ?", engine.Storable(filter.IP))
 	}
 	if filter.ActorID != "" {
-		s.where("h.actor_id = ?", storable(filter.ActorID))
+		s.where("h.actor_id = ?", engine.Storable(filter.ActorID))
 	}
 	if filter.CompanyID != nil && !byCompany { // twice, it makes Postgres expect so few events that it sorts them all
 		s.where("? IN (h.company_id, h.former_company_id)", *filter.CompanyID)

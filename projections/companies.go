@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type companyRow struct {
@@ -18,13 +19,13 @@ type companyRow struct {
 	hasPassword bool
 }
 
-var companyRows = aggregate[uuid.UUID, *companyRow]{
-	kind: company.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *companyRow { return &companyRow{id: id} },
-	byIDs: "SELECT " + companyColumns + " FROM companies c WHERE c.id = ANY($1)", scan: scanCompany,
-	id: func(c *companyRow) uuid.UUID { return c.id },
+var companyRows = engine.Aggregate[uuid.UUID, *companyRow]{
+	Kind: company.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *companyRow { return &companyRow{id: id} },
+	ByIDs: "SELECT " + companyColumns + " FROM companies c WHERE c.id = ANY($1)", Scan: scanCompany,
+	ID: func(c *companyRow) uuid.UUID { return c.id },
 }
 
-func (c *companyRow) apply(e *eventstore.Envelope) error {
+func (c *companyRow) Apply(e *eventstore.Envelope) error {
 	c.state.Evolve(e.Event)
 	if _, set := e.Event.(company.CabinetPasswordSet); set {
 		c.hasPassword = true // the history, from which earlier rows are folded, holds no hash
@@ -32,17 +33,17 @@ func (c *companyRow) apply(e *eventstore.Envelope) error {
 	return c.applied(e, c.state.Exists)
 }
 
-var writeCompanies = newUpsert("companies",
-	col("id", "uuid", func(c *companyRow) rawUUID { return rawUUID(c.id) }),
-	col("name", "text", func(c *companyRow) string { return c.state.Name }),
-	col("retired", "boolean", func(c *companyRow) bool { return c.state.Retired }),
-	col("default_mail_account_id", "uuid", func(c *companyRow) *rawUUID { return optional(rawUUID(c.state.DefaultMailAccount)) }),
-	col("has_cabinet_password", "boolean", func(c *companyRow) bool { return c.hasPassword }),
-	col("created_at", "timestamptz", func(c *companyRow) time.Time { return c.createdAt }),
-	col("updated_at", "timestamptz", func(c *companyRow) time.Time { return c.updatedAt }),
-	col("revision", "bigint", func(c *companyRow) int64 { return int64(c.revision) }),
-	col("name_key", "bytea", func(c *companyRow) []byte { return nameKey(c.state.Name) }),
-	col("search", "text", func(c *companyRow) string { return searchText(c.state.Name) }),
+var writeCompanies = engine.NewUpsert("companies",
+	engine.Col("id", "uuid", func(c *companyRow) rawUUID { return rawUUID(c.id) }),
+	engine.Col("name", "text", func(c *companyRow) string { return c.state.Name }),
+	engine.Col("retired", "boolean", func(c *companyRow) bool { return c.state.Retired }),
+	engine.Col("default_mail_account_id", "uuid", func(c *companyRow) *rawUUID { return optional(rawUUID(c.state.DefaultMailAccount)) }),
+	engine.Col("has_cabinet_password", "boolean", func(c *companyRow) bool { return c.hasPassword }),
+	engine.Col("created_at", "timestamptz", func(c *companyRow) time.Time { return c.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(c *companyRow) time.Time { return c.updatedAt }),
+	engine.Col("revision", "bigint", func(c *companyRow) int64 { return int64(c.revision) }),
+	engine.Col("name_key", "bytea", func(c *companyRow) []byte { return nameKey(c.state.Name) }),
+	engine.Col("search", "text", func(c *companyRow) string { return searchText(c.state.Name) }),
 )
 
 const companyColumns = `c.id, c.name, c.retired, c.default_mail_account_id, c.has_cabinet_password, c.created_at, c.updated_at, c.revision`
@@ -91,7 +92,7 @@ func (r *ReadModels) Company(ctx context.Context, id uuid.UUID) (Company, error)
 
 // CompanyAsOf gives one company as it was at a time.
 func (r *ReadModels) CompanyAsOf(ctx context.Context, id uuid.UUID, at time.Time) (Company, error) {
-	c, err := companyRows.oneAsOf(ctx, r.pool, id, at)
+	c, err := companyRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return Company{}, err
 	}

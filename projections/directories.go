@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type directoryRow struct {
@@ -19,13 +20,13 @@ type directoryRow struct {
 	stopped     string // why the check waits
 }
 
-var directoryRows = aggregate[uuid.UUID, *directoryRow]{
-	kind: directory.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *directoryRow { return &directoryRow{id: id} },
-	byIDs: "SELECT " + directoryColumns + " FROM directories d WHERE d.id = ANY($1)", scan: scanDirectory,
-	id: func(d *directoryRow) uuid.UUID { return d.id },
+var directoryRows = engine.Aggregate[uuid.UUID, *directoryRow]{
+	Kind: directory.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *directoryRow { return &directoryRow{id: id} },
+	ByIDs: "SELECT " + directoryColumns + " FROM directories d WHERE d.id = ANY($1)", Scan: scanDirectory,
+	ID: func(d *directoryRow) uuid.UUID { return d.id },
 }
 
-func (d *directoryRow) apply(e *eventstore.Envelope) error {
+func (d *directoryRow) Apply(e *eventstore.Envelope) error {
 	d.state.Evolve(e.Event)
 	switch event := e.Event.(type) { // the history, from which earlier rows are folded, holds no password
 	case directory.Connected:
@@ -42,20 +43,20 @@ func (d *directoryRow) apply(e *eventstore.Envelope) error {
 	return d.applied(e, d.state.Exists)
 }
 
-var writeDirectories = newUpsert("directories",
-	col("id", "uuid", func(d *directoryRow) rawUUID { return rawUUID(d.id) }),
-	col("name", "text", func(d *directoryRow) string { return d.state.Settings.Name }),
-	col("company_id", "uuid", func(d *directoryRow) *rawUUID { return optional(rawUUID(d.state.Settings.CompanyID)) }),
-	col("enabled", "boolean", func(d *directoryRow) bool { return d.state.Settings.Enabled }),
-	col("vouched", "boolean", func(d *directoryRow) bool { return d.state.Vouched }),
-	col("stopped", "text", func(d *directoryRow) *string { return optional(d.stopped) }),
-	col("has_bind_password", "boolean", func(d *directoryRow) bool { return d.hasPassword }),
-	col("settings", "jsonb", func(d *directoryRow) jsonb { return jsonb{d.state.Settings} }),
-	col("created_at", "timestamptz", func(d *directoryRow) time.Time { return d.createdAt }),
-	col("updated_at", "timestamptz", func(d *directoryRow) time.Time { return d.updatedAt }),
-	col("revision", "bigint", func(d *directoryRow) int64 { return int64(d.revision) }),
-	col("name_key", "bytea", func(d *directoryRow) []byte { return nameKey(d.state.Settings.Name) }),
-	col("search", "text", func(d *directoryRow) string { return searchText(d.state.Settings.Name) }),
+var writeDirectories = engine.NewUpsert("directories",
+	engine.Col("id", "uuid", func(d *directoryRow) rawUUID { return rawUUID(d.id) }),
+	engine.Col("name", "text", func(d *directoryRow) string { return d.state.Settings.Name }),
+	engine.Col("company_id", "uuid", func(d *directoryRow) *rawUUID { return optional(rawUUID(d.state.Settings.CompanyID)) }),
+	engine.Col("enabled", "boolean", func(d *directoryRow) bool { return d.state.Settings.Enabled }),
+	engine.Col("vouched", "boolean", func(d *directoryRow) bool { return d.state.Vouched }),
+	engine.Col("stopped", "text", func(d *directoryRow) *string { return optional(d.stopped) }),
+	engine.Col("has_bind_password", "boolean", func(d *directoryRow) bool { return d.hasPassword }),
+	engine.Col("settings", "jsonb", func(d *directoryRow) jsonb { return jsonb{d.state.Settings} }),
+	engine.Col("created_at", "timestamptz", func(d *directoryRow) time.Time { return d.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(d *directoryRow) time.Time { return d.updatedAt }),
+	engine.Col("revision", "bigint", func(d *directoryRow) int64 { return int64(d.revision) }),
+	engine.Col("name_key", "bytea", func(d *directoryRow) []byte { return nameKey(d.state.Settings.Name) }),
+	engine.Col("search", "text", func(d *directoryRow) string { return searchText(d.state.Settings.Name) }),
 )
 
 const directoryColumns = `d.id, d.vouched, coalesce(d.stopped, ''), d.has_bind_password, d.settings, d.created_at, d.updated_at, d.revision`
@@ -137,7 +138,7 @@ func (r *ReadModels) Directory(ctx context.Context, id uuid.UUID) (Directory, er
 
 // DirectoryAsOf gives one connection as it was at a time.
 func (r *ReadModels) DirectoryAsOf(ctx context.Context, id uuid.UUID, at time.Time) (Directory, error) {
-	d, err := directoryRows.oneAsOf(ctx, r.pool, id, at)
+	d, err := directoryRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return Directory{}, err
 	}

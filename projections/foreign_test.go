@@ -11,6 +11,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/postgres/pgtest"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 func TestNoTextOfAnEventStopsAProjection(t *testing.T) {
@@ -29,7 +30,7 @@ func TestNoTextOfAnEventStopsAProjection(t *testing.T) {
 		emptyReadModels(t, pool)
 		play(t, live, 0, s.log, 7)
 		play(t, pool, 0, s.log, 500)
-		r, err := RunRebuild(t.Context(), pool, written{events: s.log}, RebuildRequest{Mode: ModeRebuild}, nil)
+		r, err := engine.RunRebuild(t.Context(), Set(), pool, written{events: s.log}, engine.RebuildRequest{Mode: engine.ModeRebuild}, nil)
 		if err != nil || len(r.Differences) > 0 || len(r.NotCompared) > 0 {
 			rt.Fatal(show(t, r), err)
 		}
@@ -88,11 +89,11 @@ func TestEventsOfAnotherProgramAreGoneBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, status := range statuses {
-		if status.State == StateStopped {
+		if status.State == engine.StateStopped {
 			t.Error(show(t, status))
 		}
 	}
-	if r := rebuild(t, s, ModeRebuild); len(r.Differences) > 0 {
+	if r := rebuild(t, s, engine.ModeRebuild); len(r.Differences) > 0 {
 		t.Error(show(t, r))
 	}
 	replay := NewReplay()

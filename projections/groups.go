@@ -11,6 +11,7 @@ import (
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type groupRow struct {
@@ -19,29 +20,29 @@ type groupRow struct {
 	state group.State
 }
 
-var groupRows = aggregate[uuid.UUID, *groupRow]{
-	kind: group.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *groupRow { return &groupRow{id: id} },
-	byIDs: "SELECT " + groupColumns + " FROM groups g WHERE g.id = ANY($1)", scan: scanGroup,
-	id: func(g *groupRow) uuid.UUID { return g.id },
+var groupRows = engine.Aggregate[uuid.UUID, *groupRow]{
+	Kind: group.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *groupRow { return &groupRow{id: id} },
+	ByIDs: "SELECT " + groupColumns + " FROM groups g WHERE g.id = ANY($1)", Scan: scanGroup,
+	ID: func(g *groupRow) uuid.UUID { return g.id },
 }
 
-func (g *groupRow) apply(e *eventstore.Envelope) error {
+func (g *groupRow) Apply(e *eventstore.Envelope) error {
 	g.state.Evolve(e.Event)
 	return g.applied(e, g.state.Exists)
 }
 
-var writeGroups = newUpsert("groups",
-	col("id", "uuid", func(g *groupRow) rawUUID { return rawUUID(g.id) }),
-	col("name", "text", func(g *groupRow) string { return g.state.Name }),
-	col("description", "text", func(g *groupRow) string { return g.state.Description }),
-	col("company_id", "uuid", func(g *groupRow) *rawUUID { return optional(rawUUID(g.state.CompanyID)) }),
-	col("permissions", "jsonb", func(g *groupRow) jsonb { return jsonb{g.state.Permissions.Normalized()} }),
-	col("retired", "boolean", func(g *groupRow) bool { return g.state.Retired }),
-	col("created_at", "timestamptz", func(g *groupRow) time.Time { return g.createdAt }),
-	col("updated_at", "timestamptz", func(g *groupRow) time.Time { return g.updatedAt }),
-	col("revision", "bigint", func(g *groupRow) int64 { return int64(g.revision) }),
-	col("name_key", "bytea", func(g *groupRow) []byte { return nameKey(g.state.Name) }),
-	col("search", "text", func(g *groupRow) string { return searchText(g.state.Name) }),
+var writeGroups = engine.NewUpsert("groups",
+	engine.Col("id", "uuid", func(g *groupRow) rawUUID { return rawUUID(g.id) }),
+	engine.Col("name", "text", func(g *groupRow) string { return g.state.Name }),
+	engine.Col("description", "text", func(g *groupRow) string { return g.state.Description }),
+	engine.Col("company_id", "uuid", func(g *groupRow) *rawUUID { return optional(rawUUID(g.state.CompanyID)) }),
+	engine.Col("permissions", "jsonb", func(g *groupRow) jsonb { return jsonb{g.state.Permissions.Normalized()} }),
+	engine.Col("retired", "boolean", func(g *groupRow) bool { return g.state.Retired }),
+	engine.Col("created_at", "timestamptz", func(g *groupRow) time.Time { return g.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(g *groupRow) time.Time { return g.updatedAt }),
+	engine.Col("revision", "bigint", func(g *groupRow) int64 { return int64(g.revision) }),
+	engine.Col("name_key", "bytea", func(g *groupRow) []byte { return nameKey(g.state.Name) }),
+	engine.Col("search", "text", func(g *groupRow) string { return searchText(g.state.Name) }),
 )
 
 const groupColumns = `g.id, g.name, g.description, g.company_id, g.permissions, g.retired, g.created_at, g.updated_at, g.revision`
@@ -102,7 +103,7 @@ func (r *ReadModels) Group(ctx context.Context, id uuid.UUID) (Group, error) {
 
 // GroupAsOf gives one group as it was at a time.
 func (r *ReadModels) GroupAsOf(ctx context.Context, id uuid.UUID, at time.Time) (Group, error) {
-	g, err := groupRows.oneAsOf(ctx, r.pool, id, at)
+	g, err := groupRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return Group{}, err
 	}
@@ -176,7 +177,7 @@ func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *ti
 	if err := r.nameActors(ctx, actors); err != nil || at == nil {
 		return members, err
 	}
-	then, err := userRows.asOf(ctx, r.pool, ids, *at)
+	then, err := userRows.AsOf(ctx, r.pool, ids, *at)
 	if err != nil {
 		return List[Member]{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // offer is what a group offers its members.
@@ -37,35 +38,37 @@ type groupTimeline struct {
 	lifetime
 	id    uuid.UUID
 	state group.State
-	succession[offer]
+	engine.Succession[offer]
 }
 
-var groupTimelines = aggregate[uuid.UUID, *groupTimeline]{
-	kind: group.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *groupTimeline { return &groupTimeline{id: id} },
-	byIDs: "SELECT " + groupVersionColumns + " FROM group_versions v WHERE v.group_id = ANY($1) AND v.to_at IS NULL", scan: scanGroupTimeline,
-	id: func(g *groupTimeline) uuid.UUID { return g.id },
+var groupTimelines = engine.Aggregate[uuid.UUID, *groupTimeline]{
+	Kind: group.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *groupTimeline { return &groupTimeline{id: id} },
+	ByIDs: "SELECT " + groupVersionColumns + " FROM group_versions v WHERE v.group_id = ANY($1) AND v.to_at IS NULL", Scan: scanGroupTimeline,
+	ID: func(g *groupTimeline) uuid.UUID { return g.id },
 }
 
-func (g *groupTimeline) apply(e *eventstore.Envelope) error {
+func (g *groupTimeline) Apply(e *eventstore.Envelope) error {
 	g.state.Evolve(e.Event)
-	if err := g.applied(e, g.state.Exists); err != nil || !g.exists() {
+	if err := g.applied(e, g.state.Exists); err != nil || !g.Exists() {
 		return err
 	}
+	before, _ := g.Current()
 	s := g.state
 	now := offer{name: s.Name, companyID: s.CompanyID, retired: s.Retired, permissions: s.Permissions.Normalized()}
-	g.follow(e, now, now.same(g.current))
+	g.Follow(e, now, now.same(before))
 	return nil
 }
 
 const groupVersionColumns = "v.group_id, " + versionColumns + ", v.name, v.company_id, v.retired, v.permissions"
 
-var groupVersions = newVersionsTable("group_versions", "group_id", groupTimelines,
-	func(g *groupTimeline) *succession[offer] { return &g.succession }, func(*eventstore.Envelope) bool { return true },
-	col("name", "text", func(o offer) string { return o.name }),
-	col("company_id", "uuid", func(o offer) *rawUUID { return optional(rawUUID(o.companyID)) }),
-	col("retired", "boolean", func(o offer) bool { return o.retired }),
-	col("permissions", "jsonb", func(o offer) jsonb { return jsonb{o.permissions} }),
-)
+var groupVersions = engine.Versions[offer, *groupTimeline]{
+	Of: groupTimelines, Succession: func(g *groupTimeline) *engine.Succession[offer] { return &g.Succession },
+	State: []engine.Column[offer]{
+		engine.Col("name", "text", func(o offer) string { return o.name }),
+		engine.Col("company_id", "uuid", func(o offer) *rawUUID { return optional(rawUUID(o.companyID)) }),
+		engine.Col("retired", "boolean", func(o offer) bool { return o.retired }),
+		engine.Col("permissions", "jsonb", func(o offer) jsonb { return jsonb{o.permissions} }),
+	}}
 
 func scanGroupVersion(row pgx.Row) (id uuid.UUID, v groupVersion, err error) {
 	var companyID *uuid.UUID
@@ -85,6 +88,6 @@ func scanGroupTimeline(row pgx.Row, _ ...any) (*groupTimeline, error) {
 	g := &groupTimeline{id: id, state: group.State{
 		Exists: true, Retired: v.retired, Name: v.name, CompanyID: v.companyID, Permissions: v.permissions,
 	}}
-	g.createdAt, g.current, g.known = v.from, v.offer, true
+	g.createdAt, g.Succession = v.from, engine.Continued(v.offer)
 	return g, nil
 }

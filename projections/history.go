@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 var historyColumns = []string{
@@ -22,22 +23,22 @@ var historyColumns = []string{
 }
 
 // history adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
-var history = table{
-	name: "history", columns: historyColumns, streamed: true,
-	apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+var history = engine.Table{
+	Name: "history", Columns: historyColumns, Streamed: true,
+	Apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 		companies, err := loadSubjectCompanies(ctx, tx, events)
 		if err != nil {
 			return err
 		}
-		var rows copyRows
+		var rows engine.CopyRows
 		for _, e := range events {
 			if err := addHistory(&rows, e, companies); err != nil {
 				return err
 			}
 		}
-		return rows.write(ctx, tx.Conn().PgConn(), "history", historyColumns)
+		return rows.Write(ctx, tx.Conn().PgConn(), "history", historyColumns)
 	},
-	whole: func() whole { return &wholeHistory{companies: subjectCompanies{}} },
+	Whole: func() engine.Whole { return &wholeHistory{companies: subjectCompanies{}} },
 }
 
 // wholeHistory holds the events since rows were last asked for.
@@ -46,15 +47,15 @@ type wholeHistory struct {
 	companies subjectCompanies
 }
 
-func (w *wholeHistory) add(e *eventstore.Envelope) error {
+func (w *wholeHistory) Add(e *eventstore.Envelope) error {
 	w.events = append(w.events, e)
 	return nil
 }
 
-func (w *wholeHistory) rows(to *copyRows, yield func() error) error {
+func (w *wholeHistory) Rows(to *engine.CopyRows, yield func() error) error {
 	for _, e := range w.events {
 		if err := addHistory(to, e, w.companies); err != nil {
-			return eventError{e, err}
+			return engine.WithEvent(e, err)
 		}
 		if err := yield(); err != nil {
 			return err
@@ -64,7 +65,7 @@ func (w *wholeHistory) rows(to *copyRows, yield func() error) error {
 	return nil
 }
 
-func addHistory(to *copyRows, e *eventstore.Envelope, companies subjectCompanies) error {
+func addHistory(to *engine.CopyRows, e *eventstore.Envelope, companies subjectCompanies) error {
 	company, former := companies.follow(e)
 	kind, subject := domain.SplitStream(e.Stream)
 	changes, err := json.Marshal(domain.ChangesOf(e.Event))
@@ -76,29 +77,29 @@ func addHistory(to *copyRows, e *eventstore.Envelope, companies subjectCompanies
 		return err
 	}
 	m := &e.Meta
-	to.row(len(historyColumns))
-	to.bigint(int64(e.Position))
-	to.uuid(rawUUID(e.ID))
-	to.text(kind)
-	to.text(subject)
-	to.bigint(int64(e.Revision))
-	to.text(e.Type)
-	to.time(m.At)
-	to.time(e.Created)
-	to.text(m.Actor.Kind)
-	to.optionalText(m.Actor.ID)
-	to.optionalText(m.Session)
-	to.optionalText(m.IP)
-	to.optionalText(m.UserAgent)
-	to.uuid(rawUUID(m.CommandID))
-	to.uuid(rawUUID(m.CorrelationID))
-	to.uuid(rawUUID(m.CausationID))
-	to.text(e.Event.Summary())
-	to.jsonb(changes)
-	to.jsonb(data)
-	to.jsonb(e.Metadata)
-	to.optionalUUID(company)
-	to.optionalUUID(former)
+	to.Row(len(historyColumns))
+	to.Bigint(int64(e.Position))
+	to.UUID(e.ID)
+	to.Text(kind)
+	to.Text(subject)
+	to.Bigint(int64(e.Revision))
+	to.Text(e.Type)
+	to.Time(m.At)
+	to.Time(e.Created)
+	to.Text(m.Actor.Kind)
+	to.OptionalText(m.Actor.ID)
+	to.OptionalText(m.Session)
+	to.OptionalText(m.IP)
+	to.OptionalText(m.UserAgent)
+	to.UUID(m.CommandID)
+	to.UUID(m.CorrelationID)
+	to.UUID(m.CausationID)
+	to.Text(e.Event.Summary())
+	to.JSONB(changes)
+	to.JSONB(data)
+	to.JSONB(e.Metadata)
+	to.OptionalUUID(company)
+	to.OptionalUUID(former)
 	return nil
 }
 
@@ -151,9 +152,9 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 	} else {
 		q.where("h.kind = ?", filter.Kind)
 	}
-	q.where("h.subject_id = ?", storable(filter.ID))
+	q.where("h.subject_id = ?", engine.Storable(filter.ID))
 	if filter.Type != "" {
-		q.where("starts_with(h.type, ?)", storable(filter.Type))
+		q.where("starts_with(h.type, ?)", engine.Storable(filter.Type))
 	}
 	if filter.From != nil {
 		q.where("h.at >= ?", *filter.From)
@@ -162,7 +163,7 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 		q.where("h.at <= ?", *filter.To)
 	}
 	if filter.ActorID != "" {
-		q.where("h.actor_id = ?", storable(filter.ActorID))
+		q.where("h.actor_id = ?", engine.Storable(filter.ActorID))
 	}
 	entries, err := list(ctx, r.pool, q, page, scanHistoryEntry)
 	if err != nil {

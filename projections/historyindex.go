@@ -13,6 +13,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // subject is the aggregate that an event is about.
@@ -86,9 +87,9 @@ func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 }
 
 // historyHours tells where in the log the events of an hour stand.
-var historyHours = table{
-	name: "history_hours", columns: []string{"hour", "first_position", "last_position"},
-	apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+var historyHours = engine.Table{
+	Name: "history_hours", Columns: []string{"hour", "first_position", "last_position"},
+	Apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 		met := hours{}
 		for _, e := range events {
 			met.note(e)
@@ -102,7 +103,7 @@ var historyHours = table{
 			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, at, first, last)
 		return err
 	},
-	whole: func() whole { return hours{} },
+	Whole: func() engine.Whole { return hours{} },
 }
 
 // hours are the first and the last position of the events of each hour.
@@ -118,17 +119,17 @@ func (h hours) note(e *eventstore.Envelope) {
 	h[hour] = span
 }
 
-func (h hours) add(e *eventstore.Envelope) error {
+func (h hours) Add(e *eventstore.Envelope) error {
 	h.note(e)
 	return nil
 }
 
-func (h hours) rows(to *copyRows, yield func() error) error {
+func (h hours) Rows(to *engine.CopyRows, yield func() error) error {
 	for hour, span := range h {
-		to.row(3)
-		to.time(hour)
-		to.bigint(int64(span[0]))
-		to.bigint(int64(span[1]))
+		to.Row(3)
+		to.Time(hour)
+		to.Bigint(int64(span[0]))
+		to.Bigint(int64(span[1]))
 		if err := yield(); err != nil {
 			return err
 		}

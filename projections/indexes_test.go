@@ -76,9 +76,7 @@ type world struct {
 // someAccount writes a superuser of a company, who is in a group and did everything.
 func someAccount(t testing.TB, pool *pgxpool.Pool) world {
 	t.Helper()
-	if err := makeCheckpoints(t.Context(), pool); err != nil {
-		t.Fatal(err)
-	}
+	makeCheckpoints(t, pool)
 	w := world{account: uuid.New(), company: uuid.New(), group: uuid.New()}
 	write := func(kind string, id uuid.UUID, events ...domain.Event) {
 		stream := domain.StreamName(kind, id)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain/mailaccount"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type mailAccountRow struct {
@@ -18,13 +19,13 @@ type mailAccountRow struct {
 	hasPassword bool
 }
 
-var mailAccountRows = aggregate[uuid.UUID, *mailAccountRow]{
-	kind: mailaccount.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *mailAccountRow { return &mailAccountRow{id: id} },
-	byIDs: "SELECT " + mailAccountColumns + " FROM mail_accounts a WHERE a.id = ANY($1)", scan: scanMailAccount,
-	id: func(a *mailAccountRow) uuid.UUID { return a.id },
+var mailAccountRows = engine.Aggregate[uuid.UUID, *mailAccountRow]{
+	Kind: mailaccount.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailAccountRow { return &mailAccountRow{id: id} },
+	ByIDs: "SELECT " + mailAccountColumns + " FROM mail_accounts a WHERE a.id = ANY($1)", Scan: scanMailAccount,
+	ID: func(a *mailAccountRow) uuid.UUID { return a.id },
 }
 
-func (a *mailAccountRow) apply(e *eventstore.Envelope) error {
+func (a *mailAccountRow) Apply(e *eventstore.Envelope) error {
 	a.state.Evolve(e.Event)
 	switch e.Event.(type) { // the history, from which earlier rows are folded, holds no password
 	case mailaccount.PasswordSet:
@@ -35,19 +36,19 @@ func (a *mailAccountRow) apply(e *eventstore.Envelope) error {
 	return a.applied(e, a.state.Exists)
 }
 
-var writeMailAccounts = newUpsert("mail_accounts",
-	col("id", "uuid", func(a *mailAccountRow) rawUUID { return rawUUID(a.id) }),
-	col("server_id", "uuid", func(a *mailAccountRow) rawUUID { return rawUUID(a.state.Details.ServerID) }),
-	col("address", "text", func(a *mailAccountRow) string { return a.state.Details.Address }),
-	col("display_name", "text", func(a *mailAccountRow) string { return a.state.Details.DisplayName }),
-	col("username", "text", func(a *mailAccountRow) string { return a.state.Details.Username }),
-	col("has_password", "boolean", func(a *mailAccountRow) bool { return a.hasPassword }),
-	col("retired", "boolean", func(a *mailAccountRow) bool { return a.state.Retired }),
-	col("created_at", "timestamptz", func(a *mailAccountRow) time.Time { return a.createdAt }),
-	col("updated_at", "timestamptz", func(a *mailAccountRow) time.Time { return a.updatedAt }),
-	col("revision", "bigint", func(a *mailAccountRow) int64 { return int64(a.revision) }),
-	col("name_key", "bytea", func(a *mailAccountRow) []byte { return nameKey(a.state.Details.Address) }),
-	col("search", "text", func(a *mailAccountRow) string {
+var writeMailAccounts = engine.NewUpsert("mail_accounts",
+	engine.Col("id", "uuid", func(a *mailAccountRow) rawUUID { return rawUUID(a.id) }),
+	engine.Col("server_id", "uuid", func(a *mailAccountRow) rawUUID { return rawUUID(a.state.Details.ServerID) }),
+	engine.Col("address", "text", func(a *mailAccountRow) string { return a.state.Details.Address }),
+	engine.Col("display_name", "text", func(a *mailAccountRow) string { return a.state.Details.DisplayName }),
+	engine.Col("username", "text", func(a *mailAccountRow) string { return a.state.Details.Username }),
+	engine.Col("has_password", "boolean", func(a *mailAccountRow) bool { return a.hasPassword }),
+	engine.Col("retired", "boolean", func(a *mailAccountRow) bool { return a.state.Retired }),
+	engine.Col("created_at", "timestamptz", func(a *mailAccountRow) time.Time { return a.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(a *mailAccountRow) time.Time { return a.updatedAt }),
+	engine.Col("revision", "bigint", func(a *mailAccountRow) int64 { return int64(a.revision) }),
+	engine.Col("name_key", "bytea", func(a *mailAccountRow) []byte { return nameKey(a.state.Details.Address) }),
+	engine.Col("search", "text", func(a *mailAccountRow) string {
 		return searchText(a.state.Details.Address, a.state.Details.DisplayName)
 	}),
 )
@@ -99,7 +100,7 @@ func (r *ReadModels) MailAccount(ctx context.Context, id uuid.UUID) (MailAccount
 
 // MailAccountAsOf gives one mail account as it was at a time.
 func (r *ReadModels) MailAccountAsOf(ctx context.Context, id uuid.UUID, at time.Time) (MailAccount, error) {
-	a, err := mailAccountRows.oneAsOf(ctx, r.pool, id, at)
+	a, err := mailAccountRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return MailAccount{}, err
 	}

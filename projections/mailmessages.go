@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type mailMessageRow struct {
@@ -17,37 +18,37 @@ type mailMessageRow struct {
 	state mailmessage.State
 }
 
-var mailMessageRows = aggregate[uuid.UUID, *mailMessageRow]{
-	kind: mailmessage.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *mailMessageRow { return &mailMessageRow{id: id} },
-	byIDs: "SELECT " + mailMessageColumns + " FROM mail_messages m WHERE m.id = ANY($1)", scan: scanMailMessage,
-	id: func(m *mailMessageRow) uuid.UUID { return m.id },
+var mailMessageRows = engine.Aggregate[uuid.UUID, *mailMessageRow]{
+	Kind: mailmessage.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailMessageRow { return &mailMessageRow{id: id} },
+	ByIDs: "SELECT " + mailMessageColumns + " FROM mail_messages m WHERE m.id = ANY($1)", Scan: scanMailMessage,
+	ID: func(m *mailMessageRow) uuid.UUID { return m.id },
 }
 
-func (m *mailMessageRow) apply(e *eventstore.Envelope) error {
+func (m *mailMessageRow) Apply(e *eventstore.Envelope) error {
 	m.state.Evolve(e.Event)
 	return m.applied(e, m.state.Exists)
 }
 
-var writeMailMessages = newUpsert("mail_messages",
-	col("id", "uuid", func(m *mailMessageRow) rawUUID { return rawUUID(m.id) }),
-	col("feature", "text", func(m *mailMessageRow) string { return m.state.Queued.Feature }),
-	col("notice", "text", func(m *mailMessageRow) string { return m.state.Queued.Notice }),
-	col("recipient", "text", func(m *mailMessageRow) string { return m.state.Queued.To }),
-	col("subject", "text", func(m *mailMessageRow) string { return m.state.Queued.Subject }),
-	col("user_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.Queued.UserID)) }),
-	col("company_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.Queued.CompanyID)) }),
-	col("account_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.AccountID)) }),
-	col("state", "text", func(m *mailMessageRow) string { return m.state.State }),
-	col("attempts", "int", func(m *mailMessageRow) int { return m.state.Attempts }),
-	col("doubts", "int", func(m *mailMessageRow) int { return m.state.Doubts }),
-	col("last_error", "text", func(m *mailMessageRow) string { return m.state.LastError }),
-	col("happened_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.state.Queued.At }),
-	col("due_at", "timestamptz", func(m *mailMessageRow) *time.Time { return optional(m.state.DueAt) }),
-	col("expires_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.state.ExpiresAt }),
-	col("created_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.createdAt }),
-	col("updated_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.updatedAt }),
-	col("revision", "bigint", func(m *mailMessageRow) int64 { return int64(m.revision) }),
-	col("search", "text", func(m *mailMessageRow) string { return searchText(m.state.Queued.To, m.state.Queued.Subject) }),
+var writeMailMessages = engine.NewUpsert("mail_messages",
+	engine.Col("id", "uuid", func(m *mailMessageRow) rawUUID { return rawUUID(m.id) }),
+	engine.Col("feature", "text", func(m *mailMessageRow) string { return m.state.Queued.Feature }),
+	engine.Col("notice", "text", func(m *mailMessageRow) string { return m.state.Queued.Notice }),
+	engine.Col("recipient", "text", func(m *mailMessageRow) string { return m.state.Queued.To }),
+	engine.Col("subject", "text", func(m *mailMessageRow) string { return m.state.Queued.Subject }),
+	engine.Col("user_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.Queued.UserID)) }),
+	engine.Col("company_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.Queued.CompanyID)) }),
+	engine.Col("account_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.AccountID)) }),
+	engine.Col("state", "text", func(m *mailMessageRow) string { return m.state.State }),
+	engine.Col("attempts", "int", func(m *mailMessageRow) int { return m.state.Attempts }),
+	engine.Col("doubts", "int", func(m *mailMessageRow) int { return m.state.Doubts }),
+	engine.Col("last_error", "text", func(m *mailMessageRow) string { return m.state.LastError }),
+	engine.Col("happened_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.state.Queued.At }),
+	engine.Col("due_at", "timestamptz", func(m *mailMessageRow) *time.Time { return optional(m.state.DueAt) }),
+	engine.Col("expires_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.state.ExpiresAt }),
+	engine.Col("created_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.updatedAt }),
+	engine.Col("revision", "bigint", func(m *mailMessageRow) int64 { return int64(m.revision) }),
+	engine.Col("search", "text", func(m *mailMessageRow) string { return searchText(m.state.Queued.To, m.state.Queued.Subject) }),
 )
 
 const mailMessageColumns = `m.id, m.feature, m.notice, m.recipient, m.subject, m.user_id, m.company_id, m.account_id, m.state, m.attempts, m.doubts,
@@ -128,7 +129,7 @@ func (r *ReadModels) MailMessage(ctx context.Context, id uuid.UUID) (MailMessage
 
 // MailMessageAsOf gives one mail as it was at a time.
 func (r *ReadModels) MailMessageAsOf(ctx context.Context, id uuid.UUID, at time.Time) (MailMessage, error) {
-	m, err := mailMessageRows.oneAsOf(ctx, r.pool, id, at)
+	m, err := mailMessageRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return MailMessage{}, err
 	}

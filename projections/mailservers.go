@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type mailServerRow struct {
@@ -17,30 +18,30 @@ type mailServerRow struct {
 	state mailserver.State
 }
 
-var mailServerRows = aggregate[uuid.UUID, *mailServerRow]{
-	kind: mailserver.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *mailServerRow { return &mailServerRow{id: id} },
-	byIDs: "SELECT " + mailServerColumns + " FROM mail_servers s WHERE s.id = ANY($1)", scan: scanMailServer,
-	id: func(s *mailServerRow) uuid.UUID { return s.id },
+var mailServerRows = engine.Aggregate[uuid.UUID, *mailServerRow]{
+	Kind: mailserver.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailServerRow { return &mailServerRow{id: id} },
+	ByIDs: "SELECT " + mailServerColumns + " FROM mail_servers s WHERE s.id = ANY($1)", Scan: scanMailServer,
+	ID: func(s *mailServerRow) uuid.UUID { return s.id },
 }
 
-func (s *mailServerRow) apply(e *eventstore.Envelope) error {
+func (s *mailServerRow) Apply(e *eventstore.Envelope) error {
 	s.state.Evolve(e.Event)
 	return s.applied(e, s.state.Exists)
 }
 
-var writeMailServers = newUpsert("mail_servers",
-	col("id", "uuid", func(s *mailServerRow) rawUUID { return rawUUID(s.id) }),
-	col("name", "text", func(s *mailServerRow) string { return s.state.Details.Name }),
-	col("host", "text", func(s *mailServerRow) string { return s.state.Details.Host }),
-	col("port", "int", func(s *mailServerRow) int { return s.state.Details.Port }),
-	col("security", "text", func(s *mailServerRow) string { return s.state.Details.Security }),
-	col("timeout_s", "int", func(s *mailServerRow) int { return s.state.Details.TimeoutS }),
-	col("retired", "boolean", func(s *mailServerRow) bool { return s.state.Retired }),
-	col("created_at", "timestamptz", func(s *mailServerRow) time.Time { return s.createdAt }),
-	col("updated_at", "timestamptz", func(s *mailServerRow) time.Time { return s.updatedAt }),
-	col("revision", "bigint", func(s *mailServerRow) int64 { return int64(s.revision) }),
-	col("name_key", "bytea", func(s *mailServerRow) []byte { return nameKey(s.state.Details.Name) }),
-	col("search", "text", func(s *mailServerRow) string { return searchText(s.state.Details.Name, s.state.Details.Host) }),
+var writeMailServers = engine.NewUpsert("mail_servers",
+	engine.Col("id", "uuid", func(s *mailServerRow) rawUUID { return rawUUID(s.id) }),
+	engine.Col("name", "text", func(s *mailServerRow) string { return s.state.Details.Name }),
+	engine.Col("host", "text", func(s *mailServerRow) string { return s.state.Details.Host }),
+	engine.Col("port", "int", func(s *mailServerRow) int { return s.state.Details.Port }),
+	engine.Col("security", "text", func(s *mailServerRow) string { return s.state.Details.Security }),
+	engine.Col("timeout_s", "int", func(s *mailServerRow) int { return s.state.Details.TimeoutS }),
+	engine.Col("retired", "boolean", func(s *mailServerRow) bool { return s.state.Retired }),
+	engine.Col("created_at", "timestamptz", func(s *mailServerRow) time.Time { return s.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(s *mailServerRow) time.Time { return s.updatedAt }),
+	engine.Col("revision", "bigint", func(s *mailServerRow) int64 { return int64(s.revision) }),
+	engine.Col("name_key", "bytea", func(s *mailServerRow) []byte { return nameKey(s.state.Details.Name) }),
+	engine.Col("search", "text", func(s *mailServerRow) string { return searchText(s.state.Details.Name, s.state.Details.Host) }),
 )
 
 const mailServerColumns = `s.id, s.name, s.host, s.port, s.security, s.timeout_s, s.retired, s.created_at, s.updated_at, s.revision`
@@ -89,7 +90,7 @@ func (r *ReadModels) MailServer(ctx context.Context, id uuid.UUID) (MailServer, 
 
 // MailServerAsOf gives one mail server as it was at a time.
 func (r *ReadModels) MailServerAsOf(ctx context.Context, id uuid.UUID, at time.Time) (MailServer, error) {
-	s, err := mailServerRows.oneAsOf(ctx, r.pool, id, at)
+	s, err := mailServerRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return MailServer{}, err
 	}

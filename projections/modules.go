@@ -9,6 +9,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type moduleRow struct {
@@ -17,24 +18,24 @@ type moduleRow struct {
 	state module.State
 }
 
-var moduleRows = aggregate[string, *moduleRow]{
-	kind: module.Kind, parse: func(key string) (string, error) { return key, nil },
-	fresh: func(key string) *moduleRow { return &moduleRow{key: key} },
-	byIDs: "SELECT " + moduleColumns + " FROM modules m WHERE m.key = ANY($1)", scan: scanModule,
-	id: func(m *moduleRow) string { return m.key },
+var moduleRows = engine.Aggregate[string, *moduleRow]{
+	Kind: module.Kind, Parse: func(key string) (string, error) { return key, nil },
+	Fresh: func(key string) *moduleRow { return &moduleRow{key: key} },
+	ByIDs: "SELECT " + moduleColumns + " FROM modules m WHERE m.key = ANY($1)", Scan: scanModule,
+	ID: func(m *moduleRow) string { return m.key },
 }
 
-func (m *moduleRow) apply(e *eventstore.Envelope) error {
+func (m *moduleRow) Apply(e *eventstore.Envelope) error {
 	m.state.Evolve(e.Event)
 	return m.applied(e, m.state.Exists)
 }
 
-var writeModules = newUpsert("modules",
-	col("key", "text", func(m *moduleRow) string { return m.key }),
-	col("name", "text", func(m *moduleRow) string { return m.state.Name }),
-	col("created_at", "timestamptz", func(m *moduleRow) time.Time { return m.createdAt }),
-	col("updated_at", "timestamptz", func(m *moduleRow) time.Time { return m.updatedAt }),
-	col("revision", "bigint", func(m *moduleRow) int64 { return int64(m.revision) }),
+var writeModules = engine.NewUpsert("modules",
+	engine.Col("key", "text", func(m *moduleRow) string { return m.key }),
+	engine.Col("name", "text", func(m *moduleRow) string { return m.state.Name }),
+	engine.Col("created_at", "timestamptz", func(m *moduleRow) time.Time { return m.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(m *moduleRow) time.Time { return m.updatedAt }),
+	engine.Col("revision", "bigint", func(m *moduleRow) int64 { return int64(m.revision) }),
 )
 
 const moduleColumns = `m.key, m.name, m.created_at, m.updated_at, m.revision`
@@ -88,7 +89,7 @@ func (r *ReadModels) ModuleAsOf(ctx context.Context, key string, at time.Time) (
 	if !domain.ModuleKey.MatchString(key) {
 		return Module{}, ErrNotFound
 	}
-	m, err := moduleRows.oneAsOf(ctx, r.pool, key, at)
+	m, err := moduleRows.OneAsOf(ctx, r.pool, key, at)
 	if err != nil {
 		return Module{}, err
 	}

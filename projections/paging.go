@@ -19,6 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/text/collate"
 	"golang.org/x/text/language"
+
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // Bounds of a page of a list, in items.
@@ -112,12 +114,7 @@ func (q *query) containing(column, text string) {
 	if text = strings.ToLower(strings.TrimSpace(text)); text == "" {
 		return
 	}
-	q.where(column+` LIKE '%' || ? || '%'`, strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(storable(text)))
-}
-
-// storable replaces what no text in Postgres can hold, and what no stored text is equal to therefore.
-func storable(text string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	q.where(column+` LIKE '%' || ? || '%'`, strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(engine.Storable(text)))
 }
 
 // searchText is what a list's query looks at.

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // FuzzCursor: a cursor that a list gave is read as it was, and every other text is refused as ErrBadCursor, so that nothing
@@ -52,7 +54,7 @@ func FuzzCursor(f *testing.F) {
 				}
 			}
 		}
-		at, bytes, place := time.UnixMicro(number%(1<<51)).UTC(), []byte("\x01"+name), storable(name)
+		at, bytes, place := time.UnixMicro(number%(1<<51)).UTC(), []byte("\x01"+name), engine.Storable(name)
 		for column, given := range map[string]any{"name": &bytes, "email": &place, "created_at": &at, "position": &number} {
 			id := uuid.NewSHA1(uuid.Nil, bytes)
 			key, gotID, err := readCursor(cursorOf(t, column, given, id), column, orders[column])

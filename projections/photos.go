@@ -10,10 +10,11 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // photos keeps the newest photo of each account, also in a rebuild page by page: all of them are too large for memory.
-var photos = table{name: "user_photos", apply: applyPhotos}
+var photos = engine.Table{Name: "user_photos", Apply: applyPhotos}
 
 // applyPhotos takes the picture from the event itself: the history holds none.
 func applyPhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {

@@ -28,6 +28,7 @@ import (
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/postgres/pgtest"
+	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -38,7 +39,7 @@ type stack struct {
 	*ReadModels
 	log    *esdb.Client
 	pool   *pgxpool.Pool
-	runner *Runner
+	runner *engine.Runner
 
 	mu  sync.Mutex
 	now time.Time
@@ -72,16 +73,33 @@ func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
 	return commands.New(log, keys, hasher)
 }
 
+// register writes an account without waiting for the read models. The position is that of the end of the log: behind
+// the account's own event stands the confirmation of its e-mail.
+func (s *stack) register(t testing.TB, email string) commands.Result {
+	t.Helper()
+	result, err := s.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: email, FirstName: "Olena"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for recorded, err := range s.Log.ReadAll(t.Context(), result.Position) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		result.Position = recorded.Position
+	}
+	return result
+}
+
 // startRunner runs a Runner until the test ends.
-func startRunner(t testing.TB, pool *pgxpool.Pool, log eventstore.Log) *Runner {
+func startRunner(t testing.TB, pool *pgxpool.Pool, log eventstore.Log) *engine.Runner {
 	t.Helper()
 	runner, _ := startStoppable(t, pool, log)
 	return runner
 }
 
-func startStoppable(t testing.TB, pool *pgxpool.Pool, log eventstore.Log) (*Runner, func()) {
+func startStoppable(t testing.TB, pool *pgxpool.Pool, log eventstore.Log) (*engine.Runner, func()) {
 	t.Helper()
-	runner := NewRunner(pool, log, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	runner := engine.NewRunner(Set(), pool, log, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()
@@ -118,7 +136,7 @@ func (s *stack) has(t testing.TB) func(commands.Result, error) uuid.UUID {
 	}
 }
 
-func waitFor(t testing.TB, runner *Runner, position eventstore.Position) {
+func waitFor(t testing.TB, runner *engine.Runner, position eventstore.Position) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -128,9 +146,17 @@ func waitFor(t testing.TB, runner *Runner, position eventstore.Position) {
 		t.Fatal(err, show(t, statuses), statusErr)
 	}
 	for _, s := range statuses {
-		if s.State == StateStopped {
+		if s.State == engine.StateStopped {
 			t.Fatal(s.Name, *s.Error)
 		}
+	}
+}
+
+// pause waits, or returns early when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 
@@ -164,9 +190,9 @@ func as(caller commands.Caller) commands.Caller {
 // tableNames are those of all tables that projections write.
 func tableNames() []string {
 	var names []string
-	for _, p := range all {
-		for _, table := range p.tables {
-			names = append(names, table.name)
+	for _, p := range Set().Projections {
+		for _, table := range p.Tables {
+			names = append(names, table.Name)
 		}
 	}
 	return names

@@ -24,6 +24,7 @@ import (
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 var rebuildEvents = flag.Int("rebuild.events", 1_000_000, "events of BenchmarkRebuild, over a tenth as many accounts")
@@ -53,17 +54,15 @@ func BenchmarkRebuild(b *testing.B) {
 	if err := migrations.Up(b.Context(), pool); err != nil {
 		b.Fatal(err)
 	}
-	if err := makeCheckpoints(b.Context(), pool); err != nil {
-		b.Fatal(err)
-	}
+	makeCheckpoints(b, pool)
 	run := func() (whole, comparing time.Duration) {
 		var since time.Time
 		started := time.Now()
-		r, err := RunRebuild(b.Context(), pool, log, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
+		r, err := engine.RunRebuild(b.Context(), Set(), pool, log, engine.RebuildRequest{Mode: engine.ModeRebuild}, func(r engine.Rebuild) {
 			switch {
-			case r.State == RebuildComparing && since.IsZero():
+			case r.State == engine.RebuildComparing && since.IsZero():
 				since = time.Now()
-			case r.State == RebuildSwapping && comparing == 0:
+			case r.State == engine.RebuildSwapping && comparing == 0:
 				comparing = time.Since(since)
 			}
 		})
@@ -114,7 +113,7 @@ func BenchmarkRebuild(b *testing.B) {
 func firstBuild(b *testing.B, pool *pgxpool.Pool, log eventstore.Log) {
 	b.Helper()
 	// The live ones are far behind: driving them would take long, so the first rebuild does not wait for them.
-	if _, err := RunRebuild(b.Context(), pool, log, RebuildRequest{Mode: ModeRebuild}, nil); err != nil {
+	if _, err := engine.RunRebuild(b.Context(), Set(), pool, log, engine.RebuildRequest{Mode: engine.ModeRebuild}, nil); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -166,62 +165,106 @@ func copyAll(b *testing.B, pool *pgxpool.Pool) time.Duration {
 	b.Helper()
 	const schema = "readmodels_limit"
 	ctx := b.Context()
-	if err := migrations.ReadModels(ctx, pool, schema); err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		if err := dropSchema(ctx, pool, schema); err != nil {
-			b.Error(err)
+	exec := func(statement string) {
+		if _, err := pool.Exec(ctx, statement); err != nil {
+			b.Fatal(err)
 		}
-	}()
-	conns := make([]*pgx.Conn, 2)
+	}
+	exec("CREATE SCHEMA " + schema)
+	defer exec("DROP SCHEMA " + schema + " CASCADE")
+	steps := copying{b: b}
+	dir := b.TempDir()
+	for _, name := range slices.Backward(tableNames()) { // history, the largest, comes first
+		exec(fmt.Sprintf("CREATE TABLE %s.%s (LIKE %s.%[2]s INCLUDING ALL EXCLUDING INDEXES)", schema, name, migrations.ReadModelsSchema))
+		rows, err := pool.Query(ctx, "SELECT replace(indexdef, $1, $2) FROM pg_indexes WHERE schemaname = $3 AND tablename = $4",
+			" ON "+migrations.ReadModelsSchema+".", " ON "+schema+".", migrations.ReadModelsSchema, name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		indexes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			b.Fatal(err)
+		}
+		file, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+			_, err := conn.Conn().PgConn().CopyTo(ctx, file, "COPY "+name+" TO STDOUT BINARY")
+			return err
+		}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := file.Seek(0, 0); err != nil {
+			b.Fatal(err)
+		}
+		steps.next = append(steps.next, func(conn *pgx.Conn) []string {
+			defer file.Close() //nolint:errcheck // read only
+			if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, "TRUNCATE "+schema+"."+name); err != nil {
+					return err
+				}
+				_, err := conn.PgConn().CopyFrom(ctx, bufio.NewReaderSize(file, 1<<20), "COPY "+schema+"."+name+" FROM STDIN (FORMAT binary, FREEZE)")
+				return err
+			}); err != nil {
+				b.Error(err)
+			}
+			return indexes
+		})
+	}
+	config := pool.Config().ConnConfig.Copy()
+	config.RuntimeParams["statement_timeout"] = "0"
+	config.RuntimeParams["max_parallel_maintenance_workers"] = "0"
+	conns := make([]*pgx.Conn, 2) // as many as a rebuild has
 	for i := range conns {
 		var err error
-		if conns[i], err = connect(ctx, pool, schema); err != nil {
+		if conns[i], err = pgx.ConnectConfig(ctx, config); err != nil {
 			b.Fatal(err)
 		}
 		defer func() {
-			if err := closeConn(ctx, conns[i]); err != nil {
+			if err := conns[i].Close(context.WithoutCancel(ctx)); err != nil {
 				b.Error(err)
 			}
 		}()
 	}
-	dir := b.TempDir()
-	var steps []step
-	for _, p := range slices.Backward(all) { // history, the largest, comes first
-		for _, t := range p.tables {
-			indexes, err := dropIndexes(ctx, conns[0], t.name)
-			if err != nil {
-				b.Fatal(err)
-			}
-			file, err := os.Create(filepath.Join(dir, t.name))
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := conns[0].PgConn().CopyTo(ctx, file, fmt.Sprintf("COPY %s.%s TO STDOUT BINARY", migrations.ReadModelsSchema, t.name)); err != nil {
-				b.Fatal(err)
-			}
-			if _, err := file.Seek(0, 0); err != nil {
-				b.Fatal(err)
-			}
-			steps = append(steps, func(ctx context.Context, conn *pgx.Conn) ([]step, error) {
-				defer file.Close() //nolint:errcheck // read only
-				err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-					if _, err := tx.Exec(ctx, "TRUNCATE "+t.name); err != nil {
-						return err
-					}
-					_, err := conn.PgConn().CopyFrom(ctx, bufio.NewReaderSize(file, 1<<20), "COPY "+t.name+" FROM STDIN (FORMAT binary, FREEZE)")
-					return err
-				})
-				return indexSteps(t.name, indexes), err
+	started := time.Now()
+	var working sync.WaitGroup
+	for _, conn := range conns {
+		working.Go(func() { steps.run(conn) })
+	}
+	working.Wait()
+	return time.Since(started)
+}
+
+// copying is steps that connections take one after the other. The statements that a step gives back are steps too.
+type copying struct {
+	b    *testing.B
+	mu   sync.Mutex
+	next []func(conn *pgx.Conn) []string
+}
+
+func (c *copying) run(conn *pgx.Conn) {
+	for {
+		c.mu.Lock()
+		if len(c.next) == 0 {
+			c.mu.Unlock()
+			return
+		}
+		step := c.next[0]
+		c.next = c.next[1:]
+		c.mu.Unlock()
+		statements := step(conn)
+		c.mu.Lock()
+		for _, statement := range statements {
+			c.next = append(c.next, func(conn *pgx.Conn) []string {
+				if _, err := conn.Exec(c.b.Context(), statement); err != nil {
+					c.b.Error(err)
+				}
+				return nil
 			})
 		}
+		c.mu.Unlock()
 	}
-	started := time.Now()
-	if err := runConcurrently(ctx, conns, steps); err != nil {
-		b.Fatal(err)
-	}
-	return time.Since(started)
 }
 
 // p99 asks for accounts until ctx ends.

@@ -102,7 +102,7 @@ func (r *Replay) applyToAccount(id uuid.UUID, e *eventstore.Envelope) error {
 		a = &replayedAccount{row: newUserRow(id)}
 		r.accounts[id] = a
 	}
-	if err := a.row.apply(e); err != nil {
+	if err := a.row.Apply(e); err != nil {
 		return err
 	}
 	switch event := e.Event.(type) {

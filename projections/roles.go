@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type roleRow struct {
@@ -17,28 +18,28 @@ type roleRow struct {
 	state role.State
 }
 
-var roleRows = aggregate[uuid.UUID, *roleRow]{
-	kind: role.Kind, parse: uuid.Parse, fresh: func(id uuid.UUID) *roleRow { return &roleRow{id: id} },
-	byIDs: "SELECT " + roleColumns + " FROM roles r WHERE r.id = ANY($1)", scan: scanRole,
-	id: func(r *roleRow) uuid.UUID { return r.id },
+var roleRows = engine.Aggregate[uuid.UUID, *roleRow]{
+	Kind: role.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *roleRow { return &roleRow{id: id} },
+	ByIDs: "SELECT " + roleColumns + " FROM roles r WHERE r.id = ANY($1)", Scan: scanRole,
+	ID: func(r *roleRow) uuid.UUID { return r.id },
 }
 
-func (r *roleRow) apply(e *eventstore.Envelope) error {
+func (r *roleRow) Apply(e *eventstore.Envelope) error {
 	r.state.Evolve(e.Event)
 	return r.applied(e, r.state.Exists)
 }
 
-var writeRoles = newUpsert("roles",
-	col("id", "uuid", func(r *roleRow) rawUUID { return rawUUID(r.id) }),
-	col("name", "text", func(r *roleRow) string { return r.state.Name }),
-	col("description", "text", func(r *roleRow) string { return r.state.Description }),
-	col("widgets", "jsonb", func(r *roleRow) jsonb { return jsonb{notNil(r.state.Widgets)} }),
-	col("retired", "boolean", func(r *roleRow) bool { return r.state.Retired }),
-	col("created_at", "timestamptz", func(r *roleRow) time.Time { return r.createdAt }),
-	col("updated_at", "timestamptz", func(r *roleRow) time.Time { return r.updatedAt }),
-	col("revision", "bigint", func(r *roleRow) int64 { return int64(r.revision) }),
-	col("name_key", "bytea", func(r *roleRow) []byte { return nameKey(r.state.Name) }),
-	col("search", "text", func(r *roleRow) string { return searchText(r.state.Name) }),
+var writeRoles = engine.NewUpsert("roles",
+	engine.Col("id", "uuid", func(r *roleRow) rawUUID { return rawUUID(r.id) }),
+	engine.Col("name", "text", func(r *roleRow) string { return r.state.Name }),
+	engine.Col("description", "text", func(r *roleRow) string { return r.state.Description }),
+	engine.Col("widgets", "jsonb", func(r *roleRow) jsonb { return jsonb{notNil(r.state.Widgets)} }),
+	engine.Col("retired", "boolean", func(r *roleRow) bool { return r.state.Retired }),
+	engine.Col("created_at", "timestamptz", func(r *roleRow) time.Time { return r.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(r *roleRow) time.Time { return r.updatedAt }),
+	engine.Col("revision", "bigint", func(r *roleRow) int64 { return int64(r.revision) }),
+	engine.Col("name_key", "bytea", func(r *roleRow) []byte { return nameKey(r.state.Name) }),
+	engine.Col("search", "text", func(r *roleRow) string { return searchText(r.state.Name) }),
 )
 
 const roleColumns = `r.id, r.name, r.description, r.widgets, r.retired, r.created_at, r.updated_at, r.revision`
@@ -82,7 +83,7 @@ func (r *ReadModels) Role(ctx context.Context, id uuid.UUID) (Role, error) {
 
 // RoleAsOf gives one role as it was at a time.
 func (r *ReadModels) RoleAsOf(ctx context.Context, id uuid.UUID, at time.Time) (Role, error) {
-	found, err := roleRows.oneAsOf(ctx, r.pool, id, at)
+	found, err := roleRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return Role{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
@@ -13,8 +14,8 @@ func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
 	other := &stack{Handler: newHandler(t, nodetest.Connect(t))}
 	check := func(what string, h *stack, want bool) {
 		t.Helper()
-		err := CheckLog(t.Context(), s.pool, h.Log)
-		if _, refused := errors.AsType[*ErrOtherLog](err); refused == want || !refused && err != nil {
+		err := engine.CheckLog(t.Context(), s.pool, h.Log)
+		if _, refused := errors.AsType[*engine.ErrOtherLog](err); refused == want || !refused && err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // SettingsKind is the kind of the settings' four streams. They have no table: they change so rarely that their history is
@@ -28,7 +29,7 @@ type settingsRow struct {
 	routes   settings.MailRoutesState
 }
 
-func (s *settingsRow) apply(e *eventstore.Envelope) error {
+func (s *settingsRow) Apply(e *eventstore.Envelope) error {
 	s.site.Evolve(e.Event)
 	s.security.Evolve(e.Event)
 	s.contact.Evolve(e.Event)
@@ -36,22 +37,22 @@ func (s *settingsRow) apply(e *eventstore.Envelope) error {
 	return s.applied(e, true)
 }
 
-var settingsRows = aggregate[string, *settingsRow]{
-	kind: SettingsKind, parse: func(name string) (string, error) { return name, nil },
-	fresh: func(string) *settingsRow { return &settingsRow{lifetime: lifetime{revision: eventstore.NoStream}} },
+var settingsRows = engine.Aggregate[string, *settingsRow]{
+	Kind: SettingsKind, Parse: func(name string) (string, error) { return name, nil },
+	Fresh: func(string) *settingsRow { return &settingsRow{lifetime: lifetime{revision: eventstore.NoStream}} },
 }
 
 // settingsAt gives the settings of one stream at a time; before the first change the defaults.
 func (r *ReadModels) settingsAt(ctx context.Context, stream string, at time.Time) (*settingsRow, error) {
 	_, name := domain.SplitStream(stream)
-	rows, err := settingsRows.asOf(ctx, r.pool, []string{name}, at)
+	rows, err := settingsRows.AsOf(ctx, r.pool, []string{name}, at)
 	if err != nil {
 		return nil, err
 	}
 	if row := rows[name]; row != nil {
 		return row, nil
 	}
-	return settingsRows.fresh(name), nil
+	return settingsRows.Fresh(name), nil
 }
 
 // Site is how the installation presents itself. UpdatedAt is nil and Revision eventstore.NoStream while nothing was

@@ -135,7 +135,7 @@ func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID, now, last ti
 			facts.atDoor(&c)
 			continue
 		}
-		if err := facts.account.apply(&e); err != nil {
+		if err := facts.account.Apply(&e); err != nil {
 			return nil, fmt.Errorf("the history of account %s: %w", id, err)
 		}
 		facts.note(&c)
@@ -143,7 +143,7 @@ func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID, now, last ti
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	if !facts.account.exists() {
+	if !facts.account.Exists() {
 		return nil, ErrNotFound
 	}
 	return facts, nil

@@ -21,7 +21,7 @@ func (r *ReadModels) directoriesAt(ctx context.Context, at time.Time) ([]directo
 	if err != nil {
 		return nil, err
 	}
-	then, err := directoryRows.asOf(ctx, r.pool, ids, at)
+	then, err := directoryRows.AsOf(ctx, r.pool, ids, at)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (r *ReadModels) directoriesAt(ctx context.Context, at time.Time) ([]directo
 			companies = append(companies, d.state.Settings.CompanyID)
 		}
 	}
-	owners, err := companyRows.asOf(ctx, r.pool, companies, at)
+	owners, err := companyRows.AsOf(ctx, r.pool, companies, at)
 	if err != nil {
 		return nil, err
 	}

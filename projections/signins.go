@@ -12,17 +12,18 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // lastSignIns keeps when each account was last signed in to.
-var lastSignIns = table{
-	name: "sign_ins", columns: []string{"user_id", "last_at"}, apply: applySignIns,
-	whole: func() whole { return wholeSignIns{} },
+var lastSignIns = engine.Table{
+	Name: "sign_ins", Columns: []string{"user_id", "last_at"}, Apply: applySignIns,
+	Whole: func() engine.Whole { return wholeSignIns{} },
 }
 
 type wholeSignIns map[uuid.UUID]time.Time
 
-func (w wholeSignIns) add(e *eventstore.Envelope) error {
+func (w wholeSignIns) Add(e *eventstore.Envelope) error {
 	if _, succeeded := e.Event.(signin.Succeeded); !succeeded {
 		return nil
 	}
@@ -32,11 +33,11 @@ func (w wholeSignIns) add(e *eventstore.Envelope) error {
 	return err
 }
 
-func (w wholeSignIns) rows(to *copyRows, yield func() error) error {
+func (w wholeSignIns) Rows(to *engine.CopyRows, yield func() error) error {
 	for id, at := range w {
-		to.row(2)
-		to.uuid(rawUUID(id))
-		to.time(at)
+		to.Row(2)
+		to.UUID(id)
+		to.Time(at)
 		if err := yield(); err != nil {
 			return err
 		}

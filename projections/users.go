@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // userRow is an account as the table users shows it. Roles and groups of a row from the table are empty: they have
@@ -32,16 +33,16 @@ type userRow struct {
 	bare bool // without roles and groups, whatever the events say
 }
 
-var userRows = aggregate[uuid.UUID, *userRow]{
-	kind: user.Kind, parse: uuid.Parse, fresh: newUserRow,
-	byIDs: "SELECT " + userColumns + " FROM users u WHERE u.id = ANY($1)", scan: scanUser,
-	id: func(u *userRow) uuid.UUID { return u.id },
+var userRows = engine.Aggregate[uuid.UUID, *userRow]{
+	Kind: user.Kind, Parse: uuid.Parse, Fresh: newUserRow,
+	ByIDs: "SELECT " + userColumns + " FROM users u WHERE u.id = ANY($1)", Scan: scanUser,
+	ID: func(u *userRow) uuid.UUID { return u.id },
 }
 
 // bareUserRows are the rows of the table users, which shows no roles and groups.
-var bareUserRows = func() aggregate[uuid.UUID, *userRow] {
+var bareUserRows = func() engine.Aggregate[uuid.UUID, *userRow] {
 	rows := userRows
-	rows.fresh = newBareUserRow
+	rows.Fresh = newBareUserRow
 	return rows
 }()
 
@@ -56,7 +57,7 @@ func newBareUserRow(id uuid.UUID) *userRow {
 	return u
 }
 
-func (u *userRow) apply(e *eventstore.Envelope) error {
+func (u *userRow) Apply(e *eventstore.Envelope) error {
 	if !u.bare || !changesMembership(e.Event) {
 		u.state.Evolve(e.Event)
 	}
@@ -102,41 +103,41 @@ func keptSession(e *eventstore.Envelope) uuid.UUID {
 	return session
 }
 
-var writeUsers = newUpsert("users",
-	col("id", "uuid", func(u *userRow) rawUUID { return rawUUID(u.id) }),
-	col("email", "text", func(u *userRow) string { return u.state.Details.Email }),
-	col("first_name", "text", func(u *userRow) string { return u.state.Details.FirstName }),
-	col("last_name", "text", func(u *userRow) string { return u.state.Details.LastName }),
-	col("phone", "text", func(u *userRow) string { return u.state.Details.Phone }),
-	col("company_id", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.state.Details.CompanyID)) }),
-	col("department", "text", func(u *userRow) string { return u.state.Details.Department }),
-	col("position", "text", func(u *userRow) string { return u.state.Details.Position }),
-	col("start_date", "date", func(u *userRow) *time.Time { return optional(u.state.Details.StartDate.Time()) }),
-	col("end_date", "date", func(u *userRow) *time.Time { return optional(u.state.Details.EndDate.Time()) }),
-	col("active", "boolean", func(u *userRow) bool { return u.state.Active }),
-	col("inactive_reason", "text", func(u *userRow) string { return u.reason }),
-	col("superuser", "boolean", func(u *userRow) bool { return u.state.Superuser }),
-	col("require_two_factor", "boolean", func(u *userRow) bool { return u.state.TwoFactorRequired }),
-	col("source", "text", func(u *userRow) string { return u.state.Source }),
-	col("has_password", "boolean", func(u *userRow) bool { return u.hasPassword }),
-	col("two_factor_enrolled", "boolean", func(u *userRow) bool { return u.state.TwoFactor.Enrolled }),
-	col("backup_codes_left", "int", func(u *userRow) int { return u.codesLeft }),
-	col("language", "text", func(u *userRow) string { return u.state.Language }),
-	col("has_photo", "boolean", func(u *userRow) bool { return u.state.HasPhoto }),
-	col("directory_id", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.state.Directory.ID)) }),
-	col("directory_guid", "text", func(u *userRow) string { return u.state.Directory.GUID }),
-	col("directory_dn", "text", func(u *userRow) string { return u.state.Directory.DN }),
-	col("directory_disabled", "boolean", func(u *userRow) bool { return u.state.Directory.Disabled }),
-	col("directory_reason", "text", func(u *userRow) string { return u.state.Directory.Reason }),
-	col("directory_missed", "text", func(u *userRow) string { return u.state.Directory.Missed }),
-	col("created_at", "timestamptz", func(u *userRow) time.Time { return u.createdAt }),
-	col("updated_at", "timestamptz", func(u *userRow) time.Time { return u.updatedAt }),
-	col("revision", "bigint", func(u *userRow) int64 { return int64(u.revision) }),
-	col("sessions_ended", "bigint", func(u *userRow) int64 { return int64(u.sessionsEnded) }),
-	col("session_kept", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.sessionKept)) }),
-	col("name_key", "bytea", func(u *userRow) []byte { return nameKey(u.state.Details.Name()) }),
-	col("email_key", "text", func(u *userRow) string { return user.NormalizeEmail(u.state.Details.Email) }),
-	col("search", "text", func(u *userRow) string {
+var writeUsers = engine.NewUpsert("users",
+	engine.Col("id", "uuid", func(u *userRow) rawUUID { return rawUUID(u.id) }),
+	engine.Col("email", "text", func(u *userRow) string { return u.state.Details.Email }),
+	engine.Col("first_name", "text", func(u *userRow) string { return u.state.Details.FirstName }),
+	engine.Col("last_name", "text", func(u *userRow) string { return u.state.Details.LastName }),
+	engine.Col("phone", "text", func(u *userRow) string { return u.state.Details.Phone }),
+	engine.Col("company_id", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.state.Details.CompanyID)) }),
+	engine.Col("department", "text", func(u *userRow) string { return u.state.Details.Department }),
+	engine.Col("position", "text", func(u *userRow) string { return u.state.Details.Position }),
+	engine.Col("start_date", "date", func(u *userRow) *time.Time { return optional(u.state.Details.StartDate.Time()) }),
+	engine.Col("end_date", "date", func(u *userRow) *time.Time { return optional(u.state.Details.EndDate.Time()) }),
+	engine.Col("active", "boolean", func(u *userRow) bool { return u.state.Active }),
+	engine.Col("inactive_reason", "text", func(u *userRow) string { return u.reason }),
+	engine.Col("superuser", "boolean", func(u *userRow) bool { return u.state.Superuser }),
+	engine.Col("require_two_factor", "boolean", func(u *userRow) bool { return u.state.TwoFactorRequired }),
+	engine.Col("source", "text", func(u *userRow) string { return u.state.Source }),
+	engine.Col("has_password", "boolean", func(u *userRow) bool { return u.hasPassword }),
+	engine.Col("two_factor_enrolled", "boolean", func(u *userRow) bool { return u.state.TwoFactor.Enrolled }),
+	engine.Col("backup_codes_left", "int", func(u *userRow) int { return u.codesLeft }),
+	engine.Col("language", "text", func(u *userRow) string { return u.state.Language }),
+	engine.Col("has_photo", "boolean", func(u *userRow) bool { return u.state.HasPhoto }),
+	engine.Col("directory_id", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.state.Directory.ID)) }),
+	engine.Col("directory_guid", "text", func(u *userRow) string { return u.state.Directory.GUID }),
+	engine.Col("directory_dn", "text", func(u *userRow) string { return u.state.Directory.DN }),
+	engine.Col("directory_disabled", "boolean", func(u *userRow) bool { return u.state.Directory.Disabled }),
+	engine.Col("directory_reason", "text", func(u *userRow) string { return u.state.Directory.Reason }),
+	engine.Col("directory_missed", "text", func(u *userRow) string { return u.state.Directory.Missed }),
+	engine.Col("created_at", "timestamptz", func(u *userRow) time.Time { return u.createdAt }),
+	engine.Col("updated_at", "timestamptz", func(u *userRow) time.Time { return u.updatedAt }),
+	engine.Col("revision", "bigint", func(u *userRow) int64 { return int64(u.revision) }),
+	engine.Col("sessions_ended", "bigint", func(u *userRow) int64 { return int64(u.sessionsEnded) }),
+	engine.Col("session_kept", "uuid", func(u *userRow) *rawUUID { return optional(rawUUID(u.sessionKept)) }),
+	engine.Col("name_key", "bytea", func(u *userRow) []byte { return nameKey(u.state.Details.Name()) }),
+	engine.Col("email_key", "text", func(u *userRow) string { return user.NormalizeEmail(u.state.Details.Email) }),
+	engine.Col("search", "text", func(u *userRow) string {
 		d := u.state.Details
 		return searchText(d.FirstName, d.LastName, d.Email)
 	}),
@@ -291,13 +292,13 @@ func (r *ReadModels) User(ctx context.Context, id uuid.UUID, now time.Time) (Use
 
 // UserAsOf gives one account as it was at a time, with the names that company, roles and groups had then.
 func (r *ReadModels) UserAsOf(ctx context.Context, id uuid.UUID, at time.Time) (User, error) {
-	u, err := userRows.oneAsOf(ctx, r.pool, id, at)
+	u, err := userRows.OneAsOf(ctx, r.pool, id, at)
 	if err != nil {
 		return User{}, err
 	}
 	var company *Ref
 	if companyID := u.state.Details.CompanyID; companyID != uuid.Nil {
-		then, err := companyRows.asOf(ctx, r.pool, []uuid.UUID{companyID}, at)
+		then, err := companyRows.AsOf(ctx, r.pool, []uuid.UUID{companyID}, at)
 		if err != nil {
 			return User{}, err
 		}
@@ -306,11 +307,11 @@ func (r *ReadModels) UserAsOf(ctx context.Context, id uuid.UUID, at time.Time) (
 			company.Name = c.state.Name
 		}
 	}
-	rolesThen, err := roleRows.asOf(ctx, r.pool, slices.Collect(maps.Keys(u.state.Roles)), at)
+	rolesThen, err := roleRows.AsOf(ctx, r.pool, slices.Collect(maps.Keys(u.state.Roles)), at)
 	if err != nil {
 		return User{}, err
 	}
-	groupsThen, err := groupRows.asOf(ctx, r.pool, slices.Collect(maps.Keys(u.state.Groups)), at)
+	groupsThen, err := groupRows.AsOf(ctx, r.pool, slices.Collect(maps.Keys(u.state.Groups)), at)
 	if err != nil {
 		return User{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type auditCmd struct {
@@ -72,7 +73,7 @@ func (p *program) audited(ctx context.Context, s *storeSettings, command string,
 		if err != nil {
 			return err
 		}
-		runner := projections.NewRunner(st.pool, st.log, slog.New(slog.DiscardHandler), nil)
+		runner := engine.NewRunner(projections.Set(), st.pool, st.log, slog.New(slog.DiscardHandler), nil)
 		running, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- runner.Run(running) }()
@@ -93,15 +94,15 @@ func (p *program) audited(ctx context.Context, s *storeSettings, command string,
 }
 
 // catchUp waits until the read models have the log as it is now.
-func (p *program) catchUp(ctx context.Context, st *stores, runner *projections.Runner) error {
-	statuses, err := projections.StatusOf(ctx, st.pool, st.log)
+func (p *program) catchUp(ctx context.Context, st *stores, runner *engine.Runner) error {
+	statuses, err := engine.StatusOf(ctx, projections.Set(), st.pool, st.log)
 	if err != nil {
 		return err
 	}
 	var head eventstore.Position
 	for _, s := range statuses {
 		head = max(head, s.Position)
-		if s.State == projections.StateStopped {
+		if s.State == engine.StateStopped {
 			p.complain(fmt.Sprintf("secboard: the projection %s is stopped, what follows lacks what it would show: %s", s.Name, *s.Error))
 		}
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -325,14 +326,14 @@ func pendingMigrations(ctx context.Context, pool *pgxpool.Pool) (int, error) {
 // projections checks the read models, and says whether they are those of this log: what they show is of no use otherwise.
 func (d *doctor) projections(ctx context.Context) bool {
 	err := d.st.checkLog(ctx)
-	if other, ok := errors.AsType[*projections.ErrOtherLog](err); ok {
+	if other, ok := errors.AsType[*engine.ErrOtherLog](err); ok {
 		d.problem("projections", fmt.Sprintf("the read models were built from another event log, or a longer one: the event %s at position %d is not in this log", other.Event, other.Position),
 			"name the stores that belong together in SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL; a restored log needs an empty database")
 		return false
 	}
-	var statuses []projections.Status
+	var statuses []engine.Status
 	if err == nil {
-		statuses, err = projections.StatusOf(ctx, d.st.pool, d.st.log)
+		statuses, err = engine.StatusOf(ctx, projections.Set(), d.st.pool, d.st.log)
 	}
 	if err != nil {
 		d.problem("projections", err.Error(), "check the database and the event store")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type projectionsCmd struct {
@@ -38,7 +39,7 @@ Examples:
 // Run carries the command out.
 func (c *projectionsStatusCmd) Run(ctx context.Context, p *program) error {
 	return p.withReadModels(ctx, &c.storeSettings, "projections status", func(st *stores) error {
-		statuses, err := projections.StatusOf(ctx, st.pool, st.log)
+		statuses, err := engine.StatusOf(ctx, projections.Set(), st.pool, st.log)
 		if err != nil {
 			return err
 		}

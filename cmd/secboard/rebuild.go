@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type projectionsRebuildCmd struct {
@@ -53,14 +54,14 @@ func (c *projectionsRebuildCmd) Run(ctx context.Context, p *program) error {
 	case c.Abort:
 		return c.abort(ctx, p)
 	case c.Rollback:
-		return p.rebuild(ctx, &c.storeSettings, "projections rebuild", projections.RebuildRequest{Mode: projections.ModeRollback}, c.JSON)
+		return p.rebuild(ctx, &c.storeSettings, "projections rebuild", engine.RebuildRequest{Mode: engine.ModeRollback}, c.JSON)
 	}
-	return p.rebuild(ctx, &c.storeSettings, "projections rebuild", projections.RebuildRequest{Names: c.Names, Mode: projections.ModeRebuild}, c.JSON)
+	return p.rebuild(ctx, &c.storeSettings, "projections rebuild", engine.RebuildRequest{Names: c.Names, Mode: engine.ModeRebuild}, c.JSON)
 }
 
 func (c *projectionsRebuildCmd) abort(ctx context.Context, p *program) error {
 	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
-		ended, err := projections.AbortRebuild(ctx, st.pool)
+		ended, err := engine.AbortRebuild(ctx, st.pool)
 		if err != nil {
 			return err
 		}
@@ -96,7 +97,7 @@ func (c *projectionsVerifyCmd) Run(ctx context.Context, p *program) error {
 	if c.All == (len(c.Names) > 0) {
 		return usagef("say what to verify: either names of projections, or --all")
 	}
-	return p.rebuild(ctx, &c.storeSettings, "projections verify", projections.RebuildRequest{Names: c.Names, Mode: projections.ModeVerify}, c.JSON)
+	return p.rebuild(ctx, &c.storeSettings, "projections verify", engine.RebuildRequest{Names: c.Names, Mode: engine.ModeVerify}, c.JSON)
 }
 
 // withReadModels runs work on stores whose read models are migrated.
@@ -114,20 +115,20 @@ func (p *program) withReadModels(ctx context.Context, s *storeSettings, command 
 }
 
 // rebuild carries a rebuild out and says how it went.
-func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request projections.RebuildRequest, asJSON bool) error {
+func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request engine.RebuildRequest, asJSON bool) error {
 	carryOut := p.rebuildHere(s, command)
-	if p.executable != "" && request.Mode != projections.ModeRollback {
+	if p.executable != "" && request.Mode != engine.ModeRollback {
 		carryOut = p.rebuildApart(s)
 	}
-	var r projections.Rebuild
+	var r engine.Rebuild
 	shown := p.progress()
-	err := carryOut(ctx, request, func(now projections.Rebuild) {
+	err := carryOut(ctx, request, func(now engine.Rebuild) {
 		r = now
 		if r.Ended() {
 			return
 		}
 		done, total, rate, eta := r.Done, r.Total, r.EventsPerS, time.Duration(-1)
-		if r.State != projections.RebuildReading {
+		if r.State != engine.RebuildReading {
 			done, total, rate = 0, 0, 0
 		}
 		if r.ETA != nil {
@@ -137,9 +138,9 @@ func (p *program) rebuild(ctx context.Context, s *storeSettings, command string,
 	})
 	shown.end()
 	switch {
-	case errors.Is(err, projections.ErrUnknownProjection):
+	case errors.Is(err, engine.ErrUnknownProjection):
 		return &usageError{err}
-	case errors.Is(err, projections.ErrRebuildRunning):
+	case errors.Is(err, engine.ErrRebuildRunning):
 		return fmt.Errorf("%w: wait for its end, or end it with `secboard projections rebuild --abort`", err)
 	case err != nil && r.ID == uuid.Nil:
 		return err
@@ -159,16 +160,16 @@ func (p *program) rebuild(ctx context.Context, s *storeSettings, command string,
 }
 
 // rebuildHere gives what carries out rebuilds on the stores in this process.
-func (p *program) rebuildHere(s *storeSettings, command string) func(context.Context, projections.RebuildRequest, func(projections.Rebuild)) error {
-	return func(ctx context.Context, request projections.RebuildRequest, report func(projections.Rebuild)) error {
+func (p *program) rebuildHere(s *storeSettings, command string) func(context.Context, engine.RebuildRequest, func(engine.Rebuild)) error {
+	return func(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
 		return p.withReadModels(ctx, s, command, func(st *stores) error {
-			_, err := projections.RunRebuild(ctx, st.pool, st.log, request, report)
+			_, err := engine.RunRebuild(ctx, projections.Set(), st.pool, st.log, request, report)
 			return err
 		})
 	}
 }
 
-func (p *program) printRebuild(r projections.Rebuild) error {
+func (p *program) printRebuild(r engine.Rebuild) error {
 	if len(r.Differences) > 0 {
 		rows := [][]string{{"TABLE", "KEY", "COLUMN", "LIVE", "REBUILT"}}
 		for _, d := range r.Differences {
@@ -185,7 +186,7 @@ func (p *program) printRebuild(r projections.Rebuild) error {
 	}
 	names, took := strings.Join(r.Names, ", "), r.EndedAt.Sub(r.StartedAt).Round(100*time.Millisecond)
 	switch {
-	case r.Mode == projections.ModeRollback:
+	case r.Mode == engine.ModeRollback:
 		return p.printf("The former read models are in place again, up to date: %s.\n", names)
 	case r.VerifyOnly && len(r.Differences) > 0:
 		return p.printf("The read models differ from what the %s events of the log give: rebuild them with `secboard projections rebuild`.\n", humanize.Comma(r.Done))

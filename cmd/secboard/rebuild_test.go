@@ -17,7 +17,7 @@ import (
 
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
-	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 func TestRebuildAndVerifyFromTheCommandLine(t *testing.T) {
@@ -32,7 +32,7 @@ func TestRebuildAndVerifyFromTheCommandLine(t *testing.T) {
 	command(t, env, "", "projections", "verify", "--all").expect(t, exitDone, "just what the", "history")
 	changeByHand(t, dir, "UPDATE companies SET name = 'Nobody'")
 	command(t, env, "", "projections", "verify", "companies", "users").expect(t, exitFailed, "companies", company, "name", `"Nobody"`, `"Nova"`)
-	var verified projections.Rebuild
+	var verified engine.Rebuild
 	asked := command(t, env, "", "projections", "verify", "companies", "--json")
 	if err := json.Unmarshal([]byte(asked.stdout), &verified); err != nil || asked.status != exitFailed || len(verified.Differences) != 1 {
 		t.Error(asked, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // rebuildProcessCmd is the process that does a rebuild for another one, behind it. Within serve a rebuild would take memory that
@@ -32,25 +33,25 @@ const abortTime = 30 * time.Second
 
 // step is a line of JSON on the standard output of the process.
 type step struct {
-	Rebuild *projections.Rebuild `json:"rebuild,omitempty"` // how it stands; the last one is its end
-	Running bool                 `json:"running,omitempty"` // another one is, so this one does not begin
+	Rebuild *engine.Rebuild `json:"rebuild,omitempty"` // how it stands; the last one is its end
+	Running bool            `json:"running,omitempty"` // another one is, so this one does not begin
 }
 
 // Run carries the command out.
 func (c *rebuildProcessCmd) Run(ctx context.Context, p *program) error {
 	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
 		say := json.NewEncoder(p.stdout)
-		var told projections.Rebuild
+		var told engine.Rebuild
 		unheard := error(nil)
-		request := projections.RebuildRequest{Names: c.Names, Mode: c.Mode}
-		_, err := projections.RunRebuild(ctx, st.pool, st.log, request, func(r projections.Rebuild) {
+		request := engine.RebuildRequest{Names: c.Names, Mode: c.Mode}
+		_, err := engine.RunRebuild(ctx, projections.Set(), st.pool, st.log, request, func(r engine.Rebuild) {
 			told = r
 			if unheard == nil { // it goes on all the same: its end is in the database too
 				unheard = say.Encode(step{Rebuild: &r})
 			}
 		})
 		switch {
-		case errors.Is(err, projections.ErrRebuildRunning):
+		case errors.Is(err, engine.ErrRebuildRunning):
 			return say.Encode(step{Running: true})
 		case unheard != nil:
 			return errors.Join(err, fmt.Errorf("tell how the rebuild goes: %w", unheard))
@@ -62,9 +63,9 @@ func (c *rebuildProcessCmd) Run(ctx context.Context, p *program) error {
 }
 
 // rebuildApart gives what carries out rebuilds on the stores in processes of their own.
-func (p *program) rebuildApart(s *storeSettings) func(context.Context, projections.RebuildRequest, func(projections.Rebuild)) error {
-	return func(ctx context.Context, request projections.RebuildRequest, report func(projections.Rebuild)) error {
-		if err := projections.CheckNames(request.Names); err != nil {
+func (p *program) rebuildApart(s *storeSettings) func(context.Context, engine.RebuildRequest, func(engine.Rebuild)) error {
+	return func(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
+		if err := projections.Set().Check(request.Names); err != nil {
 			return err
 		}
 		args := append([]string{"projections", "rebuild-process", "--mode", request.Mode, "--"}, request.Names...)
@@ -78,7 +79,7 @@ func (p *program) rebuildApart(s *storeSettings) func(context.Context, projectio
 		if err != nil {
 			return fmt.Errorf("start the process of a rebuild: %w", err)
 		}
-		var last projections.Rebuild
+		var last engine.Rebuild
 		running := false
 		for steps := json.NewDecoder(output); ; {
 			var now step
@@ -94,14 +95,14 @@ func (p *program) rebuildApart(s *storeSettings) func(context.Context, projectio
 		err = command.Wait()
 		switch {
 		case running:
-			return projections.ErrRebuildRunning
-		case ctx.Err() != nil && last.State != projections.RebuildDone:
+			return engine.ErrRebuildRunning
+		case ctx.Err() != nil && last.State != engine.RebuildDone:
 			return ctx.Err()
 		case last.Ended() && last.Error != nil:
 			return errors.New(*last.Error)
-		case last.State == projections.RebuildDone && err != nil && ctx.Err() == nil:
+		case last.State == engine.RebuildDone && err != nil && ctx.Err() == nil:
 			return fmt.Errorf("%w: the rebuild is done, and its process has said what went wrong after it: %w", errProblemsFound, err)
-		case last.State == projections.RebuildDone:
+		case last.State == engine.RebuildDone:
 			return nil
 		case last.ID == uuid.Nil && err != nil:
 			return fmt.Errorf("%w: the process of the rebuild has said why it did not begin: %w", errProblemsFound, err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/secboard/secboard/postgres/pgtest"
-	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // TestARebuildOverHTTPIsAProcessOfItsOwn starts rebuilds as operators do, also while another process does one.
@@ -29,7 +29,7 @@ func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 		return now
 	}
 	begun := api.want(http.StatusAccepted, http.MethodPost, path, map[string]any{"names": []string{"users", "groups"}, "verify_only": true})
-	if got := end(begun["id"]); got["state"] != projections.RebuildDone || got["mode"] != projections.ModeVerify || len(got["names"].([]any)) != 2 {
+	if got := end(begun["id"]); got["state"] != engine.RebuildDone || got["mode"] != engine.ModeVerify || len(got["names"].([]any)) != 2 {
 		t.Error(got)
 	}
 	api.want(http.StatusUnprocessableEntity, http.MethodPost, path, map[string]any{"names": []string{"--all"}})
@@ -66,11 +66,11 @@ func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := other.Wait(); err != nil || last.Rebuild.State != projections.RebuildDone {
+	if err := other.Wait(); err != nil || last.Rebuild.State != engine.RebuildDone {
 		t.Error(last.Rebuild, err)
 	}
 	begun = api.want(http.StatusAccepted, http.MethodPost, path, map[string]any{"all": true})
-	if got := end(begun["id"]); got["state"] != projections.RebuildDone {
+	if got := end(begun["id"]); got["state"] != engine.RebuildDone {
 		t.Error(got)
 	}
 	if status := i.stop(); status != exitDone {

@@ -27,6 +27,7 @@ import (
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/processes"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 type serveCmd struct {
@@ -94,7 +95,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 		return err
 	}
 
-	if err := projections.CheckLog(ctx, st.pool, st.log); err != nil {
+	if err := st.checkLog(ctx); err != nil {
 		return err
 	}
 	readModels := projections.NewReadModels(st.pool)
@@ -102,7 +103,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, app *kong.Kong) (err err
 	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	runner := projections.NewRunner(st.pool, st.log, logger, registry)
+	runner := engine.NewRunner(projections.Set(), st.pool, st.log, logger, registry)
 	if p.executable != "" {
 		runner.CarryOut = p.rebuildApart(&c.storeSettings)
 	}
@@ -266,12 +267,12 @@ const catchUpTime = 10 * time.Second
 // awaitReadModels waits until the read models have the whole log, so that the first request after a start finds what was
 // acknowledged before it. Postgres may have lost the newest of it in a crash, as that is read from the log again; and a
 // first start has just written.
-func (st *stores) awaitReadModels(ctx context.Context, runner *projections.Runner) {
+func (st *stores) awaitReadModels(ctx context.Context, runner *engine.Runner) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
 	for {
 		statuses, err := runner.Status(ctx)
-		behind := slices.ContainsFunc(statuses, func(s projections.Status) bool { return s.State == projections.StateCatchingUp })
+		behind := slices.ContainsFunc(statuses, func(s engine.Status) bool { return s.State == engine.StateCatchingUp })
 		if err == nil && !behind {
 			return
 		}

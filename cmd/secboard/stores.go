@@ -22,7 +22,7 @@ import (
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/postgres"
-	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -313,9 +313,12 @@ func (p *program) with(ctx context.Context, s *storeSettings, want parts, comman
 
 // checkLog refuses read models that were built from another log. A database without tables yet has none.
 func (st *stores) checkLog(ctx context.Context) error {
-	err := projections.CheckLog(ctx, st.pool, st.log)
+	err := engine.CheckLog(ctx, st.pool, st.log)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42P01" { // undefined_table
 		return nil
+	}
+	if other, ok := errors.AsType[*engine.ErrOtherLog](err); ok {
+		return fmt.Errorf("SECBOARD_DATABASE_URL: %w", other)
 	}
 	return err
 }

@@ -1,8 +1,7 @@
-package projections
+package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,66 +9,68 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/eventstore"
 )
 
-// row is one aggregate as a table shows it, changed by the aggregate's events.
-type row interface {
-	apply(e *eventstore.Envelope) error
-	exists() bool
+// Row is one aggregate as a table shows it, changed by the aggregate's events.
+type Row interface {
+	// Apply takes in the next event of the aggregate. An error is a defect of the event.
+	Apply(e *eventstore.Envelope) error
+	// Exists says whether there is such an aggregate, after the events that were applied: else it has no row.
+	Exists() bool
 }
 
-// aggregate says how the rows of one kind of aggregate come to be. The live tables and the rows of an earlier time
+// Aggregate says how the rows of one kind of aggregate come to be. The live tables and the rows of an earlier time
 // are folded by the same functions.
-type aggregate[ID comparable, R row] struct {
-	kind  string
-	parse func(id string) (ID, error) // reads the second part of a stream's name
-	fresh func(id ID) R
-	// byIDs selects rows of the table by an array of ids; scan reads one, and further columns into place.
-	byIDs string
-	scan  func(row pgx.Row, place ...any) (R, error)
-	id    func(R) ID
+type Aggregate[ID comparable, R Row] struct {
+	Kind  string                      // the first part of the names of its streams
+	Parse func(id string) (ID, error) // reads the second part of a stream's name
+	Fresh func(id ID) R               // the row before the first event
+	// ByIDs selects rows of the table by an array of ids; Scan reads one, and further columns into place. An aggregate that
+	// has no table needs neither these nor ID.
+	ByIDs string
+	Scan  func(row pgx.Row, place ...any) (R, error)
+	ID    func(R) ID
 }
 
-// table makes the table whose rows the aggregates are.
-func (a aggregate[ID, R]) table(write upsert[R]) table {
-	return table{
-		name: write.table, columns: write.names(),
-		apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+// Table makes the table whose rows the aggregates are.
+func (a Aggregate[ID, R]) Table(write Upsert[R]) Table {
+	return Table{
+		Name: write.table, Columns: write.names(),
+		Apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 			rows, err := a.fold(ctx, tx, events)
 			if err != nil {
 				return err
 			}
 			return write.write(ctx, tx, rows)
 		},
-		whole: func() whole { return &wholeAggregate[ID, R]{a, write, map[ID]R{}} },
+		Whole: func() Whole { return &wholeAggregate[ID, R]{a, write, map[ID]R{}} },
 	}
 }
 
 // wholeAggregate holds the rows of all aggregates of a kind.
-type wholeAggregate[ID comparable, R row] struct {
-	of    aggregate[ID, R]
-	write upsert[R]
+type wholeAggregate[ID comparable, R Row] struct {
+	of    Aggregate[ID, R]
+	write Upsert[R]
 	found map[ID]R
 }
 
-func (w *wholeAggregate[ID, R]) add(e *eventstore.Envelope) error {
+func (w *wholeAggregate[ID, R]) Add(e *eventstore.Envelope) error {
 	id, err := w.of.subject(e)
 	if err != nil {
 		return err
 	}
 	row, met := w.found[id]
 	if !met {
-		row = w.of.fresh(id)
+		row = w.of.Fresh(id)
 		w.found[id] = row
 	}
-	return row.apply(e)
+	return row.Apply(e)
 }
 
-func (w *wholeAggregate[ID, R]) rows(to *copyRows, yield func() error) error {
+func (w *wholeAggregate[ID, R]) Rows(to *CopyRows, yield func() error) error {
 	for _, row := range w.found {
-		if !row.exists() {
+		if !row.Exists() {
 			continue
 		}
 		if err := w.write.copyRow(to, row); err != nil {
@@ -83,17 +84,17 @@ func (w *wholeAggregate[ID, R]) rows(to *copyRows, yield func() error) error {
 }
 
 // subject reads whom an event is about.
-func (a aggregate[ID, R]) subject(e *eventstore.Envelope) (ID, error) {
+func (a Aggregate[ID, R]) subject(e *eventstore.Envelope) (ID, error) {
 	_, text := domain.SplitStream(e.Stream)
-	id, err := a.parse(text)
+	id, err := a.Parse(text)
 	if err != nil {
-		err = fmt.Errorf("its stream %q is not named after a %s: %w", e.Stream, a.kind, err)
+		err = fmt.Errorf("its stream %q is not named after a %s: %w", e.Stream, a.Kind, err)
 	}
 	return id, err
 }
 
 // fold applies events to the rows that they concern and gives those to write.
-func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) ([]R, error) {
+func (a Aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) ([]R, error) {
 	subjects := make([]ID, len(events))
 	rows := make(map[ID]R, len(events))
 	var known []ID
@@ -104,7 +105,7 @@ func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventst
 		}
 		subjects[i] = id
 		if _, met := rows[id]; !met {
-			rows[id] = a.fresh(id)
+			rows[id] = a.Fresh(id)
 			if events[i].Revision > 0 {
 				known = append(known, id)
 			}
@@ -114,13 +115,13 @@ func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventst
 		return nil, err
 	}
 	for i := range events {
-		if err := rows[subjects[i]].apply(events[i]); err != nil {
+		if err := rows[subjects[i]].Apply(events[i]); err != nil {
 			return nil, err
 		}
 	}
 	changed := make([]R, 0, len(rows))
 	for _, row := range rows {
-		if row.exists() {
+		if row.Exists() {
 			changed = append(changed, row)
 		}
 	}
@@ -128,27 +129,27 @@ func (a aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventst
 }
 
 // load puts the rows that the table has into rows.
-func (a aggregate[ID, R]) load(ctx context.Context, tx pgx.Tx, ids []ID, rows map[ID]R) error {
+func (a Aggregate[ID, R]) load(ctx context.Context, tx pgx.Tx, ids []ID, rows map[ID]R) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := tx.Query(ctx, a.byIDs, ids)
+	found, err := tx.Query(ctx, a.ByIDs, ids)
 	if err != nil {
 		return err
 	}
 	defer found.Close()
 	for found.Next() {
-		row, err := a.scan(found)
+		row, err := a.Scan(found)
 		if err != nil {
 			return err
 		}
-		rows[a.id(row)] = row
+		rows[a.ID(row)] = row
 	}
 	return found.Err()
 }
 
-// asOf gives the aggregates as they were at a time, from their history. Those that did not exist are left out.
-func (a aggregate[ID, R]) asOf(ctx context.Context, pool *pgxpool.Pool, ids []ID, at time.Time) (map[ID]R, error) {
+// AsOf gives the aggregates as they were at a time, from their history. Those that did not exist are left out.
+func (a Aggregate[ID, R]) AsOf(ctx context.Context, pool *pgxpool.Pool, ids []ID, at time.Time) (map[ID]R, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -156,11 +157,11 @@ func (a aggregate[ID, R]) asOf(ctx context.Context, pool *pgxpool.Pool, ids []ID
 	rows := make(map[ID]R, len(ids))
 	for i, id := range ids {
 		subjects[i] = fmt.Sprint(id)
-		rows[id] = a.fresh(id)
+		rows[id] = a.Fresh(id)
 	}
 	const query = `SELECT subject_id, type, revision, at, data FROM history
 		WHERE kind = $1 AND subject_id = ANY($2) AND at <= $3 ORDER BY position`
-	found, err := pool.Query(ctx, query, a.kind, subjects, at)
+	found, err := pool.Query(ctx, query, a.Kind, subjects, at)
 	if err != nil {
 		return nil, err
 	}
@@ -174,55 +175,31 @@ func (a aggregate[ID, R]) asOf(ctx context.Context, pool *pgxpool.Pool, ids []ID
 		if e.Event, err = eventstore.DecodeData(e.Type, e.Data); err != nil {
 			return nil, err
 		}
-		id, err := a.parse(subject)
+		id, err := a.Parse(subject)
 		if err != nil {
 			return nil, err
 		}
-		if err := rows[id].apply(&e); err != nil {
-			return nil, fmt.Errorf("the history of %s %s: %w", a.kind, subject, err)
+		if err := rows[id].Apply(&e); err != nil {
+			return nil, fmt.Errorf("the history of %s %s: %w", a.Kind, subject, err)
 		}
 	}
 	if err := found.Err(); err != nil {
 		return nil, err
 	}
 	for id, row := range rows {
-		if !row.exists() {
+		if !row.Exists() {
 			delete(rows, id)
 		}
 	}
 	return rows, nil
 }
 
-// oneAsOf is asOf for one aggregate; ErrNotFound when it did not exist.
-func (a aggregate[ID, R]) oneAsOf(ctx context.Context, pool *pgxpool.Pool, id ID, at time.Time) (R, error) {
-	rows, err := a.asOf(ctx, pool, []ID{id}, at)
+// OneAsOf is AsOf for one aggregate; ErrNotFound when it did not exist.
+func (a Aggregate[ID, R]) OneAsOf(ctx context.Context, pool *pgxpool.Pool, id ID, at time.Time) (R, error) {
+	rows, err := a.AsOf(ctx, pool, []ID{id}, at)
 	row, existed := rows[id]
 	if err == nil && !existed {
 		err = ErrNotFound
 	}
 	return row, err
-}
-
-// lifetime is what every row holds.
-type lifetime struct {
-	createdAt time.Time
-	updatedAt time.Time
-	revision  eventstore.Revision
-}
-
-func (l *lifetime) exists() bool { return !l.createdAt.IsZero() }
-
-// applied notes an event. exists says whether the aggregate exists after it.
-func (l *lifetime) applied(e *eventstore.Envelope, exists bool) error {
-	if !exists {
-		if _, fence := e.Event.(claim.Contested); fence {
-			return nil // the aggregate was about to begin when its claim was taken over
-		}
-		return errors.New("it changes something that does not exist yet")
-	}
-	if l.createdAt.IsZero() {
-		l.createdAt = e.Meta.At
-	}
-	l.updatedAt, l.revision = e.Meta.At, e.Revision
-	return nil
 }

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"bytes"
@@ -16,70 +16,81 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// copyRows gathers rows in the binary format of COPY. pgx's own would box every value, at many times the cost.
-type copyRows struct {
+// CopyRows gathers rows in the binary format of COPY. pgx's own would box every value, at many times the cost.
+type CopyRows struct {
 	rows int
 	buf  []byte
 }
 
-// row begins a row. As many values have to follow.
-func (c *copyRows) row(columns int) {
+// Row begins a row. As many values have to follow.
+func (c *CopyRows) Row(columns int) {
 	c.rows++
 	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(columns))
 }
 
-func (c *copyRows) size(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) }
+func (c *CopyRows) size(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) }
 
-func (c *copyRows) null() { c.buf = append(c.buf, 0xff, 0xff, 0xff, 0xff) }
+// Null is no value.
+func (c *CopyRows) Null() { c.buf = append(c.buf, 0xff, 0xff, 0xff, 0xff) }
 
-func (c *copyRows) bigint(v int64) {
+// Bigint is a value of the type bigint.
+func (c *CopyRows) Bigint(v int64) {
 	c.size(8)
 	c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v))
 }
 
-func (c *copyRows) text(s string) {
+// Text is a value of the type text.
+func (c *CopyRows) Text(s string) {
 	c.size(len(s))
 	c.buf = append(c.buf, s...)
 }
 
-// optionalText is null for an empty string.
-func (c *copyRows) optionalText(s string) {
+// OptionalText is null for an empty string.
+func (c *CopyRows) OptionalText(s string) {
 	if s == "" {
-		c.null()
+		c.Null()
 		return
 	}
-	c.text(s)
+	c.Text(s)
 }
 
-func (c *copyRows) uuid(id rawUUID) {
+// UUID is a value of the type uuid.
+func (c *CopyRows) UUID(id uuid.UUID) {
 	c.size(len(id))
 	c.buf = append(c.buf, id[:]...)
 }
 
-// optionalUUID is null for uuid.Nil.
-func (c *copyRows) optionalUUID(id uuid.UUID) {
+// OptionalUUID is null for uuid.Nil.
+func (c *CopyRows) OptionalUUID(id uuid.UUID) {
 	if id == uuid.Nil {
-		c.null()
+		c.Null()
 		return
 	}
-	c.uuid(rawUUID(id))
+	c.UUID(id)
+}
+
+// Storable is a text as Postgres can hold it: valid UTF-8 without U+0000.
+func Storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // postgresEpoch is where Postgres counts time from, in microseconds.
 var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
-func (c *copyRows) time(t time.Time) { c.bigint(t.UnixMicro() - postgresEpoch) }
+// Time is a value of the type timestamptz, which has microseconds.
+func (c *CopyRows) Time(t time.Time) { c.Bigint(t.UnixMicro() - postgresEpoch) }
 
-func (c *copyRows) jsonb(document []byte) {
+// JSONB is a value of the type jsonb, given as its JSON.
+func (c *CopyRows) JSONB(document []byte) {
 	document = eventstore.Storable(document)
 	c.size(1 + len(document))
 	c.buf = append(append(c.buf, 1), document...) // 1 is the version of the format
 }
 
 // planned writes a value of any type that pgx knows.
-func (c *copyRows) planned(plan pgtype.EncodePlan, value any) error {
+func (c *CopyRows) planned(plan pgtype.EncodePlan, value any) error {
 	start := len(c.buf)
-	c.null()
+	c.Null()
 	buf, err := plan.Encode(value, c.buf)
 	if err != nil {
 		return err
@@ -99,8 +110,8 @@ func copyStatement(table string, columns []string, options string) string {
 	return fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary%s)", pgx.Identifier{table}.Sanitize(), strings.Join(columns, ", "), options)
 }
 
-// write copies the rows into a table, in the transaction that the connection is in.
-func (c *copyRows) write(ctx context.Context, conn *pgconn.PgConn, table string, columns []string) error {
+// Write copies the rows into a table, in the transaction that the connection is in.
+func (c *CopyRows) Write(ctx context.Context, conn *pgconn.PgConn, table string, columns []string) error {
 	if c.rows == 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 // for each, all held by one connection. Losing them late does no harm, because a page moves the checkpoint by
 // compare-and-set; they only keep two instances from doing the same work.
 type locks struct {
+	names  []string // of the projections
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 	lost   func() // called when the database may have lost what it had not yet on disk: every checkpoint is read again
@@ -29,8 +30,8 @@ type locks struct {
 // lockPace is how often a lock that somebody else holds is tried, and how often the connection is tried.
 const lockPace = 500 * time.Millisecond
 
-func newLocks(pool *pgxpool.Pool, logger *slog.Logger) *locks {
-	return &locks{pool: pool, logger: logger, held: map[string]bool{}, changed: make(chan struct{})}
+func newLocks(names []string, pool *pgxpool.Pool, logger *slog.Logger) *locks {
+	return &locks{names: names, pool: pool, logger: logger, held: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // run takes the locks and keeps them until ctx ends.
@@ -89,9 +90,9 @@ func (l *locks) take(ctx context.Context, conn *pgx.Conn, held map[string]bool) 
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	var wanted []string
-	for _, p := range all {
-		if !held[p.name] {
-			wanted = append(wanted, p.name)
+	for _, name := range l.names {
+		if !held[name] {
+			wanted = append(wanted, name)
 		}
 	}
 	rows, err := conn.Query(ctx, "SELECT name FROM unnest($1::text[]) name WHERE pg_try_advisory_lock(hashtextextended('secboard projection ' || name, 0))", wanted)
@@ -127,7 +128,7 @@ func (l *locks) holds(name string) bool {
 
 // holdsAll says whether this instance works on all projections.
 func (l *locks) holdsAll() bool {
-	return !slices.ContainsFunc(all, func(p projection) bool { return !l.holds(p.name) })
+	return !slices.ContainsFunc(l.names, func(name string) bool { return !l.holds(name) })
 }
 
 // wait returns when this instance works on a projection, or ctx ends.

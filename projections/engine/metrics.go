@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +17,7 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	label := []string{"projection"}
 	return metrics{
 		applied: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "secboard_projection_events_total", Help: "Events of the log that this process took a projection past.",
+			Name: "secboard_projection_events_total", Help: "Events of the log that this process applied to a projection, or that did not concern it.",
 		}, label),
 		pages: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "secboard_projection_page_events", Help: "Events in a page that was applied in one transaction.",
@@ -33,15 +33,15 @@ func newMetrics(registry prometheus.Registerer) metrics {
 // follow adds gauges that ask the runner.
 func (r *Runner) follow(registry prometheus.Registerer) {
 	factory := promauto.With(registry)
-	for _, p := range all {
-		labels := prometheus.Labels{"projection": p.name}
+	for _, p := range r.set.Projections {
+		labels := prometheus.Labels{"projection": p.Name}
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "secboard_projection_lag_events", Help: "Events of the log that a projection has not applied yet.", ConstLabels: labels,
-		}, func() float64 { return float64(r.lag(p.name)) })
+		}, func() float64 { return float64(r.lag(p.Name)) })
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "secboard_projection_stopped", Help: "1 while a projection is stopped at an event that it can't apply.", ConstLabels: labels,
 		}, func() float64 {
-			if r.known(p.name).failure != "" {
+			if r.known(p.Name).failure != "" {
 				return 1
 			}
 			return 0

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -19,12 +19,13 @@ import (
 // rebuilding builds read models beside the live ones and puts them in their place: one read of the log into a schema of its
 // own, indexes, catching up, comparing, swapping. Until the swap, one transaction, nothing live is touched.
 type rebuilding struct {
+	set         Set
 	pool        *pgxpool.Pool
 	log         eventstore.Log
 	report      func(Rebuild) // may be nil; one call after the other
-	telling     sync.Mutex
-	projections []projection
-	lock        *pgx.Conn // holds the advisory lock; used by keep alone while the work goes on
+	reporting   sync.Mutex
+	projections []Projection // that are built anew
+	lock        *pgx.Conn    // holds the advisory lock; used by keep alone while the work goes on
 
 	done atomic.Int64 // events read
 
@@ -34,15 +35,15 @@ type rebuilding struct {
 	needed  float64   // seconds that all takes from then on, as far as known
 }
 
-// progressPace is how often progress is told and recorded, and whether somebody wants an end is looked for.
+// progressPace is how often progress is reported and recorded, and how often a wish to abort is looked for.
 const progressPace = 500 * time.Millisecond
 
 var errAborted = errors.New("it was aborted")
 
-// RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report is told about its progress,
-// one call after the other; nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
-func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
-	b, err := beginRebuild(ctx, pool, log, request, report)
+// RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report gets its progress, one call
+// after the other; nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
+func RunRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
+	b, err := beginRebuild(ctx, set, pool, log, request, report)
 	if err != nil {
 		return Rebuild{}, err
 	}
@@ -51,7 +52,7 @@ func RunRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, req
 
 // StartRebuild begins a rebuild that goes on by itself, until Run ends, and gives how it stands.
 func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebuild, error) {
-	if err := CheckNames(request.Names); err != nil {
+	if err := r.set.Check(request.Names); err != nil {
 		return Rebuild{}, err
 	}
 	r.mu.Lock()
@@ -160,19 +161,19 @@ func unlockRebuilds(ctx context.Context, lock *pgx.Conn) error {
 // keptRebuilds is how many rows of former rebuilds are kept: they show values of read models.
 const keptRebuilds = 20
 
-func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (*rebuilding, error) {
-	chosen, err := named(request.Names)
+func beginRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (*rebuilding, error) {
+	chosen, err := set.named(request.Names)
 	if err != nil {
 		return nil, err
 	}
-	if err := makeCheckpoints(ctx, pool); err != nil { // the live ones may never have been worked on
+	if err := set.makeCheckpoints(ctx, pool); err != nil { // the live ones may never have been worked on
 		return nil, err
 	}
 	lock, err := lockRebuilds(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
-	b := &rebuilding{pool: pool, log: log, report: report, projections: chosen, lock: lock}
+	b := &rebuilding{set: set, pool: pool, log: log, report: report, projections: chosen, lock: lock}
 	b.state = Rebuild{
 		ID: uuid.Must(uuid.NewV7()), Mode: request.Mode, VerifyOnly: request.Mode == ModeVerify, State: RebuildPreparing,
 		Differences: []Difference{}, NotCompared: map[string]string{}, StartedAt: time.Now().UTC(),
@@ -204,7 +205,7 @@ func beginRebuild(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log, r
 
 // run does the work, and leaves either the swapped read models or nothing.
 func (b *rebuilding) run(ctx context.Context) (Rebuild, error) {
-	b.tell()
+	b.publish()
 	working, stop := context.WithCancelCause(ctx)
 	kept := make(chan struct{})
 	go func() {
@@ -219,25 +220,25 @@ func (b *rebuilding) run(ctx context.Context) (Rebuild, error) {
 	<-kept
 	err = b.end(context.WithoutCancel(ctx), err)
 	ended := b.shown()
-	b.tell()
+	b.publish()
 	return ended, err
 }
 
 func (b *rebuilding) work(ctx context.Context) error {
 	if b.state.Mode == ModeRollback {
-		if err := migrations.ReadModels(ctx, b.pool, previousSchema); err != nil {
+		if err := b.set.Migrate(ctx, b.pool, previousSchema); err != nil {
 			return err
 		}
-		return b.golive(ctx, previousSchema)
+		return b.goLive(ctx, previousSchema)
 	}
 	if err := b.stage(ctx); err != nil {
 		return err
 	}
-	return b.golive(ctx, nextSchema)
+	return b.goLive(ctx, nextSchema)
 }
 
-// golive brings staged read models up to the end of the log and puts them in place.
-func (b *rebuilding) golive(ctx context.Context, schema string) (err error) {
+// goLive brings staged read models up to the end of the log and puts them in place.
+func (b *rebuilding) goLive(ctx context.Context, schema string) (err error) {
 	conn, err := connect(ctx, b.pool, schema)
 	if err != nil {
 		return err
@@ -275,7 +276,7 @@ func (b *rebuilding) end(ctx context.Context, failure error) error {
 	b.mu.Lock()
 	b.state.State, b.state.EndedAt, b.state.ETA = state, &now, nil
 	if failure != nil {
-		b.state.Error = optional(storable(failure.Error()))
+		b.state.Error = optional(Storable(failure.Error()))
 	}
 	b.mu.Unlock()
 	var err error
@@ -306,15 +307,16 @@ func (b *rebuilding) enter(state string) {
 		b.reading = time.Now()
 	}
 	b.mu.Unlock()
-	b.tell()
+	b.publish()
 }
 
-func (b *rebuilding) tell() {
+// publish hands to report how it stands.
+func (b *rebuilding) publish() {
 	if b.report == nil {
 		return
 	}
-	b.telling.Lock()
-	defer b.telling.Unlock()
+	b.reporting.Lock()
+	defer b.reporting.Unlock()
 	b.report(b.shown())
 }
 
@@ -346,15 +348,15 @@ func (b *rebuilding) shown() Rebuild {
 	return s
 }
 
-// keep tells and records the progress until ctx ends, and ends the work when somebody wants that, or the lock is lost.
+// keep reports and records the progress until ctx ends, and ends the work when somebody aborts it, or the lock is lost.
 func (b *rebuilding) keep(ctx context.Context, stop context.CancelCauseFunc) {
 	for {
 		pause(ctx, progressPace)
 		if ctx.Err() != nil {
 			return
 		}
-		b.tell()
-		abort, err := b.exchangeWord(context.WithoutCancel(ctx)) // a cancelled statement would end the connection
+		b.publish()
+		abort, err := b.reportProgress(context.WithoutCancel(ctx)) // a cancelled statement would end the connection
 		switch {
 		case err != nil:
 			stop(fmt.Errorf("the connection that holds the lock of rebuilds broke: %w", err))
@@ -364,8 +366,8 @@ func (b *rebuilding) keep(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
-// exchangeWord records the progress and asks whether somebody wants an end.
-func (b *rebuilding) exchangeWord(ctx context.Context) (abort bool, err error) {
+// reportProgress records the progress and asks whether somebody aborts the rebuild.
+func (b *rebuilding) reportProgress(ctx context.Context) (abort bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	if err := b.record(ctx, b.lock); err != nil {

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"bytes"
@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	maxDifferences = 100              // rows of a table of which differences are told
-	maxValue       = 200              // characters of a value that are told
+	maxDifferences = 100              // rows of a table of which differences are listed
+	maxValue       = 200              // characters of a value that are shown
 	livePatience   = 10 * time.Second // for live read models that are behind
 )
 
@@ -33,7 +33,7 @@ func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string)
 	if err != nil {
 		return err
 	}
-	var differences []Difference
+	differences := []Difference{} // JSON reads [], and not null
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		return err
@@ -47,29 +47,29 @@ func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string)
 		return err
 	}
 	for _, p := range comparable {
-		for _, t := range p.tables {
+		for _, t := range p.Tables {
 			var found []Difference
 			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
-				found, err = compareTable(ctx, tx, t.name, schema)
+				found, err = compareTable(ctx, tx, t.Name, schema)
 				return err
 			})
 			if reason, damaged := damage(err); damaged {
-				notCompared[p.name] = "the live table " + t.name + " is not as secboard makes it: " + reason
+				notCompared[p.Name] = "the live table " + t.Name + " is not as secboard makes it: " + reason
 			} else if err != nil {
-				return fmt.Errorf("compare the table %s: %w", t.name, err)
+				return fmt.Errorf("compare the table %s: %w", t.Name, err)
 			}
 			differences = append(differences, found...)
 		}
 	}
 	b.mu.Lock()
-	b.state.Differences, b.state.NotCompared = notNil(differences), notCompared
+	b.state.Differences, b.state.NotCompared = differences, notCompared
 	b.mu.Unlock()
 	return tx.Commit(ctx)
 }
 
 // awaitLive gives the projections whose live tables are at least as far as the staged ones. Those behind it drives on itself,
 // since nobody else may be there to do it. Of the others it notes why they are not.
-func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompared map[string]string) (_ []projection, err error) {
+func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompared map[string]string) (_ []Projection, err error) {
 	targets, err := positions(ctx, staged, b.projections)
 	if err != nil {
 		return nil, err
@@ -80,23 +80,23 @@ func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompare
 	}
 	defer func() { err = errors.Join(err, closeConn(ctx, conn)) }()
 	deadline := time.Now().Add(livePatience)
-	var comparable []projection
+	var comparable []Projection
 	for _, p := range b.projections {
 		reason := ""
 		for {
-			at, err := positions(ctx, conn, []projection{p})
+			at, err := positions(ctx, conn, []Projection{p})
 			if err != nil {
 				return nil, err
 			}
-			if at[p.name] >= targets[p.name] {
+			if at[p.Name] >= targets[p.Name] {
 				comparable = append(comparable, p)
 				break
 			}
 			if reason != "" || time.Now().After(deadline) {
-				notCompared[p.name] = fmt.Sprintf("the live one is at position %d and the rebuilt one at %d%s", at[p.name], targets[p.name], reason)
+				notCompared[p.Name] = fmt.Sprintf("the live one is at position %d and the rebuilt one at %d%s", at[p.Name], targets[p.Name], reason)
 				break
 			}
-			if err := b.drive(ctx, conn, p, targets[p.name], deadline); err != nil && !passing(err) && !errors.Is(err, context.DeadlineExceeded) {
+			if err := b.drive(ctx, conn, p, targets[p.Name], deadline); err != nil && !temporary(err) && !errors.Is(err, context.DeadlineExceeded) {
 				reason = ": " + err.Error()
 			}
 			if ctx.Err() != nil {
@@ -113,17 +113,17 @@ func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompare
 }
 
 // drive applies the log to the live tables of a projection, as its runner does; whoever is later finds the page applied.
-func (b *rebuilding) drive(ctx context.Context, conn *pgx.Conn, p projection, to eventstore.Position, deadline time.Time) error {
+func (b *rebuilding) drive(ctx context.Context, conn *pgx.Conn, p Projection, to eventstore.Position, deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	err := b.advance(ctx, conn, []projection{p}, map[string]eventstore.Position{p.name: to})
-	if passing(err) {
+	err := b.advance(ctx, conn, []Projection{p}, map[string]eventstore.Position{p.Name: to})
+	if temporary(err) {
 		pause(ctx, 10*time.Millisecond)
 	}
 	return err
 }
 
-// compareTable tells in which rows a staged table differs from the live one. Hashes of all rows tell whether there are any.
+// compareTable says in which rows a staged table differs from the live one. Hashes of all rows tell whether there are any.
 func compareTable(ctx context.Context, tx pgx.Tx, table, schema string) ([]Difference, error) {
 	live, staged := pgx.Identifier{migrations.ReadModelsSchema, table}.Sanitize(), pgx.Identifier{schema, table}.Sanitize()
 	const hash = "(SELECT row(count(*), sum(hash_record_extended(t, 0))) FROM %s t)"
@@ -192,7 +192,7 @@ func keyOf(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 	return key, err
 }
 
-// compareRow tells the columns that differ; a nil row does not exist.
+// compareRow gives the columns that differ; a nil row does not exist.
 func compareRow(table string, key []string, live, staged map[string]json.RawMessage) []Difference {
 	exists := live
 	if exists == nil {
@@ -204,13 +204,13 @@ func compareRow(table string, key []string, live, staged map[string]json.RawMess
 	}
 	d := Difference{Table: table, Key: strings.Join(values, " ")}
 	if live == nil || staged == nil {
-		d.Live, d.Rebuilt = told(wholeRow(live)), told(wholeRow(staged))
+		d.Live, d.Rebuilt = shortened(wholeRow(live)), shortened(wholeRow(staged))
 		return []Difference{d}
 	}
 	var differences []Difference
 	for _, column := range slices.Sorted(maps.Keys(live)) {
 		if !bytes.Equal(live[column], staged[column]) {
-			d.Column, d.Live, d.Rebuilt = &column, told(live[column]), told(staged[column])
+			d.Column, d.Live, d.Rebuilt = &column, shortened(live[column]), shortened(staged[column])
 			differences = append(differences, d)
 		}
 	}
@@ -228,8 +228,8 @@ func wholeRow(row map[string]json.RawMessage) json.RawMessage {
 	return text
 }
 
-// told cuts a value to a length that can be read.
-func told(value json.RawMessage) *string {
+// shortened cuts a value to a length that can be read.
+func shortened(value json.RawMessage) *string {
 	if value == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 
 // fold is a table being folded from the whole log.
 type fold struct {
-	projection projection
-	table      table
-	whole      whole
+	projection Projection
+	table      Table
+	whole      Whole
 }
 
 const (
@@ -32,23 +32,23 @@ const (
 // and for a streamed table encoding its rows and copying them. The rest is in memory at the end.
 func (b *rebuilding) read(ctx context.Context, conns []*pgx.Conn) ([]fold, error) {
 	var folds, streamed, inMemory []fold
-	var paged []projection
+	var paged []Projection
 	for _, p := range b.projections {
-		byPage := projection{name: p.name, kind: p.kind}
-		for _, t := range p.tables {
-			if t.whole == nil {
-				byPage.tables = append(byPage.tables, t)
+		byPage := Projection{Name: p.Name, Kind: p.Kind}
+		for _, t := range p.Tables {
+			if t.Whole == nil {
+				byPage.Tables = append(byPage.Tables, t)
 				continue
 			}
-			f := fold{p, t, t.whole()}
+			f := fold{p, t, t.Whole()}
 			folds = append(folds, f)
-			if t.streamed {
+			if t.Streamed {
 				streamed = append(streamed, f)
 			} else {
 				inMemory = append(inMemory, f)
 			}
 		}
-		if len(byPage.tables) > 0 {
+		if len(byPage.Tables) > 0 {
 			paged = append(paged, byPage)
 		}
 	}
@@ -163,7 +163,7 @@ func (f fold) add(batch []eventstore.Envelope) (err error) {
 	var e *eventstore.Envelope
 	defer func() {
 		if recovered := recover(); recovered != nil {
-			err = fmt.Errorf("%s: %w", f.projection.name, eventError{e, fmt.Errorf("applying it failed: %v", recovered)})
+			err = fmt.Errorf("%s: %w", f.projection.Name, eventError{e, fmt.Errorf("applying it failed: %v", recovered)})
 		}
 	}()
 	for i := range batch {
@@ -172,17 +172,17 @@ func (f fold) add(batch []eventstore.Envelope) (err error) {
 			continue
 		}
 		if e.Err != nil {
-			return fmt.Errorf("%s: %w", f.projection.name, eventError{e, errors.New(reasonOf(e.Err))})
+			return fmt.Errorf("%s: %w", f.projection.Name, eventError{e, errors.New(reasonOf(e.Err))})
 		}
-		if err := f.whole.add(e); err != nil {
-			return fmt.Errorf("%s: %w", f.projection.name, eventError{e, err})
+		if err := f.whole.Add(e); err != nil {
+			return fmt.Errorf("%s: %w", f.projection.Name, eventError{e, err})
 		}
 	}
 	return nil
 }
 
 // applyBatch writes a batch as live pages are written, but for the checkpoint.
-func (p projection) applyBatch(ctx context.Context, tx pgx.Tx, batch []eventstore.Envelope) error {
+func (p Projection) applyBatch(ctx context.Context, tx pgx.Tx, batch []eventstore.Envelope) error {
 	events, err := p.concerned(feed.Page{Events: batch})
 	if err != nil || len(events) == 0 {
 		return err // of an event that cannot be read, which the tables in memory name
@@ -192,12 +192,12 @@ func (p projection) applyBatch(ctx context.Context, tx pgx.Tx, batch []eventstor
 
 // stream copies a table's rows while their events arrive.
 func (f fold) stream(ctx context.Context, conn *pgx.Conn, batches <-chan []eventstore.Envelope) error {
-	return copyInto(ctx, conn, f.table, func(rows *copyRows, flush func() error) error {
+	return copyInto(ctx, conn, f.table, func(rows *CopyRows, flush func() error) error {
 		for batch := range batches {
 			if err := f.add(batch); err != nil {
 				return err
 			}
-			if err := f.whole.rows(rows, flush); err != nil {
+			if err := f.whole.Rows(rows, flush); err != nil {
 				return err
 			}
 		}
@@ -207,14 +207,14 @@ func (f fold) stream(ctx context.Context, conn *pgx.Conn, batches <-chan []event
 
 // copy copies the rows that are in memory, and lets go of them.
 func (f fold) copy(ctx context.Context, conn *pgx.Conn) error {
-	return copyInto(ctx, conn, f.table, f.whole.rows)
+	return copyInto(ctx, conn, f.table, f.whole.Rows)
 }
 
 // copyInto copies what produce makes into an empty table. As the table is emptied in the same transaction, the rows are
 // written in the form that they get when everybody can see them (FREEZE), so that no later read has to rewrite them.
-func copyInto(ctx context.Context, conn *pgx.Conn, t table, produce func(rows *copyRows, flush func() error) error) error {
+func copyInto(ctx context.Context, conn *pgx.Conn, t Table, produce func(rows *CopyRows, flush func() error) error) error {
 	reader, writer := io.Pipe()
-	var rows copyRows
+	var rows CopyRows
 	send := func(data []byte) error {
 		_, err := writer.Write(data)
 		return err
@@ -239,10 +239,10 @@ func copyInto(ctx context.Context, conn *pgx.Conn, t table, produce func(rows *c
 		return send(append(rows.buf, "\xff\xff"...))
 	})
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "TRUNCATE "+t.name); err != nil {
+		if _, err := tx.Exec(ctx, "TRUNCATE "+t.Name); err != nil {
 			return err
 		}
-		_, err := conn.PgConn().CopyFrom(ctx, reader, copyStatement(t.name, t.columns, ", FREEZE"))
+		_, err := conn.PgConn().CopyFrom(ctx, reader, copyStatement(t.Name, t.Columns, ", FREEZE"))
 		return err
 	})
 	closeErr := reader.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // ends a producer that nobody reads from
@@ -250,14 +250,14 @@ func copyInto(ctx context.Context, conn *pgx.Conn, t table, produce func(rows *c
 		return produced // the cause: Postgres only says that the copying was given up
 	}
 	if err := errors.Join(err, closeErr); err != nil {
-		return fmt.Errorf("copy the rows of %s: %w", t.name, err)
+		return fmt.Errorf("copy the rows of %s: %w", t.Name, err)
 	}
 	return nil
 }
 
 // advance applies the log to tables that somebody brought up to some position already, page by page as live: for each
 // projection up to a position, nil for the end of the log. It outlasts short outages of the store.
-func (b *rebuilding) advance(ctx context.Context, db session, projections []projection, to map[string]eventstore.Position) error {
+func (b *rebuilding) advance(ctx context.Context, db DB, projections []Projection, to map[string]eventstore.Position) error {
 	for attempt := 0; ; attempt++ {
 		err := b.tryAdvance(ctx, db, projections, to)
 		if !errors.Is(err, eventstore.ErrUnavailable) || attempt == readRetries {
@@ -268,17 +268,17 @@ func (b *rebuilding) advance(ctx context.Context, db session, projections []proj
 }
 
 // tryAdvance is advance as far as the store answers. It goes on where it stopped.
-func (b *rebuilding) tryAdvance(ctx context.Context, db session, projections []projection, to map[string]eventstore.Position) error {
+func (b *rebuilding) tryAdvance(ctx context.Context, db DB, projections []Projection, to map[string]eventstore.Position) error {
 	at, err := positions(ctx, db, projections)
 	if err != nil {
 		return err
 	}
 	var from, until eventstore.Position
 	for i, p := range projections {
-		if i == 0 || at[p.name] < from {
-			from = at[p.name]
+		if i == 0 || at[p.Name] < from {
+			from = at[p.Name]
 		}
-		until = max(until, to[p.name])
+		until = max(until, to[p.Name])
 	}
 	if to != nil && until <= from {
 		return nil
@@ -287,19 +287,19 @@ func (b *rebuilding) tryAdvance(ctx context.Context, db session, projections []p
 	var decoder eventstore.Decoder
 	apply := func() error {
 		for _, p := range projections {
-			page := feed.Page{After: at[p.name]}
+			page := feed.Page{After: at[p.Name]}
 			for i := range events {
-				if position := events[i].Position; position > page.After && (to == nil || position <= to[p.name]) {
+				if position := events[i].Position; position > page.After && (to == nil || position <= to[p.Name]) {
 					page.Events = append(page.Events, events[i])
 				}
 			}
 			if len(page.Events) == 0 {
 				continue
 			}
-			if err := p.applyPage(ctx, db, page); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
+			if err := p.ApplyPage(ctx, db, page); err != nil {
+				return fmt.Errorf("%s: %w", p.Name, err)
 			}
-			at[p.name] = page.Position()
+			at[p.Name] = page.Position()
 		}
 		events = events[:0]
 		return nil
@@ -322,12 +322,12 @@ func (b *rebuilding) tryAdvance(ctx context.Context, db session, projections []p
 }
 
 // positions gives how far projections are, in the schema of a connection.
-func positions(ctx context.Context, db session, projections []projection) (map[string]eventstore.Position, error) {
+func positions(ctx context.Context, db DB, projections []Projection) (map[string]eventstore.Position, error) {
 	return positionsIn(ctx, db, "checkpoints", projections)
 }
 
 // positionsIn is positions from a table of checkpoints, which may name another schema.
-func positionsIn(ctx context.Context, db session, checkpoints string, projections []projection) (map[string]eventstore.Position, error) {
+func positionsIn(ctx context.Context, db DB, checkpoints string, projections []Projection) (map[string]eventstore.Position, error) {
 	rows, err := db.Query(ctx, "SELECT name, position FROM "+checkpoints+" WHERE name = ANY($1)", namesOf(projections))
 	if err != nil {
 		return nil, err
@@ -344,8 +344,8 @@ func positionsIn(ctx context.Context, db session, checkpoints string, projection
 	if len(at) != len(projections) {
 		var missing []string
 		for _, p := range projections {
-			if _, ok := at[p.name]; !ok {
-				missing = append(missing, p.name)
+			if _, ok := at[p.Name]; !ok {
+				missing = append(missing, p.Name)
 			}
 		}
 		return nil, fmt.Errorf("there is no checkpoint of %s", strings.Join(missing, ", "))

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -54,11 +54,11 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 	}
 	indexes := map[string][]index{}
 	for _, t := range b.tables() {
-		if t.whole == nil {
+		if t.Whole == nil {
 			continue
 		}
-		if indexes[t.name], err = dropIndexes(ctx, conns[0], t.name); err != nil {
-			return fmt.Errorf("table %s: %w", t.name, err)
+		if indexes[t.Name], err = dropIndexes(ctx, conns[0], t.Name); err != nil {
+			return fmt.Errorf("table %s: %w", t.Name, err)
 		}
 	}
 	b.enter(RebuildReading)
@@ -70,10 +70,10 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 	return finish(ctx, conns, folds, indexes)
 }
 
-func (b *rebuilding) tables() []table {
-	var tables []table
+func (b *rebuilding) tables() []Table {
+	var tables []Table
 	for _, p := range b.projections {
-		tables = append(tables, p.tables...)
+		tables = append(tables, p.Tables...)
 	}
 	return tables
 }
@@ -120,15 +120,15 @@ type step func(ctx context.Context, conn *pgx.Conn) ([]step, error)
 func finish(ctx context.Context, conns []*pgx.Conn, folds []fold, indexes map[string][]index) error {
 	var steps []step
 	for _, f := range folds {
-		if !f.table.streamed {
+		if !f.table.Streamed {
 			steps = append(steps, func(ctx context.Context, conn *pgx.Conn) ([]step, error) {
-				return indexSteps(f.table.name, indexes[f.table.name]), f.copy(ctx, conn)
+				return indexSteps(f.table.Name, indexes[f.table.Name]), f.copy(ctx, conn)
 			})
 		}
 	}
 	for _, f := range folds {
-		if f.table.streamed {
-			steps = append(steps, indexSteps(f.table.name, indexes[f.table.name])...)
+		if f.table.Streamed {
+			steps = append(steps, indexSteps(f.table.Name, indexes[f.table.Name])...)
 		}
 	}
 	if err := runConcurrently(ctx, conns, steps); err != nil {
@@ -147,7 +147,7 @@ func finish(ctx context.Context, conns []*pgx.Conn, folds []fold, indexes map[st
 	}
 	for _, f := range folds {
 		last = append(last, func(ctx context.Context, conn *pgx.Conn) ([]step, error) {
-			_, err := conn.Exec(ctx, "ANALYZE "+f.table.name)
+			_, err := conn.Exec(ctx, "ANALYZE "+f.table.Name)
 			return nil, err
 		})
 	}

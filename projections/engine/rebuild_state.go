@@ -1,11 +1,10 @@
-package projections
+package engine
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -71,48 +70,10 @@ type Difference struct {
 // ErrRebuildRunning says that only one rebuild at a time is possible.
 var ErrRebuildRunning = errors.New("another rebuild of read models is under way")
 
-// ErrUnknownProjection says that there is no projection of a name.
-var ErrUnknownProjection = errors.New("there is no such projection")
-
 // RebuildRequest asks for a rebuild.
 type RebuildRequest struct {
 	Names []string // of projections; none: all. A rollback takes none: it undoes what the last rebuild did
 	Mode  string
-}
-
-// CheckNames answers ErrUnknownProjection where there is no projection of one of the names.
-func CheckNames(names []string) error {
-	_, err := named(names)
-	return err
-}
-
-// named gives the projections of the names, all for none, in their fixed order.
-func named(names []string) ([]projection, error) {
-	if len(names) == 0 {
-		return all, nil
-	}
-	var known []string
-	var chosen []projection
-	for _, p := range all {
-		known = append(known, p.name)
-		if slices.Contains(names, p.name) {
-			chosen = append(chosen, p)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("%w: %q; there are %s", ErrUnknownProjection, name, strings.Join(known, ", "))
-		}
-	}
-	return chosen, nil
-}
-
-func namesOf(projections []projection) []string {
-	names := make([]string, len(projections))
-	for i, p := range projections {
-		names[i] = p.name
-	}
-	return names
 }
 
 // rebuildLock is the key of the advisory lock that a rebuild holds from its first to its last step.
@@ -131,21 +92,27 @@ func scanRebuild(row pgx.Row) (Rebuild, error) {
 	var r Rebuild
 	err := row.Scan(&r.ID, &r.Names, &r.Mode, &r.State, &r.Done, &r.Total, &r.EventsPerS, &r.ETA, &r.Differences, &r.NotCompared,
 		&r.Error, &r.StartedAt, &r.EndedAt)
-	r.StartedAt, r.EndedAt, r.VerifyOnly = r.StartedAt.UTC(), inUTC(r.EndedAt), r.Mode == ModeVerify
+	r.StartedAt, r.VerifyOnly = r.StartedAt.UTC(), r.Mode == ModeVerify
+	if r.EndedAt != nil {
+		r.EndedAt = new(r.EndedAt.UTC())
+	}
 	if r.Ended() {
 		r.ETA = nil
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
 	}
 	return r, err
 }
 
 // RebuildByID tells how a rebuild stands, whichever process does it. ErrNotFound where there was none.
 func RebuildByID(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) (Rebuild, error) {
-	return orNotFound(scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds WHERE id = $1", id)))
+	return scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds WHERE id = $1", id))
 }
 
 // LastRebuild gives the newest one. ErrNotFound where there was none.
 func LastRebuild(ctx context.Context, pool *pgxpool.Pool) (Rebuild, error) {
-	return orNotFound(scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds ORDER BY started_at DESC, id DESC LIMIT 1")))
+	return scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds ORDER BY started_at DESC, id DESC LIMIT 1"))
 }
 
 // rebuildingNow gives the names of the projections that are being rebuilt.

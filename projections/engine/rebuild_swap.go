@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 var ErrNothingToRollBack = errors.New("there are no former read models: only what the last rebuild replaced can be put back")
 
 // former gives the projections whose tables previousSchema holds.
-func (b *rebuilding) former(ctx context.Context, tx pgx.Tx) ([]projection, error) {
+func (b *rebuilding) former(ctx context.Context, tx pgx.Tx) ([]Projection, error) {
 	var exists bool
 	if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", previousSchema+".checkpoints").Scan(&exists); err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (b *rebuilding) former(ctx context.Context, tx pgx.Tx) ([]projection, error
 	if len(names) == 0 {
 		return nil, ErrNothingToRollBack
 	}
-	return named(names)
+	return b.set.named(names)
 }
 
 // swap puts the staged tables of a schema in the place of the live ones, which become the former ones.
@@ -97,7 +97,7 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 		if err := b.tryAdvance(ctx, tx, b.projections, at); err != nil { // an outage is not waited for with the lock held
 			return err
 		}
-		if err := exchange(ctx, tx, schema, b.projections); err != nil {
+		if err := exchange(ctx, tx, schema, b.projections, len(b.projections) == len(b.set.Projections)); err != nil {
 			return err
 		}
 		if err := b.record(ctx, tx); err != nil {
@@ -116,15 +116,15 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 	})
 }
 
-// exchange changes the names. With all projections the schemas change theirs; with some their tables change schemas, which
-// waits for the queries that use them.
-func exchange(ctx context.Context, tx pgx.Tx, schema string, projections []projection) error {
+// exchange changes the names. With all projections (whole) the schemas change theirs; with some their tables change schemas,
+// which waits for the queries that use them.
+func exchange(ctx context.Context, tx pgx.Tx, schema string, projections []Projection, whole bool) error {
 	const live = migrations.ReadModelsSchema
 	var statements []string
 	if schema != previousSchema {
 		statements = append(statements, "DROP SCHEMA IF EXISTS "+previousSchema+" CASCADE")
 	}
-	if len(projections) == len(all) {
+	if whole {
 		statements = append(statements,
 			"ALTER SCHEMA "+live+" RENAME TO "+movingSchema,
 			"ALTER SCHEMA "+schema+" RENAME TO "+live,
@@ -133,11 +133,11 @@ func exchange(ctx context.Context, tx pgx.Tx, schema string, projections []proje
 	}
 	statements = append(statements, "CREATE SCHEMA "+movingSchema)
 	for _, p := range projections {
-		for _, t := range p.tables {
+		for _, t := range p.Tables {
 			statements = append(statements,
-				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", live, t.name, movingSchema), // somebody may have removed it
-				fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", schema, t.name, live),
-				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", movingSchema, t.name, schema))
+				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", live, t.Name, movingSchema), // somebody may have removed it
+				fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", schema, t.Name, live),
+				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", movingSchema, t.Name, schema))
 		}
 	}
 	const values = "SET (position, events, error, stopped_at, updated_at) = (o.position, o.events, o.error, o.stopped_at, o.updated_at)"

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -24,17 +24,18 @@ const pageTime = 2 * time.Minute
 // Runner keeps the read models up to date with the log. Any number may run on one database, in one process or several:
 // each projection is worked on by one of them.
 type Runner struct {
-	// CarryOut does the rebuilds that StartRebuild starts, and tells report about them, as RunRebuild does, which it is unless
-	// it is set before Run.
+	// CarryOut does the rebuilds that StartRebuild starts, and reports how they stand, as RunRebuild does, which it is
+	// unless it is set before Run.
 	CarryOut func(ctx context.Context, request RebuildRequest, report func(Rebuild)) error
 
+	set     Set
 	pool    *pgxpool.Pool
 	log     *countingLog
 	tail    *feed.Tail
 	locks   *locks
 	logger  *slog.Logger
 	metrics metrics
-	passed  map[string]*passed // by name; each projection has its own
+	skipped map[string]*skipped // by name; each projection has its own
 
 	rebuilds sync.WaitGroup
 
@@ -46,20 +47,22 @@ type Runner struct {
 	refreshed   time.Time // when checkpoints was read from the database
 }
 
-// NewRunner makes a Runner and registers its metrics, unless registry is nil. Run starts it.
-func NewRunner(pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, registry prometheus.Registerer) *Runner {
+// NewRunner makes a Runner of a set and registers its metrics, unless registry is nil. Run starts it. In the connections of
+// pool unqualified names must mean the schema of the live read models.
+func NewRunner(set Set, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, registry prometheus.Registerer) *Runner {
 	counting := &countingLog{Log: log}
 	r := &Runner{
-		pool: pool, log: counting, tail: feed.NewTail(counting, logger), locks: newLocks(pool, logger), logger: logger,
+		set: set, pool: pool, log: counting, tail: feed.NewTail(counting, logger),
+		locks: newLocks(namesOf(set.Projections), pool, logger), logger: logger,
 		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, waiting: map[*waiter]struct{}{},
-		passed: map[string]*passed{},
+		skipped: map[string]*skipped{},
 	}
 	r.CarryOut = func(ctx context.Context, request RebuildRequest, report func(Rebuild)) error {
-		_, err := RunRebuild(ctx, pool, counting, request, report)
+		_, err := RunRebuild(ctx, set, pool, counting, request, report)
 		return err
 	}
-	for _, p := range all {
-		r.passed[p.name] = &passed{}
+	for _, p := range set.Projections {
+		r.skipped[p.Name] = &skipped{}
 	}
 	r.follow(registry)
 	return r
@@ -96,15 +99,15 @@ func (r *Runner) Run(ctx context.Context) error {
 	subscriber := feed.NewSubscriber(r.tail, r.checkpoint, r.logger)
 	r.locks.lost = subscriber.Recheck
 	handlers := map[string]feed.Handler{}
-	for _, p := range all {
-		handlers[p.name] = func(ctx context.Context, page feed.Page) error { return r.handle(ctx, page, p) }
+	for _, p := range r.set.Projections {
+		handlers[p.Name] = func(ctx context.Context, page feed.Page) error { return r.handle(ctx, page, p) }
 	}
 	// What the handlers rely on ends after them, so that the last page still commits.
 	support, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { r.locks.run(support) })
 	running.Go(func() { r.watch(support) })
-	running.Go(func() { r.writePassing(support) })
+	running.Go(func() { r.keepWriting(support) })
 	err := subscriber.Consume(ctx, from, handlers)
 	stop()
 	running.Wait()
@@ -127,7 +130,7 @@ func (r *Runner) allowRebuilds(ctx context.Context) (end func()) {
 // begin finds out from where to read, however long Postgres takes to answer; false when ctx ends first.
 func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		err := makeCheckpoints(ctx, r.pool)
+		err := r.set.makeCheckpoints(ctx, r.pool)
 		if err == nil {
 			err = r.refresh(ctx)
 		}
@@ -159,30 +162,30 @@ func (r *Runner) checkpoint(ctx context.Context, name string) (eventstore.Positi
 	if err := r.locks.wait(ctx, name); err != nil {
 		return 0, err
 	}
-	r.passed[name].moving.Lock()
-	defer r.passed[name].moving.Unlock()
+	r.skipped[name].moving.Lock()
+	defer r.skipped[name].moving.Unlock()
 	// A crash of a Postgres that does not write at once loses even the rows themselves.
-	if err := makeCheckpoints(ctx, r.pool); err != nil {
+	if err := r.set.makeCheckpoints(ctx, r.pool); err != nil {
 		return 0, err
 	}
-	read, err := readCheckpoints(ctx, r.pool)
+	read, err := r.set.readCheckpoints(ctx, r.pool)
 	if err != nil {
 		return 0, err
 	}
 	// It may be behind what this process knew: a crash of Postgres loses the last pages.
 	r.learn(name, func(checkpoint) checkpoint { return read[name] })
-	r.setPassed(name, stretch{after: read[name].position, to: read[name].position})
+	r.setPending(name, span{after: read[name].position, to: read[name].position})
 	return read[name].position, nil
 }
 
 var errNotMine = errors.New("another instance works on the projection")
 
-func (r *Runner) handle(ctx context.Context, page feed.Page, p projection) error {
-	if !r.locks.holds(p.name) {
+func (r *Runner) handle(ctx context.Context, page feed.Page, p Projection) error {
+	if !r.locks.holds(p.Name) {
 		return errNotMine
 	}
-	r.passed[p.name].moving.Lock()
-	defer r.passed[p.name].moving.Unlock()
+	r.skipped[p.Name].moving.Lock()
+	defer r.skipped[p.Name].moving.Unlock()
 	started := time.Now()
 	err := r.apply(ctx, p, page)
 	if errors.Is(err, errApplied) {
@@ -192,10 +195,10 @@ func (r *Runner) handle(ctx context.Context, page feed.Page, p projection) error
 		r.fail(ctx, p, page, err)
 		return err
 	}
-	r.metrics.applied.WithLabelValues(p.name).Add(float64(len(page.Events)))
-	r.metrics.pages.WithLabelValues(p.name).Observe(float64(len(page.Events)))
-	r.metrics.seconds.WithLabelValues(p.name).Observe(time.Since(started).Seconds())
-	r.pass(p, page)
+	r.metrics.applied.WithLabelValues(p.Name).Add(float64(len(page.Events)))
+	r.metrics.pages.WithLabelValues(p.Name).Observe(float64(len(page.Events)))
+	r.metrics.seconds.WithLabelValues(p.Name).Observe(time.Since(started).Seconds())
+	r.noteApplied(p, page)
 	if len(page.Events) < largePage && !r.head().known {
 		pause(ctx, gatherTime)
 	}
@@ -215,14 +218,14 @@ type outage struct{ error }
 func (o outage) Unwrap() error { return o.error }
 
 // apply runs a page's transaction, if it concerns the projection. An error is an outage or a defect of the page.
-func (r *Runner) apply(ctx context.Context, p projection, page feed.Page) error {
-	over := r.since(p.name, page)
+func (r *Runner) apply(ctx context.Context, p Projection, page feed.Page) error {
+	pending := r.since(p.Name, page)
 	events, err := p.concerned(page)
 	if err != nil {
 		return err
 	}
-	if len(events) == 0 && r.known(p.name).failure == "" {
-		r.setPassed(p.name, over)
+	if len(events) == 0 && r.known(p.Name).failure == "" {
+		r.setPending(p.Name, pending)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, pageTime)
@@ -232,18 +235,18 @@ func (r *Runner) apply(ctx context.Context, p projection, page feed.Page) error 
 		return outage{err}
 	}
 	defer conn.Release()
-	err = p.apply(ctx, conn.Conn(), over, events)
+	err = p.apply(ctx, conn.Conn(), pending, events)
 	switch {
 	case err == nil:
-		r.setPassed(p.name, stretch{after: over.to, to: over.to})
-	case ctx.Err() != nil, conn.Conn().IsClosed(), passing(err):
+		r.setPending(p.Name, span{after: pending.to, to: pending.to})
+	case ctx.Err() != nil, conn.Conn().IsClosed(), temporary(err):
 		return outage{err}
 	}
 	return err
 }
 
-// passing says whether an error will pass without anybody touching the event.
-func passing(err error) bool {
+// temporary says whether an error will pass without anybody touching the event.
+func temporary(err error) bool {
 	if errors.Is(err, errGap) || errors.Is(err, errApplied) {
 		return true
 	}
@@ -265,15 +268,15 @@ func passing(err error) bool {
 }
 
 // fail notes what went wrong. Only a page of one event can be blamed: a larger one comes again event by event.
-func (r *Runner) fail(ctx context.Context, p projection, page feed.Page, err error) {
+func (r *Runner) fail(ctx context.Context, p Projection, page feed.Page, err error) {
 	var passes outage
 	if errors.As(err, &passes) {
 		r.mu.Lock()
-		first := !r.broken[p.name]
-		r.broken[p.name] = true
+		first := !r.broken[p.Name]
+		r.broken[p.Name] = true
 		r.mu.Unlock()
 		if first && !errors.Is(err, errGap) {
-			r.logger.Warn("a projection is interrupted", "projection", p.name, "error", err)
+			r.logger.Warn("a projection is interrupted", "projection", p.Name, "error", err)
 		}
 		return
 	}
@@ -281,18 +284,18 @@ func (r *Runner) fail(ctx context.Context, p projection, page feed.Page, err err
 		return
 	}
 	failure := describe(&page.Events[0], err)
-	if r.known(p.name).failure != failure {
-		r.logger.Error("a projection is stopped", "projection", p.name, "reason", failure)
+	if r.known(p.Name).failure != failure {
+		r.logger.Error("a projection is stopped", "projection", p.Name, "reason", failure)
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	const stop = `UPDATE checkpoints SET error = $2, stopped_at = coalesce(stopped_at, now()), updated_at = now()
 		WHERE name = $1 AND position = $3 AND error IS DISTINCT FROM $2`
-	if _, err := r.pool.Exec(ctx, stop, p.name, failure, r.since(p.name, page).after); err != nil {
-		r.logger.Warn("a projection is stopped, but that could not be recorded", "projection", p.name, "error", err)
+	if _, err := r.pool.Exec(ctx, stop, p.Name, failure, r.since(p.Name, page).after); err != nil {
+		r.logger.Warn("a projection is stopped, but that could not be recorded", "projection", p.Name, "error", err)
 		return // it is tried again with the event
 	}
-	r.learn(p.name, func(c checkpoint) checkpoint {
+	r.learn(p.Name, func(c checkpoint) checkpoint {
 		c.failure = failure
 		return c
 	})
@@ -305,22 +308,22 @@ func describe(e *eventstore.Envelope, err error) string {
 	if errors.As(err, &refused) {
 		reason = fmt.Sprintf("Postgres refuses it: %s (%s)", refused.Message, refused.Code)
 	}
-	return fmt.Sprintf("event %s (%s) at position %d: %s", e.ID, e.Type, e.Position, storable(reason))
+	return fmt.Sprintf("event %s (%s) at position %d: %s", e.ID, e.Type, e.Position, Storable(reason))
 }
 
-// pass notes an applied page.
-func (r *Runner) pass(p projection, page feed.Page) {
+// noteApplied notes an applied page.
+func (r *Runner) noteApplied(p Projection, page feed.Page) {
 	r.mu.Lock()
-	interrupted := r.broken[p.name]
-	delete(r.broken, p.name)
+	interrupted := r.broken[p.Name]
+	delete(r.broken, p.Name)
 	r.mu.Unlock()
 	if interrupted {
-		r.logger.Info("a projection goes on", "projection", p.name, "position", page.Position())
+		r.logger.Info("a projection is resumed", "projection", p.Name, "position", page.Position())
 	}
-	if r.known(p.name).failure != "" {
-		r.logger.Info("a projection is no longer stopped", "projection", p.name, "position", page.Position())
+	if r.known(p.Name).failure != "" {
+		r.logger.Info("a projection is no longer stopped", "projection", p.Name, "position", page.Position())
 	}
-	r.learn(p.name, func(c checkpoint) checkpoint {
+	r.learn(p.Name, func(c checkpoint) checkpoint {
 		return checkpoint{position: page.Position(), events: c.events + int64(len(page.Events))}
 	})
 }
@@ -340,7 +343,7 @@ func (r *Runner) known(name string) checkpoint {
 
 // refresh reads the checkpoints of all instances. One that this process knows to be further is not put back.
 func (r *Runner) refresh(ctx context.Context) error {
-	read, err := readCheckpoints(ctx, r.pool)
+	read, err := r.set.readCheckpoints(ctx, r.pool)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -18,7 +18,7 @@ type ErrOtherLog struct {
 }
 
 func (e *ErrOtherLog) Error() string {
-	return fmt.Sprintf("SECBOARD_DATABASE_URL: the read models in this database were built from another event log, or a longer one: "+
+	return fmt.Sprintf("the read models in this database were built from another event log, or a longer one: "+
 		"the event %s at position %d is not in this log. Give a restored log an empty database, in which the read models build themselves", e.Event, e.Position)
 }
 

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -11,65 +11,66 @@ import (
 	"github.com/secboard/secboard/eventstore/feed"
 )
 
-// Most events concern few projections. One that a page does not concern goes past it in memory, and its checkpoint is
-// written later, with those of the others in one statement: a transaction for each would cost more than all changes to
-// rows. After a crash such a projection reads on from the checkpoint, past the same events.
+// Most events concern few projections. One that a page does not concern skips it in memory, and its checkpoint is written
+// later, with those of the others in one statement: a transaction for each would cost more than all changes to rows.
+// After a crash such a projection reads on from the checkpoint, and skips the same events again.
 
-// passPace is how often the checkpoints of projections that only went past events are written.
-const passPace = 100 * time.Millisecond
+// pendingPace is how often the checkpoints of projections that only skipped events are written.
+const pendingPace = 100 * time.Millisecond
 
-// passed is the part of the log that a projection went past since its checkpoint was written.
-type passed struct {
-	moving sync.Mutex // held by whoever moves the checkpoint in the database
-	over   stretch    // guarded by Runner.mu; after is where the checkpoint stands
+// skipped is the part of the log that a projection skipped since its checkpoint was written.
+type skipped struct {
+	moving  sync.Mutex // held by whoever moves the checkpoint in the database
+	pending span       // guarded by Runner.mu; after is where the checkpoint stands
 }
 
-// since is the stretch from the written checkpoint to the end of a page.
-func (r *Runner) since(name string, page feed.Page) stretch {
+// since is the span from the written checkpoint to the end of a page.
+func (r *Runner) since(name string, page feed.Page) span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	over := stretchOf(page)
-	if before := r.passed[name].over; before.to == page.After {
-		over.after = before.after
-		over.events += before.events
+	whole := spanOf(page)
+	if before := r.skipped[name].pending; before.to == page.After {
+		whole.after = before.after
+		whole.events += before.events
 	}
-	return over
+	return whole
 }
 
-// setPassed notes what a projection went past; a stretch without events says where its checkpoint was written.
-func (r *Runner) setPassed(name string, over stretch) {
+// setPending notes what a projection skipped; a span without events says where its checkpoint was written.
+func (r *Runner) setPending(name string, pending span) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.passed[name].over = over
+	r.skipped[name].pending = pending
 }
 
-// writePassing writes the checkpoints until ctx ends.
-func (r *Runner) writePassing(ctx context.Context) {
+// keepWriting writes the checkpoints of skipped events until ctx ends.
+func (r *Runner) keepWriting(ctx context.Context) {
 	for ctx.Err() == nil {
-		pause(ctx, passPace)
-		if err := r.writePassed(context.WithoutCancel(ctx)); err != nil { // tried again, with the next page if not before
+		pause(ctx, pendingPace)
+		if err := r.writePending(context.WithoutCancel(ctx)); err != nil { // tried again, with the next page if not before
 			r.logger.Debug("writing checkpoints failed", "error", err)
 		}
 	}
 }
 
-// writePassed moves the checkpoints of projections that went past events and are not at work now.
-func (r *Runner) writePassed(ctx context.Context) error {
+// writePending moves the checkpoints of projections that skipped events and are not at work now.
+func (r *Runner) writePending(ctx context.Context) error {
 	var names []string
 	var after, to []eventstore.Position
 	var events []int
-	pending := map[string]stretch{}
-	for _, p := range all {
-		if !r.passed[p.name].moving.TryLock() {
+	pending := map[string]span{}
+	for _, p := range r.set.Projections {
+		if !r.skipped[p.Name].moving.TryLock() {
 			continue
 		}
-		defer r.passed[p.name].moving.Unlock()
+		defer r.skipped[p.Name].moving.Unlock()
 		r.mu.Lock()
-		over := r.passed[p.name].over
+		skipped := r.skipped[p.Name].pending
 		r.mu.Unlock()
-		if over.events > 0 {
-			pending[p.name] = over
-			names, after, to, events = append(names, p.name), append(after, over.after), append(to, over.to), append(events, over.events)
+		if skipped.events > 0 {
+			pending[p.Name] = skipped
+			names, after = append(names, p.Name), append(after, skipped.after)
+			to, events = append(to, skipped.to), append(events, skipped.events)
 		}
 	}
 	if len(names) == 0 {
@@ -77,7 +78,7 @@ func (r *Runner) writePassed(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	rows, err := r.pool.Query(ctx, movePassed, names, to, events, after)
+	rows, err := r.pool.Query(ctx, movePending, names, to, events, after)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (r *Runner) writePassed(ctx context.Context) error {
 		return err
 	}
 	for _, name := range moved {
-		r.setPassed(name, stretch{after: pending[name].to, to: pending[name].to})
+		r.setPending(name, span{after: pending[name].to, to: pending[name].to})
 		delete(pending, name)
 	}
 	if len(pending) == 0 {
@@ -94,24 +95,24 @@ func (r *Runner) writePassed(ctx context.Context) error {
 	}
 	// Another instance moved it, a swap did, or a crash of Postgres took commits back: the projection asks where it stands.
 	for name := range pending {
-		r.setPassed(name, stretch{})
+		r.setPending(name, span{})
 	}
 	r.locks.lost()
 	return nil
 }
 
-// movePassed is move for several projections.
-const movePassed = `UPDATE checkpoints c SET position = m.position, events = c.events + m.events, error = NULL, stopped_at = NULL, updated_at = now()
+// movePending is move for several projections.
+const movePending = `UPDATE checkpoints c SET position = m.position, events = c.events + m.events, error = NULL, stopped_at = NULL, updated_at = now()
 	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting, unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) m (name, position, events, after)
 	WHERE c.name = m.name AND c.position = m.after RETURNING c.name`
 
-// withPassed adds to checkpoints as they were written what this process went past since.
-func (r *Runner) withPassed(written map[string]checkpoint) map[string]checkpoint {
+// withPending adds to checkpoints as they were written what this process skipped since.
+func (r *Runner) withPending(written map[string]checkpoint) map[string]checkpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, c := range written {
-		if over := r.passed[name].over; over.events > 0 && over.after == c.position {
-			c.position, c.events = over.to, c.events+int64(over.events)
+		if s := r.skipped[name].pending; s.events > 0 && s.after == c.position {
+			c.position, c.events = s.to, c.events+int64(s.events)
 			written[name] = c
 		}
 	}

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -75,8 +75,8 @@ func (r *Runner) WaitFor(ctx context.Context, position eventstore.Position) erro
 // slowest is the position that every projection that is not stopped has reached. The caller holds r.mu.
 func (r *Runner) slowest() eventstore.Position {
 	slowest := eventstore.Position(math.MaxInt64)
-	for _, p := range all {
-		if c := r.checkpoints[p.name]; c.failure == "" {
+	for _, p := range r.set.Projections {
+		if c := r.checkpoints[p.Name]; c.failure == "" {
 			slowest = min(slowest, c.position)
 		}
 	}
@@ -139,7 +139,7 @@ func (h head) lag(c checkpoint) int64 {
 
 // Status tells how each projection stands, in a fixed order.
 func (r *Runner) Status(ctx context.Context) ([]Status, error) {
-	checkpoints, err := readCheckpoints(ctx, r.pool)
+	checkpoints, err := r.set.readCheckpoints(ctx, r.pool)
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoints of the projections: %w", err)
 	}
@@ -147,13 +147,13 @@ func (r *Runner) Status(ctx context.Context) ([]Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read which projections are being rebuilt: %w", err)
 	}
-	return statuses(ctx, r.withPassed(checkpoints), rebuilding, r.head(), r.log.Log), nil
+	return r.set.statuses(ctx, r.withPending(checkpoints), rebuilding, r.head(), r.log.Log), nil
 }
 
 // StatusOf tells how each projection stands, for a process without a Runner. To count, it reads what stands in the log
 // after the most advanced projection.
-func StatusOf(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log) ([]Status, error) {
-	checkpoints, err := readCheckpoints(ctx, pool)
+func StatusOf(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log) ([]Status, error) {
+	checkpoints, err := set.readCheckpoints(ctx, pool)
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoints of the projections: %w", err)
 	}
@@ -174,31 +174,31 @@ func StatusOf(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log) ([]St
 	if err != nil {
 		return nil, fmt.Errorf("read which projections are being rebuilt: %w", err)
 	}
-	return statuses(ctx, checkpoints, rebuilding, end, log), nil
+	return set.statuses(ctx, checkpoints, rebuilding, end, log), nil
 }
 
-func statuses(ctx context.Context, checkpoints map[string]checkpoint, rebuilding []string, end head, log eventstore.Log) []Status {
+func (s Set) statuses(ctx context.Context, checkpoints map[string]checkpoint, rebuilding []string, end head, log eventstore.Log) []Status {
 	ages := map[eventstore.Position]time.Duration{}
-	list := make([]Status, len(all))
-	for i, p := range all {
-		c := checkpoints[p.name]
-		s := Status{Name: p.name, Position: c.position, State: StateCatchingUp, Error: optional(c.failure)}
+	list := make([]Status, len(s.Projections))
+	for i, p := range s.Projections {
+		c := checkpoints[p.Name]
+		status := Status{Name: p.Name, Position: c.position, State: StateCatchingUp, Error: optional(c.failure)}
 		if end.known && c.position >= end.position {
-			s.State = StateLive
-			if slices.Contains(rebuilding, p.name) {
-				s.State = StateRebuilding
+			status.State = StateLive
+			if slices.Contains(rebuilding, p.Name) {
+				status.State = StateRebuilding
 			}
 		} else if end.position > c.position {
-			s.LagEvents = end.lag(c)
+			status.LagEvents = end.lag(c)
 			if _, asked := ages[c.position]; !asked {
 				ages[c.position] = age(ctx, log, c.position)
 			}
-			s.LagMS = ages[c.position].Milliseconds()
+			status.LagMS = ages[c.position].Milliseconds()
 		}
 		if c.failure != "" {
-			s.State = StateStopped
+			status.State = StateStopped
 		}
-		list[i] = s
+		list[i] = status
 	}
 	return list
 }

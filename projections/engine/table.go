@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -11,34 +11,36 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// table is one table of a projection, and how events change it.
-type table struct {
-	name string
-	// apply writes what a page of events, one or more and all of the projection's kind, changes.
-	apply func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error
+// Table is one table of a projection, and how events change it.
+type Table struct {
+	Name string
+	// Apply writes what a page of events, one or more and all of the projection's kind, changes. An error is a defect of an
+	// event or an outage of Postgres.
+	Apply func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error
 
-	// whole begins a fold of the whole log in memory, for a rebuild. With nil a rebuild calls apply with page after page,
+	// Whole begins a fold of the whole log in memory, for a rebuild. With nil a rebuild calls Apply with page after page,
 	// which is slower but needs no memory.
-	whole   func() whole
-	columns []string // that the rows of whole have
-	// streamed: rows are final at once, so a rebuild copies them while it reads.
-	streamed bool
+	Whole   func() Whole
+	Columns []string // that the rows of Whole have, in their order
+	// Streamed: rows are final at once, so a rebuild copies them while it reads. One table of a Set may be streamed.
+	Streamed bool
 }
 
-// whole folds the log from its beginning.
-type whole interface {
-	add(e *eventstore.Envelope) error
-	// rows hands out the table's rows: all of them at the end, or for a streamed table those since the last call. yield
+// Whole folds the log from its beginning, into the rows of one table.
+type Whole interface {
+	// Add takes in the next event of the projection's kind. It may keep the event.
+	Add(e *eventstore.Envelope) error
+	// Rows hands out the table's rows: all of them at the end, or for a streamed table those since the last call. yield
 	// is called after each row; when it returns an error, that is the end and the error.
-	rows(to *copyRows, yield func() error) error
+	Rows(to *CopyRows, yield func() error) error
 }
 
-// column is one column of rows: as an array for a statement, and one by one for COPY.
-type column[R any] struct {
+// Column is one column of rows: as an array for a statement, and one by one for COPY.
+type Column[R any] struct {
 	name   string
 	cast   string
 	values func(rows []R) any
-	copy   func(to *copyRows, row R) error
+	copy   func(to *CopyRows, row R) error
 }
 
 // pgxNames are what pgx calls types that SQL has another name for.
@@ -46,8 +48,9 @@ var pgxNames = strings.NewReplacer("boolean", "bool", "bigint", "int8")
 
 var pgxTypes = pgtype.NewMap()
 
-// col makes a column of the Postgres type cast. It panics when pgx can't send a T as one.
-func col[R, T any](name, cast string, value func(R) T) column[R] {
+// Col makes a column of the Postgres type cast, whose value in a row value gives. It panics when pgx can't send a T as
+// one.
+func Col[R, T any](name, cast string, value func(R) T) Column[R] {
 	typeName := pgxNames.Replace(cast)
 	if typeName == "int" {
 		typeName = "int4"
@@ -61,7 +64,7 @@ func col[R, T any](name, cast string, value func(R) T) column[R] {
 	if plan == nil {
 		panic(fmt.Sprintf("column %s: pgx can't send %T as %s", name, zero, cast))
 	}
-	return column[R]{
+	return Column[R]{
 		name: name, cast: cast,
 		values: func(rows []R) any {
 			values := make([]T, len(rows))
@@ -70,18 +73,19 @@ func col[R, T any](name, cast string, value func(R) T) column[R] {
 			}
 			return values
 		},
-		copy: func(to *copyRows, row R) error { return to.planned(plan, value(row)) },
+		copy: func(to *CopyRows, row R) error { return to.planned(plan, value(row)) },
 	}
 }
 
-// upsert writes rows in one statement. The first column is the primary key.
-type upsert[R any] struct {
+// Upsert writes rows into a table in one statement.
+type Upsert[R any] struct {
 	table   string
 	sql     string
-	columns []column[R]
+	columns []Column[R]
 }
 
-func newUpsert[R any](table string, columns ...column[R]) upsert[R] {
+// NewUpsert makes the Upsert of a table. The first column is its primary key.
+func NewUpsert[R any](table string, columns ...Column[R]) Upsert[R] {
 	var names, arrays, updates []string
 	for i, column := range columns {
 		names = append(names, column.name)
@@ -90,11 +94,11 @@ func newUpsert[R any](table string, columns ...column[R]) upsert[R] {
 			updates = append(updates, column.name+" = EXCLUDED."+column.name)
 		}
 	}
-	return upsert[R]{table: table, columns: columns, sql: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) ON CONFLICT (%s) DO UPDATE SET %s",
+	return Upsert[R]{table: table, columns: columns, sql: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) ON CONFLICT (%s) DO UPDATE SET %s",
 		table, strings.Join(names, ", "), strings.Join(arrays, ", "), names[0], strings.Join(updates, ", "))}
 }
 
-func (u upsert[R]) names() []string {
+func (u Upsert[R]) names() []string {
 	names := make([]string, len(u.columns))
 	for i, column := range u.columns {
 		names[i] = column.name
@@ -102,7 +106,7 @@ func (u upsert[R]) names() []string {
 	return names
 }
 
-func (u upsert[R]) write(ctx context.Context, tx pgx.Tx, rows []R) error {
+func (u Upsert[R]) write(ctx context.Context, tx pgx.Tx, rows []R) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -115,8 +119,8 @@ func (u upsert[R]) write(ctx context.Context, tx pgx.Tx, rows []R) error {
 }
 
 // copyRow adds a row for COPY.
-func (u upsert[R]) copyRow(to *copyRows, row R) error {
-	to.row(len(u.columns))
+func (u Upsert[R]) copyRow(to *CopyRows, row R) error {
+	to.Row(len(u.columns))
 	for _, column := range u.columns {
 		if err := column.copy(to, row); err != nil {
 			return fmt.Errorf("column %s of %s: %w", column.name, u.table, err)
@@ -125,7 +129,9 @@ func (u upsert[R]) copyRow(to *copyRows, row R) error {
 	return nil
 }
 
-// eventError names the event that something is wrong with.
+// WithEvent puts the event that something is wrong with into an error.
+func WithEvent(e *eventstore.Envelope, err error) error { return eventError{e, err} }
+
 type eventError struct {
 	event *eventstore.Envelope
 	err   error

@@ -1,4 +1,4 @@
-package projections
+package engine
 
 import (
 	"context"
@@ -12,46 +12,33 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// version is when something held, and the event that made it so.
-type version struct {
-	position eventstore.Position
-	from     time.Time
-	to       *time.Time // exclusive; nil: it still holds
-	event    uuid.UUID
-	actor    Actor // without its name
-}
-
-func versionOf(e *eventstore.Envelope) version {
-	return version{position: e.Position, from: e.Meta.At, event: e.ID, actor: Actor{Kind: e.Meta.Actor.Kind, ID: optional(e.Meta.Actor.ID)}}
-}
-
-// heldAt is the condition that the version v held at a time.
-func heldAt(v, time string) string {
-	return fmt.Sprintf("%[1]s.from_at <= %[2]s AND (%[1]s.to_at IS NULL OR %[1]s.to_at > %[2]s)", v, time)
-}
-
-// versionColumns are what every table of versions has, of the version v.
-const versionColumns = "v.position, v.from_at, v.to_at, v.event_id, v.actor_kind, v.actor_id"
-
-func (v *version) places() []any {
-	return []any{&v.position, &v.from, &v.to, &v.event, &v.actor.Kind, &v.actor.ID}
-}
-
-// succession is the versions of one aggregate, as far as a page goes on with them.
-type succession[S any] struct {
+// Succession is the versions of one aggregate, as far as a page continues them. S is what a version holds.
+type Succession[S any] struct {
 	current S
 	known   bool       // current is one
 	ended   *time.Time // when the one ended that held before the page; nil: it did not
-	begun   []began[S]
+	begun   []version[S]
 }
 
-type began[S any] struct {
-	version
-	state S
+// version is when something held, and the event that made it so.
+type version[S any] struct {
+	position  eventstore.Position
+	from      time.Time
+	to        *time.Time // exclusive; nil: it still holds
+	event     uuid.UUID
+	actorKind string
+	actorID   string
+	state     S
 }
 
-// follow notes the state after an event; same says whether it is that of before.
-func (s *succession[S]) follow(e *eventstore.Envelope, state S, same bool) {
+// Continued is the succession of an aggregate of which current is the version that holds.
+func Continued[S any](current S) Succession[S] { return Succession[S]{current: current, known: true} }
+
+// Current gives the newest version; false before the first, when it is the zero value.
+func (s *Succession[S]) Current() (current S, known bool) { return s.current, s.known }
+
+// Follow notes the state after an event; same says whether it is Current.
+func (s *Succession[S]) Follow(e *eventstore.Envelope, state S, same bool) {
 	if s.known && same {
 		return
 	}
@@ -63,54 +50,65 @@ func (s *succession[S]) follow(e *eventstore.Envelope, state S, same bool) {
 		s.ended = &at
 	}
 	s.current, s.known = state, true
-	s.begun = append(s.begun, began[S]{versionOf(e), state})
+	s.begun = append(s.begun, version[S]{
+		position: e.Position, from: at, event: e.ID, actorKind: e.Meta.Actor.Kind, actorID: e.Meta.Actor.ID, state: state,
+	})
 }
 
-// versionsTable is a table of versions of the aggregates R with the state S. Its first column is the aggregate's id, then
-// come those of version.
-type versionsTable[S any, R row] struct {
-	of         aggregate[uuid.UUID, R]
-	succession func(R) *succession[S]
-	concerns   func(*eventstore.Envelope) bool // false for events that change no state, so that their aggregates need not be loaded
-	name       string
-	columns    []string
-	state      []column[S]
-	end        string // SQL
+// Versions says how the versions of a kind of aggregate come to be: of each aggregate what it held, from when and until
+// when, and the event that made it so.
+type Versions[S any, R Row] struct {
+	// Of is the aggregates. Its ByIDs and Scan read the versions that hold, from the table.
+	Of         Aggregate[uuid.UUID, R]
+	Succession func(R) *Succession[S]
+	// Concerns is false for events that change no version, so that their aggregates need not be loaded; nil: all do.
+	Concerns func(*eventstore.Envelope) bool
+	State    []Column[S]
 }
 
-func newVersionsTable[S any, R row](name, id string, of aggregate[uuid.UUID, R], successionOf func(R) *succession[S],
-	concerns func(*eventstore.Envelope) bool, state ...column[S],
-) versionsTable[S, R] {
+// versionsTable is a table of versions.
+type versionsTable[S any, R Row] struct {
+	Versions[S, R]
+	name    string
+	columns []string
+	end     string // SQL
+}
+
+// Table makes the table of the versions. Its columns are id, the aggregate's id, then position, from_at, to_at (null
+// while it holds), event_id, actor_kind and actor_id of the event that began the version, then those of State.
+func (v Versions[S, R]) Table(name, id string) Table {
 	columns := []string{id, "position", "from_at", "to_at", "event_id", "actor_kind", "actor_id"}
-	for _, column := range state {
+	for _, column := range v.State {
 		columns = append(columns, column.name)
 	}
-	return versionsTable[S, R]{
-		of: of, succession: successionOf, concerns: concerns, name: name, columns: columns, state: state,
+	t := versionsTable[S, R]{
+		Versions: v, name: name, columns: columns,
 		end: fmt.Sprintf(`UPDATE %s v SET to_at = e.at FROM unnest($1::uuid[], $2::timestamptz[]) e (id, at)
 			WHERE v.%s = e.id AND v.to_at IS NULL`, name, id),
 	}
-}
-
-func (t versionsTable[S, R]) table() table {
-	return table{name: t.name, columns: t.columns, apply: t.apply, whole: func() whole {
+	return Table{Name: name, Columns: columns, Apply: t.apply, Whole: func() Whole {
 		return &wholeVersions[S, R]{table: t, found: map[uuid.UUID]R{}}
 	}}
 }
 
+func (v Versions[S, R]) concerns(e *eventstore.Envelope) bool {
+	return v.Concerns == nil || v.Concerns(e)
+}
+
 // apply ends the versions that held before the page, then adds those that it begins.
 func (t versionsTable[S, R]) apply(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
-	timelines, err := t.of.fold(ctx, tx, slices.DeleteFunc(slices.Clone(events), func(e *eventstore.Envelope) bool { return !t.concerns(e) }))
+	concerned := slices.DeleteFunc(slices.Clone(events), func(e *eventstore.Envelope) bool { return !t.concerns(e) })
+	rows, err := t.Of.fold(ctx, tx, concerned)
 	if err != nil {
 		return err
 	}
-	var ended []rawUUID
+	var ended [][16]byte // pgx would send a uuid.UUID through its text, at many times the cost
 	var endedAt []time.Time
-	var begun copyRows
-	for _, timeline := range timelines {
-		id, s := t.of.id(timeline), t.succession(timeline)
+	var begun CopyRows
+	for _, row := range rows {
+		id, s := t.Of.ID(row), t.Succession(row)
 		if s.ended != nil {
-			ended, endedAt = append(ended, rawUUID(id)), append(endedAt, *s.ended)
+			ended, endedAt = append(ended, id), append(endedAt, *s.ended)
 		}
 		for i := range s.begun {
 			if err := t.copyRow(&begun, id, &s.begun[i]); err != nil {
@@ -123,28 +121,24 @@ func (t versionsTable[S, R]) apply(ctx context.Context, tx pgx.Tx, events []*eve
 			return err
 		}
 	}
-	return begun.write(ctx, tx.Conn().PgConn(), t.name, t.columns)
+	return begun.Write(ctx, tx.Conn().PgConn(), t.name, t.columns)
 }
 
 // copyRow adds a version for COPY.
-func (t versionsTable[S, R]) copyRow(to *copyRows, id uuid.UUID, v *began[S]) error {
-	to.row(len(t.columns))
-	to.uuid(rawUUID(id))
-	to.bigint(int64(v.position))
-	to.time(v.from)
+func (t versionsTable[S, R]) copyRow(to *CopyRows, id uuid.UUID, v *version[S]) error {
+	to.Row(len(t.columns))
+	to.UUID(id)
+	to.Bigint(int64(v.position))
+	to.Time(v.from)
 	if v.to == nil {
-		to.null()
+		to.Null()
 	} else {
-		to.time(*v.to)
+		to.Time(*v.to)
 	}
-	to.uuid(rawUUID(v.event))
-	to.text(v.actor.Kind)
-	if v.actor.ID == nil {
-		to.null()
-	} else {
-		to.text(*v.actor.ID)
-	}
-	for _, column := range t.state {
+	to.UUID(v.event)
+	to.Text(v.actorKind)
+	to.OptionalText(v.actorID)
+	for _, column := range t.State {
 		if err := column.copy(to, v.state); err != nil {
 			return fmt.Errorf("column %s of %s: %w", column.name, t.name, err)
 		}
@@ -153,30 +147,30 @@ func (t versionsTable[S, R]) copyRow(to *copyRows, id uuid.UUID, v *began[S]) er
 }
 
 // wholeVersions holds every version that there ever was.
-type wholeVersions[S any, R row] struct {
+type wholeVersions[S any, R Row] struct {
 	table versionsTable[S, R]
 	found map[uuid.UUID]R
 }
 
-func (w *wholeVersions[S, R]) add(e *eventstore.Envelope) error {
+func (w *wholeVersions[S, R]) Add(e *eventstore.Envelope) error {
 	if !w.table.concerns(e) {
 		return nil
 	}
-	id, err := w.table.of.subject(e)
+	id, err := w.table.Of.subject(e)
 	if err != nil {
 		return err
 	}
-	timeline, met := w.found[id]
+	row, met := w.found[id]
 	if !met {
-		timeline = w.table.of.fresh(id)
-		w.found[id] = timeline
+		row = w.table.Of.Fresh(id)
+		w.found[id] = row
 	}
-	return timeline.apply(e)
+	return row.Apply(e)
 }
 
-func (w *wholeVersions[S, R]) rows(to *copyRows, yield func() error) error {
-	for id, timeline := range w.found {
-		s := w.table.succession(timeline)
+func (w *wholeVersions[S, R]) Rows(to *CopyRows, yield func() error) error {
+	for id, row := range w.found {
+		s := w.table.Succession(row)
 		for i := range s.begun {
 			if err := w.table.copyRow(to, id, &s.begun[i]); err != nil {
 				return err
