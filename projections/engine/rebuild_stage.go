@@ -39,7 +39,7 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 	if err := dropSchema(ctx, b.pool, nextSchema); err != nil { // of one that was interrupted
 		return err
 	}
-	if err := migrations.ReadModels(ctx, b.pool, nextSchema); err != nil {
+	if err := b.set.Migrate(ctx, b.pool, nextSchema); err != nil {
 		return err
 	}
 	conns := make([]*pgx.Conn, 2) // more gain nothing: one Postgres process for each core of a small server
