@@ -72,7 +72,7 @@ func withNULs(t *testing.T, document []byte) []byte {
 	return changed
 }
 
-func TestEventsOfAnotherProgramAreGoneBy(t *testing.T) {
+func TestEventsOfAnotherProgramAreSkipped(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	first := s.register(t, "a@example.com")

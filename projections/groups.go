@@ -142,7 +142,7 @@ type Member struct {
 	EventID  uuid.UUID `json:"event_id"` // of the event by which the account joined
 }
 
-// GroupMembers lists who is in a group, or (at not nil) who was at a time, with the names of then. Sorted by name (of
+// GroupMembers lists who is in a group, or (at not nil) who was at a time, with the names at that time. Sorted by name (of
 // today) or joined_at.
 func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *time.Time, page PageRequest) (List[Member], error) {
 	if err := r.groupExists(ctx, groupID, at); err != nil {

@@ -30,7 +30,7 @@ func subjectOf(kind, id string) subject {
 // subjectCompanies is the company of each account and group, as events follow one another.
 type subjectCompanies map[subject]uuid.UUID
 
-// follow goes on by one event. It gives the company that its subject is or belongs to from then on, and the one that the
+// follow takes in the next event. It gives the company that its subject is or belongs to from then on, and the one that the
 // event took it out of; uuid.Nil for none.
 func (s subjectCompanies) follow(e *eventstore.Envelope) (now, former uuid.UUID) {
 	about := subjectOf(domain.SplitStream(e.Stream))

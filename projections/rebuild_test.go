@@ -76,14 +76,14 @@ func TestARebuildLosesNothingWhileOthersWrite(t *testing.T) {
 	for round := range 6 {
 		names := [][]string{nil, {"users"}, {"history", "companies"}}[round%3]
 		count := written.Load()
-		eventually(t, "the writers go on", func() bool { return written.Load() > count+5 || t.Failed() })
+		eventually(t, "the writers continue", func() bool { return written.Load() > count+5 || t.Failed() })
 		if r := rebuild(t, s, engine.ModeRebuild, names...); len(r.Differences) > 0 || len(r.NotCompared) > 0 {
 			t.Error(show(t, r))
 		}
 	}
 	rebuild(t, s, engine.ModeRollback)
 	count := written.Load()
-	eventually(t, "the writers go on", func() bool { return written.Load() > count+5 || t.Failed() })
+	eventually(t, "the writers continue", func() bool { return written.Load() > count+5 || t.Failed() })
 	stop()
 	working.Wait()
 	if t.Failed() {

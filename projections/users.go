@@ -90,8 +90,8 @@ func changesMembership(event domain.Event) bool {
 	return false
 }
 
-// keptSession is the session that goes on after an event that ends the others: the one in which the own password was
-// changed. A link is used outside of every session.
+// keptSession is the session that continues after an event that ends the others: the one in which somebody changed his or
+// her own password. A link is used outside of every session.
 func keptSession(e *eventstore.Envelope) uuid.UUID {
 	if _, own := e.Event.(user.PasswordSet); !own {
 		return uuid.Nil

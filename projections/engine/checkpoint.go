@@ -21,7 +21,7 @@ type checkpoint struct {
 	failure  string // why it is stopped at the next event; empty while it isn't
 }
 
-// queryTime bounds the small queries of a runner: Postgres may be away without a word.
+// queryTime bounds the small queries of a runner: an outage of Postgres may come without an error.
 const queryTime = 5 * time.Second
 
 // makeCheckpoints adds the rows of projections that have none yet.

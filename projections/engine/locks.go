@@ -57,7 +57,7 @@ func (l *locks) run(ctx context.Context) {
 // hold takes the locks until the connection breaks. connected says whether there was one.
 func (l *locks) hold(ctx context.Context) (connected bool, err error) {
 	config := l.pool.Config().ConnConfig.Copy()
-	// A connection that broke without a word must not keep the locks: the server (14 or newer) ends one that is silent.
+	// A connection that broke unnoticed must not keep the locks: the server (14 or newer) ends one that is silent.
 	config.RuntimeParams["idle_session_timeout"] = (20 * lockPace).String()
 	connectCtx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()

@@ -25,7 +25,7 @@ type rebuilding struct {
 	report      func(Rebuild) // may be nil; one call after the other
 	reporting   sync.Mutex
 	projections []Projection // that are built anew
-	lock        *pgx.Conn    // holds the advisory lock; used by keep alone while the work goes on
+	lock        *pgx.Conn    // holds the advisory lock; used by keep alone while there is work
 
 	done atomic.Int64 // events read
 
@@ -35,7 +35,7 @@ type rebuilding struct {
 	needed  float64   // seconds that all takes from then on, as far as known
 }
 
-// progressPace is how often progress is reported and recorded, and how often a wish to abort is looked for.
+// progressPace is how often progress is reported and recorded, and how often an abort is looked for.
 const progressPace = 500 * time.Millisecond
 
 var errAborted = errors.New("it was aborted")
@@ -50,7 +50,8 @@ func RunRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore
 	return b.run(ctx)
 }
 
-// StartRebuild begins a rebuild that goes on by itself, until Run ends, and gives how it stands.
+// StartRebuild starts a rebuild in the background, which ends with Run at the latest, and gives how it stands.
+// ErrUnknownProjection for a name that there is not, ErrRebuildRunning where there is one already.
 func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebuild, error) {
 	if err := r.set.Check(request.Names); err != nil {
 		return Rebuild{}, err
@@ -96,7 +97,7 @@ func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebu
 	}
 }
 
-// Rebuild tells how a rebuild stands. ErrNotFound where there was none.
+// Rebuild gives how a rebuild stands. ErrNotFound where there was none.
 func (r *Runner) Rebuild(ctx context.Context, id uuid.UUID) (Rebuild, error) {
 	return RebuildByID(ctx, r.pool, id)
 }
@@ -133,7 +134,7 @@ func lockRebuilds(ctx context.Context, pool *pgxpool.Pool) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A connection that broke without a word must not keep the lock: the server ends one that is silent.
+	// A connection that broke unnoticed must not keep the lock: the server ends one that is silent.
 	var mine bool
 	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1) FROM set_config('idle_session_timeout', $2, false)",
 		int64(rebuildLock), (40 * progressPace).String()).Scan(&mine)

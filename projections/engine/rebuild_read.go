@@ -267,7 +267,7 @@ func (b *rebuilding) advance(ctx context.Context, db DB, projections []Projectio
 	}
 }
 
-// tryAdvance is advance as far as the store answers. It goes on where it stopped.
+// tryAdvance is advance as far as the store answers. It continues where it stopped.
 func (b *rebuilding) tryAdvance(ctx context.Context, db DB, projections []Projection, to map[string]eventstore.Position) error {
 	at, err := positions(ctx, db, projections)
 	if err != nil {

@@ -105,7 +105,7 @@ func scanRebuild(row pgx.Row) (Rebuild, error) {
 	return r, err
 }
 
-// RebuildByID tells how a rebuild stands, whichever process does it. ErrNotFound where there was none.
+// RebuildByID gives how a rebuild stands, whichever process does it. ErrNotFound where there was none.
 func RebuildByID(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) (Rebuild, error) {
 	return scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds WHERE id = $1", id))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/secboard/secboard/eventstore/feed"
 )
 
-// pageTime bounds the transaction of a page: Postgres, which bounds each statement, may be away without a word.
+// pageTime bounds the transaction of a page: an outage of Postgres, which bounds each statement, may come without an error.
 const pageTime = 2 * time.Minute
 
 // Runner keeps the read models up to date with the log. Any number may run on one database, in one process or several:

@@ -23,7 +23,7 @@ func (e *ErrOtherLog) Error() string {
 }
 
 // CheckLog looks whether the newest event in the history stands at its position in the log; *ErrOtherLog where it does not. Positions
-// differ from one store to another, also after a restore: going on from a checkpoint there would pass over events without a word.
+// differ from one store to another, also after a restore: continuing from a checkpoint there would silently skip events.
 func CheckLog(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log) error {
 	rows, err := pool.Query(ctx, "SELECT position, event_id FROM history ORDER BY position DESC LIMIT 2")
 	if err != nil {

@@ -35,7 +35,7 @@ type Status struct {
 type head struct {
 	position eventstore.Position
 	events   int64 // up to there
-	known    bool  // false: the log may go on
+	known    bool  // false: the log may be longer
 }
 
 // ErrBehind says that the read models did not reach a position in time.
@@ -137,7 +137,7 @@ func (h head) lag(c checkpoint) int64 {
 	return max(0, h.events-c.events)
 }
 
-// Status tells how each projection stands, in a fixed order.
+// Status gives how each projection stands, in a fixed order.
 func (r *Runner) Status(ctx context.Context) ([]Status, error) {
 	checkpoints, err := r.set.readCheckpoints(ctx, r.pool)
 	if err != nil {
@@ -150,7 +150,7 @@ func (r *Runner) Status(ctx context.Context) ([]Status, error) {
 	return r.set.statuses(ctx, r.withPending(checkpoints), rebuilding, r.head(), r.log.Log), nil
 }
 
-// StatusOf tells how each projection stands, for a process without a Runner. To count, it reads what stands in the log
+// StatusOf gives how each projection stands, for a process without a Runner. To count, it reads what stands in the log
 // after the most advanced projection.
 func StatusOf(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log) ([]Status, error) {
 	checkpoints, err := set.readCheckpoints(ctx, pool)
