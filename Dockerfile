@@ -1,24 +1,29 @@
-# SecBoard accounts for production: stores of its own choice by SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL. The
-# image has no Postgres, so the embedded default does not run in it.
+# SecBoard accounts for production: the program alone, in an otherwise empty file system. `make release` makes the same
+# image without a container engine.
+#
+# There is no Postgres in it, so the stores have to be named: SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL.
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
+# .git stays outside, so what `secboard version` says comes in from outside too.
 ARG VERSION=""
+ARG COMMIT=""
+ARG DATE=""
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X main.version=${VERSION}" -o /out/secboard ./cmd/secboard \
-    && mkdir -m 0700 /out/data
+    make build BIN=/root-owned/usr/local/bin VERSION="${VERSION}" COMMIT="${COMMIT}" DATE="${DATE}" \
+    && mkdir -m 1777 /root-owned/tmp && mkdir -p -m 0700 /user-owned/data
 
-FROM gcr.io/distroless/static-debian12:nonroot
-COPY --from=build /out/secboard /usr/local/bin/secboard
-COPY --from=build --chown=65532:65532 /out/data /data
+FROM scratch
+COPY --from=build /root-owned/ /
+COPY --from=build --chown=65532:65532 /user-owned/ /
 USER 65532:65532
 ENV SECBOARD_DATA=/data \
     SECBOARD_LISTEN=0.0.0.0:8080 \
     SECBOARD_LOG_FORMAT=json
-# Holds the keyset: without it sealed secrets cannot be read.
+# It holds the keyset: without it sealed secrets can't be read.
 VOLUME /data
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/secboard"]
