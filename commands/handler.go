@@ -12,6 +12,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/secrets"
 )
@@ -82,6 +83,21 @@ type Result struct {
 	Revision eventstore.Revision
 	Position eventstore.Position
 	Changed  bool // false: it was so already, and no event was written
+	// EndsSessions says that the sessions of the account end with the change, but for KeptSession: the one in which its owner
+	// made it, uuid.Nil for none. The log says so for ever; whoever keeps the sessions should end them at once.
+	EndsSessions bool
+	KeptSession  uuid.UUID
+}
+
+// endSessions notes what an event, made in a session, means for the sessions of the account.
+func (r *Result) endSessions(event domain.Event, session string) {
+	if !user.EndsSessions(event) {
+		return
+	}
+	r.EndsSessions, r.KeptSession = true, uuid.Nil
+	if kept, err := uuid.Parse(session); err == nil && user.KeepsOwnSession(event) {
+		r.KeptSession = kept
+	}
 }
 
 // ErrBusy says that others changed the aggregate again and again while the command was being decided.
@@ -109,14 +125,16 @@ type loaded[S any] struct {
 	metadata []eventstore.Metadata
 }
 
-// done says where the events end that a command has written already, if it has.
+// done is the result of a command that has written its events already, if it has.
 func (l loaded[S]) done(command uuid.UUID) (Result, bool) {
-	for i := len(l.metadata) - 1; i >= 0; i-- {
+	var result Result
+	for i, event := range l.history {
 		if l.metadata[i].CommandID == command {
-			return Result{Revision: l.Revision, Position: l.Position, Changed: true}, true
+			result.Revision, result.Position, result.Changed = l.Revision, l.Position, true
+			result.endSessions(event, l.metadata[i].Session)
 		}
 	}
-	return Result{}, false
+	return result, result.Changed
 }
 
 // notBefore is now, unless the clock has gone back: times never do within a stream.
@@ -169,6 +187,16 @@ func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, s
 	return execute[S, P](ctx, h, caller, stream, true, decide)
 }
 
+// createWith is create for a decider that needs nothing but what the caller gives. The aggregate's id is the caller's CommandID.
+func createWith[S, A any, P state[S]](ctx context.Context, h *Handler, caller Caller, kind string, decide func(S, A) ([]domain.Event, error), given A) (Result, error) {
+	return create[S, P](ctx, h, caller, domain.StreamName(kind, caller.CommandID), func(s S) ([]domain.Event, error) { return decide(s, given) })
+}
+
+// changeWith is change for a decider that needs nothing but what the caller gives.
+func changeWith[S, A any, P state[S]](ctx context.Context, h *Handler, caller Caller, kind string, id uuid.UUID, decide func(S, A) ([]domain.Event, error), given A) (Result, error) {
+	return change[S, P](ctx, h, caller, domain.StreamName(kind, id), func(s S) ([]domain.Event, error) { return decide(s, given) })
+}
+
 func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool, decide func(S) ([]domain.Event, error)) (Result, error) {
 	_, id := domain.SplitStream(stream)
 	for attempt := range attempts {
@@ -209,7 +237,11 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 			return Result{}, err
 		}
 		h.settleClaims(ctx, caller, stream, claims)
-		return Result{ID: id, Revision: appended.Revision, Position: appended.Position, Changed: true}, nil
+		result := Result{ID: id, Revision: appended.Revision, Position: appended.Position, Changed: true}
+		for _, event := range events {
+			result.endSessions(event, caller.Session)
+		}
+		return result, nil
 	}
 	return Result{}, ErrBusy
 }

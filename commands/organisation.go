@@ -15,35 +15,26 @@ import (
 
 // CreateCompany starts a company. Its id is the caller's CommandID.
 func (h *Handler) CreateCompany(ctx context.Context, caller Caller, details company.Details) (Result, error) {
-	return create(ctx, h, caller, domain.StreamName(company.Kind, caller.CommandID), func(s company.State) ([]domain.Event, error) {
-		return company.Create(s, details)
-	})
+	return createWith(ctx, h, caller, company.Kind, company.Create, details)
 }
 
 // ChangeCompany changes a company.
 func (h *Handler) ChangeCompany(ctx context.Context, caller Caller, id uuid.UUID, patch company.Patch) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(company.Kind, id), func(s company.State) ([]domain.Event, error) {
-		return company.Change(s, patch)
-	})
+	return changeWith(ctx, h, caller, company.Kind, id, company.Change, patch)
 }
 
 // RetireCompany takes a company out of use.
 func (h *Handler) RetireCompany(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(company.Kind, id), func(s company.State) ([]domain.Event, error) {
-		return company.Retire(s, reason)
-	})
+	return changeWith(ctx, h, caller, company.Kind, id, company.Retire, reason)
 }
 
 // SetCabinetPassword replaces the password that a company's people use for their first sign-in.
 func (h *Handler) SetCabinetPassword(ctx context.Context, caller Caller, id uuid.UUID, password string) (Result, error) {
-	stream := domain.StreamName(company.Kind, id)
-	sealed, err := h.sealPassword(ctx, stream, "password", password, "")
+	sealed, err := h.sealPassword(ctx, domain.StreamName(company.Kind, id), "password", password, "")
 	if err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, caller, stream, func(s company.State) ([]domain.Event, error) {
-		return company.SetCabinetPassword(s, sealed)
-	})
+	return changeWith(ctx, h, caller, company.Kind, id, company.SetCabinetPassword, sealed)
 }
 
 // SetDefaultMailAccount chooses the mail account that sends a company's mail; uuid.Nil for none.
@@ -51,30 +42,22 @@ func (h *Handler) SetDefaultMailAccount(ctx context.Context, caller Caller, id, 
 	if err := h.checkMailAccount(ctx, "mail_account_id", mailAccountID); err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, caller, domain.StreamName(company.Kind, id), func(s company.State) ([]domain.Event, error) {
-		return company.SetDefaultMailAccount(s, mailAccountID)
-	})
+	return changeWith(ctx, h, caller, company.Kind, id, company.SetDefaultMailAccount, mailAccountID)
 }
 
 // CreateRole starts a role. Its id is the caller's CommandID.
 func (h *Handler) CreateRole(ctx context.Context, caller Caller, details role.Details) (Result, error) {
-	return create(ctx, h, caller, domain.StreamName(role.Kind, caller.CommandID), func(s role.State) ([]domain.Event, error) {
-		return role.Create(s, details)
-	})
+	return createWith(ctx, h, caller, role.Kind, role.Create, details)
 }
 
 // ChangeRole changes a role.
 func (h *Handler) ChangeRole(ctx context.Context, caller Caller, id uuid.UUID, patch role.Patch) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(role.Kind, id), func(s role.State) ([]domain.Event, error) {
-		return role.Change(s, patch)
-	})
+	return changeWith(ctx, h, caller, role.Kind, id, role.Change, patch)
 }
 
 // RetireRole takes a role out of use.
 func (h *Handler) RetireRole(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(role.Kind, id), func(s role.State) ([]domain.Event, error) {
-		return role.Retire(s, reason)
-	})
+	return changeWith(ctx, h, caller, role.Kind, id, role.Retire, reason)
 }
 
 // CreateGroup starts a group. Its id is the caller's CommandID. Whoever isn't superuser can't make one that administers more of
@@ -127,9 +110,7 @@ func (h *Handler) ChangeGroup(ctx context.Context, caller Caller, id uuid.UUID, 
 
 // RetireGroup takes a group out of use.
 func (h *Handler) RetireGroup(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(group.Kind, id), func(s group.State) ([]domain.Event, error) {
-		return group.Retire(s, reason)
-	})
+	return changeWith(ctx, h, caller, group.Kind, id, group.Retire, reason)
 }
 
 // RegisterModule makes a module of the host platform known under its key, or renames it.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/projections"
 )
@@ -55,13 +54,7 @@ func (s *server) addAccountSecurity() {
 	registerActForReason(s, s.users(), "two-factor/reset", operation{
 		id: "reset-two-factor", summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},
 		description: "Device and backup codes are void and all sessions end; a reason must be given. Where two-factor is required, the next sign-in asks for a new set-up.",
-	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
-		result, err := s.Commands.ResetTwoFactor(ctx, caller, id, reason)
-		if err == nil {
-			s.endSessions(ctx, id)
-		}
-		return result, err
-	})
+	}, s.Commands.ResetTwoFactor)
 	registerCommand(s, operation{
 		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag, required: needs("users", domain.Edit),
 		summary: "End a lockout", description: "A lockout also ends by itself.",
@@ -113,7 +106,6 @@ func (s *server) endAccountSessions(ctx context.Context, in *endSessionsRequest)
 	if err != nil {
 		return nil, err
 	}
-	s.endSessions(ctx, in.ID)
 	return &settled{Position: s.settle(ctx, result)}, nil
 }
 

@@ -134,6 +134,7 @@ func registerCommand[I, T any](s *server, o operation, handler func(context.Cont
 
 // settle waits until the read models have a change that is answered without its resource, and gives its position.
 func (s *server) settle(ctx context.Context, result commands.Result) string {
+	s.endSessionsOf(ctx, result)
 	if err := s.waitFor(ctx, result.Position); err != nil {
 		s.logNotReadBack(ctx, err)
 	}

@@ -32,9 +32,7 @@ type companyChanges struct {
 
 func (b *companyChanges) command(problems *domain.Invalid) company.Patch {
 	patch := company.Patch{Name: b.Name.patch("name", problems)}
-	if patch.Name != nil {
-		merge(problems, company.Details{Name: *patch.Name}.Normalized().Validate())
-	}
+	merge(problems, patch.Validate())
 	return patch
 }
 

@@ -66,8 +66,7 @@ func (b *contactChanges) command(problems *domain.Invalid) settings.ContactPatch
 		}
 		patch.AutoReply = &reply
 	}
-	_, err := settings.ChangeContact(settings.ContactState{}, patch)
-	merge(problems, err)
+	merge(problems, patch.Validate())
 	return patch
 }
 

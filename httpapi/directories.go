@@ -46,7 +46,7 @@ func (b *newDirectory) command(problems *domain.Invalid) commands.ConnectDirecto
 		AttrDepartment: b.AttrDepartment, AttrPosition: b.AttrPosition, SyncGroups: b.SyncGroups, NestedGroups: b.NestedGroups,
 		TimeoutSeconds: b.TimeoutSeconds, CheckMinutes: b.CheckMinutes, CheckLimit: b.CheckLimit, Enabled: b.Enabled,
 	}
-	patch := changes.command(problems)
+	patch := changes.read(problems)
 	command := commands.ConnectDirectory{Settings: patch.ApplyTo(directory.Defaults)}
 	command.Name, command.URLs, command.BaseDN = b.Name, b.URLs, b.BaseDN
 	command.CompanyID = readID("company_id", b.CompanyID, problems)
@@ -86,6 +86,12 @@ type directoryChanges struct {
 }
 
 func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDirectory {
+	command := b.read(problems)
+	merge(problems, command.Validate())
+	return command
+}
+
+func (b *directoryChanges) read(problems *domain.Invalid) commands.ChangeDirectory {
 	vouch := readFlag("vouch", b.Vouch, problems)
 	if vouch != nil && !*vouch {
 		problems.Add("vouch", "not_true", "can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
@@ -262,7 +268,7 @@ func (s *server) addDirectories() {
 		description: "Accounts whose entries are disabled or gone are closed, those whose entries are back are opened. Too many changes at once wait for `confirm`.",
 		example:     map[string]any{"confirm": true},
 	}, func(ctx context.Context, in *runCheckRequest) (*directoryCheckAnswer, error) {
-		mode := commands.CheckUnasked
+		mode := commands.CheckUnconfirmed
 		if in.Body != nil && in.Body.Confirm {
 			mode = commands.CheckConfirm
 		}

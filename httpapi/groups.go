@@ -32,9 +32,6 @@ func permissionsOf(_ string, modules map[string]allowedActions, _ *domain.Invali
 	return permissions
 }
 
-// anyModule stands in for the registry of modules where only the form is checked; the command knows the modules.
-func anyModule(string) bool { return true }
-
 type newGroup struct {
 	Name        string                    `json:"name" maxLength:"200" example:"Risk analysts" doc:"Unique within its company, or among the global groups; case-sensitive"`
 	Description string                    `json:"description,omitempty" maxLength:"2000"`
@@ -47,7 +44,7 @@ func (b *newGroup) command(problems *domain.Invalid) group.Details {
 		Name: b.Name, Description: b.Description, CompanyID: readID("company_id", b.CompanyID, problems),
 		Permissions: permissionsOf("permissions", b.Permissions, problems),
 	}
-	merge(problems, details.Normalized().Validate(anyModule))
+	merge(problems, details.Normalized().Validate(nil)) // the command knows the modules
 	return details
 }
 
@@ -67,18 +64,7 @@ func (b *groupChanges) command(problems *domain.Invalid) group.Patch {
 		CompanyID:   converted("company_id", b.CompanyID.patch("company_id", problems), problems, readID),
 		Permissions: converted("permissions", b.Permissions.patch("permissions", problems), problems, permissionsOf),
 	}
-	// On a group without other data, so that only what the body names can be wrong.
-	details := group.Details{Name: "some group"}
-	if patch.Name != nil {
-		details.Name = *patch.Name
-	}
-	if patch.Description != nil {
-		details.Description = *patch.Description
-	}
-	if patch.Permissions != nil {
-		details.Permissions = *patch.Permissions
-	}
-	merge(problems, details.Normalized().Validate(anyModule))
+	merge(problems, patch.Validate(nil)) // the command knows the modules
 	return patch
 }
 

@@ -144,11 +144,10 @@ func (s *server) useReset(ctx context.Context, token, password string) error {
 	if err := s.limitSignIns(ctx, token); err != nil {
 		return err
 	}
-	account, result, err := s.Commands.UseResetLink(ctx, s.caller(ctx), token, password)
+	result, err := s.Commands.UseResetLink(ctx, s.caller(ctx), token, password)
 	if err != nil {
 		return err
 	}
-	s.endSessions(ctx, account)
 	s.settle(ctx, result)
 	return nil
 }

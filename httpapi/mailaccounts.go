@@ -66,7 +66,7 @@ func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch 
 		ServerID: converted("server_id", b.ServerID.patch("server_id", problems), problems, readID),
 		Address:  b.Address.patch("address", problems), DisplayName: b.DisplayName.patch("display_name", problems), Username: b.Username.patch("username", problems),
 	}, b.Password.patch("password", problems)}
-	merge(problems, patch.ApplyTo(mailaccount.Details{ServerID: uuid.Max, Address: "a@example.com"}).Validate())
+	merge(problems, patch.Validate())
 	if patch.password != nil {
 		if problem := mailaccount.PasswordProblem(*patch.password); problem != "" {
 			problems.Add("password", "password", "%s", problem)

@@ -80,6 +80,7 @@ func (r resource[T]) created(ctx context.Context, s *server, prefer string, resu
 // changed answers a command. From here on the change is recorded, so whatever goes wrong with reading it back only
 // makes the answer a 202.
 func (r resource[T]) changed(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
+	s.endSessionsOf(ctx, result)
 	answered := &answer[T]{Status: http.StatusAccepted, ETag: etag(result.Revision), Position: positionText(result.Position)}
 	answered.Body.accepted = &Accepted{ID: result.ID, Revision: result.Revision, Position: answered.Position}
 	if wantsAsync(prefer) {

@@ -37,18 +37,7 @@ func (b *roleChanges) command(problems *domain.Invalid) role.Patch {
 	patch := role.Patch{
 		Name: b.Name.patch("name", problems), Description: b.Description.patch("description", problems), Widgets: b.Widgets.patch("widgets", problems),
 	}
-	// On a role without other data, so that only what the body names can be wrong.
-	details := role.Details{Name: "some role"}
-	if patch.Name != nil {
-		details.Name = *patch.Name
-	}
-	if patch.Description != nil {
-		details.Description = *patch.Description
-	}
-	if patch.Widgets != nil {
-		details.Widgets = *patch.Widgets
-	}
-	merge(problems, details.Normalized().Validate())
+	merge(problems, patch.Validate())
 	return patch
 }
 

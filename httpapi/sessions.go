@@ -281,18 +281,16 @@ func (s *server) endSession(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// endSessions removes all sessions of an account, after the event that ended them.
-func (s *server) endSessions(ctx context.Context, account uuid.UUID) {
-	s.endOtherSessions(ctx, account, uuid.Nil)
-}
-
-// endOtherSessions removes all sessions of an account but one, also for a client that has gone away. It makes them end
-// at once; should it fail, they end as soon as the read model has the event (projections.AccessOfSession).
-func (s *server) endOtherSessions(ctx context.Context, account, kept uuid.UUID) {
+// endSessionsOf removes the sessions that a command ended, also for a client that has gone away. It makes them end at once;
+// should it fail, they end as soon as the read model has the event (projections.AccessOfSession).
+func (s *server) endSessionsOf(ctx context.Context, result commands.Result) {
+	if !result.EndsSessions {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessionCheckTimeout)
 	defer cancel()
-	if _, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, account, kept); err != nil {
-		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", account, "error", err)
+	if _, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, result.ID, result.KeptSession); err != nil {
+		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", result.ID, "error", err)
 	}
 }
 

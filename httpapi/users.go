@@ -99,8 +99,7 @@ func (b *userChanges) command(problems *domain.Invalid) commands.ChangeUser {
 		RoleIDs:  converted("role_ids", b.RoleIDs.patch("role_ids", problems), problems, readIDs),
 		GroupIDs: converted("group_ids", b.GroupIDs.patch("group_ids", problems), problems, readIDs),
 	}
-	// On an account without other data, so that only what the body names can be wrong.
-	merge(problems, command.ApplyTo(user.Details{Email: "somebody@example.com"}).Validate())
+	merge(problems, command.Validate())
 	return command
 }
 
@@ -151,22 +150,10 @@ func (s *server) addUsers() {
 	registerChange[userChanges](s, users, operation{
 		summary: "Change an account", description: "All changes happen together or not at all; null clears a field.",
 		example: map[string]any{"position": "Head of risk", "end_date": "2027-06-30", "phone": nil},
-	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, command commands.ChangeUser) (commands.Result, error) {
-		result, err := s.Commands.ChangeUser(ctx, caller, id, command)
-		if err == nil && flagEquals(command.Active, false) {
-			s.endSessions(ctx, id)
-		}
-		return result, err
-	})
+	}, s.Commands.ChangeUser)
 	registerActForReason(s, users, "deactivate", operation{
 		summary: "Close an account", description: "Its sessions end at once.",
-	}, func(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
-		result, err := s.Commands.DeactivateUser(ctx, caller, id, reason)
-		if err == nil {
-			s.endSessions(ctx, id)
-		}
-		return result, err
-	})
+	}, s.Commands.DeactivateUser)
 	registerAct(s, users, "activate", operation{summary: "Open an account again"}, s.Commands.ActivateUser)
 	registerHistory(s, users)
 }

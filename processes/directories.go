@@ -93,7 +93,7 @@ func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule co
 	limit := cmp.Or(d.Limit, commands.CheckTimeout)
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	check, failed := d.Commands.CheckDirectory(limited, commands.System(), schedule.ID, commands.CheckUnasked)
+	check, failed := d.Commands.CheckDirectory(limited, commands.System(), schedule.ID, commands.CheckUnconfirmed)
 	if failed != nil && limited.Err() != nil {
 		failed = fmt.Errorf("the check was given up after %s: see whether the directory is slow, or narrow user_filter or base_dn: %w", limit, failed)
 	}

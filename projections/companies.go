@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
@@ -49,7 +50,7 @@ var writeCompanies = engine.NewUpsert("companies",
 const companyColumns = `c.id, c.name, c.retired, c.default_mail_account_id, c.has_cabinet_password, c.created_at, c.updated_at, c.revision`
 
 func scanCompany(row pgx.Row, place ...any) (*companyRow, error) {
-	c := &companyRow{state: company.State{Exists: true}}
+	c := &companyRow{state: company.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	var mailAccount *uuid.UUID
 	err := row.Scan(append([]any{&c.id, &c.state.Name, &c.state.Retired, &mailAccount, &c.hasPassword,
 		&c.createdAt, &c.updatedAt, &c.revision}, place...)...)

@@ -48,7 +48,7 @@ var writeGroups = engine.NewUpsert("groups",
 const groupColumns = `g.id, g.name, g.description, g.company_id, g.permissions, g.retired, g.created_at, g.updated_at, g.revision`
 
 func scanGroup(row pgx.Row, place ...any) (*groupRow, error) {
-	g := &groupRow{state: group.State{Exists: true}}
+	g := &groupRow{state: group.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	var companyID *uuid.UUID
 	err := row.Scan(append([]any{&g.id, &g.state.Name, &g.state.Description, &companyID, &g.state.Permissions, &g.state.Retired,
 		&g.createdAt, &g.updatedAt, &g.revision}, place...)...)

@@ -86,7 +86,7 @@ func scanGroupTimeline(row pgx.Row, _ ...any) (*groupTimeline, error) {
 		return nil, err
 	}
 	g := &groupTimeline{id: id, state: group.State{
-		Exists: true, Retired: v.retired, Name: v.name, CompanyID: v.companyID, Permissions: v.permissions,
+		Lifecycle: domain.Lifecycle{Exists: true, Retired: v.retired}, Name: v.name, CompanyID: v.companyID, Permissions: v.permissions,
 	}}
 	g.createdAt, g.Succession = v.from, engine.Continued(v.offer)
 	return g, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/mailaccount"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
@@ -56,7 +57,7 @@ var writeMailAccounts = engine.NewUpsert("mail_accounts",
 const mailAccountColumns = `a.id, a.server_id, a.address, a.display_name, a.username, a.has_password, a.retired, a.created_at, a.updated_at, a.revision`
 
 func scanMailAccount(row pgx.Row, place ...any) (*mailAccountRow, error) {
-	a := &mailAccountRow{state: mailaccount.State{Exists: true}}
+	a := &mailAccountRow{state: mailaccount.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	d := &a.state.Details
 	err := row.Scan(append([]any{&a.id, &d.ServerID, &d.Address, &d.DisplayName, &d.Username, &a.hasPassword, &a.state.Retired,
 		&a.createdAt, &a.updatedAt, &a.revision}, place...)...)

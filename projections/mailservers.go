@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
@@ -47,7 +48,7 @@ var writeMailServers = engine.NewUpsert("mail_servers",
 const mailServerColumns = `s.id, s.name, s.host, s.port, s.security, s.timeout_s, s.retired, s.created_at, s.updated_at, s.revision`
 
 func scanMailServer(row pgx.Row, place ...any) (*mailServerRow, error) {
-	s := &mailServerRow{state: mailserver.State{Exists: true}}
+	s := &mailServerRow{state: mailserver.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	d := &s.state.Details
 	err := row.Scan(append([]any{&s.id, &d.Name, &d.Host, &d.Port, &d.Security, &d.TimeoutS, &s.state.Retired,
 		&s.createdAt, &s.updatedAt, &s.revision}, place...)...)

@@ -259,14 +259,14 @@ func (s *story) step() {
 			return user.GiveRole(u, root, user.Role{ID: roleID, Name: s.roles[roleID].Name})
 		case what == "follow" && hasDirectory:
 			g := s.groups[groupID]
-			return user.FollowFound(u, user.Found{
+			return user.SyncFromDirectory(u, user.DirectoryEntry{
 				DirectoryID: directoryID, Vouched: true, Synced: true, Missed: draw(s, "missed", rapid.SampledFrom([][]string{nil, {"a", "b"}})),
 				Entry:  directory.Entry{DN: "CN=" + draw(s, "dn", someName), GUID: "guid of " + id.String(), Email: u.Details.Email, LastName: draw(s, "last", someName)},
 				Groups: []user.Group{{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Retired: g.Retired || !hasGroup}},
 			})
 		case what == "mirror":
 			reason := draw(s, "closed", rapid.SampledFrom([]string{"", user.ClosedDisabled, user.ClosedVanished}))
-			return user.MirrorClosing(u, u.Directory.ID, u.Directory.GUID, reason)
+			return user.SyncClosing(u, u.Directory.ID, u.Directory.GUID, reason)
 		case what == "unlink":
 			return user.UnlinkDirectory(u, root, "a new entry")
 		case what == "take" && hasRole:

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
@@ -45,7 +46,7 @@ var writeRoles = engine.NewUpsert("roles",
 const roleColumns = `r.id, r.name, r.description, r.widgets, r.retired, r.created_at, r.updated_at, r.revision`
 
 func scanRole(row pgx.Row, place ...any) (*roleRow, error) {
-	r := &roleRow{state: role.State{Exists: true}}
+	r := &roleRow{state: role.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	return r, row.Scan(append([]any{&r.id, &r.state.Name, &r.state.Description, &r.state.Widgets, &r.state.Retired,
 		&r.createdAt, &r.updatedAt, &r.revision}, place...)...)
 }

@@ -115,8 +115,8 @@ func (f *signInFacts) refusal(reason string) (detail, fix string) {
 	case user.ErrEntryTaken.Code:
 		return "another account is bound to the directory's entry with this e-mail address",
 			`POST /users/{id}/unlink-directory {"reason": …} for that account, if this one is to be the person's`
-	case user.ErrUnvouched.Code:
-		return user.ErrUnvouched.Detail, `PATCH /directories/{id} {"vouch": true} by a superuser`
+	case user.ErrNotApproved.Code:
+		return user.ErrNotApproved.Detail, `PATCH /directories/{id} {"vouch": true} by a superuser`
 	case signin.NoDirectory:
 		return "the directory that the account comes from was switched off, or its company was retired", f.switchOn()
 	}

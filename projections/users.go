@@ -90,10 +90,9 @@ func changesMembership(event domain.Event) bool {
 	return false
 }
 
-// keptSession is the session that continues after an event that ends the others: the one in which somebody changed his or
-// her own password. A link is used outside of every session.
+// keptSession is the session that continues after an event that ends the others.
 func keptSession(e *eventstore.Envelope) uuid.UUID {
-	if _, own := e.Event.(user.PasswordSet); !own {
+	if !user.KeepsOwnSession(e.Event) {
 		return uuid.Nil
 	}
 	session, err := uuid.Parse(e.Meta.Session)

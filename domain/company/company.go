@@ -11,8 +11,7 @@ import (
 
 // State is what deciding about a company needs; its zero value is a company that does not exist.
 type State struct {
-	Exists             bool
-	Retired            bool
+	domain.Lifecycle
 	Name               string
 	CabinetPassword    domain.Sealed
 	DefaultMailAccount uuid.UUID
@@ -55,40 +54,41 @@ func (d Details) Normalized() Details {
 }
 
 // Validate reports every wrong field.
-func (d Details) Validate() error {
-	var invalid domain.Invalid
-	invalid.Text("name", d.Name, true, 200)
-	return invalid.Err()
-}
+func (d Details) Validate() error { return Patch{Name: &d.Name}.Validate() }
 
 // Create starts a company with the given details.
 func Create(s State, details Details) ([]domain.Event, error) {
-	details = details.Normalized()
-	if err := details.Validate(); err != nil {
-		return nil, err
-	}
-	if s.Exists {
-		return nil, nil
-	}
-	return []domain.Event{Created(details)}, nil
+	return domain.Create(s.Lifecycle, details, func(d Details) []domain.Event { return []domain.Event{Created(d)} })
 }
 
 // Patch changes a company; nil leaves a field as it is.
 type Patch struct{ Name *string }
+
+// ApplyTo gives the details as they will be.
+func (p Patch) ApplyTo(d Details) Details {
+	domain.Set(&d.Name, p.Name)
+	return d.Normalized()
+}
+
+// Validate reports every wrong field that the patch names.
+func (p Patch) Validate() error {
+	var invalid domain.Invalid
+	if p.Name != nil {
+		invalid.Text("name", p.ApplyTo(Details{}).Name, true, 200)
+	}
+	return invalid.Err()
+}
 
 // Change applies a patch: one event for each thing that changes.
 func Change(s State, patch Patch) ([]domain.Event, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	if patch.Name == nil {
-		return nil, nil
-	}
-	details := Details{Name: *patch.Name}.Normalized()
-	if err := details.Validate(); err != nil {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
-	if name, ok := domain.Change(s.Name, &details.Name); ok {
+	wanted := patch.ApplyTo(Details{Name: s.Name})
+	if name, ok := domain.Change(s.Name, &wanted.Name); ok {
 		return []domain.Event{Renamed{Name: name}}, nil
 	}
 	return nil, nil
@@ -115,25 +115,7 @@ func SetDefaultMailAccount(s State, id uuid.UUID) ([]domain.Event, error) {
 
 // Retire takes the company out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	reason, err := domain.Reason(reason, false)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Exists {
-		return nil, domain.Refusef(domain.CodeNotFound, "there is no such company")
-	}
-	if s.Retired {
-		return nil, nil
-	}
-	return []domain.Event{Retired{Reason: reason}}, nil
+	return domain.Retire(s.Lifecycle, Kind, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
 }
 
-func (s State) usable() error {
-	if !s.Exists {
-		return domain.Refusef(domain.CodeNotFound, "there is no such company")
-	}
-	if s.Retired {
-		return domain.Refusef(domain.CodeRetired, "the company %s is retired and can't be changed", s.Name)
-	}
-	return nil
-}
+func (s State) usable() error { return s.CheckUsable(Kind, s.Name) }

@@ -80,6 +80,28 @@ func (p Patch) ApplyTo(s Settings) Settings {
 	return s.Normalized()
 }
 
+// Validate reports every wrong field that the patch names. What depends on several, as start_tls on urls, Settings.Validate
+// tells of the connection as it will be.
+func (p Patch) Validate() error {
+	s := p.ApplyTo(Settings{})
+	var invalid domain.Invalid
+	if p.Name != nil {
+		invalid.Text("name", s.Name, true, 200)
+	}
+	if p.URLs != nil {
+		validateURLs(&invalid, s.URLs)
+	}
+	validateCA(&invalid, s.CAPEM)
+	validateDN(&invalid, "base_dn", s.BaseDN, p.BaseDN != nil)
+	invalid.Text("bind_dn", s.BindDN, false, 1000)
+	if p.UserFilter != nil {
+		validateFilter(&invalid, s.UserFilter)
+	}
+	s.Attributes.validate(&invalid, p.Attributes.Email != nil && s.Attributes.Email == "")
+	s.validateNumbers(&invalid, p)
+	return invalid.Err()
+}
+
 // Change applies a patch: one event for each thing that changes.
 //
 // Whoever decides where entries come from decides who gets in. So the connection is vouched for only while all of that is

@@ -144,58 +144,87 @@ func (s Settings) Normalized() Settings {
 func (s Settings) Validate(hasPassword bool) error {
 	var invalid domain.Invalid
 	invalid.Text("name", s.Name, true, 200)
-	s.validateURLs(&invalid)
+	validateURLs(&invalid, s.URLs)
+	s.validateProtection(&invalid)
 	validateCA(&invalid, s.CAPEM)
 	validateDN(&invalid, "base_dn", s.BaseDN, true)
 	s.validateBind(&invalid, hasPassword)
-	invalid.Text("user_filter", s.UserFilter, true, 2000)
-	if _, err := ldap.CompileFilter(s.UserFilter); err != nil && s.UserFilter != "" {
-		invalid.Add("user_filter", "filter", "is not an LDAP filter such as (objectClass=user): %s", reasonOf(err))
-	}
-	for _, attribute := range []struct{ field, name string }{
-		{"attr_email", s.Attributes.Email}, {"attr_first_name", s.Attributes.FirstName}, {"attr_last_name", s.Attributes.LastName},
-		{"attr_phone", s.Attributes.Phone}, {"attr_department", s.Attributes.Department}, {"attr_position", s.Attributes.Position},
-	} {
-		switch {
-		case attribute.name == "" && attribute.field == "attr_email":
-			invalid.Add(attribute.field, "required", "must not be empty: people are found by their e-mail address")
-		case attribute.name != "" && !isAttribute(attribute.name):
-			invalid.Add(attribute.field, "attribute", "must be the name of an attribute, of letters, digits and hyphens")
-		}
-	}
-	invalid.Between("timeout_s", s.TimeoutSeconds, 1, 60)
-	if s.CheckMinutes != 0 {
-		invalid.Between("check_minutes", s.CheckMinutes, 5, 7*24*60)
-	}
-	invalid.Between("check_limit_percent", s.CheckLimit, 1, 100)
+	validateFilter(&invalid, s.UserFilter)
+	s.Attributes.validate(&invalid, s.Attributes.Email == "")
+	s.validateNumbers(&invalid, Patch{TimeoutSeconds: &s.TimeoutSeconds, CheckLimit: &s.CheckLimit})
 	return invalid.Err()
 }
 
-func (s Settings) validateURLs(invalid *domain.Invalid) {
-	if len(s.URLs) == 0 {
+func validateFilter(invalid *domain.Invalid, filter string) {
+	invalid.Text("user_filter", filter, true, 2000)
+	if _, err := ldap.CompileFilter(filter); err != nil && filter != "" {
+		invalid.Add("user_filter", "filter", "is not an LDAP filter such as (objectClass=user): %s", reasonOf(err))
+	}
+}
+
+func (a Attributes) validate(invalid *domain.Invalid, lacksEmail bool) {
+	if lacksEmail {
+		invalid.Add("attr_email", "required", "must not be empty: people are found by their e-mail address")
+	}
+	for _, attribute := range []struct{ field, name string }{
+		{"attr_email", a.Email}, {"attr_first_name", a.FirstName}, {"attr_last_name", a.LastName},
+		{"attr_phone", a.Phone}, {"attr_department", a.Department}, {"attr_position", a.Position},
+	} {
+		if attribute.name != "" && !isAttribute(attribute.name) {
+			invalid.Add(attribute.field, "attribute", "must be the name of an attribute, of letters, digits and hyphens")
+		}
+	}
+}
+
+// validateNumbers checks the numbers that a patch names.
+func (s Settings) validateNumbers(invalid *domain.Invalid, named Patch) {
+	if named.TimeoutSeconds != nil {
+		invalid.Between("timeout_s", s.TimeoutSeconds, 1, 60)
+	}
+	if s.CheckMinutes != 0 {
+		invalid.Between("check_minutes", s.CheckMinutes, 5, 7*24*60)
+	}
+	if named.CheckLimit != nil {
+		invalid.Between("check_limit_percent", s.CheckLimit, 1, 100)
+	}
+}
+
+func validateURLs(invalid *domain.Invalid, urls []string) {
+	if len(urls) == 0 {
 		invalid.Add("urls", "required", "must name at least one server, such as ldaps://dc1.example.com")
 	}
-	if len(s.URLs) > 10 {
+	if len(urls) > 10 {
 		invalid.Add("urls", "too_many", "must have at most 10 entries")
 	}
-	var plain, tls bool
-	for i, text := range s.URLs {
+	for i, text := range urls {
 		field := "urls." + strconv.Itoa(i)
 		parsed, err := url.Parse(text)
 		switch {
 		case err != nil || parsed.Hostname() == "" || parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
 			invalid.Add(field, "url", "must be the address of a server alone, such as ldaps://dc1.example.com or ldap://dc1.example.com:389")
-		case parsed.Scheme == "ldap":
-			plain = true
-		case parsed.Scheme == "ldaps":
-			tls = true
-		default:
+		case parsed.Scheme != "ldap" && parsed.Scheme != "ldaps":
 			invalid.Add(field, "scheme", "must begin with ldaps:// or, with start_tls, with ldap://")
 		}
 	}
-	switch {
-	case plain && tls:
+	if plain, tls := schemes(urls); plain && tls {
 		invalid.Add("urls", "mixed", "must be all ldaps://, or all ldap:// with start_tls")
+	}
+}
+
+// schemes says whether addresses of servers begin in clear, and whether some begin with TLS.
+func schemes(urls []string) (plain, tls bool) {
+	for _, text := range urls {
+		if parsed, err := url.Parse(text); err == nil {
+			plain, tls = plain || parsed.Scheme == "ldap", tls || parsed.Scheme == "ldaps"
+		}
+	}
+	return plain, tls
+}
+
+// validateProtection refuses to send passwords in clear.
+func (s Settings) validateProtection(invalid *domain.Invalid) {
+	switch plain, tls := schemes(s.URLs); {
+	case plain && tls: // validateURLs says so
 	case plain && !s.StartTLS:
 		invalid.Add("start_tls", "needs_tls", "must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
 	case tls && s.StartTLS:

@@ -13,8 +13,7 @@ import (
 
 // State is what deciding about a group needs; its zero value is a group that does not exist.
 type State struct {
-	Exists      bool
-	Retired     bool
+	domain.Lifecycle
 	Name        string
 	Description string
 	CompanyID   uuid.UUID
@@ -67,17 +66,10 @@ func (d Details) Normalized() Details {
 	return d
 }
 
-// Validate reports every wrong field. known says whether a module is registered or one of SecBoard's own.
+// Validate reports every wrong field. known says whether a module is registered or one of SecBoard's own; nil checks the
+// form of its key only.
 func (d Details) Validate(known func(module string) bool) error {
-	var invalid domain.Invalid
-	invalid.Text("name", d.Name, true, 200)
-	invalid.Prose("description", d.Description, false, 2000)
-	for _, module := range slices.Sorted(maps.Keys(d.Permissions)) {
-		if !domain.ModuleKey.MatchString(module) || !known(module) {
-			invalid.Add("permissions."+module, "unknown_module", "there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
-		}
-	}
-	return invalid.Err()
+	return Patch{Name: &d.Name, Description: &d.Description, Permissions: &d.Permissions}.Validate(known)
 }
 
 // Create starts a group with the given details.
@@ -100,32 +92,41 @@ type Patch struct {
 	Permissions *domain.Permissions
 }
 
+// ApplyTo gives the details as they will be.
+func (p Patch) ApplyTo(d Details) Details {
+	domain.Set(&d.Name, p.Name)
+	domain.Set(&d.Description, p.Description)
+	domain.Set(&d.CompanyID, p.CompanyID)
+	domain.Set(&d.Permissions, p.Permissions)
+	return d.Normalized()
+}
+
+// Validate reports every wrong field that the patch names. known is as in Details.Validate.
+func (p Patch) Validate(known func(module string) bool) error {
+	d := p.ApplyTo(Details{})
+	var invalid domain.Invalid
+	if p.Name != nil {
+		invalid.Text("name", d.Name, true, 200)
+	}
+	invalid.Prose("description", d.Description, false, 2000)
+	for _, module := range slices.Sorted(maps.Keys(d.Permissions)) {
+		if !domain.ModuleKey.MatchString(module) || known != nil && !known(module) {
+			invalid.Add("permissions."+module, "unknown_module", "there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
+		}
+	}
+	return invalid.Err()
+}
+
 // Change applies a patch: one event for each thing that changes. A group can be opened to all companies but not be
 // moved to one: its members of other companies would silently lose what it grants.
 func Change(s State, patch Patch, known func(module string) bool) ([]domain.Event, error) {
-	if !s.Exists {
-		return nil, domain.Refusef(domain.CodeNotFound, "there is no such group")
-	}
-	if s.Retired {
-		return nil, domain.Refusef(domain.CodeRetired, "the group %s is retired and can't be changed", s.Name)
-	}
-	wanted := Details{s.Name, s.Description, s.CompanyID, s.Permissions}
-	if patch.Name != nil {
-		wanted.Name = *patch.Name
-	}
-	if patch.Description != nil {
-		wanted.Description = *patch.Description
-	}
-	if patch.CompanyID != nil {
-		wanted.CompanyID = *patch.CompanyID
-	}
-	if patch.Permissions != nil {
-		wanted.Permissions = *patch.Permissions
-	}
-	wanted = wanted.Normalized()
-	if err := wanted.Validate(known); err != nil {
+	if err := s.CheckUsable(Kind, s.Name); err != nil {
 		return nil, err
 	}
+	if err := patch.Validate(known); err != nil {
+		return nil, err
+	}
+	wanted := patch.ApplyTo(Details{s.Name, s.Description, s.CompanyID, s.Permissions})
 	var events []domain.Event
 	if name, ok := domain.Change(s.Name, &wanted.Name); ok {
 		events = append(events, Renamed{name})
@@ -148,17 +149,7 @@ func Change(s State, patch Patch, known func(module string) bool) ([]domain.Even
 
 // Retire takes the group out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	reason, err := domain.Reason(reason, false)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Exists {
-		return nil, domain.Refusef(domain.CodeNotFound, "there is no such group")
-	}
-	if s.Retired {
-		return nil, nil
-	}
-	return []domain.Event{Retired{Reason: reason}}, nil
+	return domain.Retire(s.Lifecycle, Kind, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
 }
 
 // MayWiden says whether an event may bring the group more members: directories name groups.

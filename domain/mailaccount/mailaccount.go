@@ -19,8 +19,7 @@ type Details struct {
 
 // State is what deciding about a mail account needs; its zero value is one that does not exist.
 type State struct {
-	Exists   bool
-	Retired  bool
+	domain.Lifecycle
 	Details  Details
 	Password domain.Sealed // in the context of the account's stream
 }
@@ -56,16 +55,7 @@ func (d Details) Normalized() Details {
 
 // Validate reports every wrong field. An unknown server is for the caller to refuse.
 func (d Details) Validate() error {
-	var invalid domain.Invalid
-	if d.ServerID == uuid.Nil {
-		invalid.Add("server_id", "required", "must name a mail server")
-	}
-	if problem := domain.EmailProblem(d.Address); problem != "" {
-		invalid.Add("address", "email", "%s", problem)
-	}
-	invalid.Text("display_name", d.DisplayName, false, 200)
-	invalid.Text("username", d.Username, false, 254)
-	return invalid.Err()
+	return Patch{ServerID: &d.ServerID, Address: &d.Address, DisplayName: &d.DisplayName, Username: &d.Username}.Validate()
 }
 
 // PasswordProblem says what is wrong with a password for a server, or "".
@@ -81,18 +71,12 @@ func PasswordProblem(password string) string {
 
 // Create starts a mail account; password is nil for none.
 func Create(s State, details Details, password domain.Sealed) ([]domain.Event, error) {
-	details = details.Normalized()
-	if err := details.Validate(); err != nil {
-		return nil, err
-	}
-	if s.Exists {
-		return nil, nil
-	}
-	events := []domain.Event{Created(details)}
-	if password.Set() {
-		events = append(events, PasswordSet{Password: password})
-	}
-	return events, nil
+	return domain.Create(s.Lifecycle, details, func(d Details) []domain.Event {
+		if password.Set() {
+			return []domain.Event{Created(d), PasswordSet{Password: password}}
+		}
+		return []domain.Event{Created(d)}
+	})
 }
 
 // Patch changes a mail account; nil leaves a field as it is.
@@ -111,15 +95,32 @@ func (p Patch) ApplyTo(d Details) Details {
 	return d.Normalized()
 }
 
+// Validate reports every wrong field that the patch names.
+func (p Patch) Validate() error {
+	d := p.ApplyTo(Details{})
+	var invalid domain.Invalid
+	if p.ServerID != nil && d.ServerID == uuid.Nil {
+		invalid.Add("server_id", "required", "must name a mail server")
+	}
+	if p.Address != nil {
+		if problem := domain.EmailProblem(d.Address); problem != "" {
+			invalid.Add("address", "email", "%s", problem)
+		}
+	}
+	invalid.Text("display_name", d.DisplayName, false, 200)
+	invalid.Text("username", d.Username, false, 254)
+	return invalid.Err()
+}
+
 // Change applies a patch: one event for each thing that changes.
 func Change(s State, patch Patch) ([]domain.Event, error) {
 	if err := s.Usable(); err != nil {
 		return nil, err
 	}
-	wanted := patch.ApplyTo(s.Details)
-	if err := wanted.Validate(); err != nil {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
+	wanted := patch.ApplyTo(s.Details)
 	var events []domain.Event
 	if server, ok := domain.Change(s.Details.ServerID, &wanted.ServerID); ok {
 		events = append(events, ServerChanged{ServerID: server})
@@ -145,26 +146,11 @@ func Change(s State, patch Patch) ([]domain.Event, error) {
 
 // Retire takes the account out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	reason, err := domain.Reason(reason, false)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Exists {
-		return nil, s.Usable()
-	}
-	if s.Retired {
-		return nil, nil
-	}
-	return []domain.Event{Retired{Reason: reason}}, nil
+	return domain.Retire(s.Lifecycle, kindName, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
 }
 
+// kindName is what people call the aggregate.
+const kindName = "mail account"
+
 // Usable says why the account can't be changed or used, or nil.
-func (s State) Usable() error {
-	if !s.Exists {
-		return domain.Refusef(domain.CodeNotFound, "there is no such mail account")
-	}
-	if s.Retired {
-		return domain.Refusef(domain.CodeRetired, "the mail account %s is retired and can't be changed", s.Details.Address)
-	}
-	return nil
-}
+func (s State) Usable() error { return s.CheckUsable(kindName, s.Details.Address) }

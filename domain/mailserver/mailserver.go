@@ -33,8 +33,7 @@ type Details struct {
 
 // State is what deciding about a mail server needs; its zero value is one that does not exist.
 type State struct {
-	Exists  bool
-	Retired bool
+	domain.Lifecycle
 	Details Details
 }
 
@@ -68,34 +67,12 @@ var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-
 
 // Validate reports every wrong field.
 func (d Details) Validate() error {
-	var invalid domain.Invalid
-	invalid.Text("name", d.Name, true, 200)
-	invalid.Text("host", d.Host, true, 253)
-	if _, err := netip.ParseAddr(d.Host); err != nil && d.Host != "" && !hostName.MatchString(d.Host) {
-		invalid.Add("host", "host", "must be a host name such as smtp.example.com or an IP address, without a port")
-	}
-	if d.Port < 1 || d.Port > 65535 {
-		invalid.Add("port", "range", "must be between 1 and 65535; usual are 587 for starttls, 465 for tls and 25 for none")
-	}
-	if !slices.Contains(Securities, d.Security) {
-		invalid.Add("security", "enum", "must be starttls, tls or none")
-	}
-	if d.TimeoutS < 1 || d.TimeoutS > 120 {
-		invalid.Add("timeout_s", "range", "must be between 1 and 120 seconds")
-	}
-	return invalid.Err()
+	return Patch{Name: &d.Name, Host: &d.Host, Port: &d.Port, Security: &d.Security, TimeoutS: &d.TimeoutS}.Validate()
 }
 
 // Create starts a mail server.
 func Create(s State, details Details) ([]domain.Event, error) {
-	details = details.Normalized()
-	if err := details.Validate(); err != nil {
-		return nil, err
-	}
-	if s.Exists {
-		return nil, nil
-	}
-	return []domain.Event{Created(details)}, nil
+	return domain.Create(s.Lifecycle, details, func(d Details) []domain.Event { return []domain.Event{Created(d)} })
 }
 
 // Patch changes a mail server; nil leaves a field as it is.
@@ -114,15 +91,40 @@ func (p Patch) ApplyTo(d Details) Details {
 	return d.Normalized()
 }
 
+// Validate reports every wrong field that the patch names.
+func (p Patch) Validate() error {
+	d := p.ApplyTo(Details{})
+	var invalid domain.Invalid
+	if p.Name != nil {
+		invalid.Text("name", d.Name, true, 200)
+	}
+	if p.Host != nil {
+		invalid.Text("host", d.Host, true, 253)
+		if _, err := netip.ParseAddr(d.Host); err != nil && d.Host != "" && !hostName.MatchString(d.Host) {
+			invalid.Add("host", "host", "must be a host name such as smtp.example.com or an IP address, without a port")
+		}
+	}
+	if p.Port != nil && (d.Port < 1 || d.Port > 65535) {
+		invalid.Add("port", "range", "must be between 1 and 65535; usual are 587 for starttls, 465 for tls and 25 for none")
+	}
+	if p.Security != nil && !slices.Contains(Securities, d.Security) {
+		invalid.Add("security", "enum", "must be starttls, tls or none")
+	}
+	if p.TimeoutS != nil && (d.TimeoutS < 1 || d.TimeoutS > 120) {
+		invalid.Add("timeout_s", "range", "must be between 1 and 120 seconds")
+	}
+	return invalid.Err()
+}
+
 // Change applies a patch: one event for the name, one for the connection.
 func Change(s State, patch Patch) ([]domain.Event, error) {
 	if err := s.Usable(); err != nil {
 		return nil, err
 	}
-	wanted := patch.ApplyTo(s.Details)
-	if err := wanted.Validate(); err != nil {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
+	wanted := patch.ApplyTo(s.Details)
 	var events []domain.Event
 	if name, ok := domain.Change(s.Details.Name, &wanted.Name); ok {
 		events = append(events, Renamed{Name: name})
@@ -140,32 +142,17 @@ func Change(s State, patch Patch) ([]domain.Event, error) {
 
 // Retire takes the server out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	reason, err := domain.Reason(reason, false)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Exists {
-		return nil, s.Usable()
-	}
-	if s.Retired {
-		return nil, nil
-	}
-	return []domain.Event{Retired{Reason: reason}}, nil
+	return domain.Retire(s.Lifecycle, kindName, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
 }
+
+// kindName is what people call the aggregate.
+const kindName = "mail server"
 
 // Usable says why the server can't be changed or used, or nil.
-func (s State) Usable() error {
-	if !s.Exists {
-		return domain.Refusef(domain.CodeNotFound, "there is no such mail server")
-	}
-	if s.Retired {
-		return domain.Refusef(domain.CodeRetired, "the mail server %s is retired and can't be changed", s.Details.Name)
-	}
-	return nil
-}
+func (s State) Usable() error { return s.CheckUsable(kindName, s.Details.Name) }
 
-// Turns says whether an event decides where what is sent to the server goes to, and how well it is protected on its way.
-func Turns(event domain.Event) bool {
+// Redirects says whether an event decides where what is sent to the server goes to, or how well it is protected on its way.
+func Redirects(event domain.Event) bool {
 	switch e := event.(type) {
 	case Created:
 		return true

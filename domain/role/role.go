@@ -11,8 +11,7 @@ import (
 
 // State is what deciding about a role needs; its zero value is a role that does not exist.
 type State struct {
-	Exists      bool
-	Retired     bool
+	domain.Lifecycle
 	Name        string
 	Description string
 	Widgets     []string
@@ -60,32 +59,12 @@ func (d Details) Normalized() Details {
 
 // Validate reports every wrong field.
 func (d Details) Validate() error {
-	var invalid domain.Invalid
-	invalid.Text("name", d.Name, true, 200)
-	invalid.Prose("description", d.Description, false, 2000)
-	if len(d.Widgets) > 100 {
-		invalid.Add("widgets", "too_many", "must have at most 100 entries")
-	}
-	for i, widget := range d.Widgets {
-		field := "widgets." + strconv.Itoa(i)
-		invalid.Text(field, widget, true, 100)
-		if slices.Contains(d.Widgets[:i], widget) {
-			invalid.Add(field, "duplicate", "%q stands in the list already", widget)
-		}
-	}
-	return invalid.Err()
+	return Patch{Name: &d.Name, Description: &d.Description, Widgets: &d.Widgets}.Validate()
 }
 
 // Create starts a role with the given details.
 func Create(s State, details Details) ([]domain.Event, error) {
-	details = details.Normalized()
-	if err := details.Validate(); err != nil {
-		return nil, err
-	}
-	if s.Exists {
-		return nil, nil
-	}
-	return []domain.Event{Created(details)}, nil
+	return domain.Create(s.Lifecycle, details, func(d Details) []domain.Event { return []domain.Event{Created(d)} })
 }
 
 // Patch changes a role; nil leaves a field as it is.
@@ -95,28 +74,44 @@ type Patch struct {
 	Widgets     *[]string
 }
 
+// ApplyTo gives the details as they will be.
+func (p Patch) ApplyTo(d Details) Details {
+	domain.Set(&d.Name, p.Name)
+	domain.Set(&d.Description, p.Description)
+	domain.Set(&d.Widgets, p.Widgets)
+	return d.Normalized()
+}
+
+// Validate reports every wrong field that the patch names.
+func (p Patch) Validate() error {
+	d := p.ApplyTo(Details{})
+	var invalid domain.Invalid
+	if p.Name != nil {
+		invalid.Text("name", d.Name, true, 200)
+	}
+	invalid.Prose("description", d.Description, false, 2000)
+	if len(d.Widgets) > 100 {
+		invalid.Add("widgets", "too_many", "must have at most 100 entries")
+	}
+	for i, widget := range d.Widgets {
+		field := "widgets." + strconv.Itoa(i)
+		invalid.Text(field, widget, true, 100)
+		if slices.Contains(d.Widgets[:i], widget) {
+			invalid.Add(field, "duplicate", "%q is in the list already", widget)
+		}
+	}
+	return invalid.Err()
+}
+
 // Change applies a patch: one event for each thing that changes.
 func Change(s State, patch Patch) ([]domain.Event, error) {
-	if !s.Exists {
-		return nil, domain.Refusef(domain.CodeNotFound, "there is no such role")
-	}
-	if s.Retired {
-		return nil, domain.Refusef(domain.CodeRetired, "the role %s is retired and can't be changed", s.Name)
-	}
-	wanted := Details{s.Name, s.Description, s.Widgets}
-	if patch.Name != nil {
-		wanted.Name = *patch.Name
-	}
-	if patch.Description != nil {
-		wanted.Description = *patch.Description
-	}
-	if patch.Widgets != nil {
-		wanted.Widgets = *patch.Widgets
-	}
-	wanted = wanted.Normalized()
-	if err := wanted.Validate(); err != nil {
+	if err := s.CheckUsable(Kind, s.Name); err != nil {
 		return nil, err
 	}
+	if err := patch.Validate(); err != nil {
+		return nil, err
+	}
+	wanted := patch.ApplyTo(Details{s.Name, s.Description, s.Widgets})
 	var events []domain.Event
 	if name, ok := domain.Change(s.Name, &wanted.Name); ok {
 		events = append(events, Renamed{name})
@@ -132,15 +127,5 @@ func Change(s State, patch Patch) ([]domain.Event, error) {
 
 // Retire takes the role out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	reason, err := domain.Reason(reason, false)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Exists {
-		return nil, domain.Refusef(domain.CodeNotFound, "there is no such role")
-	}
-	if s.Retired {
-		return nil, nil
-	}
-	return []domain.Event{Retired{Reason: reason}}, nil
+	return domain.Retire(s.Lifecycle, Kind, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
 }

@@ -98,10 +98,10 @@ type ContactPatch struct {
 
 // ChangeContact applies a patch. An unknown mail account is for the caller to refuse.
 func ChangeContact(s ContactState, patch ContactPatch) ([]domain.Event, error) {
-	patch = patch.normalized()
-	if err := patch.validate(); err != nil {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
+	patch = patch.normalized()
 	current := s.Contact
 	var event ContactChanged
 	changed := false
@@ -172,7 +172,9 @@ const (
 	maxSocial     = 20
 )
 
-func (p ContactPatch) validate() error {
+// Validate reports every wrong field that the patch names.
+func (p ContactPatch) Validate() error {
+	p = p.normalized()
 	var invalid domain.Invalid
 	if p.Address != nil {
 		invalid.Prose("address", *p.Address, false, 500)

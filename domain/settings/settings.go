@@ -112,10 +112,10 @@ type SitePatch struct {
 
 // ChangeSite applies a patch. An unknown mail account is for the caller to refuse.
 func ChangeSite(s SiteState, patch SitePatch) ([]domain.Event, error) {
-	patch = patch.normalized()
-	if err := patch.validate(); err != nil {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
+	patch = patch.normalized()
 	current := s.Site()
 	var event SiteChanged
 	event.Name, _ = domain.Change(current.Name, patch.Name)
@@ -148,7 +148,9 @@ func (p SitePatch) normalized() SitePatch {
 	return p
 }
 
-func (p SitePatch) validate() error {
+// Validate reports every wrong field that the patch names.
+func (p SitePatch) Validate() error {
+	p = p.normalized()
 	var invalid domain.Invalid
 	if p.Name != nil {
 		invalid.Text("name", *p.Name, true, 200)
@@ -232,25 +234,30 @@ type SecurityPatch struct {
 	LockoutAttempts, LockoutWindow, LockoutLength, SessionIdle, SessionLength *int
 }
 
-// ChangeSecurity applies a patch.
-func ChangeSecurity(s SecurityState, patch SecurityPatch) ([]domain.Event, error) {
+// Validate reports every wrong field that the patch names.
+func (p SecurityPatch) Validate() error {
 	var invalid domain.Invalid
 	for _, number := range []struct {
 		field     string
 		value     *int
 		low, high int
 	}{
-		{"lockout_attempts", patch.LockoutAttempts, 3, 100},
-		{"lockout_window_minutes", patch.LockoutWindow, 1, 24 * 60},
-		{"lockout_minutes", patch.LockoutLength, 1, 24 * 60},
-		{"session_idle_minutes", patch.SessionIdle, 1, 7 * 24 * 60},
-		{"session_minutes", patch.SessionLength, 1, 30 * 24 * 60},
+		{"lockout_attempts", p.LockoutAttempts, 3, 100},
+		{"lockout_window_minutes", p.LockoutWindow, 1, 24 * 60},
+		{"lockout_minutes", p.LockoutLength, 1, 24 * 60},
+		{"session_idle_minutes", p.SessionIdle, 1, 7 * 24 * 60},
+		{"session_minutes", p.SessionLength, 1, 30 * 24 * 60},
 	} {
 		if number.value != nil {
 			invalid.Between(number.field, *number.value, number.low, number.high)
 		}
 	}
-	if err := invalid.Err(); err != nil {
+	return invalid.Err()
+}
+
+// ChangeSecurity applies a patch.
+func ChangeSecurity(s SecurityState, patch SecurityPatch) ([]domain.Event, error) {
+	if err := patch.Validate(); err != nil {
 		return nil, err
 	}
 	current := s.Security()

@@ -113,14 +113,20 @@ func (TwoFactorDisabled) Summary() string      { return "two-factor switched off
 func (e TwoFactorReset) Summary() string       { return "two-factor reset" + domain.Because(e.Reason) }
 func (SessionsEnded) Summary() string          { return "all sessions ended" }
 
-// EndsSessions says whether the sessions of an account end with an event, but for the one in which its owner may have
-// caused it.
+// EndsSessions says whether the sessions of an account end with an event; KeepsOwnSession, whether all do.
 func EndsSessions(event domain.Event) bool {
 	switch event.(type) {
 	case PasswordSet, TwoFactorReset, Deactivated, DirectoryDisabled, SessionsEnded:
 		return true
 	}
 	return false
+}
+
+// KeepsOwnSession says whether the session in which somebody causes an event goes on when the others end with it: the one in
+// which people change their own password does. A link is used outside of every session.
+func KeepsOwnSession(event domain.Event) bool {
+	_, own := event.(PasswordSet)
+	return own
 }
 
 // BackupCodes is how many backup codes a set has.

@@ -100,6 +100,27 @@ func (p Patch) ApplyTo(d Details) Details {
 	return d.Normalized()
 }
 
+// Validate reports every wrong field that the patch names. Whether a last day alone comes before the first day that the
+// account has, only the account's details tell.
+func (p Patch) Validate() error {
+	d := p.ApplyTo(Details{})
+	var invalid domain.Invalid
+	if p.Email != nil {
+		if message := domain.EmailProblem(d.Email); message != "" {
+			invalid.Add("email", "email", "%s", message)
+		}
+	}
+	invalid.Text("first_name", d.FirstName, false, 100)
+	invalid.Text("last_name", d.LastName, false, 100)
+	invalid.Text("phone", d.Phone, false, 50)
+	invalid.Text("department", d.Department, false, 200)
+	invalid.Text("position", d.Position, false, 200)
+	if !d.StartDate.IsZero() && !d.EndDate.IsZero() && d.EndDate.Before(d.StartDate) {
+		invalid.Add("end_date", "before_start_date", "must not be before start_date (%s)", d.StartDate)
+	}
+	return invalid.Err()
+}
+
 // Change applies a patch: one event for each thing that changes.
 func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	if err := s.changeable(by); err != nil {

@@ -169,7 +169,7 @@ func EndSessions(s State, by By) ([]domain.Event, error) {
 	return []domain.Event{SessionsEnded{}}, nil
 }
 
-// Profile is what a person may change of the own account; nil leaves a field.
+// Profile is what people may change of their own account; nil leaves a field.
 type Profile struct {
 	FirstName *string
 	LastName  *string
@@ -177,23 +177,31 @@ type Profile struct {
 	Language  *string
 }
 
-// ChangeProfile applies what a person changes of the own account.
+func (p Profile) patch() Patch {
+	return Patch{FirstName: p.FirstName, LastName: p.LastName, Phone: p.Phone}
+}
+
+// Validate reports every wrong field that the profile names.
+func (p Profile) Validate() error {
+	problems := &domain.Invalid{}
+	if invalid, ok := errors.AsType[*domain.Invalid](p.patch().Validate()); ok {
+		problems = invalid
+	}
+	if p.Language != nil && !slices.Contains(domain.Languages, *p.Language) {
+		problems.Add("language", "unknown_language", "must be en, uk or ru")
+	}
+	return problems.Err()
+}
+
+// ChangeProfile applies what people change of their own account.
 func ChangeProfile(s State, profile Profile) ([]domain.Event, error) {
 	if !s.Exists {
 		return nil, errNoAccount()
 	}
-	wanted := Patch{FirstName: profile.FirstName, LastName: profile.LastName, Phone: profile.Phone}.ApplyTo(s.Details)
-	problems := &domain.Invalid{}
-	if invalid, ok := errors.AsType[*domain.Invalid](wanted.Validate()); ok {
-		problems = invalid
-	}
-	if profile.Language != nil && !slices.Contains(domain.Languages, *profile.Language) {
-		problems.Add("language", "unknown_language", "must be en, uk or ru")
-	}
-	if err := problems.Err(); err != nil {
+	if err := profile.Validate(); err != nil {
 		return nil, err
 	}
-	events := changeDetails(s.Details, wanted)
+	events := changeDetails(s.Details, profile.patch().ApplyTo(s.Details))
 	if language, ok := domain.Change(s.Language, profile.Language); ok {
 		events = append(events, LanguageChanged{language})
 	}

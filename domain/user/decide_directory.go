@@ -13,14 +13,14 @@ import (
 
 // Why a directory's yes does not let somebody in.
 var (
-	ErrOtherEntry = domain.Refusef("other_directory_entry", "the account is bound to another entry of the directory")
-	ErrEntryTaken = domain.Refusef("entry_of_another_account", "the entry of the directory is bound to another account")
-	ErrOwnLogin   = domain.Refusef("local_account", "the account has a password of its own")
-	ErrUnvouched  = domain.Refusef("directory_not_vouched", "a superuser has to vouch for the connection before it signs in people who may do something")
+	ErrOtherEntry  = domain.Refusef("other_directory_entry", "the account is bound to another entry of the directory")
+	ErrEntryTaken  = domain.Refusef("entry_of_another_account", "the entry of the directory is bound to another account")
+	ErrOwnLogin    = domain.Refusef("local_account", "the account has a password of its own")
+	ErrNotApproved = domain.Refusef("directory_not_vouched", "a superuser has to vouch for the connection before it signs in people who may do something")
 )
 
-// Found is an entry of a directory with the connection through which it was found.
-type Found struct {
+// DirectoryEntry is an entry of a directory with the connection through which it was found.
+type DirectoryEntry struct {
 	DirectoryID uuid.UUID
 	CompanyID   uuid.UUID // of the connection; uuid.Nil: serves all
 	Vouched     bool      // as directory.State
@@ -30,8 +30,8 @@ type Found struct {
 	Synced      bool     // the connection gives groups
 }
 
-// RegisterFound starts an account for somebody whom a directory knows. Nothing is given but groups.
-func RegisterFound(s State, found Found) ([]domain.Event, error) {
+// RegisterFromDirectory starts an account for somebody whom a directory knows. Nothing is given but groups.
+func RegisterFromDirectory(s State, found DirectoryEntry) ([]domain.Event, error) {
 	if s.Exists {
 		return nil, nil
 	}
@@ -44,7 +44,7 @@ func RegisterFound(s State, found Found) ([]domain.Event, error) {
 		Department: d.Department, Position: d.Position, Source: SourceDirectory,
 	}}
 	s.Evolve(events[0])
-	more, err := FollowFound(s, found)
+	more, err := SyncFromDirectory(s, found)
 	return append(events, more...), err
 }
 
@@ -56,9 +56,9 @@ func (s State) Person() directory.Person {
 	return directory.Person{Known: s.Exists, CompanyID: s.Details.CompanyID, ConnectionID: s.Directory.ID, Rights: s.MayDoSomething()}
 }
 
-// FollowFound brings an account up to date with its entry, after the directory accepted its password: bound on the first
+// SyncFromDirectory brings an account up to date with its entry, after the directory accepted its password: bound on the first
 // time, opened again, its names, and groups more. What the directory does not have, or does not show, is left alone.
-func FollowFound(s State, found Found) ([]domain.Event, error) {
+func SyncFromDirectory(s State, found DirectoryEntry) ([]domain.Event, error) {
 	link, entry := s.Directory, found.Entry
 	switch {
 	case !s.Exists:
@@ -66,7 +66,7 @@ func FollowFound(s State, found Found) ([]domain.Event, error) {
 	case s.Password.Set():
 		return nil, ErrOwnLogin
 	case !found.Vouched && s.MayDoSomething():
-		return nil, ErrUnvouched
+		return nil, ErrNotApproved
 	case link.Linked() && link.GUID != entry.GUID, link.Linked() && link.ID != found.DirectoryID && !found.Vouched:
 		return nil, ErrOtherEntry
 	}
@@ -92,7 +92,7 @@ func FollowFound(s State, found Found) ([]domain.Event, error) {
 }
 
 // syncGroups joins the groups that the directory names, and says which it nearly names. It ends no membership.
-func syncGroups(s State, found Found) []domain.Event {
+func syncGroups(s State, found DirectoryEntry) []domain.Event {
 	if !found.Synced || !found.Vouched {
 		return nil
 	}
@@ -141,9 +141,9 @@ func fitting(text string, max int) string {
 	return strings.TrimSpace(string(runes[:min(len(runes), max)]))
 }
 
-// MirrorClosing closes an account because the directory closed its entry, or opens it again (reason ""). It concerns only
+// SyncClosing closes an account because the directory closed its entry, or opens it again (reason ""). It concerns only
 // accounts that are bound to that very entry.
-func MirrorClosing(s State, directoryID uuid.UUID, guid, reason string) ([]domain.Event, error) {
+func SyncClosing(s State, directoryID uuid.UUID, guid, reason string) ([]domain.Event, error) {
 	link := s.Directory
 	switch {
 	case !s.Exists || s.Password.Set() || link.ID != directoryID || link.GUID != guid:

@@ -15,14 +15,14 @@ import (
 var (
 	connection = uuid.UUID{7}
 	entry      = directory.Entry{DN: "CN=Olena", GUID: "guid", Email: "olena@example.com", FirstName: "Olena"}
-	found      = user.Found{DirectoryID: connection, Vouched: true, Entry: entry}
+	found      = user.DirectoryEntry{DirectoryID: connection, Vouched: true, Entry: entry}
 	unlinked   = user.Registered{Email: "olena@example.com", Source: user.SourceLocal}
 	linked     = user.DirectoryLinked{DirectoryID: connection, GUID: "guid", DN: "CN=Olena"}
 	named      = user.NameChanged{FirstName: domain.Changed[string]{To: "Olena"}}
 )
 
-func follow(found user.Found) func(user.State) ([]domain.Event, error) {
-	return func(s user.State) ([]domain.Event, error) { return user.FollowFound(s, found) }
+func follow(found user.DirectoryEntry) func(user.State) ([]domain.Event, error) {
+	return func(s user.State) ([]domain.Event, error) { return user.SyncFromDirectory(s, found) }
 }
 
 func TestTheFirstDirectorySignInRegisters(t *testing.T) {
@@ -33,7 +33,7 @@ func TestTheFirstDirectorySignInRegisters(t *testing.T) {
 	with.Entry.Phone, with.Entry.Position = strings.Repeat("5", 60), "  Head\nof\x00risk "
 	with.Groups = []user.Group{{ID: uuid.UUID{2}, Name: "Risk", CompanyID: company}, {ID: uuid.UUID{2}, Name: "Risk", CompanyID: company}, {ID: uuid.UUID{3}, CompanyID: uuid.UUID{9}}, {ID: uuid.UUID{4}, Retired: true}}
 	with.Missed = []string{"nearly"}
-	register := func(s user.State) ([]domain.Event, error) { return user.RegisterFound(s, with) }
+	register := func(s user.State) ([]domain.Event, error) { return user.RegisterFromDirectory(s, with) }
 	scenario.Given[user.State]().When(register).Then(t,
 		user.Registered{
 			Email: "olena@example.com", FirstName: "Olena", CompanyID: company, Phone: strings.Repeat("5", 50), Position: "Head of risk", Source: user.SourceDirectory,
@@ -68,8 +68,8 @@ func TestADirectoryDecidesOnlyAboutItsOwn(t *testing.T) {
 	scenario.Given[user.State](unlinked, linked, user.DirectoryUnlinked{DirectoryID: connection, GUID: "guid"}).When(follow(other)).
 		Then(t, user.DirectoryLinked{DirectoryID: connection, GUID: "another", DN: "CN=Olena"}, named)
 	unvouched.Vouched, unvouched.Synced, unvouched.Groups = false, true, []user.Group{{ID: uuid.UUID{2}, Name: "Risk"}}
-	scenario.Given[user.State](unlinked, user.SuperuserGranted{}).When(follow(unvouched)).ThenRefused(t, user.ErrUnvouched.Code)
-	scenario.Given[user.State](unlinked, user.GroupJoined{GroupID: uuid.UUID{2}}).When(follow(unvouched)).ThenRefused(t, user.ErrUnvouched.Code)
+	scenario.Given[user.State](unlinked, user.SuperuserGranted{}).When(follow(unvouched)).ThenRefused(t, user.ErrNotApproved.Code)
+	scenario.Given[user.State](unlinked, user.GroupJoined{GroupID: uuid.UUID{2}}).When(follow(unvouched)).ThenRefused(t, user.ErrNotApproved.Code)
 	scenario.Given[user.State](unlinked).When(follow(unvouched)).Then(t, linked, named)
 	elsewhere.DirectoryID = uuid.UUID{8}
 	scenario.Given[user.State](unlinked, linked, named).When(follow(elsewhere)).Then(t, user.DirectoryLinked{DirectoryID: uuid.UUID{8}, GUID: "guid", DN: "CN=Olena"})
@@ -80,7 +80,7 @@ func TestADirectoryDecidesOnlyAboutItsOwn(t *testing.T) {
 func TestMirroringConcernsTheVeryEntry(t *testing.T) {
 	t.Parallel()
 	mirror := func(id uuid.UUID, guid, reason string) func(user.State) ([]domain.Event, error) {
-		return func(s user.State) ([]domain.Event, error) { return user.MirrorClosing(s, id, guid, reason) }
+		return func(s user.State) ([]domain.Event, error) { return user.SyncClosing(s, id, guid, reason) }
 	}
 	disabled := user.DirectoryDisabled{Reason: user.ClosedDisabled}
 	scenario.Given[user.State](unlinked, linked).When(mirror(connection, "guid", user.ClosedDisabled)).Then(t, disabled)

@@ -135,17 +135,8 @@ func (d Details) Normalized() Details {
 
 // Validate reports every wrong field.
 func (d Details) Validate() error {
-	var invalid domain.Invalid
-	if message := domain.EmailProblem(d.Email); message != "" {
-		invalid.Add("email", "email", "%s", message)
-	}
-	invalid.Text("first_name", d.FirstName, false, 100)
-	invalid.Text("last_name", d.LastName, false, 100)
-	invalid.Text("phone", d.Phone, false, 50)
-	invalid.Text("department", d.Department, false, 200)
-	invalid.Text("position", d.Position, false, 200)
-	if !d.StartDate.IsZero() && !d.EndDate.IsZero() && d.EndDate.Before(d.StartDate) {
-		invalid.Add("end_date", "before_start_date", "must not be before start_date (%s)", d.StartDate)
-	}
-	return invalid.Err()
+	return Patch{
+		Email: &d.Email, FirstName: &d.FirstName, LastName: &d.LastName, Phone: &d.Phone, Department: &d.Department,
+		Position: &d.Position, StartDate: &d.StartDate, EndDate: &d.EndDate,
+	}.Validate()
 }
