@@ -17,7 +17,7 @@ import (
 // decision about an account and its append.
 func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event, err error) ([]domain.Event, error) {
 	if err == nil {
-		events, err = h.endUnvouchedSessions(ctx, s, events)
+		events, err = h.endUnapprovedSessions(ctx, s, events)
 	}
 	if err != nil || caller.Actor.Kind != eventstore.ActorUser {
 		return events, err // somebody with a shell on the server may do everything
@@ -31,9 +31,9 @@ func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user
 	return events, nil
 }
 
-// endUnvouchedSessions ends the sessions of an account that is given rights while it is bound to a directory for which no superuser
-// vouches: that directory may have opened them to anybody, and could not open one to an account with rights.
-func (h *Handler) endUnvouchedSessions(ctx context.Context, s user.State, events []domain.Event) ([]domain.Event, error) {
+// endUnapprovedSessions ends the sessions of an account that is given rights while it is bound to a directory that no
+// superuser approved: that directory may have opened them to anybody, and could not open one to an account with rights.
+func (h *Handler) endUnapprovedSessions(ctx context.Context, s user.State, events []domain.Event) ([]domain.Event, error) {
 	if !s.Directory.Linked() || !slices.ContainsFunc(events, user.GivesRights) {
 		return events, nil
 	}

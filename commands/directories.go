@@ -134,8 +134,8 @@ func (h *Handler) connection(ctx context.Context, id uuid.UUID) (connection, err
 }
 
 // connectionsFor gives the connections that are asked about an account, in their order, and whether there are others that
-// are not because nobody vouches for them (directory.Asked).
-func (h *Handler) connectionsFor(ctx context.Context, account user.State) (asked []connection, unvouched bool, err error) {
+// are not because no superuser approved them (directory.Asked).
+func (h *Handler) connectionsFor(ctx context.Context, account user.State) (asked []connection, othersUnapproved bool, err error) {
 	ids, err := h.DirectoryIndex.EnabledDirectories(ctx)
 	if err != nil {
 		return nil, false, err
@@ -159,7 +159,8 @@ func (h *Handler) connectionsFor(ctx context.Context, account user.State) (asked
 	return asked, len(others) > 0, nil
 }
 
-// GroupMatch is what a directory group means here: the group that it gives, or why it gives none although one is nearly called so.
+// GroupMatch is what a directory group means here: the group that it gives, or why it gives none although
+// one has nearly the same name.
 type GroupMatch struct {
 	Name  string // of the directory group
 	Group *user.Group
@@ -167,8 +168,8 @@ type GroupMatch struct {
 	Why   string // it gives none
 }
 
-// matchGroups looks for groups that are called exactly like directory groups and that an account of a company may join. A
-// directory group that is nothing like a group here is left out.
+// matchGroups looks for groups that have exactly the names of directory groups and that an account of a company may join. A
+// directory group whose name no group here has, or nearly has, is left out.
 func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uuid.UUID) ([]GroupMatch, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	ids, err := h.DirectoryIndex.GroupsLike(ctx, names)
@@ -212,9 +213,9 @@ func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uui
 	return matches, nil
 }
 
-// foundBy is an entry with the groups that it gives to an account of a company.
-func (h *Handler) foundBy(ctx context.Context, c connection, entry directory.Entry, companyID uuid.UUID) (user.Found, error) {
-	found := user.Found{DirectoryID: c.ID, CompanyID: c.server.CompanyID, Vouched: c.State.Vouched, Entry: entry, Synced: c.server.SyncGroups}
+// entryFor is an entry with the groups that it gives to an account of a company.
+func (h *Handler) entryFor(ctx context.Context, c connection, entry directory.Entry, companyID uuid.UUID) (user.DirectoryEntry, error) {
+	found := user.DirectoryEntry{DirectoryID: c.ID, CompanyID: c.server.CompanyID, Vouched: c.State.Vouched, Entry: entry, Synced: c.server.SyncGroups}
 	if !found.Synced {
 		return found, nil
 	}
@@ -260,11 +261,11 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 	}
 	if exists {
 		test.Account = &account
-		d, err := h.doorOfAccount(ctx, System(), account)
+		found, err := h.Account(ctx, account)
 		if err != nil {
 			return DirectoryTest{}, err
 		}
-		companyID = d.account.Details.CompanyID
+		companyID = found.Details.CompanyID
 	}
 	matches, err := h.matchGroups(ctx, test.Entry.Groups, companyID)
 	for _, name := range test.Entry.Groups {
@@ -277,7 +278,7 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 			case match.Gives && !c.server.SyncGroups:
 				match.Gives, match.Why = false, "sync_groups is off"
 			case match.Gives && !c.State.Vouched:
-				match.Gives, match.Why = false, `no superuser vouches for the connection: one has to PATCH it with {"vouch": true}`
+				match.Gives, match.Why = false, `no superuser has approved the connection: one has to PATCH it with {"vouch": true}`
 			}
 			test.Groups = append(test.Groups, match)
 		}

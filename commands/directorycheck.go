@@ -18,9 +18,9 @@ type CheckMode int
 
 // Modes of a check.
 const (
-	CheckShow    CheckMode = iota // nothing
-	CheckUnasked                  // changes, unless they are too many
-	CheckConfirm                  // all changes: somebody has looked
+	CheckShow        CheckMode = iota // nothing
+	CheckUnconfirmed                  // changes, unless they are too many
+	CheckConfirm                      // all changes: somebody has looked
 )
 
 // CheckTimeout is how long a check may take.
@@ -52,7 +52,7 @@ type DirectorySchedule struct {
 	Every time.Duration
 }
 
-// DirectorySchedules gives the connections that are to be checked without being asked.
+// DirectorySchedules gives the connections that are checked in the background.
 func (h *Handler) DirectorySchedules(ctx context.Context) ([]DirectorySchedule, error) {
 	connections, _, err := h.connectionsFor(ctx, user.State{})
 	var schedules []DirectorySchedule
@@ -89,7 +89,7 @@ func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUI
 	}
 	var failed error
 	for _, change := range check.Changes {
-		failed = errors.Join(failed, h.mirror(ctx, byDirectory(caller, id), change.UserID, change.guid, change.Reason))
+		failed = errors.Join(failed, h.syncClosing(ctx, byDirectory(caller, id), change.UserID, change.guid, change.Reason))
 	}
 	check.Applied, check.Stopped = failed == nil, ""
 	return check, failed

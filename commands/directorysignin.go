@@ -20,8 +20,8 @@ import (
 // checking a local password, and nobody should learn from that which of the two an address has, or whether it has any.
 const refusalTime = 500 * time.Millisecond
 
-// sameTime makes a refusal that began at a time take refusalTime.
-func (h *Handler) sameTime(ctx context.Context, began time.Time) {
+// delayRefusal makes a refusal that began at a time take refusalTime.
+func (h *Handler) delayRefusal(ctx context.Context, began time.Time) {
 	if h.Directory == nil {
 		return
 	}
@@ -31,169 +31,171 @@ func (h *Handler) sameTime(ctx context.Context, began time.Time) {
 	h.Pause(ctx, refusalTime-time.Since(began)) // whoever went away need not wait
 }
 
-// answerOf is what a directory said about somebody.
-type answerOf struct {
+// directoryAnswer is the entry that a directory has of somebody, and the connection through which it was found.
+type directoryAnswer struct {
 	connection connection
 	entry      directory.Entry
 }
 
 // askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that knows the
-// e-mail address decides. After an outage only those are asked that a superuser vouches for: else whoever may connect a
+// e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may connect a
 // directory need only wait for one to collect the passwords of its people.
-func (h *Handler) askDirectories(ctx context.Context, caller Caller, d door, password string) (proof, error) {
+func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt, password string) (passwordCheck, error) {
 	if password == "" {
-		return proof{reason: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
+		return passwordCheck{refusal: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
 	}
-	if locked, err := h.lockedOut(ctx, caller, d); err != nil || locked {
-		return proof{reason: signin.WrongPassword}, err // so that guessing here does not lock the directory's account out
+	if locked, err := h.lockedOut(ctx, caller, a); err != nil || locked {
+		return passwordCheck{refusal: signin.WrongPassword}, err // so that guessing here does not lock the directory's account out
 	}
-	connections, unvouched, err := h.connectionsFor(ctx, d.account)
+	connections, othersUnapproved, err := h.connectionsFor(ctx, a.account)
 	if err != nil {
-		return proof{}, err
+		return passwordCheck{}, err
 	}
 	var outage error
 	for _, c := range connections {
 		if outage != nil && !c.State.Vouched {
 			break
 		}
-		entry, err := h.Directory.SignIn(ctx, c.server, d.email, password)
+		entry, err := h.Directory.SignIn(ctx, c.server, a.email, password)
 		refused, isRefused := errors.AsType[*directory.Refused](err)
 		switch {
 		case err == nil:
-			return proof{fits: true, answer: &answerOf{c, entry}}, nil
+			return passwordCheck{accepted: true, directory: &directoryAnswer{c, entry}}, nil
 		case !isRefused:
 			outage = errors.Join(outage, fmt.Errorf("%s: %w", c.server.Name, err))
 		case refused.Reason == directory.WrongPassword:
-			return proof{reason: signin.WrongPassword}, nil
+			return passwordCheck{refusal: signin.WrongPassword}, nil
 		case refused.Reason != directory.Unknown:
-			return proof{reason: signin.Directory + refused.Reason, answer: &answerOf{c, entry}}, nil
+			return passwordCheck{refusal: signin.Directory + refused.Reason, directory: &directoryAnswer{c, entry}}, nil
 		}
 	}
-	switch {
-	case outage != nil:
-		return proof{}, fmt.Errorf("%w: %w", ErrDirectory, outage)
-	case unvouched: // and no other knows the account
-		return proof{reason: user.ErrUnvouched.Code}, nil
-	case d.account.Directory.Linked() && len(connections) == 0:
-		return proof{reason: signin.NoDirectory}, nil
-	case d.account.Directory.Linked():
-		return proof{reason: signin.Directory + directory.Unknown}, nil
-	case d.account.Exists:
-		return proof{reason: signin.NoPassword}, nil
+	if outage != nil {
+		return passwordCheck{}, fmt.Errorf("%w: %w", ErrDirectory, outage)
 	}
-	return proof{reason: signin.WrongPassword}, nil
+	return passwordCheck{refusal: unknownReason(a.account, len(connections) > 0, othersUnapproved)}, nil
 }
 
-// follow brings the account into line with what its directory answered, and gives the door to it. A reason refuses the
-// sign-in all the same.
-func (h *Handler) follow(ctx context.Context, caller Caller, d door, p proof) (door, string, error) {
-	if !p.fits {
-		if p.reason == signin.DirectoryDisabled && d.account.Exists {
-			return d, p.reason, h.mirror(ctx, byDirectory(caller, p.answer.connection.ID), d.id, p.answer.entry.GUID, user.ClosedDisabled)
+// unknownReason is why nobody can sign in to an account that none of the directories that were asked knows.
+func unknownReason(account user.State, asked, othersUnapproved bool) string {
+	switch {
+	case othersUnapproved:
+		return user.ErrNotApproved.Code
+	case account.Directory.Linked() && !asked:
+		return signin.NoDirectory
+	case account.Directory.Linked():
+		return signin.Directory + directory.Unknown
+	case account.Exists:
+		return signin.NoPassword
+	}
+	return signin.WrongPassword
+}
+
+// takeOverAnswer brings the account up to date with what its directory answered, and gives the attempt with it: a first
+// sign-in makes the account. A reason refuses the sign-in although the directory accepted the password.
+func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt, checked passwordCheck) (attempt, string, error) {
+	answer := *checked.directory
+	if !checked.accepted {
+		if checked.refusal == signin.DirectoryDisabled && a.account.Exists {
+			as := byDirectory(caller, answer.connection.ID)
+			return a, checked.refusal, h.syncClosing(ctx, as, a.id, answer.entry.GUID, user.ClosedDisabled)
 		}
-		return d, p.reason, nil
+		return a, checked.refusal, nil
 	}
 	for range attempts {
-		next, err := h.followOnce(ctx, caller, d, *p.answer)
-		var refused *domain.Error
-		var invalid *domain.Invalid
+		next, err := h.syncAccount(ctx, caller, a, answer)
+		refused, isRefused := errors.AsType[*domain.Error](err)
+		_, isInvalid := errors.AsType[*domain.Invalid](err)
 		switch {
 		case err == nil:
 			return next, "", nil
-		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrEntryTaken), errors.Is(err, user.ErrOwnLogin), errors.Is(err, user.ErrUnvouched):
-			errors.As(err, &refused)
-			return d, refused.Code, nil
-		case errors.As(err, &invalid): // all else is made to fit
-			return d, signin.Directory + directory.NoEmail, nil
-		case !errors.As(err, &refused) || refused.Code != domain.CodeEmailTaken:
-			return d, "", err
+		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrEntryTaken), errors.Is(err, user.ErrOwnLogin), errors.Is(err, user.ErrNotApproved):
+			return a, refused.Code, nil
+		case isInvalid: // only the address can be wrong: all else is made to fit
+			return a, signin.Directory + directory.NoEmail, nil
+		case !isRefused || refused.Code != domain.CodeEmailTaken:
+			return a, "", err
 		}
-		if d, err = h.doorOf(ctx, caller, d.email); err != nil { // somebody was faster, most likely the same person
-			return d, "", err
+		if a, err = h.findAttempt(ctx, caller, a.email); err != nil { // somebody was faster, most likely the same person
+			return a, "", err
 		}
 	}
-	return d, "", ErrBusy
+	return a, "", ErrBusy
 }
 
-func (h *Handler) followOnce(ctx context.Context, caller Caller, d door, answer answerOf) (door, error) {
+// syncAccount makes the account of an entry, or brings it up to date.
+func (h *Handler) syncAccount(ctx context.Context, caller Caller, a attempt, answer directoryAnswer) (attempt, error) {
 	entry, c := answer.entry, answer.connection
 	bound, err := h.boundTo(ctx, caller, entry.GUID)
 	if err != nil {
-		return d, err
+		return a, err
 	}
-	if !d.account.Exists { // the entry may have another e-mail address than before
-		if i := slices.IndexFunc(bound, func(of door) bool { return of.account.Directory.ID == c.ID }); i >= 0 {
-			bound[i].email = d.email
-			d = bound[i]
+	if !a.account.Exists { // the entry may have another e-mail address than before
+		if i := slices.IndexFunc(bound, func(of attempt) bool { return of.account.Directory.ID == c.ID }); i >= 0 {
+			bound[i].email = a.email
+			a = bound[i]
 		}
 	}
 	// An entry is one person, with one account. Many people may write their own mail attribute, and would get with it any
 	// account that is not bound yet. Two that were bound at the same moment, before the index knew, are both refused.
-	if slices.ContainsFunc(bound, func(of door) bool {
-		return of.id != d.id && (of.account.Directory.ID == c.ID || d.account.Directory.ID != c.ID)
+	if slices.ContainsFunc(bound, func(of attempt) bool {
+		return of.id != a.id && (of.account.Directory.ID == c.ID || a.account.Directory.ID != c.ID)
 	}) {
-		return d, user.ErrEntryTaken
+		return a, user.ErrEntryTaken
 	}
 	as := byDirectory(caller, c.ID)
-	if !d.account.Exists {
-		found, err := h.foundBy(ctx, c, entry, c.server.CompanyID)
+	if !a.account.Exists {
+		found, err := h.entryFor(ctx, c, entry, c.server.CompanyID)
 		if err != nil {
-			return d, err
+			return a, err
 		}
 		if _, err := create(ctx, h, as, domain.StreamName(user.Kind, as.CommandID), func(s user.State) ([]domain.Event, error) {
-			return user.RegisterFound(s, found)
+			return user.RegisterFromDirectory(s, found)
 		}); err != nil {
-			return d, err
+			return a, err
 		}
-		return h.doorAgain(ctx, caller, d, as.CommandID)
+		return h.reload(ctx, caller, a, as.CommandID)
 	}
-	if reason := d.account.CanSignIn(d.attempt.Now); reason != "" && reason != signin.DirectoryDisabled {
-		return d, nil // enter refuses it; nothing about a closed account changes
+	if reason := a.account.CanSignIn(a.Now); reason != "" && reason != signin.DirectoryDisabled {
+		return a, nil // afterFirstFactor refuses it; nothing about a closed account changes
 	}
-	found, err := h.foundBy(ctx, c, entry, d.account.Details.CompanyID)
+	found, err := h.entryFor(ctx, c, entry, a.account.Details.CompanyID)
 	if err != nil {
-		return d, err
+		return a, err
 	}
-	if _, err := change(ctx, h, as, domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
-		return user.FollowFound(s, found)
+	if _, err := change(ctx, h, as, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
+		return user.SyncFromDirectory(s, found)
 	}); err != nil {
-		return d, err
+		return a, err
 	}
-	return h.doorAgain(ctx, caller, d, d.id)
-}
-
-func (h *Handler) doorAgain(ctx context.Context, caller Caller, d door, id uuid.UUID) (door, error) {
-	next, err := h.doorOfAccount(ctx, caller, id)
-	next.email = d.email
-	return next, err
+	return h.reload(ctx, caller, a, a.id)
 }
 
 // boundTo finds the accounts that are bound to an entry, through whichever connection.
-func (h *Handler) boundTo(ctx context.Context, caller Caller, guid string) (bound []door, err error) {
+func (h *Handler) boundTo(ctx context.Context, caller Caller, guid string) (bound []attempt, err error) {
 	ids, err := h.DirectoryIndex.AccountsOfEntry(ctx, guid)
 	if err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
-		d, err := h.doorOfAccount(ctx, caller, id)
+		a, err := h.attemptFor(ctx, caller, id)
 		if err != nil {
 			return nil, err
 		}
-		if link := d.account.Directory; link.Linked() && link.GUID == guid {
-			bound = append(bound, d)
+		if link := a.account.Directory; link.Linked() && link.GUID == guid {
+			bound = append(bound, a)
 		}
 	}
 	return bound, nil
 }
 
-// mirror closes an account that its directory closed, which ends its sessions, or opens it again (reason "").
-func (h *Handler) mirror(ctx context.Context, caller Caller, id uuid.UUID, guid, reason string) error {
+// syncClosing closes an account because its directory did, which ends its sessions, or opens it again (reason "").
+func (h *Handler) syncClosing(ctx context.Context, caller Caller, id uuid.UUID, guid, reason string) error {
 	directoryID, err := uuid.Parse(caller.Actor.ID)
 	if err != nil {
 		return err
 	}
 	_, err = change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.MirrorClosing(s, directoryID, guid, reason)
+		return user.SyncClosing(s, directoryID, guid, reason)
 	})
 	return err
 }

@@ -16,26 +16,26 @@ import (
 // RequestPasswordReset asks for a reset link for whoever has the address. It does the same work, and answers the same,
 // when nobody has.
 func (h *Handler) RequestPasswordReset(ctx context.Context, caller Caller, email, language string) error {
-	d, err := h.doorOf(ctx, caller, email)
+	a, err := h.findAttempt(ctx, caller, email)
 	if err != nil {
 		return err
 	}
-	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
+	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
 		return user.RequestPasswordReset(s, caller.CommandID, language, h.Now())
 	})
 	if err != nil || result.Changed {
 		return err
 	}
-	return h.noteVainRequest(ctx, caller, d, "no_reset_link")
+	return h.recordUnsentLink(ctx, caller, a, "no_reset_link")
 }
 
 // RequestFirstLogin asks for a first-login link for whoever has the address, if the company's cabinet password is right.
 func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, cabinetPassword, language string) error {
-	d, err := h.doorOf(ctx, caller, email)
+	a, err := h.findAttempt(ctx, caller, email)
 	if err != nil {
 		return err
 	}
-	stream := domain.StreamName(company.Kind, d.account.Details.CompanyID)
+	stream := domain.StreamName(company.Kind, a.account.Details.CompanyID)
 	found, err := load[company.State](ctx, h.Log, stream)
 	if err != nil {
 		return err
@@ -53,47 +53,46 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 		return err
 	}
 	if fits {
-		result, err := change(ctx, h, caller, domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
+		result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
 			return user.RequestFirstLogin(s, caller.CommandID, language, h.Now())
 		})
 		if err != nil || result.Changed {
 			return err
 		}
 	}
-	return h.noteVainRequest(ctx, caller, d, "no_first_login_link")
+	return h.recordUnsentLink(ctx, caller, a, "no_first_login_link")
 }
 
-// noteVainRequest writes down that somebody asked for a link and was sent none. Also while locked out: to whom a link is sent
-// an event is written too, and the time must not tell the two apart.
-func (h *Handler) noteVainRequest(ctx context.Context, caller Caller, d door, reason string) error {
-	_, err := h.atDoor(ctx, caller, d, func(s signin.State) ([]domain.Event, error) {
+// recordUnsentLink records that somebody asked for a link and was sent none. Also while locked out: an event is written for
+// whom a link is sent to as well, and the time must not tell the two apart.
+func (h *Handler) recordUnsentLink(ctx context.Context, caller Caller, a attempt, reason string) error {
+	_, err := h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
 		return []domain.Event{signin.Failed{Reason: reason, Step: s.LastStep}}, nil
 	})
 	return err
 }
 
-// UseResetLink sets a new password by a link's token. It answers with the account, whose sessions must end.
-func (h *Handler) UseResetLink(ctx context.Context, caller Caller, token, password string) (uuid.UUID, Result, error) {
+// UseResetLink sets a new password by a link's token.
+func (h *Handler) UseResetLink(ctx context.Context, caller Caller, token, password string) (Result, error) {
 	id, link, ok := h.openLinkToken(purposeReset, token)
 	if !ok {
-		return uuid.Nil, Result{}, user.ErrLink
+		return Result{}, user.ErrLink
 	}
 	stream := domain.StreamName(user.Kind, id)
 	found, err := load[user.State](ctx, h.Log, stream)
 	if err != nil {
-		return uuid.Nil, Result{}, err
+		return Result{}, err
 	}
 	if !found.State.ResetLinkUsable(link, h.Now()) {
-		return uuid.Nil, Result{}, user.ErrLink
+		return Result{}, user.ErrLink
 	}
 	sealed, err := h.sealPassword(ctx, stream, "new_password", password, found.State.Details.Email)
 	if err != nil {
-		return uuid.Nil, Result{}, err
+		return Result{}, err
 	}
-	result, err := change(ctx, h, asOwner(caller, id), stream, func(s user.State) ([]domain.Event, error) {
+	return change(ctx, h, asOwner(caller, id), stream, func(s user.State) ([]domain.Event, error) {
 		return user.UseResetLink(s, link, sealed, h.Now())
 	})
-	return id, result, err
 }
 
 // ResetLinkUsable says whether a reset link would work now, without using it up.
@@ -127,11 +126,11 @@ func (h *Handler) UseFirstLogin(ctx context.Context, caller Caller, token string
 	}); err != nil {
 		return SignedIn{}, err
 	}
-	d, err := h.doorOfAccount(ctx, caller, id)
+	a, err := h.attemptFor(ctx, caller, id)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	return h.enter(ctx, caller, d, signin.ByFirstLogin)
+	return h.afterFirstFactor(ctx, caller, a, signin.ByFirstLogin)
 }
 
 // asOwner is a caller who has shown to be an account's owner.
@@ -147,7 +146,7 @@ func (h *Handler) EndSessions(ctx context.Context, caller Caller, id uuid.UUID) 
 	})
 }
 
-// ChangeOwnPassword replaces the password of the own account; the current one is asked for when there is one.
+// ChangeOwnPassword replaces the password of somebody's own account; the current one is asked for when there is one.
 func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.UUID, current, password string) (Result, error) {
 	stream := domain.StreamName(user.Kind, id)
 	found, err := load[user.State](ctx, h.Log, stream)
@@ -169,40 +168,40 @@ func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.
 	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) { return user.ReplacePassword(s, found.State, sealed) })
 }
 
-// confirmPassword asks a signed-in person for the password again; wrong guesses count as at the door.
+// confirmPassword asks a signed-in person for the password again; wrong guesses count as those of sign-ins do.
 func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UUID, field, password string) error {
-	d, err := h.doorOfAccount(ctx, caller, id)
+	a, err := h.attemptFor(ctx, caller, id)
 	if err != nil {
 		return err
 	}
-	locked, err := h.lockedOut(ctx, caller, d)
+	locked, err := h.lockedOut(ctx, caller, a)
 	if err != nil {
 		return err
 	}
-	p, err := h.checkPassword(ctx, caller, d, password)
+	checked, err := h.checkPassword(ctx, caller, a, password)
 	if err != nil {
 		return err
 	}
-	if p.fits && !locked && (p.answer == nil || p.answer.entry.GUID == d.account.Directory.GUID) {
+	if checked.accepted && !locked && (checked.directory == nil || checked.directory.entry.GUID == a.account.Directory.GUID) {
 		return nil
 	}
-	if err := h.refuse(ctx, caller, d, cmp.Or(p.reason, signin.WrongPassword)); err != ErrCredentials { //nolint:errorlint // the one value that refuse gives
+	if err := h.refuse(ctx, caller, a, cmp.Or(checked.refusal, signin.WrongPassword)); err != ErrCredentials { //nolint:errorlint // the one value that refuse gives
 		return err
 	}
 	if locked {
-		return wrongField(field, "locked_out", "is not looked at for some minutes: there were too many wrong passwords or codes")
+		return wrongField(field, "locked_out", "isn't checked for some minutes: there were too many wrong passwords or codes")
 	}
 	return wrongField(field, "wrong_password", "is not the password of this account")
 }
 
-// ChangeProfile changes what a person may change of the own account.
+// ChangeProfile changes what people may change of their own account.
 func (h *Handler) ChangeProfile(ctx context.Context, caller Caller, id uuid.UUID, profile user.Profile) (Result, error) {
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		return user.ChangeProfile(s, profile)
 	})
 }
 
-// RemovePhoto takes the photo of the own account away.
+// RemovePhoto removes the photo of somebody's own account.
 func (h *Handler) RemovePhoto(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), user.RemovePhoto)
 }

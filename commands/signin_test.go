@@ -66,7 +66,7 @@ func newStory(t *testing.T) story {
 // setPassword goes the way of a person: a reset link.
 func (s story) setPassword(t *testing.T, password string) {
 	t.Helper()
-	if _, _, err := s.UseResetLink(t.Context(), admin(), s.resetToken(t), password); err != nil {
+	if _, err := s.UseResetLink(t.Context(), admin(), s.resetToken(t), password); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -259,7 +259,7 @@ func TestACodeABackupCodeAndALinkWorkOnce(t *testing.T) {
 	}
 	token := s.resetToken(t)
 	if n := atOnce(t, func(ctx context.Context) error {
-		_, _, err := s.UseResetLink(ctx, admin(), token, newPassword)
+		_, err := s.UseResetLink(ctx, admin(), token, newPassword)
 		return err
 	}, user.ErrLink); n != 1 {
 		t.Errorf("the same reset link set a password %d times", n)
@@ -366,15 +366,15 @@ func TestLinksExpireAndOthersAreVoidAfterOneWasUsed(t *testing.T) {
 	if usable, err := s.ResetLinkUsable(ctx, second); err != nil || !usable {
 		t.Errorf("a fresh link: %v, %v", usable, err)
 	}
-	if _, _, err := s.UseResetLink(ctx, admin(), first, newPassword); err != nil {
+	if _, err := s.UseResetLink(ctx, admin(), first, newPassword); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.UseResetLink(ctx, admin(), second, newPassword); !errors.Is(err, user.ErrLink) {
+	if _, err := s.UseResetLink(ctx, admin(), second, newPassword); !errors.Is(err, user.ErrLink) {
 		t.Errorf("the second link after the first: %v", err)
 	}
 	late := s.resetToken(t)
 	s.advance(time.Hour + time.Second)
-	if _, _, err := s.UseResetLink(ctx, admin(), late, newPassword); !errors.Is(err, user.ErrLink) {
+	if _, err := s.UseResetLink(ctx, admin(), late, newPassword); !errors.Is(err, user.ErrLink) {
 		t.Errorf("after an hour: %v", err)
 	}
 	foreign, err := s.FirstLoginToken(s.anna, uuid.New())
@@ -382,16 +382,16 @@ func TestLinksExpireAndOthersAreVoidAfterOneWasUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, token := range []string{"", "x", foreign, late[:len(late)-1] + "A"} {
-		if _, _, err := s.UseResetLink(ctx, admin(), token, newPassword); !errors.Is(err, user.ErrLink) {
+		if _, err := s.UseResetLink(ctx, admin(), token, newPassword); !errors.Is(err, user.ErrLink) {
 			t.Errorf("%q: %v", token, err)
 		}
 	}
 	// A weak password does not use the link up.
 	token := s.resetToken(t)
-	if _, _, err := s.UseResetLink(ctx, admin(), token, "short"); err == nil {
+	if _, err := s.UseResetLink(ctx, admin(), token, "short"); err == nil {
 		t.Error("a weak password was set")
 	}
-	if _, _, err := s.UseResetLink(ctx, admin(), token, newPassword); err != nil {
+	if _, err := s.UseResetLink(ctx, admin(), token, newPassword); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"errors"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -25,87 +23,6 @@ const (
 	period = 30
 	skew   = 1
 )
-
-// SignInWithCode goes on after a challenge with a code of the authenticator app. Each code works once.
-func (h *Handler) SignInWithCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
-	d, err := h.challenged(ctx, caller, challenge)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	secret, err := h.Keys.Open(d.account.TwoFactor.Secret, domain.StreamName(user.Kind, d.id))
-	if err != nil {
-		return SignedIn{}, err
-	}
-	step, ok := stepOf(string(secret), code, d.attempt.Now)
-	if !ok {
-		return SignedIn{}, h.refuse(ctx, caller, d, signin.WrongCode)
-	}
-	if step <= d.account.TwoFactor.Step {
-		return SignedIn{}, h.refuse(ctx, caller, d, signin.CodeUsed)
-	}
-	return h.open(ctx, caller, d, signin.ByCode, step)
-}
-
-// SignInWithBackupCode goes on after a challenge with a backup code, which is void afterwards.
-func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
-	d, err := h.challenged(ctx, caller, challenge)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	locked, err := h.lockedOut(ctx, caller, d)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	if locked {
-		return SignedIn{}, ErrCredentials
-	}
-	name, err := h.backupCodeName(d.id, code)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	_, err = change(ctx, h, asOwner(caller, d.id), domain.StreamName(user.Kind, d.id), func(s user.State) ([]domain.Event, error) {
-		events, ok := user.UseBackupCode(s, name)
-		if !ok {
-			return nil, ErrCredentials
-		}
-		return events, nil
-	})
-	if errors.Is(err, ErrCredentials) {
-		return SignedIn{}, h.refuse(ctx, caller, d, signin.WrongBackupCode)
-	}
-	if err != nil {
-		return SignedIn{}, err
-	}
-	return h.open(ctx, caller, d, signin.ByBackupCode, 0)
-}
-
-func (h *Handler) lockedOut(ctx context.Context, caller Caller, d door) (locked bool, err error) {
-	_, err = h.atDoor(ctx, caller, d, func(s signin.State) ([]domain.Event, error) {
-		locked = s.Locked(d.attempt)
-		return nil, nil
-	})
-	return locked, err
-}
-
-// challenged finds the account of a challenge; a wrong or late one is refused as everything is.
-func (h *Handler) challenged(ctx context.Context, caller Caller, challenge string) (door, error) {
-	var d door
-	_, ok, err := h.openChallenge(challenge, func(id uuid.UUID) (user.State, error) {
-		var err error
-		d, err = h.doorOfAccount(ctx, caller, id)
-		return d.account, err
-	}, h.Now())
-	switch {
-	case err != nil:
-		return door{}, err
-	case !ok, !d.account.TwoFactor.Challenges():
-		return door{}, ErrCredentials
-	}
-	if reason := d.account.CanSignIn(d.attempt.Now); reason != "" {
-		return door{}, h.refuse(ctx, caller, d, reason)
-	}
-	return d, nil
-}
 
 // stepOf finds the time step that a code belongs to, within the accepted skew.
 func stepOf(secret, code string, now time.Time) (int64, bool) {
@@ -126,7 +43,7 @@ type Device struct {
 	URI    string // otpauth://…
 }
 
-// PrepareTwoFactor makes a new device for the own account. It counts when ConfirmTwoFactor was given its code.
+// PrepareTwoFactor makes a new device for somebody's own account. It counts once ConfirmTwoFactor was given its code.
 func (h *Handler) PrepareTwoFactor(ctx context.Context, caller Caller, id uuid.UUID) (Device, Result, error) {
 	var device Device
 	stream := domain.StreamName(user.Kind, id)
@@ -182,7 +99,7 @@ func (h *Handler) ReplaceBackupCodes(ctx context.Context, caller Caller, id uuid
 	return codes, result, err
 }
 
-// DisableTwoFactor switches two-factor off for the own account, whose password is asked for again.
+// DisableTwoFactor switches two-factor off for somebody's own account, whose password is asked for again.
 func (h *Handler) DisableTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, password string) (Result, error) {
 	if err := h.confirmPassword(ctx, caller, id, "password", password); err != nil {
 		return Result{}, err

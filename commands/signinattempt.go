@@ -1,0 +1,125 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/eventstore"
+)
+
+// attempt is somebody's try to sign in to one account. For an address without an account it has a made-up id: the same
+// reads, the same hashing and the same writes happen, so that nobody learns the difference.
+type attempt struct {
+	signin.Attempt // when and from where
+
+	id       uuid.UUID
+	email    string // that was given, or the account's
+	account  user.State
+	revision eventstore.Revision // of the account
+	stream   string              // of the attempts to sign in to it
+}
+
+// findAttempt starts an attempt to sign in with an e-mail address.
+func (h *Handler) findAttempt(ctx context.Context, caller Caller, email string) (attempt, error) {
+	id, _, err := h.accountOf(ctx, email)
+	if err != nil {
+		return attempt{}, err
+	}
+	if id == uuid.Nil {
+		name, err := h.Keys.Name("nobody", user.NormalizeEmail(email))
+		if err != nil {
+			return attempt{}, err
+		}
+		id = uuid.NewSHA1(uuid.Nil, []byte(name))
+	}
+	a, err := h.attemptFor(ctx, caller, id)
+	a.email = strings.TrimSpace(email)
+	return a, err
+}
+
+// attemptFor starts an attempt to sign in to an account.
+func (h *Handler) attemptFor(ctx context.Context, caller Caller, id uuid.UUID) (attempt, error) {
+	found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
+	return attempt{
+		Attempt: signin.Attempt{Now: h.Now(), IP: signin.Network(caller.IP), PerIP: found.State.Superuser},
+		id:      id, email: found.State.Details.Email, account: found.State, revision: found.Revision, stream: domain.StreamName(signin.Kind, id),
+	}, err
+}
+
+// reload is an attempt with an account as it is now, which may be another one than before.
+func (h *Handler) reload(ctx context.Context, caller Caller, a attempt, account uuid.UUID) (attempt, error) {
+	next, err := h.attemptFor(ctx, caller, account)
+	next.email = a.email
+	return next, err
+}
+
+// lockedOut says whether an attempt meets a lockout.
+func (h *Handler) lockedOut(ctx context.Context, caller Caller, a attempt) (locked bool, err error) {
+	_, err = h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
+		locked = s.Locked(a.Attempt)
+		return nil, nil
+	})
+	return locked, err
+}
+
+// decide decides on the newest part of an account's attempts and appends at its exact revision.
+func (h *Handler) decide(ctx context.Context, caller Caller, a attempt, decide func(signin.State) ([]domain.Event, error)) (Result, error) {
+	return h.decideWithID(ctx, caller, a, func(s signin.State, _ uuid.UUID) ([]domain.Event, error) { return decide(s) })
+}
+
+// decideWithID is decide for a decision that needs the id which its first event will have. That of a sign-in is the id of
+// its session too, so that whatever is done in the session can name the event that it goes back to.
+func (h *Handler) decideWithID(ctx context.Context, caller Caller, a attempt, decide func(signin.State, uuid.UUID) ([]domain.Event, error)) (Result, error) {
+	newest := signin.Glance
+	for range 10 * attempts { // many may try the same account at once
+		recorded, err := h.Log.ReadNewest(ctx, a.stream, newest)
+		if err != nil {
+			return Result{}, err
+		}
+		var state signin.State
+		revision, at := eventstore.NoStream, time.Time{}
+		for _, event := range recorded {
+			envelope := eventstore.Decode(event)
+			if envelope.Err != nil {
+				return Result{}, envelope.Err
+			}
+			state.EvolveAt(envelope.Event, envelope.Meta.At, envelope.Meta.IP)
+			revision, at = event.Revision, envelope.Meta.At
+		}
+		if newest < signin.Window && len(recorded) == newest && !state.Enough(a.Attempt) {
+			newest = signin.Window
+			continue
+		}
+		id := eventstore.EventID(caller.CommandID, a.stream, revision+1)
+		events, err := decide(state, id)
+		if err != nil || len(events) == 0 {
+			return Result{ID: a.id.String(), Revision: revision}, err
+		}
+		caller := caller
+		if _, signedIn := events[0].(signin.Succeeded); signedIn && caller.CorrelationID == uuid.Nil {
+			caller.CorrelationID = id
+		}
+		at = later(a.Now, at)
+		events = signin.Carry(state, events, at, caller.IP, h.Lockout())
+		appended, err := h.append(ctx, caller, at, a.stream, revision, events)
+		if errors.Is(err, eventstore.ErrConflict) {
+			continue
+		}
+		return Result{ID: a.id.String(), Revision: appended.Revision, Position: appended.Position, Changed: true}, err
+	}
+	return Result{}, ErrBusy
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
