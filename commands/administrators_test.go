@@ -202,7 +202,7 @@ func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.
 	giver, thief := uuid.New(), uuid.New()
 	server := must(t)(handler.CreateMailServer(ctx, person(giver, mail), mailserver.Details{Name: "Mail", Host: "mail.example.com", Port: 587, Security: "starttls", TimeoutS: 10}))
 	account := must(t)(handler.CreateMailAccount(ctx, person(giver, mail), mailaccount.Details{ServerID: server, Address: "a@example.com", Username: "a"}, "smtp secret"))
-	turn := func(by commands.Caller, host string) {
+	redirect := func(by commands.Caller, host string) {
 		t.Helper()
 		must(t)(handler.ChangeMailServer(ctx, by, server, mailserver.Patch{Host: &host}))
 	}
@@ -214,17 +214,17 @@ func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.
 		}
 	}
 	sends("as set up", true)
-	turn(person(giver, mail), "mail2.example.com")
-	sends("turned by who gave it", true)
-	turn(person(thief, mail), "thief.example.com")
-	sends("turned by somebody else", false)
+	redirect(person(giver, mail), "mail2.example.com")
+	sends("redirected by who gave it", true)
+	redirect(person(thief, mail), "thief.example.com")
+	sends("redirected by somebody else", false)
 	must(t)(handler.ChangeMailAccount(ctx, person(thief, mail), account, mailaccount.Patch{}, new("smtp secret")))
 	sends("given again", true)
 	boss := register("boss@example.com")
 	boss.Superuser = true
 	bossID := must(t)(handler.RegisterUser(ctx, admin(), boss))
-	turn(superuser(bossID), "mail3.example.com")
-	sends("turned by a superuser", true)
+	redirect(superuser(bossID), "mail3.example.com")
+	sends("redirected by a superuser", true)
 	own := must(t)(handler.CreateMailServer(ctx, person(giver, mail), mailserver.Details{Name: "Other", Host: "giver.example.com", Port: 25, Security: "none", TimeoutS: 10}))
 	must(t)(handler.ChangeMailAccount(ctx, person(giver, mail), account, mailaccount.Patch{ServerID: &own}, nil))
 	sends("moved to another server by somebody else", false)

@@ -35,7 +35,7 @@ type ImportLine struct {
 }
 
 // ParseUsersCSV reads a CSV file in UTF-8, with or without a byte order mark, whose first line names the columns;
-// commas or semicolons separate the cells. Blank lines are passed over. A wrong cell is a problem of its line; the error
+// commas or semicolons separate the cells. Blank lines are skipped. A wrong cell is a problem of its line; the error
 // is a *domain.Invalid about the file as a whole, or one of reading it.
 func ParseUsersCSV(r io.Reader) ([]ImportLine, error) {
 	buffered := bufio.NewReader(r)

@@ -197,7 +197,7 @@ func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uui
 			case group.CompanyID != uuid.Nil && group.CompanyID != companyID:
 				match.Why = fmt.Sprintf("the group %q belongs to another company than the account", group.Name)
 			case group.Name != name:
-				match.Why = fmt.Sprintf("the group %q is written otherwise: capitals count", group.Name)
+				match.Why = fmt.Sprintf("the group %q is spelled differently: capitals count", group.Name)
 			default:
 				match.Gives = true
 				given = append(given, match)

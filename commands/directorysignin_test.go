@@ -329,7 +329,7 @@ func TestGroupsOfADirectory(t *testing.T) {
 		groups map[string]bool
 		missed string
 	}{
-		"approved":   {admin(), true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is retired\n\"audit\": the group \"Audit\" is written otherwise: capitals count"},
+		"approved":   {admin(), true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is retired\n\"audit\": the group \"Audit\" is spelled differently: capitals count"},
 		"unapproved": {clerk(), true, nil, ""},
 		"off":        {admin(), false, nil, ""},
 	} {

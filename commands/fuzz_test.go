@@ -182,7 +182,7 @@ func FuzzChallenge(f *testing.F) {
 	})
 }
 
-// FuzzPhoto: a file is refused, saying why, or becomes a JPEG of the size that is told.
+// FuzzPhoto: a file is refused, saying why, or becomes a JPEG of the size that is reported.
 func FuzzPhoto(f *testing.F) {
 	picture := image.NewPaletted(image.Rect(0, 0, 260, 200), []color.Color{color.White, color.Black})
 	for i := range picture.Pix {
@@ -209,7 +209,7 @@ func FuzzPhoto(f *testing.F) {
 			t.Fatalf("stored as %s: %v", format, err)
 		}
 		if kept.Bounds().Size() != size || size.X < 1 || size.Y < 1 || max(size.X, size.Y) > keptPhotoSide {
-			t.Fatalf("told %v, stored %v", size, kept.Bounds())
+			t.Fatalf("reported %v, stored %v", size, kept.Bounds())
 		}
 	})
 }

@@ -82,7 +82,7 @@ type Result struct {
 	ID       string // of the aggregate: a UUID, or a module's key
 	Revision eventstore.Revision
 	Position eventstore.Position
-	Changed  bool // false: it was so already, and no event was written
+	Changed  bool // false: nothing was left to do, and no event was written
 	// EndsSessions says that the sessions of the account end with the change, but for KeptSession: the one in which its owner
 	// made it, uuid.Nil for none. The log says so for ever; whoever keeps the sessions should end them at once.
 	EndsSessions bool

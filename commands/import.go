@@ -90,7 +90,7 @@ func markDuplicates(lines []ImportLine) {
 		email := user.NormalizeEmail(lines[i].Register.Details.Email)
 		if line, seen := first[email]; seen && email != "" {
 			problems := domain.Invalid{Fields: lines[i].Problems}
-			problems.Add("email", "duplicate_line", "stands in line %d already", line)
+			problems.Add("email", "duplicate_line", "is in line %d already", line)
 			lines[i].Problems = problems.Fields
 			continue
 		}
@@ -160,7 +160,7 @@ func (h *Handler) importAccount(ctx context.Context, caller Caller, command Regi
 	return uuid.Nil, 0, err
 }
 
-// reportExisting compares a line with the account that has its e-mail address. Who may not see accounts is told no difference:
+// reportExisting compares a line with the account that has its e-mail address. Whoever may not see accounts gets no differences:
 // a file with guesses would show what is in them.
 func (h *Handler) reportExisting(ctx context.Context, caller Caller, line ImportLine, report LineReport) LineReport {
 	report.Status, report.Errors = LineFailed, []domain.FieldError{notImported}

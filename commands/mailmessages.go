@@ -15,7 +15,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// ReceiveContact takes a message of the contact form in. Its id is the caller's CommandID.
+// ReceiveContact accepts a message of the contact form. Its id is the caller's CommandID.
 func (h *Handler) ReceiveContact(ctx context.Context, caller Caller, message contact.Received) (Result, error) {
 	return create(ctx, h, caller, domain.StreamName(contact.Kind, caller.CommandID), func(s contact.State) ([]domain.Event, error) {
 		return contact.Receive(s, message)
@@ -48,12 +48,12 @@ func (h *Handler) AccountBefore(ctx context.Context, e *eventstore.Envelope) (us
 }
 
 // QueueMail asks for a mail because of an event. It may be asked again: the id decides, and only the first asking counts.
-func (h *Handler) QueueMail(ctx context.Context, cause *eventstore.Envelope, id uuid.UUID, wish mailmessage.Queued) (Result, error) {
+func (h *Handler) QueueMail(ctx context.Context, cause *eventstore.Envelope, id uuid.UUID, request mailmessage.Queued) (Result, error) {
 	caller := System()
 	// The same append, should its answer get lost and the event be worked on again.
 	caller.CommandID, caller.CausationID, caller.CorrelationID = id, cause.ID, cause.Meta.CorrelationID
 	return create(ctx, h, caller, domain.StreamName(mailmessage.Kind, id), func(s mailmessage.State) ([]domain.Event, error) {
-		return mailmessage.Queue(s, wish)
+		return mailmessage.Queue(s, request)
 	})
 }
 
@@ -64,7 +64,7 @@ type Mail struct {
 	correlation uuid.UUID
 }
 
-// MailOf gives a message as it stands in the log.
+// MailOf gives a message as it is in the log.
 func (h *Handler) MailOf(ctx context.Context, id uuid.UUID) (Mail, error) {
 	found, err := load[mailmessage.State](ctx, h.Log, domain.StreamName(mailmessage.Kind, id))
 	m := Mail{ID: id, State: found.State}

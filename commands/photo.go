@@ -16,7 +16,7 @@ import (
 )
 
 // Limits of a photo. Its pixels are counted before it is decoded, because what decoding takes depends on them and not on the
-// file: a progressive JPEG takes 5 bytes for each pixel and colour, so up to 260 MB. The usual 4032×3024 of a telephone fit.
+// file: a progressive JPEG takes 5 bytes for each pixel and colour, so up to 260 MB. The usual 4032×3024 of a phone fits.
 const (
 	MaxPhotoBytes  = 2 << 20
 	minPhotoSide   = 200
@@ -27,7 +27,7 @@ const (
 // decoder is held by the one photo that is being decoded, so that several don't take that memory at once.
 var decoder = make(chan struct{}, 1)
 
-// SetPhoto replaces the photo of the own account by a JPEG or PNG, told by content. It is stored re-encoded, at most 512
+// SetPhoto replaces the photo of somebody's own account by a JPEG or PNG, recognised by its content. It is stored re-encoded, at most 512
 // pixels wide and high, so that nothing but its picture is kept.
 func (h *Handler) SetPhoto(ctx context.Context, caller Caller, id uuid.UUID, file []byte) (Result, error) {
 	encoded, size, err := reencode(ctx, file)
@@ -63,7 +63,7 @@ func reencode(ctx context.Context, file []byte) ([]byte, image.Point, error) {
 	}
 	picture, _, err := image.Decode(bytes.NewReader(file))
 	if err != nil {
-		return nil, image.Point{}, wrongField("photo", "damaged", "can't be read to its end: save it anew")
+		return nil, image.Point{}, wrongField("photo", "damaged", "is damaged: save it again")
 	}
 	size := picture.Bounds().Size()
 	if longest := max(size.X, size.Y); longest > keptPhotoSide {

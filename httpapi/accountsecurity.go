@@ -49,7 +49,7 @@ func (s *server) addAccountSecurity() {
 	register(s, operation{
 		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag, status: http.StatusNoContent,
 		required: needs("users", domain.Edit).orOwn(), summary: "End all sessions of an account",
-		description: "At once, and for the own account the current one too. Those of a superuser can only be ended by a superuser.",
+		description: "At once, and for your own account the current one too. Those of a superuser can only be ended by a superuser.",
 	}, s.endAccountSessions)
 	registerActForReason(s, s.users(), "two-factor/reset", operation{
 		id: "reset-two-factor", summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},

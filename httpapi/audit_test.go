@@ -163,7 +163,7 @@ func TestASignInLeadsToWhatWasDoneInItsSession(t *testing.T) {
 	assert.Equal(t, "signed out", chain(signIn["id"])[0])
 }
 
-// What somebody sends as X-Request-ID finds the own request, and puts nothing among what another's led to.
+// What somebody sends as X-Request-ID finds their own request, and puts nothing among what another's led to.
 func TestNobodyChoosesTheCorrelationOfAnother(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)

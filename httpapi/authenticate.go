@@ -32,7 +32,7 @@ type requirement struct {
 	declared    bool
 	public      bool // nobody has to be signed in
 	limited     bool // also in a session that may only set up two-factor
-	own         bool // the permissions are not needed for the own account, whose id is in the path
+	own         bool // the permissions are not needed for the caller's own account, whose id is in the path
 	superuser   bool // whatever the permissions, only superusers
 	permissions []permission
 }
@@ -60,7 +60,7 @@ func (r requirement) evenLimited() requirement {
 	return r
 }
 
-// orOwn lets everybody call it for the own account.
+// orOwn lets everybody call it for their own account.
 func (r requirement) orOwn() requirement {
 	r.own = true
 	return r

@@ -35,7 +35,7 @@ type newDirectory struct {
 	NestedGroups   Optional[bool]   `json:"nested_groups,omitzero" doc:"Groups count in which a group of the person is, too. Default false"`
 	TimeoutSeconds Optional[int]    `json:"timeout_s,omitzero" nullable:"false" doc:"How long each server may take, 1 to 60. Default 5"`
 	CheckMinutes   Optional[int]    `json:"check_minutes,omitzero" nullable:"false" doc:"How often all accounts are compared with the directory, from 5; 0: never. Default 60"`
-	CheckLimit     Optional[int]    `json:"check_limit_percent,omitzero" nullable:"false" doc:"How many of the accounts one comparison may close or open unasked. Default 20"`
+	CheckLimit     Optional[int]    `json:"check_limit_percent,omitzero" nullable:"false" doc:"How many of the accounts one comparison may close or open without confirmation. Default 20"`
 	Enabled        Optional[bool]   `json:"enabled,omitzero" doc:"Default true"`
 }
 
@@ -82,7 +82,7 @@ type directoryChanges struct {
 	CheckMinutes   Optional[int]      `json:"check_minutes,omitzero" nullable:"false"`
 	CheckLimit     Optional[int]      `json:"check_limit_percent,omitzero" nullable:"false"`
 	Enabled        Optional[bool]     `json:"enabled,omitzero" doc:"false: nobody signs in through it. A connection can't be deleted"`
-	Vouch          Optional[bool]     `json:"vouch,omitzero" doc:"true: a superuser vouches for the connection as it then is. So does an empty body, and changing what entries it finds"`
+	Vouch          Optional[bool]     `json:"vouch,omitzero" doc:"true: a superuser approves the connection as it then is. So does an empty body, and changing what entries it finds"`
 }
 
 func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDirectory {
@@ -155,7 +155,7 @@ type directoryFlags struct {
 type directoryGroup struct {
 	Name  string           `json:"name" doc:"Of the directory group"`
 	Gives bool             `json:"gives" doc:"A sign-in makes the person a member of group"`
-	Group *projections.Ref `json:"group" doc:"The group here that is called so, or nearly so; null for none"`
+	Group *projections.Ref `json:"group" doc:"The group here with the same, or nearly the same, name; null for none"`
 	Why   string           `json:"why,omitempty" doc:"Why it gives none although there is a group"`
 }
 
@@ -194,7 +194,7 @@ type directoryCheck struct {
 	Accounts int               `json:"accounts" doc:"That come from it"`
 	Changes  []directoryChange `json:"changes"`
 	Applied  bool              `json:"applied"`
-	Stopped  string            `json:"stopped,omitempty" doc:"Why nobody should change so much unasked"`
+	Stopped  string            `json:"stopped,omitempty" doc:"Why so much should not be changed without confirmation"`
 }
 
 type directoryCheckAnswer struct{ Body directoryCheck }
@@ -230,7 +230,7 @@ func (s *server) addDirectories() {
 	registerCreate[newDirectory](s, directories, operation{
 		summary: "Connect a directory (Active Directory or other LDAP)",
 		description: "People whose accounts have no password here sign in with that of the directory; the first sign-in makes the account. " +
-			"Only while a superuser vouches for the connection (who set it up, changed what entries it finds, or said so with `vouch`) does it give groups, and sign in people who are superusers or in a group.",
+			"Only while a superuser approves the connection (who set it up, changed what entries it finds, or said so with `vouch`) does it give groups, and sign in people who are superusers or in a group.",
 		example: map[string]any{
 			"name": "Nova Active Directory", "urls": []string{"ldaps://dc1.nova.example", "ldaps://dc2.nova.example"}, "base_dn": "DC=nova,DC=example",
 			"bind_dn": "CN=secboard,OU=Services,DC=nova,DC=example", "bind_password": "correct horse battery staple", "sync_groups": true,

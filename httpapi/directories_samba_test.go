@@ -58,7 +58,7 @@ func TestSigningInThroughActiveDirectory(t *testing.T) {
 		account["first_name"], account["last_name"], account["phone"], account["department"], account["position"], account["directory_dn"],
 	})
 	assert.Equal(t, []any{"Analysts"}, groupsOf(in), "exact names only, nested ones not unless asked for")
-	assert.Contains(t, a.directoryCheckOf(t, account["id"].(string))["detail"], `"AUDITORS": the group "Auditors" is written otherwise`)
+	assert.Contains(t, a.directoryCheckOf(t, account["id"].(string))["detail"], `"AUDITORS": the group "Auditors" is spelled differently`)
 	nested := a.call(t, a.admin, http.MethodPatch, "/directories/"+id, map[string]any{"nested_groups": true})
 	require.Equal(t, http.StatusOK, nested.status, nested)
 	assert.ElementsMatch(t, []any{"Analysts", "Everyone in risk"}, groupsOf(a.signInAs(t, mail("olena"), directoryPassword)))

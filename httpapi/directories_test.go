@@ -148,7 +148,7 @@ func (a *api) directoryCheckOf(t *testing.T, id string) map[string]any {
 	return nil
 }
 
-// Entries that are disabled or gone close their accounts without a sign-in, but not too many of them unasked.
+// Entries that are disabled or gone close their accounts without a sign-in, but not too many of them without confirmation.
 func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 	t.Parallel()
 	a, servers := withDirectory(t)

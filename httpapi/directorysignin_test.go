@@ -128,7 +128,7 @@ func TestADirectoryTakesNoAccountOver(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, adminEmail, directoryPassword).status, "a superuser")
 	check = a.directoryCheckOf(t, a.adminID.String())
 	assert.Equal(t, false, check["ok"])
-	assert.Contains(t, check["detail"], "vouch")
+	assert.Contains(t, check["detail"], "approve")
 	opened := a.signInAs(t, "pending@example.com", directoryPassword)
 	assert.Equal(t, http.StatusCreated, opened.status, "others go on")
 	assert.Equal(t, http.StatusOK, a.call(t, opened.text("token"), http.MethodGet, "/me", nil).status)
@@ -258,7 +258,7 @@ func TestAPasswordGoesToNoDirectoryUnvouched(t *testing.T) {
 	root := a.accountOf(t, "root@example.com")["id"].(string)
 	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, "root@example.com", directoryPassword).status)
 	assert.Equal(t, []string{"AD root@example.com", "AD 2 root@example.com"}, servers.questions())
-	assert.Contains(t, a.directoryCheckOf(t, root)["detail"], "vouch", "the true reason")
+	assert.Contains(t, a.directoryCheckOf(t, root)["detail"], "approve", "the true reason")
 	assert.Equal(t, http.StatusCreated, a.signInAs(t, "new@example.com", directoryPassword).status, "whom the others do not know")
 	assert.Equal(t, []string{"AD new@example.com", "AD 2 new@example.com", "evil new@example.com"}, servers.questions())
 
@@ -293,7 +293,7 @@ func TestTheSignInCheckKnowsWhichDirectoriesAreAsked(t *testing.T) {
 
 	check := a.directoryCheckOf(t, root)
 	assert.Equal(t, true, check["ok"], check)
-	assert.Contains(t, check["detail"], "at each sign-in: nova, then all; not asked, since no superuser vouches for it: unsure")
+	assert.Contains(t, check["detail"], "at each sign-in: nova, then all; not asked, since no superuser has approved it: unsure")
 	assert.Contains(t, a.directoryCheckOf(t, mia)["detail"], "at each sign-in: nova, then all, then unsure")
 	servers.questions()
 	require.Equal(t, http.StatusUnauthorized, a.signInAs(t, "mia@example.com", directoryPassword).status)

@@ -35,7 +35,7 @@ func (s *server) openAPIConfig() huma.Config {
 	}
 	config.Tags = []*huma.Tag{
 		{Name: "Signing in", Description: "Sessions, the second factor, and links for those who have no password or forgot it."},
-		{Name: "Own account", Description: "What everybody may do with the own account."},
+		{Name: "Own account", Description: "What everybody may do with their own account."},
 		{Name: "Accounts", Description: "Who may use the platform."},
 		{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
 		{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},

@@ -94,7 +94,7 @@ func (r requirement) sentence() string {
 	}
 	sentence := "Needs " + strings.Join(names, " and ")
 	if r.own {
-		sentence += ", but not for the own account"
+		sentence += ", but not for your own account"
 	}
 	return sentence + "."
 }

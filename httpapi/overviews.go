@@ -18,7 +18,7 @@ type navigationItem struct {
 // widget is a part of the executive view, and the roles that give it.
 type widget struct {
 	Name  string            `json:"name"`
-	Roles []projections.Ref `json:"roles" doc:"Of the own roles, those that have it"`
+	Roles []projections.Ref `json:"roles" doc:"Those of your own roles that have it"`
 }
 
 type ownAccess struct {
@@ -49,14 +49,14 @@ func (s *server) addOverviews() {
 		return listOf(projections.List[navigationItem]{Items: items}, nil)
 	})
 	register(s, operation{
-		method: http.MethodGet, path: "/me/dashboard", id: "own-dashboard", tag: ownTag, required: signedIn, summary: "Widgets of the own roles",
+		method: http.MethodGet, path: "/me/dashboard", id: "own-dashboard", tag: ownTag, required: signedIn, summary: "Widgets of your own roles",
 		description: "In the order of the roles' names and of the widgets in each; one that several roles have comes once. Retired roles give none.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*list[widget], error) {
 		items, err := s.ownWidgets(ctx, infoOf(ctx).access.UserID)
 		return listOf(projections.List[widget]{Items: items}, err)
 	})
 	register(s, operation{
-		method: http.MethodGet, path: "/me/access", id: "own-access", tag: ownTag, required: signedIn, summary: "What the own account may do",
+		method: http.MethodGet, path: "/me/access", id: "own-access", tag: ownTag, required: signedIn, summary: "What your own account may do",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*ownAccessAnswer, error) {
 		access := infoOf(ctx).access
 		return &ownAccessAnswer{Body: ownAccess{Superuser: access.Superuser, Permissions: access.Permissions}}, nil

@@ -95,7 +95,7 @@ func (s *server) own() resource[projections.User] {
 
 func (s *server) addOwnAccount() {
 	register(s, operation{
-		method: http.MethodGet, path: "/me", id: "own-account", tag: ownTag, required: signedIn, summary: "The own account",
+		method: http.MethodGet, path: "/me", id: "own-account", tag: ownTag, required: signedIn, summary: "Your own account",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*one[projections.User], error) {
 		account, err := s.ReadModels.User(ctx, infoOf(ctx).access.UserID, s.Now())
 		if err != nil {
@@ -104,13 +104,13 @@ func (s *server) addOwnAccount() {
 		return &one[projections.User]{ETag: etag(account.Revision), Body: account}, nil
 	})
 	registerCommand(s, operation{
-		method: http.MethodPatch, path: "/me", id: "change-own-account", tag: ownTag, required: signedIn, summary: "Change the own account",
+		method: http.MethodPatch, path: "/me", id: "change-own-account", tag: ownTag, required: signedIn, summary: "Change your own account",
 		description: "Names, phone and language. E-mail address, company, department and position are for administrators: 403 `read_only_field`.",
 		example:     map[string]any{"phone": "+380 44 000 00 00", "language": "uk"},
 	}, s.changeProfile)
 	register(s, operation{
 		method: http.MethodPut, path: "/me/password", id: "change-own-password", tag: ownTag, status: http.StatusNoContent, required: signedIn.evenLimited(),
-		maxBody: maxLinkBody, summary: "Change the own password",
+		maxBody: maxLinkBody, summary: "Change your own password",
 		description: "Every other session ends at once. A session that may only set up two-factor can set a first password.",
 	}, s.changePassword)
 }

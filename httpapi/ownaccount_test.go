@@ -191,7 +191,7 @@ func TestSessionsOfAnAccount(t *testing.T) {
 	a.ahead.Add(int64(20 * time.Minute))
 	second := a.signInAs(t, annasEmail, annasPassword).text("token")
 	own := a.call(t, second, http.MethodGet, path, nil)
-	require.Equal(t, http.StatusOK, own.status, "everybody sees the own ones: %s", own)
+	require.Equal(t, http.StatusOK, own.status, "everybody sees their own ones: %s", own)
 	require.Len(t, own.items(), 2)
 	assert.Equal(t, true, own.items()[0]["current"], "newest first")
 	assert.Equal(t, false, own.items()[1]["current"])

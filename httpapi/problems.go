@@ -105,7 +105,7 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 	case errors.Is(err, eventstore.ErrTooLarge), errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, "too_large", "the request is too large"), nil, false
 	case errors.Is(err, secrets.ErrBusy):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "too many passwords are being checked at this moment: try again"), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "too many passwords are being checked right now: try again"), retryAfter(time.Second), false
 	case errors.Is(err, commands.ErrDirectory):
 		return newProblem(http.StatusServiceUnavailable, "unavailable", "the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
 	case errors.Is(err, eventstore.ErrUnavailable):

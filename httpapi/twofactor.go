@@ -43,7 +43,7 @@ type disableTwoFactorRequest struct {
 	}
 }
 
-// addTwoFactor adds what a person does with the own device. None of the answers is kept for an Idempotency-Key: they
+// addTwoFactor adds what a person does with their own device. None of the answers is kept for an Idempotency-Key: they
 // hold secrets.
 func (s *server) addTwoFactor() {
 	const path = "/me/two-factor"

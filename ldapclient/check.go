@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -20,7 +23,7 @@ func (s *steps) run(step string, do func() (detail string, failure *Failure)) er
 	if failure != nil {
 		return s.add(failure, time.Since(began))
 	}
-	*s = append(*s, directory.Step{Step: step, OK: true, Detail: detail, Took: time.Since(began)})
+	*s = append(*s, directory.Step{Step: step, OK: true, Detail: sentence(detail), Took: time.Since(began)})
 	return nil
 }
 
@@ -30,15 +33,24 @@ func (s *steps) failed(failure *Failure) error { return s.add(failure, 0) }
 func (s *steps) add(failure *Failure, took time.Duration) error {
 	detail := failure.Detail
 	if failure.Server != "" {
-		detail = failure.Server + ": " + detail
+		detail = "at " + failure.Server + ": " + detail
 	}
-	*s = append(*s, directory.Step{Step: failure.Step, Detail: detail, Took: took, Fix: failure.Fix})
+	*s = append(*s, directory.Step{Step: failure.Step, Detail: sentence(detail), Took: took, Fix: failure.Fix})
 	return failure
+}
+
+// sentence begins a text with a capital and ends it with a full stop, but leaves the name of a setting as it is written.
+func sentence(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if word, _, _ := strings.Cut(text, " "); !strings.Contains(word, "_") && !strings.Contains(word, "://") {
+		text = string(unicode.ToUpper(first)) + text[size:]
+	}
+	return strings.TrimSuffix(text, ".") + "."
 }
 
 // Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail address
 // it looks only whether the filter finds anybody, and without a password it doesn't bind as the person. found is nil where
-// there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong stands in the steps.
+// there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong is in the steps.
 func (c Config) Test(ctx context.Context, email, password string) (steps []directory.Step, found *Entry, err error) {
 	log, found := c.test(ctx, email, password)
 	return log, found, ctx.Err()
@@ -54,7 +66,7 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 	defer cancel()
 
 	if email == "" {
-		_ = log.run(directory.StepSearch, func() (string, *Failure) { return s.anybody(ctx) }) //nolint:errcheck // it stands in the log
+		_ = log.run(directory.StepSearch, func() (string, *Failure) { return s.anybody(ctx) }) //nolint:errcheck // it is in the log
 		return log, nil
 	}
 	var raw *ldap.Entry
@@ -74,7 +86,7 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 	}) != nil || password == "" {
 		return log, found
 	}
-	_ = log.run(directory.StepUserBind, func() (string, *Failure) { //nolint:errcheck // it stands in the log
+	_ = log.run(directory.StepUserBind, func() (string, *Failure) { //nolint:errcheck // it is in the log
 		if err := s.bindAs(ctx, raw.DN, password); err != nil {
 			return "", s.asFailure(directory.StepUserBind, err)
 		}
@@ -87,7 +99,7 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 // It stops where the bind is refused: to try again would lock the account.
 func (c Config) openAll(ctx context.Context, log *steps) (first *session) {
 	if len(c.URLs) == 0 {
-		_ = log.failed(noServer()) //nolint:errcheck // it stands in the log
+		_ = log.failed(noServer()) //nolint:errcheck // it is in the log
 	}
 	for _, url := range c.URLs {
 		err := func() error {
@@ -112,7 +124,7 @@ func (c Config) openAll(ctx context.Context, log *steps) (first *session) {
 	return first
 }
 
-// anybody tells whether the filter finds entries at all.
+// anybody checks whether the filter finds entries at all.
 func (s *session) anybody(ctx context.Context) (string, *Failure) {
 	request, failure := s.people("")
 	if failure != nil {

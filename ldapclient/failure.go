@@ -22,7 +22,7 @@ import (
 // Reason is why a directory refuses a person.
 type Reason string
 
-// The reasons of a Refused. WrongPassword can also stand for an account that the directory doesn't want to tell about.
+// The reasons of a Refused. WrongPassword can also stand for an account that the directory doesn't reveal.
 const (
 	WrongPassword   Reason = "wrong_password"
 	Unknown         Reason = "unknown"
@@ -168,12 +168,12 @@ func explainNetwork(err error) (_ explained, ok bool) {
 		return explained{detail: late.Error(), cause: err,
 			fix: "Check that the server runs and that no firewall drops the connection, or raise timeout_s."}, true
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return explained{detail: "the request was given up before an answer came", cause: err, fix: "Try again."}, true
+		return explained{detail: "the request was cancelled before an answer came", cause: err, fix: "Try again."}, true
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return explained{detail: fmt.Sprintf("there is no host %q", dns.Name), cause: err,
 			fix: "Correct the name in urls, or add it to the DNS that this system asks."}, true
 	case errors.As(err, &dns):
-		return explained{detail: fmt.Sprintf("the DNS can't tell the address of %q now: %s", dns.Name, dns.Err), cause: err,
+		return explained{detail: fmt.Sprintf("the DNS has no answer about %q at the moment: %s", dns.Name, dns.Err), cause: err,
 			fix: "Check the name servers of this system."}, true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return explained{detail: "the host refuses the connection: nothing listens on the port", cause: err,
@@ -274,17 +274,17 @@ func (c Config) explainBind(err error) explained {
 		return explained{detail: "the directory doesn't let this account bind with a password: " + said(code, message), cause: err, final: true,
 			fix: "Set bind_dn and bind_password to an account that may."}
 	}
-	return explained{detail: "the directory doesn't bind now: " + said(code, message), cause: err, fix: "See the directory's own log."}
+	return explained{detail: "the directory refuses the bind at the moment: " + said(code, message), cause: err, fix: "See the directory's own log."}
 }
 
 // explainSearch tells why a search gave no result.
 func (c Config) explainSearch(err error) explained {
 	if ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile) {
-		return misconfigured("user_filter is no LDAP filter: "+printable(errors.Unwrap(err).Error()), "Write it as (objectClass=user), with its brackets.")
+		return misconfigured("user_filter is not an LDAP filter: "+printable(errors.Unwrap(err).Error()), "Write it as (objectClass=user), with its brackets.")
 	}
 	if errors.Is(err, errEndless) {
-		return explained{detail: fmt.Sprintf("after %d pages of entries the directory still announces more", maxPages), cause: err, final: true,
-			fix: "Narrow user_filter or base_dn; if there are not that many people, look for the error in the directory or in what stands before it."}
+		return explained{detail: fmt.Sprintf("after %d pages of entries the directory still has more", maxPages), cause: err, final: true,
+			fix: "Narrow user_filter or base_dn; if there are not that many people, look for the error in the directory or in a proxy before it."}
 	}
 	code, message, ok := resultOf(err)
 	if !ok {
@@ -294,7 +294,7 @@ func (c Config) explainSearch(err error) explained {
 	case ldap.LDAPResultNoSuchObject, ldap.LDAPResultInvalidDNSyntax:
 		detail := fmt.Sprintf("there is no base_dn %s in the directory", c.BaseDN)
 		if _, matched, ok := strings.Cut(message, "best match of:"); ok {
-			detail += "; of it exists " + strings.Trim(printable(matched), " '\t\x00")
+			detail += "; what exists is " + strings.Trim(printable(matched), " '\t\x00")
 		}
 		return explained{detail: detail, cause: err, final: true, fix: "Correct base_dn, as DC=example,DC=com."}
 	case ldap.LDAPResultReferral:
@@ -307,7 +307,7 @@ func (c Config) explainSearch(err error) explained {
 		return explained{detail: "the search is too large for the directory's limits: " + said(code, message), cause: err, final: true,
 			fix: "Narrow user_filter or base_dn, index the attribute of attr_email, or raise the limits for the account of bind_dn."}
 	}
-	return explained{detail: "the directory doesn't search now: " + said(code, message), cause: err, fix: "See the directory's own log."}
+	return explained{detail: "the directory refuses the search at the moment: " + said(code, message), cause: err, fix: "See the directory's own log."}
 }
 
 // explainGroups tells why a person's groups can't be read.
@@ -316,7 +316,7 @@ func explainGroups(err error) explained {
 	if !ok {
 		return explainBroken(err)
 	}
-	return explained{detail: "the directory doesn't tell the person's groups: " + said(code, message), cause: err, final: true,
+	return explained{detail: "the directory doesn't show the person's groups: " + said(code, message), cause: err, final: true,
 		fix: "Let the account of bind_dn read the groups of the domain, or switch sync_groups or nested_groups off."}
 }
 
@@ -325,7 +325,7 @@ func explainBroken(err error) explained {
 	if e, ok := explainNetwork(err); ok {
 		return e
 	}
-	return explained{detail: "the server closed the connection or sent what is no LDAP", cause: err, fix: "See the directory's own log, and try again."}
+	return explained{detail: "the server closed the connection or answered with something other than LDAP", cause: err, fix: "See the directory's own log, and try again."}
 }
 
 // userRefusal is what the bind's result says of the person. It is none where the directory can't tell.

@@ -86,7 +86,7 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		if err != nil {
 			return "", to.failure(directory.StepResolve, explainConnect(cause(ctx, err)))
 		}
-		return fmt.Sprintf("%s: %s", to.host, strings.Join(addresses, ", ")), nil
+		return fmt.Sprintf("the host %s has the address %s", to.host, strings.Join(addresses, ", ")), nil
 	}); err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		if err != nil {
 			return "", to.failure(directory.StepConnect, explainConnect(cause(ctx, err)))
 		}
-		return fmt.Sprintf("%s: connected to %s", to.url, s.raw.RemoteAddr()), nil
+		return fmt.Sprintf("connected to %s at %s", to.url, s.raw.RemoteAddr()), nil
 	}); err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		if c.BindDN == "" {
 			return "no bind_dn is set: the search is anonymous", nil
 		}
-		return fmt.Sprintf("%s: bound as %s", to.url, c.BindDN), s.bind(ctx)
+		return fmt.Sprintf("bound to %s as %s", to.url, c.BindDN), s.bind(ctx)
 	}); err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *session) secure(ctx context.Context) (string, *Failure) {
 	s.ldap = ldap.NewConn(conn, true)
 	s.ldap.Start()
 	state := conn.ConnectionState()
-	return fmt.Sprintf("%s: %s, certificate for %s until %s", s.server.url, tls.VersionName(state.Version),
+	return fmt.Sprintf("%s with %s, with a certificate for %s that is valid until %s", tls.VersionName(state.Version), s.server.url,
 		namesOf(state.PeerCertificates[0]), state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)), nil
 }
 

@@ -71,7 +71,7 @@ func (d *delivery) run(ctx context.Context) {
 	for {
 		err := d.scan(ctx, work)
 		if err != nil && !failing && ctx.Err() == nil {
-			d.Logger.WarnContext(ctx, "looking for mails to send is interrupted", "error", err)
+			d.Logger.WarnContext(ctx, "looking for mails to send failed; it is tried again", "error", err)
 		}
 		failing = err != nil
 		if !pause(ctx, scanPace) {
@@ -86,8 +86,8 @@ func (d *delivery) run(ctx context.Context) {
 	d.working.Wait()
 }
 
-// scan takes messages that are due in hand. What goes to a server whose lane is full is looked past: it must keep nothing
-// back that goes to another.
+// scan hands out the messages that are due. What goes to a server whose lane is full is skipped: it must keep nothing back
+// that goes to another.
 func (d *delivery) scan(ctx, work context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -191,7 +191,7 @@ func (d *delivery) work(ctx context.Context, l *lane) {
 		l.waiting = l.waiting[1:]
 		d.mu.Unlock()
 		if err := d.deliver(ctx, id); err != nil {
-			d.Logger.WarnContext(ctx, "a mail could not be worked on; it is tried again", "message", id, "error", err)
+			d.Logger.WarnContext(ctx, "a mail could not be processed; it is tried again", "message", id, "error", err)
 		}
 		d.mu.Lock()
 		delete(d.inHand, id)
@@ -255,13 +255,13 @@ func outcomeOf(err error) *mailmessage.Outcome {
 	if failure, known := errors.AsType[*smtpclient.Failure](err); known {
 		outcome.Permanent, outcome.InDoubt = failure.Permanent, failure.InDoubt
 		if failure.Fix != "" {
-			outcome.Reason += ". " + failure.Fix
+			outcome.Reason += " " + failure.Fix // both are sentences
 		}
 	}
 	return outcome
 }
 
-// record writes down what an attempt came to. While the event store is away it is tried again, also after a stop: what
+// record records the outcome of an attempt. While the event store is away it is tried again, also after a stop: what
 // is not recorded counts as in doubt, and is sent once more.
 func (d *delivery) record(ctx context.Context, m commands.Mail, attempt int, outcome *mailmessage.Outcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)

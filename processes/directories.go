@@ -95,7 +95,7 @@ func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule co
 	defer cancel()
 	check, failed := d.Commands.CheckDirectory(limited, commands.System(), schedule.ID, commands.CheckUnconfirmed)
 	if failed != nil && limited.Err() != nil {
-		failed = fmt.Errorf("the check was given up after %s: see whether the directory is slow, or narrow user_filter or base_dn: %w", limit, failed)
+		failed = fmt.Errorf("the check was stopped after %s: check whether the directory is slow, or narrow user_filter or base_dn: %w", limit, failed)
 	}
 	logger := d.Logger.With("directory", schedule.Name, "directory_id", schedule.ID)
 	var note *string
@@ -110,7 +110,7 @@ func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule co
 		logger.WarnContext(ctx, "comparing accounts with their directory stopped: somebody has to confirm the changes, or to correct the connection",
 			"close", check.Findings.Close, "open", check.Findings.Open, "reason", check.Stopped)
 	case len(check.Changes) > 0:
-		logger.InfoContext(ctx, "accounts follow their directory", "closed", check.Findings.Close, "opened", check.Findings.Open)
+		logger.InfoContext(ctx, "accounts were closed or opened as in their directory", "closed", check.Findings.Close, "opened", check.Findings.Open)
 	}
 	_, err := conn.Exec(ctx, `INSERT INTO app.directory_checks (directory_id, checked_at, error) VALUES ($1, $2, $3)
 		ON CONFLICT (directory_id) DO UPDATE SET checked_at = excluded.checked_at, error = excluded.error`, schedule.ID, d.Commands.Now(), note)

@@ -96,7 +96,7 @@ func (m *Mail) start(ctx context.Context) (eventstore.Position, error) {
 			}
 		}
 		if !said && ctx.Err() == nil {
-			m.Logger.WarnContext(ctx, "mail waits for Postgres and the event store", "error", err)
+			m.Logger.WarnContext(ctx, "mail is waiting for Postgres and the event store", "error", err)
 		}
 		if !pause(ctx, 500*time.Millisecond) {
 			return 0, ctx.Err()
@@ -136,11 +136,11 @@ func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 }
 
 // follow queues the mails that an event asks for. One event that can't be understood must not hold up the mail of everybody:
-// it is passed over when it has failed again and again while the stores were there.
+// it is skipped when it has failed again and again while the stores were there.
 func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
-	wishes, err := m.wishesOf(ctx, e)
-	for i := 0; err == nil && i < len(wishes); i++ {
-		err = m.queue(ctx, e, wishes[i])
+	requests, err := m.requestsOf(ctx, e)
+	for i := 0; err == nil && i < len(requests); i++ {
+		err = m.queue(ctx, e, requests[i])
 	}
 	if err == nil || errors.Is(err, eventstore.ErrUnavailable) || ctx.Err() != nil {
 		return err
@@ -155,17 +155,17 @@ func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 	return nil
 }
 
-func (m *Mail) queue(ctx context.Context, e *eventstore.Envelope, w wish) error {
+func (m *Mail) queue(ctx context.Context, e *eventstore.Envelope, r mailRequest) error {
 	if m.ShowLink != nil {
-		_, err := m.Commands.MailSenderFor(ctx, commands.MailPurpose{Feature: w.Feature, CompanyID: w.CompanyID, UserID: w.UserID})
+		_, err := m.Commands.MailSenderFor(ctx, commands.MailPurpose{Feature: r.Feature, CompanyID: r.CompanyID, UserID: r.UserID})
 		if errors.Is(err, commands.ErrNoMailAccount) {
-			return m.show(ctx, w)
+			return m.show(ctx, r)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	_, err := m.Commands.QueueMail(ctx, e, w.id, w.Queued)
+	_, err := m.Commands.QueueMail(ctx, e, r.id, r.Queued)
 	return err
 }
 

@@ -197,7 +197,7 @@ func TestALinkOfNoUseIsNotSent(t *testing.T) {
 	messages := o.settled(mailmessage.StateAbandoned, mailmessage.StateSent, mailmessage.StateSent)
 	assert.Contains(t, *messages[0].LastError, "another e-mail address")
 	assert.ElementsMatch(t, []string{"olena@example.com", "hanna@example.com"}, []string{sink.Taken()[0].To, sink.Taken()[1].To},
-		"both addresses are told of the change")
+		"both addresses get a notice of the change")
 }
 
 // withSlowNotices is an office whose security notices go to a server that takes none until release is closed.
@@ -218,7 +218,7 @@ func TestASlowServerDelaysNobodyElse(t *testing.T) {
 	o, slow, fast, release := withSlowNotices(t)
 	id := o.person("olena@example.com")
 	o.start()
-	for i := range 6 { // a change each, of which both addresses are told
+	for i := range 6 { // a change each, of which both addresses get a notice
 		address := fmt.Sprintf("olena%d@example.com", i)
 		_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
 		require.NoError(t, err)
@@ -442,7 +442,7 @@ func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
 	})
 }
 
-// Each change to how somebody signs in is told once, and what changes nothing for the person is not.
+// Each change to how somebody signs in is announced once, and what changes nothing for the person is not.
 func TestWhatPeopleAreToldOf(t *testing.T) {
 	t.Parallel()
 	o, sink := newOffice(t), mailtest.NewSink(t)
@@ -485,13 +485,13 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 	for i := range states {
 		states[i] = mailmessage.StateSent
 	}
-	var told []string
+	var announced []string
 	for _, m := range o.settled(states...) {
 		if m.Notice != nil {
-			told = append(told, *m.Notice)
+			announced = append(announced, *m.Notice)
 		}
 	}
-	assert.Equal(t, notices, told)
+	assert.Equal(t, notices, announced)
 	for _, m := range sink.Taken() {
 		if !strings.Contains(m.Header(t, "Subject"), "new password") {
 			assert.Contains(t, m.Part(t, "text/plain"), "192.0.2.7")

@@ -72,7 +72,7 @@ func (f *signInFacts) checkDirectory() SignInCause {
 	switch {
 	case len(f.asked) == 0 && len(f.unvouched) > 0:
 		d := f.unvouched[0]
-		return f.directory.say(code, false, "no superuser vouches for the directory "+d.State.Settings.Name+", so it signs nobody in who is superuser or in a group",
+		return f.directory.say(code, false, "no superuser has approved the directory "+d.State.Settings.Name+", so it signs nobody in who is superuser or in a group",
 			"PATCH /directories/"+d.ID.String()+` {"vouch": true} by a superuser`)
 	case len(f.asked) == 0 && account.Source == user.SourceDirectory:
 		return f.directory.say(code, false, "a directory keeps the password of this account, but none that serves it is in use", f.switchOn())
@@ -86,7 +86,7 @@ func (f *signInFacts) checkDirectory() SignInCause {
 	}
 	detail := "there is no local password, so the directory decides at each sign-in: " + namesIn(f.asked, ", then ")
 	if len(f.unvouched) > 0 {
-		detail += "; not asked, since no superuser vouches for it: " + namesIn(f.unvouched, ", ")
+		detail += "; not asked, since no superuser has approved it: " + namesIn(f.unvouched, ", ")
 	}
 	if link.Linked() && f.asked[0].ID == link.ID {
 		detail = fmt.Sprintf("the account is %s in the directory, which decides at each sign-in", link.DN)

@@ -38,7 +38,7 @@ func (c *Conn) resolve(ctx context.Context) (string, *Failure) {
 	}
 	if err != nil || host == "" || c.server.Port < 1 || c.server.Port > 65535 {
 		return "", &Failure{
-			Detail: fmt.Sprintf("%q with port %d is no address of a mail server.", c.server.Host, c.server.Port),
+			Detail: fmt.Sprintf("%q with port %d is not the address of a mail server.", c.server.Host, c.server.Port),
 			Fix:    "Set host to a name such as mail.example.com and port to a number such as 587.",
 			Err:    err,
 		}
@@ -147,7 +147,7 @@ func (c *Conn) secure(ctx context.Context) (string, *Failure) {
 		}
 	default:
 		return "", &Failure{
-			Detail: fmt.Sprintf("%q is no security.", c.server.Security),
+			Detail: fmt.Sprintf("%q is not a value of security.", c.server.Security),
 			Fix:    "Set security to starttls, tls or none.",
 		}
 	}
@@ -176,7 +176,7 @@ func (c *Conn) login(ctx context.Context) (string, *Failure) {
 	case c.server.Password == "":
 		return "", &Failure{
 			Detail: "The account has a username but no password, and a login needs both.",
-			Fix:    "Set the account's password, or remove its username if the server takes messages without login.",
+			Fix:    "Set the account's password, or remove its username if the server accepts messages without login.",
 		}
 	case c.server.Security == SecurityNone && !c.isLoopback():
 		return "", &Failure{
@@ -278,7 +278,7 @@ func (c *Conn) data(ctx context.Context, from string, content []byte) (string, *
 	if err != nil {
 		return "", c.unconfirmed(ctx, from, err)
 	}
-	return "The server took the message: " + c.reply(code, text), nil
+	return "The server accepted the message: " + c.reply(code, text), nil
 }
 
 // envelope gives sender and recipients as they stand in commands, in angle brackets.
@@ -338,7 +338,7 @@ func (c *Conn) reset() {
 	}
 }
 
-// Close takes leave of the server. What was delivered is delivered, so it waits for the answer a moment only.
+// Close ends the session with the server. What was delivered is delivered, so it waits for the answer a moment only.
 func (c *Conn) Close() {
 	c.within(min(c.server.Timeout, 2*time.Second))
 	if err := c.client.Quit(); err != nil {

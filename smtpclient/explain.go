@@ -110,14 +110,14 @@ func (c *Conn) badGreeting(ctx context.Context, err error) *Failure {
 	case failure != nil:
 		return failure
 	}
-	f := answer.failure("%s takes no mail from here now: %s", c.server, answer)
-	f.Fix = "Try again later. If it stays so, allow this machine's address on the mail server; its log says why it refuses."
+	f := answer.failure("%s accepts no mail from here at the moment: %s", c.server, answer)
+	f.Fix = "Try again later. If that doesn't help, allow this machine's address on the mail server; its log says why it refuses."
 	return f
 }
 
 func (c *Conn) notMail(err error) *Failure {
 	return &Failure{
-		Detail: fmt.Sprintf("What answers on port %d of %s is no mail server.", c.server.Port, c.host),
+		Detail: fmt.Sprintf("What answers on port %d of %s is not a mail server.", c.server.Port, c.host),
 		Fix:    "Correct host and port (usually 587 for starttls, 465 for tls).",
 		Err:    err,
 	}
@@ -136,7 +136,7 @@ func (c *Conn) noHello(ctx context.Context, err error) *Failure {
 func (c *Conn) noSTARTTLS() *Failure {
 	return &Failure{
 		Detail: fmt.Sprintf("%s does not offer STARTTLS.", c.server),
-		Fix:    "Turn STARTTLS on at the mail server, or use a port that has it (usually 587), or set security to tls with the port for that (usually 465). If the server does offer it, a firewall or virus scanner in between takes it away.",
+		Fix:    "Turn STARTTLS on at the mail server, or use a port that has it (usually 587), or set security to tls with the port for that (usually 465). If the server does offer it, a firewall or virus scanner in between removes it.",
 	}
 }
 
@@ -155,7 +155,7 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 		return stopped(context.Cause(ctx))
 	case errors.As(err, &response):
 		answer := c.answerOf(response)
-		f = answer.failure("The server offers STARTTLS and then refuses it: %s", answer)
+		f = answer.failure("The server offers STARTTLS but then refuses it: %s", answer)
 		f.Fix = "The mail server's log says why; often its own certificate or key is missing."
 	case c.server.Security == SecurityTLS && errors.As(err, &record) && record.RecordHeader[0] >= '2' && record.RecordHeader[0] <= '5':
 		f.Detail = fmt.Sprintf("Port %d of %s does not begin with TLS, but security is tls: the server speaks first, as for starttls.", c.server.Port, c.host)
@@ -221,7 +221,7 @@ func outOfTime(certificate *x509.Certificate) (detail, fix string) {
 func (c *Conn) noLogin() *Failure {
 	return &Failure{
 		Detail: fmt.Sprintf("%s offers no login.", c.server),
-		Fix:    "Use the port for logins (usually 587 for starttls, 465 for tls), or remove the account's username if the server takes messages without login.",
+		Fix:    "Use the port for logins (usually 587 for starttls, 465 for tls), or remove the account's username if the server accepts messages without login.",
 	}
 }
 
@@ -240,8 +240,8 @@ func (c *Conn) refusedLogin(ctx context.Context, err error) *Failure {
 	var f *Failure
 	switch {
 	case answer.code < 500:
-		f = answer.failure("The server can't check logins now: %s", answer)
-		f.Fix = "Try again later. If it stays so, the mail server's log says more."
+		f = answer.failure("The server can't check logins at the moment: %s", answer)
+		f.Fix = "Try again later. If that doesn't help, the mail server's log says more."
 	case answer.code == 534:
 		f = answer.failure("The server wants another kind of password for %s: %s", c.server.Username, answer)
 		f.Fix = "Make an app password at the mail provider and set it as the account's password."
@@ -257,7 +257,7 @@ func (c *Conn) refusedLogin(ctx context.Context, err error) *Failure {
 
 func (c *Conn) noSMTPUTF8(address string, recipient bool) *Failure {
 	return &Failure{
-		Detail:    fmt.Sprintf("The address %s has letters outside ASCII before the @, and the server does not take such addresses (SMTPUTF8).", bare(address)),
+		Detail:    fmt.Sprintf("The address %s has letters outside ASCII before the @, and the server does not accept such addresses (SMTPUTF8).", bare(address)),
 		Fix:       "Use another address, or a mail server with SMTPUTF8.",
 		Permanent: recipient,
 	}
@@ -270,23 +270,23 @@ func (c *Conn) refused(answer answer) *Failure {
 	case answer.code == 421:
 		c.hangUp()
 		f = answer.failure("The server ended the connection: %s", answer)
-		f.Fix = "Wait: it takes mail again later. If it stays so, the mail server's log says more; it may limit connections or messages."
+		f.Fix = "Wait: it will accept mail again later. If it keeps happening, the mail server's log says more; it may limit connections or messages."
 	case answer.code == 530, answer.code == 550 && answer.status == "5.7.57":
-		f = answer.failure("The server takes messages only after a login: %s", answer)
+		f = answer.failure("The server accepts messages only after a login: %s", answer)
 		if c.server.Username == "" {
 			f.Fix = "Set username and password of the account."
 		} else {
 			f.Fix = "Check security and port: the server may want TLS before."
 		}
 	case answer.code == 452 && answer.status == "", answer.status == "4.3.1":
-		f = answer.failure("The server has no room for messages now: %s", answer)
+		f = answer.failure("The server has no room for messages at the moment: %s", answer)
 		f.Fix = "Free space on the mail server, or wait."
 	}
 	return f
 }
 
 func (c *Conn) refusedSender(ctx context.Context, from string, err error) *Failure {
-	answer, failure := c.answer(ctx, "when it was told the sender", err)
+	answer, failure := c.answer(ctx, "after the sender was given (MAIL FROM)", err)
 	if failure != nil {
 		return failure
 	}
@@ -295,8 +295,8 @@ func (c *Conn) refusedSender(ctx context.Context, from string, err error) *Failu
 		return f
 	}
 	if answer.code < 500 {
-		f := answer.failure("The server does not take messages from %s now: %s", bare(from), answer)
-		f.Fix = "Wait: it may take them later. If it stays so, the mail server's log says why."
+		f := answer.failure("The server accepts no messages from %s at the moment: %s", bare(from), answer)
+		f.Fix = "Wait: it may accept them later. If it keeps happening, the mail server's log says why."
 		return f
 	}
 	return wrongSender(from, answer)
@@ -315,7 +315,7 @@ func bare(address string) string { return strings.Trim(address, "<>") }
 var relayWords = regexp.MustCompile(`(?i)\brelay|not permitted|authenti`)
 
 func (c *Conn) refusedRecipient(ctx context.Context, recipient string, err error) *Failure {
-	answer, failure := c.answer(ctx, "when it was told the recipient", err)
+	answer, failure := c.answer(ctx, "after the recipient was given (RCPT TO)", err)
 	if failure != nil {
 		return failure
 	}
@@ -329,10 +329,10 @@ func (c *Conn) refusedRecipient(ctx context.Context, recipient string, err error
 		f = answer.failure("The mailbox of %s is full: %s", bare(recipient), answer)
 		f.Fix = "Ask the recipient to make room."
 	case answer.code < 500:
-		f = answer.failure("The server puts messages to %s off: %s", bare(recipient), answer)
-		f.Fix = "Wait a few minutes: servers that don't know a sender yet take the message when it comes again (greylisting). If it stays so, the mail server's log says why."
+		f = answer.failure("The server defers messages to %s: %s", bare(recipient), answer)
+		f.Fix = "Wait a few minutes: servers that don't know a sender yet accept the message when it comes again (greylisting). If it keeps happening, the mail server's log says why."
 	case strings.HasPrefix(answer.status, "5.7."), answer.status == "" && relayWords.MatchString(answer.text):
-		f = answer.failure("The server does not pass messages on to %s: %s", bare(recipient), answer)
+		f = answer.failure("The server does not relay messages to %s: %s", bare(recipient), answer)
 		f.Fix = "Set username and password of the account, or allow this machine to send through the mail server (relaying)."
 	default:
 		f = answer.failure("The server does not know the mailbox %s, or refuses it: %s", bare(recipient), answer)
@@ -342,7 +342,7 @@ func (c *Conn) refusedRecipient(ctx context.Context, recipient string, err error
 	return f
 }
 
-// refusedMessage explains the answer to the content, or to the wish to send it.
+// refusedMessage explains the answer to the content, or to the request to send it.
 func (c *Conn) refusedMessage(ctx context.Context, from string, err error) *Failure {
 	answer, failure := c.answer(ctx, "before the message was sent", err)
 	if failure != nil {
@@ -355,8 +355,8 @@ func (c *Conn) refusedMessage(ctx context.Context, from string, err error) *Fail
 	var f *Failure
 	switch {
 	case answer.code < 500:
-		f = answer.failure("The server does not take the message now: %s", answer)
-		f.Fix = "Wait: it may take it later. If it stays so, the mail server's log says why."
+		f = answer.failure("The server does not accept the message at the moment: %s", answer)
+		f.Fix = "Wait: it may accept it later. If it keeps happening, the mail server's log says why."
 	case answer.status == "5.7.60", strings.Contains(answer.text, "SendAsDenied"): // Exchange says it only now
 		f = wrongSender(from, answer)
 	case answer.code == 552, answer.status == "5.3.4":
@@ -365,7 +365,7 @@ func (c *Conn) refusedMessage(ctx context.Context, from string, err error) *Fail
 		f.Permanent = true
 	default:
 		f = answer.failure("The server refused the message: %s", answer)
-		f.Fix = "The mail server's log says why; often a filter takes it for spam. Allow the account's address there, and check that SPF and DKIM are set up for its domain."
+		f.Fix = "The mail server's log says why; often a filter considers it spam. Allow the account's address there, and check that SPF and DKIM are set up for its domain."
 		f.Permanent = true
 	}
 	return f
@@ -387,17 +387,17 @@ func (c *Conn) unconfirmed(ctx context.Context, from string, err error) *Failure
 // broken explains a connection that failed between commands and answers. when completes "The server closed the
 // connection".
 func (c *Conn) broken(ctx context.Context, when string, err error) *Failure {
-	f := &Failure{Err: err, Fix: "Try again. If it stays so, the mail server's log says more; a firewall in between may also break connections."}
+	f := &Failure{Err: err, Fix: "Try again. If it keeps happening, the mail server's log says more; a firewall in between may also break connections."}
 	switch {
 	case ctx.Err() != nil:
 		f = stopped(context.Cause(ctx))
 	case isTimeout(err):
 		f.Detail = fmt.Sprintf("The server did not answer in time %s.", when)
-		f.Fix = "Try again. If it stays so, give the mail server a longer timeout_s, or find out what keeps it busy."
+		f.Fix = "Try again. If it keeps happening, give the mail server a longer timeout_s, or find out what keeps it busy."
 	case isHangUp(err):
 		f.Detail = fmt.Sprintf("The server closed the connection %s.", when)
 	case errors.Is(err, errTooMuch):
-		f.Detail = fmt.Sprintf("The server sent more than a mail server has to say %s.", when)
+		f.Detail = fmt.Sprintf("The server sent more than a mail server would %s.", when)
 		f.Fix = "Check that host and port are those of a mail server."
 	case errors.As(err, new(textproto.ProtocolError)), errors.Is(err, smtp.ErrUnexpectedServerResponse), errors.Is(err, smtp.ErrUnexpectedServerChallange):
 		f.Detail = fmt.Sprintf("The server's answer was not one of a mail server %s.", when)
@@ -412,8 +412,8 @@ func (c *Conn) broken(ctx context.Context, when string, err error) *Failure {
 func stopped(cause error) *Failure {
 	f := &Failure{Detail: "The delivery was stopped before it was done.", Fix: "Try again.", Err: cause}
 	if errors.Is(cause, context.DeadlineExceeded) {
-		f.Detail = "There was no time left for the delivery."
-		f.Fix = "Try again. If it stays so, find out what keeps the mail server busy."
+		f.Detail = "The delivery ran out of time."
+		f.Fix = "Try again. If it keeps happening, find out what keeps the mail server busy."
 	}
 	return f
 }

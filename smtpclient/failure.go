@@ -4,7 +4,7 @@ package smtpclient
 type Failure struct {
 	Step   string // the step that failed
 	Detail string // what happened
-	Fix    string // what cures it
+	Fix    string // how to fix it
 	// Code is the server's answer, such as 550, or 0 without one.
 	Code int
 	// Permanent says that no repetition can deliver this message: the server refused the recipient or the message for
@@ -14,7 +14,7 @@ type Failure struct {
 	// InDoubt says that the connection broke after the whole message was sent and before the server's answer: it may
 	// have been delivered, and a repetition may deliver it twice.
 	InDoubt bool
-	// Err is the cause, without the password and what stood in the message.
+	// Err is the cause, without the password and the message's content.
 	Err error
 }
 

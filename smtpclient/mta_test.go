@@ -66,7 +66,7 @@ func TestDelivers(t *testing.T) {
 				require.Positive(t, step.Took)
 			}
 			require.Equal(t, []string{"resolve", "connect", "tls", "login", "send"}, names)
-			require.Contains(t, steps[4].Detail, "The server took the message: 250 OK id=")
+			require.Contains(t, steps[4].Detail, "The server accepted the message: 250 OK id=")
 			messages := mta.Await(t, 1)
 			require.Len(t, messages, 1)
 			require.Equal(t, "noreply@secboard.example", messages[0].From)

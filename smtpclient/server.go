@@ -56,7 +56,7 @@ type Server struct {
 // String is the server's address: printed anywhere, it must not show the password.
 func (s Server) String() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
-// Step is what came of one step. Detail and Fix are sentences for the administrator; Fix is empty where OK.
+// Step is the result of one step. Detail and Fix are sentences for the administrator; Fix is empty where OK.
 type Step struct {
 	Step   string
 	OK     bool

@@ -226,11 +226,11 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "hangs up at the recipient", script: &script{answers: map[string]string{"RCPT": hangUp}},
-			step: "send", detail: "closed the connection when it was told the recipient", fix: "Try again",
+			step: "send", detail: "closed the connection after the recipient was given (RCPT TO)", fix: "Try again",
 		},
 		{
 			name: "answers nonsense", script: &script{answers: map[string]string{"RCPT": "what?"}},
-			step: "send", detail: "answer was not one of a mail server when it was told the recipient", fix: "no proxy answers",
+			step: "send", detail: "answer was not one of a mail server after the recipient was given (RCPT TO)", fix: "no proxy answers",
 		},
 		{
 			name: "content not wanted", script: &script{answers: map[string]string{"DATA": "451 4.3.0 queue is down"}},
@@ -332,7 +332,7 @@ func TestFarewellDoesNotUndoTheDelivery(t *testing.T) {
 			steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
 
 			require.NoError(t, err)
-			require.Equal(t, "The server took the message: 250 taken", steps[len(steps)-1].Detail)
+			require.Equal(t, "The server accepted the message: 250 taken", steps[len(steps)-1].Detail)
 		})
 	}
 }
@@ -382,7 +382,7 @@ func TestCancelledContextEndsAtOnce(t *testing.T) {
 
 			failure := failed(t, server, steps, err, steps[len(steps)-1].Step)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Contains(t, failure.Detail, "There was no time left for the delivery.")
+			require.Contains(t, failure.Detail, "The delivery ran out of time.")
 			require.Equal(t, inDoubt, failure.InDoubt)
 			require.False(t, failure.Permanent)
 		})

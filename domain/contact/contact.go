@@ -60,7 +60,7 @@ func (e Received) Validate() error {
 	return invalid.Err()
 }
 
-// Receive takes a message in.
+// Receive accepts a message.
 func Receive(s State, message Received) ([]domain.Event, error) {
 	message = message.Normalized()
 	if err := message.Validate(); err != nil {

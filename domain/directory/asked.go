@@ -24,13 +24,13 @@ type Person struct {
 	Rights       bool      // as user.State.MayDoSomething
 }
 
-// Asked gives the connections that are asked about somebody, in this order, and those that would be if a superuser vouched
-// for them. Who is asked may learn the password, so
+// Asked gives the connections that are asked about somebody, in this order, and those that would be if a superuser
+// approved them. Who is asked may learn the password, so
 //   - an account that is bound to an entry is asked about there only. When somebody switched that connection off, one that
-//     is vouched for may take its place;
-//   - somebody with rights is asked about only where a superuser vouches;
-//   - vouched ones come first, then those of the company, then the oldest.
-func Asked(connections []Connection, who Person) (asked, unvouched []Connection) {
+//     is approved may take its place;
+//   - somebody with rights is asked about only where a superuser approved;
+//   - approved ones come first, then those of the company, then the oldest.
+func Asked(connections []Connection, who Person) (asked, unapproved []Connection) {
 	bound := who.ConnectionID != uuid.Nil
 	atHome := slices.ContainsFunc(connections, func(c Connection) bool { return c.ID == who.ConnectionID && c.usable() })
 	for _, c := range connections {
@@ -39,7 +39,7 @@ func Asked(connections []Connection, who Person) (asked, unvouched []Connection)
 		switch own := c.ID == who.ConnectionID; {
 		case !c.usable(), atHome && !own, !own && !serves, bound && !own && !c.State.Vouched:
 		case who.Rights && !c.State.Vouched:
-			unvouched = append(unvouched, c)
+			unapproved = append(unapproved, c)
 		default:
 			asked = append(asked, c)
 		}
@@ -54,5 +54,5 @@ func Asked(connections []Connection, who Person) (asked, unvouched []Connection)
 		return rank
 	}
 	slices.SortStableFunc(asked, func(a, b Connection) int { return rank(a) - rank(b) })
-	return asked, unvouched
+	return asked, unapproved
 }

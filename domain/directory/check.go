@@ -15,7 +15,7 @@ type Findings struct {
 // fewChanges are never too many, however few accounts there are.
 const fewChanges = 2
 
-// TooMany says why a check should not change so many accounts unasked, or "". A filter or a base that was changed by
+// TooMany says why a check should not change so many accounts without confirmation, or "". A filter or a base that was changed by
 // mistake makes everybody vanish.
 func (s State) TooMany(f Findings) string {
 	changes := f.Close + f.Open

@@ -49,7 +49,7 @@ type Patch struct {
 	CheckMinutes   *int
 	CheckLimit     *int
 	Enabled        *bool
-	Vouch          bool // a superuser stands for the connection as it then is
+	Vouch          bool // a superuser approves the connection as it then is
 }
 
 // AttributesPatch changes Attributes; nil leaves a field as it is.
@@ -104,9 +104,9 @@ func (p Patch) Validate() error {
 
 // Change applies a patch: one event for each thing that changes.
 //
-// Whoever decides where entries come from decides who gets in. So the connection is vouched for only while all of that is
-// as a superuser set it up, or said to vouch for (also by an empty patch): changing something else vouches for nothing that
-// others set up. And nobody else may send the bind password to another server without knowing it.
+// Whoever decides where entries come from decides who gets in. So the connection is approved only while all of that is as a
+// superuser set it up, or approved it (also by an empty patch): changing something else approves nothing that others set
+// up. And nobody else may send the bind password to another server without knowing it.
 func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	if !s.Exists {
 		return nil, domain.Refusef(domain.CodeNotFound, "there is no such directory")
@@ -120,7 +120,7 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		return nil, err
 	}
 	if patch.Vouch && !by.Superuser {
-		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can vouch for a directory")
+		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can approve a directory")
 	}
 	var events []domain.Event
 	if name, ok := domain.Change(s.Settings.Name, &wanted.Name); ok {

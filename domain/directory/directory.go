@@ -32,7 +32,7 @@ type Settings struct {
 	SyncGroups     bool
 	NestedGroups   bool
 	CheckMinutes   int // 0: accounts are checked when people sign in only
-	CheckLimit     int // percent of the accounts that one check may change unasked
+	CheckLimit     int // percent of the accounts that one check may change without confirmation
 	Enabled        bool
 }
 
@@ -55,7 +55,7 @@ type State struct {
 	Exists       bool
 	Settings     Settings
 	BindPassword domain.Sealed
-	Vouched      bool // a superuser stands for who may get in through it
+	Vouched      bool // a superuser approved who may get in through it
 	Stopped      bool // a check waits for somebody to confirm its changes
 }
 

@@ -32,16 +32,16 @@ const (
 	StepUserBind = "user_bind"
 )
 
-// Step is what one step of asking a directory found out, told to an administrator.
+// Step is the result of one step of asking a directory, for an administrator.
 type Step struct {
 	Step   string // one of the Step constants
 	OK     bool
-	Detail string // a sentence without its full stop
+	Detail string // a sentence
 	Took   time.Duration
 	Fix    string // what to do where it is not OK
 }
 
-// Why a directory refuses somebody. People at the door never learn which.
+// Why a directory refuses somebody. Whoever signs in never learns which.
 const (
 	WrongPassword   = "wrong_password"
 	Unknown         = "unknown"

@@ -108,7 +108,7 @@ type SwitchedOn struct{}
 // SwitchedOff stops that.
 type SwitchedOff struct{}
 
-// VouchedFor says that a superuser stands for the connection as it is. Only then does it give groups, and sign in people who
+// VouchedFor says that a superuser approves the connection as it is. Only then does it give groups, and sign in people who
 // have rights: whoever can change a connection could otherwise become any of them.
 type VouchedFor struct{}
 
@@ -157,8 +157,8 @@ func (GroupSyncChanged) Summary() string    { return "group synchronisation chan
 func (CheckChanged) Summary() string        { return "background check changed" }
 func (SwitchedOn) Summary() string          { return "switched on" }
 func (SwitchedOff) Summary() string         { return "switched off" }
-func (VouchedFor) Summary() string          { return "vouched for by a superuser" }
-func (VouchLost) Summary() string           { return "no longer vouched for by a superuser" }
+func (VouchedFor) Summary() string          { return "approved by a superuser" }
+func (VouchLost) Summary() string           { return "no longer approved by a superuser" }
 func (e CheckStopped) Summary() string {
 	return "check stopped before it changed " + strconv.Itoa(e.Close+e.Open) + " of " + strconv.Itoa(e.Accounts) + " accounts: " + e.Reason
 }

@@ -25,7 +25,7 @@ func (Initialized) EventType() string { return "installation.initialized" }
 func (ProbeSealed) EventType() string { return "installation.probe_sealed" }
 
 func (Initialized) Summary() string { return "installation initialized" }
-func (ProbeSealed) Summary() string { return "a probe sealed, by which the keyset is known again" }
+func (ProbeSealed) Summary() string { return "a probe sealed, by which the keyset is recognised" }
 
 // State of the installation.
 type State struct {

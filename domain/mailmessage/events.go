@@ -19,7 +19,7 @@ const Kind = "mailmessage"
 // Events is the catalogue of the message's events.
 var Events = []domain.Event{Queued{}, Sending{}, Sent{}, Deferred{}, InDoubt{}, Failed{}, Abandoned{}, Retried{}}
 
-// Queued is the wish that a mail be sent. What its text needs and is no secret stands here; the rest is read when it is sent.
+// Queued asks for a mail to be sent. What its text needs and is no secret is kept here; the rest is read when it is sent.
 type Queued struct {
 	Feature   string    `json:"feature"`
 	To        string    `json:"to" personal:"true"`
@@ -64,7 +64,7 @@ type InDoubt struct {
 	NextAt  time.Time `json:"next_at"`
 }
 
-// Failed says that the server refused the mail for good.
+// Failed says that the server refused the mail permanently.
 type Failed struct {
 	Attempt int    `json:"attempt"`
 	Reason  string `json:"reason"`
@@ -75,7 +75,7 @@ type Abandoned struct {
 	Reason string `json:"reason"`
 }
 
-// Retried is an administrator's wish to try now.
+// Retried says that an administrator had it tried again.
 type Retried struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
@@ -98,6 +98,6 @@ func (e Deferred) Summary() string {
 func (e InDoubt) Summary() string {
 	return fmt.Sprintf("attempt %d may have arrived: %s", e.Attempt, e.Reason)
 }
-func (e Failed) Summary() string    { return "refused for good: " + e.Reason }
+func (e Failed) Summary() string    { return "refused permanently: " + e.Reason }
 func (e Abandoned) Summary() string { return "given up: " + e.Reason }
 func (Retried) Summary() string     { return "to be tried again" }

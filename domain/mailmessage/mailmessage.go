@@ -122,12 +122,12 @@ func (s State) Over() bool { return s.DueAt.IsZero() }
 func (s State) BearsLink() bool { return s.Queued.Link != uuid.Nil }
 
 // Queue starts a message; of one that there is already it makes no second.
-func Queue(s State, wish Queued) ([]domain.Event, error) {
+func Queue(s State, request Queued) ([]domain.Event, error) {
 	if s.Exists {
 		return nil, nil
 	}
-	wish.At, wish.ExpiresAt = instant(wish.At), instant(wish.ExpiresAt)
-	return []domain.Event{wish}, nil
+	request.At, request.ExpiresAt = instant(request.At), instant(request.ExpiresAt)
+	return []domain.Event{request}, nil
 }
 
 // instant is a time to the microsecond, in UTC, as databases keep it.
@@ -151,7 +151,7 @@ func (s State) cutShort(now time.Time) []domain.Event {
 	if s.State != StateSending {
 		return nil
 	}
-	return []domain.Event{InDoubt{Attempt: s.Attempts, Reason: "SecBoard ended while the mail was under way", NextAt: instant(now)}}
+	return []domain.Event{InDoubt{Attempt: s.Attempts, Reason: "SecBoard was stopped while the mail was being sent", NextAt: instant(now)}}
 }
 
 // expired gives the mail up.
@@ -230,7 +230,7 @@ func GiveUp(s State, reason string) []domain.Event {
 	return []domain.Event{Abandoned{Reason: reason}}
 }
 
-// Retry has an administrator's wish carried out: at once, and with new patience.
+// Retry has a message tried at once, because an administrator asks for it, and with new patience.
 func Retry(s State, now time.Time) ([]domain.Event, error) {
 	switch {
 	case !s.Exists:
@@ -238,7 +238,7 @@ func Retry(s State, now time.Time) ([]domain.Event, error) {
 	case s.State == StateSent:
 		return nil, domain.Refusef("already_sent", "the mail was sent already")
 	case s.State == StateSending:
-		return nil, domain.Refusef("being_sent", "the mail is being sent at this moment")
+		return nil, domain.Refusef("being_sent", "the mail is being sent right now")
 	case s.BearsLink() && !now.Before(s.Queued.ExpiresAt):
 		return nil, domain.Refusef("link_expired", "the link in the mail has expired: the person has to ask for a new one")
 	}

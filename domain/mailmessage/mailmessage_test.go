@@ -46,7 +46,7 @@ func TestAMessageIsQueuedOnce(t *testing.T) {
 func TestAnAttemptIsClaimedOnce(t *testing.T) {
 	t.Parallel()
 	until := asked.Add(5 * time.Minute)
-	doubt := mailmessage.InDoubt{Attempt: 1, Reason: "SecBoard ended while the mail was under way", NextAt: until}
+	doubt := mailmessage.InDoubt{Attempt: 1, Reason: "SecBoard was stopped while the mail was being sent", NextAt: until}
 	later := mailmessage.Deferred{Attempt: 1, Reason: "busy", NextAt: asked.Add(time.Minute)}
 	for name, c := range map[string]struct {
 		given  []domain.Event

@@ -15,7 +15,7 @@ import (
 // ContactStream is the stream of the contact settings.
 const ContactStream = "settings-contact"
 
-// ContactChanged changes what visitors are told and who gets their messages; a field that stays is left out.
+// ContactChanged changes what visitors see and who gets their messages; a field that stays is left out.
 type ContactChanged struct {
 	Address            domain.Changed[string]            `json:"address,omitzero"`
 	Phone              domain.Changed[string]            `json:"phone,omitzero"`

@@ -32,7 +32,7 @@ const (
 	ByDirectory  = "directory"
 )
 
-// Why an attempt failed. People at the door never learn which.
+// Why an attempt failed. Whoever signs in never learns which.
 const (
 	WrongPassword   = "wrong_password"
 	NoPassword      = "no_password"

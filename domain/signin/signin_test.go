@@ -20,14 +20,14 @@ var (
 	policy = signin.Policy{Attempts: 3, Within: 10 * time.Minute, For: 20 * time.Minute}
 )
 
-// told is an event with the time and the address in its metadata.
-type told struct {
+// loggedAt is an event with the time and the address in its metadata.
+type loggedAt struct {
 	after time.Duration
 	ip    string
 	event domain.Event
 }
 
-func given(events ...told) signin.State {
+func given(events ...loggedAt) signin.State {
 	var state signin.State
 	for _, e := range events {
 		state.EvolveAt(e.event, start.Add(e.after), e.ip)
@@ -35,8 +35,8 @@ func given(events ...told) signin.State {
 	return state
 }
 
-func wrong(after time.Duration, ip string) told {
-	return told{after, ip, signin.Failed{Reason: signin.WrongPassword}}
+func wrong(after time.Duration, ip string) loggedAt {
+	return loggedAt{after, ip, signin.Failed{Reason: signin.WrongPassword}}
 }
 
 func attempt(after time.Duration, ip string) signin.Attempt {
@@ -61,12 +61,12 @@ func TestTheLastOfTooManyGuessesBeginsALockout(t *testing.T) {
 }
 
 func TestASuccessStartsCountingAnew(t *testing.T) {
-	state := given(wrong(0, "a"), wrong(time.Second, "a"), told{2 * time.Second, "a", signin.Succeeded{}})
+	state := given(wrong(0, "a"), wrong(time.Second, "a"), loggedAt{2 * time.Second, "a", signin.Succeeded{}})
 	expect(t, signin.Fail(state, attempt(3*time.Second, "a"), signin.WrongPassword, policy), signin.Failed{Reason: signin.WrongPassword})
 }
 
 func TestALockoutRefusesWithoutFillingTheLogAndOpensByItself(t *testing.T) {
-	state := given(told{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute)}})
+	state := given(loggedAt{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute)}})
 	expect(t, signin.Fail(state, attempt(time.Minute, "b"), signin.WrongPassword, policy))
 	for after, locked := range map[time.Duration]bool{0: true, 20*time.Minute - 1: true, 20 * time.Minute: false} {
 		if state.Locked(attempt(after, "b")) != locked {
@@ -92,7 +92,7 @@ func TestASuperuserIsLockedOutByAddress(t *testing.T) {
 }
 
 func TestAnAdministratorEndsALockout(t *testing.T) {
-	state := given(told{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute), Step: 7}})
+	state := given(loggedAt{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute), Step: 7}})
 	expect(t, signin.Unlock(state, start.Add(time.Minute)), signin.Unlocked{Step: state.LastStep})
 	expect(t, signin.Unlock(state, start.Add(20*time.Minute)))
 	state.EvolveAt(signin.Unlocked{}, start.Add(time.Minute), "a")
@@ -108,7 +108,7 @@ func TestACodeWorksOnceWhateverHappenedSince(t *testing.T) {
 		signin.Succeeded{Step: 40}, signin.Challenged{Step: 40}, signin.Failed{Step: 40}, signin.LockoutBegan{Step: 40},
 		signin.Unlocked{Step: 40}, signin.SignedOut{Step: 40},
 	} {
-		state := given(told{0, "a", later})
+		state := given(loggedAt{0, "a", later})
 		for _, used := range []int64{39, 40} {
 			if _, ok := signin.Succeed(state, session, signin.ByCode, false, used); ok {
 				t.Errorf("after %T the code of step %d works again", later, used)
@@ -185,7 +185,7 @@ func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now, perIP := start, rapid.Bool().Draw(t, "per IP")
 		var whole signin.State
-		var carrying []told
+		var carrying []loggedAt
 		for range rapid.IntRange(20, 150).Draw(t, "attempts") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "seconds")) * time.Second)
 			attempt := signin.Attempt{Now: now, IP: rapid.SampledFrom(addresses).Draw(t, "ip"), PerIP: perIP}
@@ -216,7 +216,7 @@ func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
 				whole.EvolveAt(event, now, attempt.IP)
 			}
 			for _, event := range signin.Carry(part, decided, now, attempt.IP, policy) {
-				carrying = append(carrying, told{now.Sub(start), attempt.IP, event})
+				carrying = append(carrying, loggedAt{now.Sub(start), attempt.IP, event})
 			}
 		}
 	})
@@ -225,7 +225,7 @@ func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
 // However many addresses there are, each has the guesses that the policy gives it, and no event grows beyond measure.
 func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
 	for _, addresses := range []int{18, 80, 1000} {
-		var stream []told
+		var stream []loggedAt
 		guesses := 0
 		for i := range 30 * 14 { // as fast as requests for one account are let in
 			attempt := signin.Attempt{Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true}
@@ -235,7 +235,7 @@ func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
 				guesses++
 			}
 			for _, event := range events {
-				stream = append(stream, told{attempt.Now.Sub(start), attempt.IP, event})
+				stream = append(stream, loggedAt{attempt.Now.Sub(start), attempt.IP, event})
 			}
 		}
 		if most := min(5*addresses, 30*14); guesses != most {

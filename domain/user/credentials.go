@@ -29,7 +29,7 @@ type PasswordRehashed struct {
 	Hash domain.Sealed `json:"hash" history:"-" secret:"true"`
 }
 
-// PasswordResetRequested is the wish for a link by which a new password can be set, once, until ExpiresAt. The link's
+// PasswordResetRequested asks for a link with which a new password can be set, once, until ExpiresAt. The link's
 // token is signed and computed from this event when it is needed; it is stored nowhere.
 type PasswordResetRequested struct {
 	Link      uuid.UUID `json:"link" history:"-"`
@@ -37,7 +37,7 @@ type PasswordResetRequested struct {
 	Language  string    `json:"language,omitempty" history:"-"`
 }
 
-// FirstLoginRequested is the wish for a link that signs in once, asked for with the company's cabinet password.
+// FirstLoginRequested asks for a link that signs in once, with the company's cabinet password.
 type FirstLoginRequested struct {
 	Link      uuid.UUID `json:"link" history:"-"`
 	ExpiresAt time.Time `json:"expires_at"`

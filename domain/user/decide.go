@@ -131,7 +131,7 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self && (wanted.StartDate != s.Details.StartDate || wanted.EndDate != s.Details.EndDate) {
-		return nil, domain.Refusef("own_account", "nobody can change the first and the last day of the own account: ask another administrator")
+		return nil, domain.Refusef("own_account", "you can't change the first and the last day of your own account: ask another administrator")
 	}
 	events := changeDetails(s.Details, wanted)
 	for _, decide := range []func() ([]domain.Event, error){
@@ -206,7 +206,7 @@ func changeActive(s State, by By, active *bool, reason string) ([]domain.Event, 
 	case *active:
 		return []domain.Event{Activated{}}, nil
 	case by.Self:
-		return nil, domain.Refusef("own_account", "nobody can deactivate the own account: ask another administrator")
+		return nil, domain.Refusef("own_account", "you can't deactivate your own account: ask another administrator")
 	}
 	return []domain.Event{Deactivated{Reason: reason}}, nil
 }
@@ -224,7 +224,7 @@ func changeRequirement(s State, by By, required *bool) ([]domain.Event, error) {
 	case !s.TwoFactorRequired && !s.TwoFactor.Challenges():
 		return nil, nil
 	case by.Self:
-		return nil, domain.Refusef("own_account", "nobody can lift two-factor for the own account: ask another administrator")
+		return nil, domain.Refusef("own_account", "you can't lift two-factor for your own account: ask another administrator")
 	}
 	return []domain.Event{TwoFactorRequirementLifted{}}, nil
 }

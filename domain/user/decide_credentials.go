@@ -151,7 +151,7 @@ func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self {
-		return nil, domain.Refusef("own_account", "nobody can reset two-factor of the own account: switch it off with DELETE /me/two-factor, or ask another administrator")
+		return nil, domain.Refusef("own_account", "you can't reset two-factor of your own account: switch it off with DELETE /me/two-factor, or ask another administrator")
 	}
 	if !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set() {
 		return nil, nil

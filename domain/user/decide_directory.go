@@ -16,7 +16,7 @@ var (
 	ErrOtherEntry  = domain.Refusef("other_directory_entry", "the account is bound to another entry of the directory")
 	ErrEntryTaken  = domain.Refusef("entry_of_another_account", "the entry of the directory is bound to another account")
 	ErrOwnLogin    = domain.Refusef("local_account", "the account has a password of its own")
-	ErrNotApproved = domain.Refusef("directory_not_vouched", "a superuser has to vouch for the connection before it signs in people who may do something")
+	ErrNotApproved = domain.Refusef("directory_not_vouched", "a superuser has to approve the connection before it signs in people with rights")
 )
 
 // DirectoryEntry is an entry of a directory with the connection through which it was found.
@@ -26,7 +26,7 @@ type DirectoryEntry struct {
 	Vouched     bool      // as directory.State
 	Entry       directory.Entry
 	Groups      []Group  // that the entry's directory groups name, if the connection gives groups
-	Missed      []string // those that nearly do
+	Missed      []string // those with nearly such a name
 	Synced      bool     // the connection gives groups
 }
 

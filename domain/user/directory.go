@@ -48,7 +48,7 @@ type GroupSynced struct {
 	DirectoryID uuid.UUID `json:"directory_id"`
 }
 
-// GroupsMissed lists the directory groups of the entry that are almost the name of a group here, but give none; it replaces
+// GroupsMissed lists the directory groups of the entry with almost the name of a group here that give none; it replaces
 // the former list.
 type GroupsMissed struct {
 	Groups []string `json:"groups"` // each with why, as a sentence
@@ -85,7 +85,7 @@ func (e GroupSynced) Summary() string {
 }
 func (e GroupsMissed) Summary() string {
 	if len(e.Groups) == 0 {
-		return "no directory group is nearly a group here any more"
+		return "no directory group has nearly the name of a group here any more"
 	}
 	return "directory groups that give no group here: " + strings.Join(e.Groups, "; ")
 }

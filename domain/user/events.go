@@ -92,7 +92,7 @@ type SuperuserGranted struct{}
 // SuperuserRevoked takes that back.
 type SuperuserRevoked struct{}
 
-// SuperuserExercised stands in the stream of a superuser who sets out to limit the account of another one. AccountID is the other.
+// SuperuserExercised is recorded for a superuser who is about to limit another superuser. AccountID is the other's.
 type SuperuserExercised struct {
 	AccountID uuid.UUID `json:"account_id"`
 }
@@ -180,7 +180,7 @@ func (e Deactivated) Summary() string       { return "deactivated" + domain.Beca
 func (SuperuserGranted) Summary() string    { return "made superuser" }
 func (SuperuserRevoked) Summary() string    { return "no longer superuser" }
 func (SuperuserExercised) Summary() string {
-	return "set out, as superuser, to limit the account of another one"
+	return "used superuser rights to limit the account of another superuser"
 }
 func (TwoFactorRequired) Summary() string          { return "two-factor sign-in required" }
 func (TwoFactorRequirementLifted) Summary() string { return "two-factor sign-in no longer required" }

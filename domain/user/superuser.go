@@ -18,12 +18,12 @@ func changeSuperuser(s State, by By, superuser *bool) ([]domain.Event, error) {
 	case *superuser:
 		return []domain.Event{SuperuserGranted{}}, nil
 	case by.Self:
-		return nil, domain.Refusef("own_account", "nobody can give up being superuser for the own account: ask another superuser, so that one always remains")
+		return nil, domain.Refusef("own_account", "you can't give up being superuser for your own account: ask another superuser, so that one always remains")
 	}
 	return []domain.Event{SuperuserRevoked{}}, nil
 }
 
-// LimitsSuperuser says whether events end what makes an account one that may do everything for good: active, superuser, without
+// LimitsSuperuser says whether events end what lets an account do everything indefinitely: active, superuser, without
 // a last day, and not from some later day on.
 func LimitsSuperuser(s State, events []domain.Event) bool {
 	if !s.Active || !s.Superuser || !s.Details.EndDate.IsZero() {
@@ -39,7 +39,7 @@ func LimitsSuperuser(s State, events []domain.Event) bool {
 }
 
 // ExerciseSuperuser is written into the stream of the superuser who is about to limit another one, after that one's stream was read
-// and before it is changed. It refuses whoever may not do everything for good at that moment.
+// and before it is changed. It refuses whoever may not do everything indefinitely at that time.
 //
 // So of two superusers who limit each other at the same time at most one succeeds, whichever processes they use: if both had
 // read the other's stream before the other exercised, both changes would meet a stream that has moved.

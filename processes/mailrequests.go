@@ -23,14 +23,14 @@ import (
 	"github.com/secboard/secboard/mailing"
 )
 
-// wish is a mail that an event asks for.
-type wish struct {
+// mailRequest is a mail that an event asks for.
+type mailRequest struct {
 	id uuid.UUID
 	mailmessage.Queued
 }
 
-// wishesOf gives the mails that an event asks for; none that are of no use to anybody any more.
-func (m *Mail) wishesOf(ctx context.Context, e *eventstore.Envelope) ([]wish, error) {
+// requestsOf gives the mails that an event asks for; none that are of no use to anybody any more.
+func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRequest, error) {
 	if m.Commands.Now().Sub(e.Meta.At) >= mailmessage.Patience {
 		return nil, nil
 	}
@@ -68,7 +68,7 @@ func subjectOf(e *eventstore.Envelope) (uuid.UUID, error) {
 }
 
 // link is the mail with a link that somebody asked for.
-func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, language string, link uuid.UUID, expires time.Time) ([]wish, error) {
+func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, language string, link uuid.UUID, expires time.Time) ([]mailRequest, error) {
 	id, err := subjectOf(e)
 	if err != nil || !m.Commands.Now().Before(expires) {
 		return nil, err
@@ -77,13 +77,13 @@ func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, langua
 	if err != nil || !account.Exists {
 		return nil, err
 	}
-	w := m.about(e, feature, "", id, account, account.Details.Email)
-	w.Language, w.Link, w.ExpiresAt = cmp.Or(account.Language, language), link, expires
-	return m.completed(ctx, w)
+	r := m.about(e, feature, "", id, account, account.Details.Email)
+	r.Language, r.Link, r.ExpiresAt = cmp.Or(account.Language, language), link, expires
+	return m.completed(ctx, r)
 }
 
 // noticeIf is a security notice that depends on how the account was before.
-func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice string, matters func(before user.State) bool) ([]wish, error) {
+func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice string, matters func(before user.State) bool) ([]mailRequest, error) {
 	before, err := m.Commands.AccountBefore(ctx, e)
 	if err != nil || !matters(before) {
 		return nil, err
@@ -91,8 +91,8 @@ func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice stri
 	return m.notices(ctx, e, notice)
 }
 
-// notices tell a person of a change to the own account: at the given addresses, or at that of the account.
-func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice string, addresses ...string) ([]wish, error) {
+// notices tell people of a change to their own account: at the given addresses, or at that of the account.
+func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice string, addresses ...string) ([]mailRequest, error) {
 	id, err := subjectOf(e)
 	if err != nil {
 		return nil, err
@@ -104,21 +104,21 @@ func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice strin
 	if len(addresses) == 0 {
 		addresses = []string{account.Details.Email}
 	}
-	wishes := make([]wish, len(addresses))
+	requests := make([]mailRequest, len(addresses))
 	for i, address := range addresses {
-		w := m.about(e, mailmessage.SecurityNotice, notice+"/"+user.NormalizeEmail(address), id, account, address)
-		w.Notice, w.Language = notice, account.Language
+		r := m.about(e, mailmessage.SecurityNotice, notice+"/"+user.NormalizeEmail(address), id, account, address)
+		r.Notice, r.Language = notice, account.Language
 		if notice == mailmessage.NoticeLockedOut {
 			// One an hour: whoever guesses passwords shall not fill the mailbox.
-			w.id = uuid.NewSHA1(id, []byte(notice+e.Meta.At.UTC().Format("2006-01-02 15")))
+			r.id = uuid.NewSHA1(id, []byte(notice+e.Meta.At.UTC().Format("2006-01-02 15")))
 		}
-		wishes[i] = w
+		requests[i] = r
 	}
-	return m.completed(ctx, wishes...)
+	return m.completed(ctx, requests...)
 }
 
 // contact is the news of a message for those who answer it, and the automatic answer.
-func (m *Mail) contact(ctx context.Context, e *eventstore.Envelope, received contact.Received) ([]wish, error) {
+func (m *Mail) contact(ctx context.Context, e *eventstore.Envelope, received contact.Received) ([]mailRequest, error) {
 	contacts, err := m.Commands.ContactSettings(ctx)
 	if err != nil {
 		return nil, err
@@ -127,25 +127,25 @@ func (m *Mail) contact(ctx context.Context, e *eventstore.Envelope, received con
 	if err != nil {
 		return nil, err
 	}
-	var wishes []wish
+	var requests []mailRequest
 	for _, recipient := range contacts.Recipients {
-		w := m.about(e, mailmessage.ContactNotification, user.NormalizeEmail(recipient), uuid.Nil, user.State{}, recipient)
-		w.ContactID = id
-		wishes = append(wishes, w)
+		r := m.about(e, mailmessage.ContactNotification, user.NormalizeEmail(recipient), uuid.Nil, user.State{}, recipient)
+		r.ContactID = id
+		requests = append(requests, r)
 	}
 	reply, err := m.autoReply(ctx, e, received, contacts)
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range reply {
-		w.ContactID = id
-		wishes = append(wishes, w)
+	for _, r := range reply {
+		r.ContactID = id
+		requests = append(requests, r)
 	}
-	return m.completed(ctx, wishes...)
+	return m.completed(ctx, requests...)
 }
 
 // autoReply answers a person, at most once a day, and never a robot or ourselves.
-func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received contact.Received, contacts settings.Contact) ([]wish, error) {
+func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received contact.Received, contacts settings.Contact) ([]mailRequest, error) {
 	if contacts.AutoReply == nil {
 		return nil, nil
 	}
@@ -166,22 +166,22 @@ func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received c
 	if err != nil {
 		return nil, err
 	}
-	w := m.about(e, mailmessage.ContactAutoReply, "", uuid.Nil, user.State{}, received.Email)
-	w.id, w.Language = uuid.NewSHA1(uuid.Nil, []byte(name)), received.Language
-	return []wish{w}, nil
+	r := m.about(e, mailmessage.ContactAutoReply, "", uuid.Nil, user.State{}, received.Email)
+	r.id, r.Language = uuid.NewSHA1(uuid.Nil, []byte(name)), received.Language
+	return []mailRequest{r}, nil
 }
 
 // about is what the mails of all features have. One event that asks for several mails of a feature tells them apart by
 // which.
-func (m *Mail) about(e *eventstore.Envelope, feature, which string, id uuid.UUID, account user.State, to string) wish {
-	return wish{id: uuid.NewSHA1(e.ID, []byte(feature+"/"+which)), Queued: mailmessage.Queued{
+func (m *Mail) about(e *eventstore.Envelope, feature, which string, id uuid.UUID, account user.State, to string) mailRequest {
+	return mailRequest{id: uuid.NewSHA1(e.ID, []byte(feature+"/"+which)), Queued: mailmessage.Queued{
 		Feature: feature, To: to, UserID: id, CompanyID: account.Details.CompanyID,
 		At: e.Meta.At, IP: e.Meta.IP, ExpiresAt: e.Meta.At.Add(mailmessage.Patience),
 	}}
 }
 
 // completed fills in what depends on the site.
-func (m *Mail) completed(ctx context.Context, wishes ...wish) ([]wish, error) {
+func (m *Mail) completed(ctx context.Context, requests ...mailRequest) ([]mailRequest, error) {
 	site, err := m.Commands.SiteSettings(ctx)
 	if err != nil {
 		return nil, err
@@ -190,17 +190,17 @@ func (m *Mail) completed(ctx context.Context, wishes ...wish) ([]wish, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range wishes {
-		w := &wishes[i]
-		w.Language = cmp.Or(w.Language, site.DefaultLanguage)
-		w.MessageID = w.id.String() + "@" + hostOf(base)
-		content, err := m.content(ctx, w.Queued, site)
+	for i := range requests {
+		r := &requests[i]
+		r.Language = cmp.Or(r.Language, site.DefaultLanguage)
+		r.MessageID = r.id.String() + "@" + hostOf(base)
+		content, err := m.content(ctx, r.Queued, site)
 		if err != nil {
 			return nil, err
 		}
-		w.Subject = content.Subject()
+		r.Subject = content.Subject()
 	}
-	return wishes, nil
+	return requests, nil
 }
 
 // hostOf is the part of a Message-ID behind the @. A bare address is no name (RFC 5322, 3.6.4).
@@ -216,7 +216,7 @@ func hostOf(base string) string {
 }
 
 // errUseless says that nobody has any use of a mail any more.
-var errUseless = errors.New("the mail has become useless")
+var errUseless = errors.New("the mail is no longer of use")
 
 // content gathers what a mail says, but for its link.
 func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.Site) (mailing.Message, error) {
@@ -235,7 +235,7 @@ func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.
 		content.ReplyTo = content.Contact.Email
 	case mailmessage.ContactAutoReply:
 		if contacts.AutoReply == nil {
-			return content, fmt.Errorf("%w: the auto-reply was switched off", errUseless)
+			return content, fmt.Errorf("%r: the auto-reply was switched off", errUseless)
 		}
 		content.AutoReply = *contacts.AutoReply
 	}
@@ -261,9 +261,9 @@ func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmess
 	}
 	switch {
 	case user.NormalizeEmail(account.Details.Email) != user.NormalizeEmail(q.To):
-		return fmt.Errorf("%w: the account has another e-mail address now", errUseless)
+		return fmt.Errorf("%r: the account has another e-mail address now", errUseless)
 	case !usable(q.Link, m.Commands.Now()):
-		return fmt.Errorf("%w: the link in it can't be used any more", errUseless)
+		return fmt.Errorf("%r: the link in it can't be used any more", errUseless)
 	}
 	base, err := m.BaseURL(ctx)
 	if err != nil {
@@ -275,14 +275,14 @@ func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmess
 }
 
 // show gives a link away that no mail account can send.
-func (m *Mail) show(ctx context.Context, w wish) error {
-	if w.Link == uuid.Nil {
+func (m *Mail) show(ctx context.Context, r mailRequest) error {
+	if r.Link == uuid.Nil {
 		return nil
 	}
 	content := mailing.Message{}
-	err := m.addLink(ctx, &content, w.Queued)
+	err := m.addLink(ctx, &content, r.Queued)
 	if err == nil {
-		m.ShowLink(ctx, w.Feature, w.To, content.URL)
+		m.ShowLink(ctx, r.Feature, r.To, content.URL)
 	} else if errors.Is(err, errUseless) {
 		return nil
 	}
