@@ -13,7 +13,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it stands between a
+// guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it is called between a
 // decision about an account and its append.
 func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event, err error) ([]domain.Event, error) {
 	if err == nil {

@@ -87,7 +87,7 @@ func (h *Handler) contest(ctx context.Context, caller Caller, key claim.Key, str
 	return true, nil
 }
 
-// heldClaim gives the value that the aggregate of a stream holds, and where that stream stands.
+// heldClaim gives the value that the aggregate of a stream holds, and where that stream ends.
 func (h *Handler) heldClaim(ctx context.Context, stream string) (claim.Key, eventstore.Revision, time.Time, error) {
 	switch kind, _ := domain.SplitStream(stream); kind {
 	case user.Kind:

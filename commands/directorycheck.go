@@ -33,7 +33,7 @@ const checkPage = 500
 type DirectoryCheck struct {
 	Findings directory.Findings
 	Changes  []DirectoryChange
-	Stopped  string // why nothing was changed; "" when nothing stands in the way
+	Stopped  string // why nothing was changed; "" when nothing prevents it
 	Applied  bool
 }
 

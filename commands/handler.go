@@ -77,14 +77,14 @@ func (c Caller) metadata(at time.Time) eventstore.Metadata {
 	return meta
 }
 
-// Result says where the aggregate stands after a command.
+// Result is the aggregate's place in the log after a command.
 type Result struct {
 	ID       string // of the aggregate: a UUID, or a module's key
 	Revision eventstore.Revision
 	Position eventstore.Position
 	Changed  bool // false: nothing was left to do, and no event was written
 	// EndsSessions says that the sessions of the account end with the change, but for KeptSession: the one in which its owner
-	// made it, uuid.Nil for none. The log says so for ever; whoever keeps the sessions should end them at once.
+	// made it, uuid.Nil for none. Whoever keeps the sessions should end them at once.
 	EndsSessions bool
 	KeptSession  uuid.UUID
 }
@@ -103,7 +103,7 @@ func (r *Result) endSessions(event domain.Event, session string) {
 // ErrBusy says that others changed the aggregate again and again while the command was being decided.
 var ErrBusy = &domain.Error{Code: "conflict", Detail: "others are changing this at the same time: try again"}
 
-// attempts is how often a command is decided anew after a conflict.
+// attempts is how often a command is decided again after a conflict.
 const attempts = 10
 
 // state is what every aggregate's State type gives: how events change it.

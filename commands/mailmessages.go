@@ -74,18 +74,18 @@ func (h *Handler) MailOf(ctx context.Context, id uuid.UUID) (Mail, error) {
 	return m, err
 }
 
-// BeginMail claims the next attempt for the caller, who has until the given time. Without a claim there is nothing to do.
-func (h *Handler) BeginMail(ctx context.Context, m Mail, account uuid.UUID, until time.Time) (attempt int, claimed bool, err error) {
+// BeginMail starts the next attempt for the caller, who has until the given time. started is false when there is nothing to do.
+func (h *Handler) BeginMail(ctx context.Context, m Mail, account uuid.UUID, until time.Time) (attempt int, started bool, err error) {
 	_, err = h.decideMail(ctx, m, func(s mailmessage.State) []domain.Event {
 		var events []domain.Event
-		events, claimed = mailmessage.Begin(s, account, h.Now(), until)
+		events, started = mailmessage.Begin(s, account, h.Now(), until)
 		attempt = s.Attempts + 1
 		return events
 	})
-	return attempt, claimed && err == nil, err
+	return attempt, started && err == nil, err
 }
 
-// EndMail records what an attempt came to; a nil outcome is that the server took the mail.
+// EndMail records the outcome of an attempt; a nil one means that the server accepted the mail.
 func (h *Handler) EndMail(ctx context.Context, m Mail, attempt int, outcome *mailmessage.Outcome) error {
 	_, err := h.decideMail(ctx, m, func(s mailmessage.State) []domain.Event {
 		if outcome == nil {
@@ -128,7 +128,7 @@ func (h *Handler) decideMail(ctx context.Context, m Mail, decide func(mailmessag
 // jitter varies pauses. Nothing depends on nobody guessing it.
 func jitter() float64 { return rand.Float64() } //nolint:gosec // as said
 
-// asRefusal tells a rule's refusal from a failure.
+// asRefusal distinguishes a rule's refusal from a failure.
 func asRefusal(err error) (*domain.Error, bool) {
 	return errors.AsType[*domain.Error](err)
 }

@@ -59,19 +59,19 @@ func (s mailStory) mail(t *testing.T) commands.Mail {
 	return mail
 }
 
-func (s mailStory) begin(t *testing.T) (attempt int, claimed bool) {
+func (s mailStory) begin(t *testing.T) (attempt int, started bool) {
 	t.Helper()
-	attempt, claimed, err := s.BeginMail(t.Context(), s.mail(t), s.account, s.clock.Now().Add(time.Minute))
+	attempt, started, err := s.BeginMail(t.Context(), s.mail(t), s.account, s.clock.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return attempt, claimed
+	return attempt, started
 }
 
 func (s mailStory) end(t *testing.T, outcome *mailmessage.Outcome) {
 	t.Helper()
-	attempt, claimed := s.begin(t)
-	if !claimed {
+	attempt, started := s.begin(t)
+	if !started {
 		t.Fatal("the attempt did not begin")
 	}
 	if err := s.EndMail(t.Context(), s.mail(t), attempt, outcome); err != nil {
@@ -126,15 +126,15 @@ func nilErr(t *testing.T, err error) {
 func TestOneAttemptAtATime(t *testing.T) {
 	t.Parallel()
 	s := newMailStory(t)
-	if attempt, claimed := s.begin(t); attempt != 1 || !claimed {
-		t.Errorf("attempt %d, claimed %v", attempt, claimed)
+	if attempt, started := s.begin(t); attempt != 1 || !started {
+		t.Errorf("attempt %d, started %v", attempt, started)
 	}
-	if _, claimed := s.begin(t); claimed {
+	if _, started := s.begin(t); started {
 		t.Error("an attempt under way was begun again")
 	}
 	s.advance(2 * time.Minute) // nobody said how it ended
-	if attempt, claimed := s.begin(t); attempt != 2 || !claimed {
-		t.Errorf("after the first was cut short: attempt %d, claimed %v", attempt, claimed)
+	if attempt, started := s.begin(t); attempt != 2 || !started {
+		t.Errorf("after the first was cut short: attempt %d, started %v", attempt, started)
 	}
 	s.endLate(t, 1)
 	if mail := s.mail(t); mail.State.State != mailmessage.StateSending || mail.Doubts != 1 {

@@ -12,7 +12,7 @@ import (
 	"github.com/secboard/secboard/secrets"
 )
 
-// Initialize records in a new log which keyset it is written with, and refuses to go on with another one.
+// Initialize records in a new log which keyset it is written with, and refuses to continue with another one.
 func (h *Handler) Initialize(ctx context.Context) error {
 	probe, err := h.Keys.Seal([]byte(installation.Stream), installation.Stream)
 	if err != nil {

@@ -37,9 +37,9 @@ type SignedIn struct {
 	Revision eventstore.Revision
 }
 
-// SignIn checks an e-mail address and a password. A refusal is ErrCredentials; its true reason stands in the history.
+// SignIn checks an e-mail address and a password. A refusal is ErrCredentials; its true reason is in the history.
 //
-// It goes on in this order: the account is found, or a stand-in for none; its own password or that of a directory is
+// The order is: the account is found, or a stand-in for none; its own password or that of a directory is
 // checked (askDirectories); what the directory says about the person is taken over (syncAccount); then come the second
 // factor and the session. At each step a refusal is recorded with its reason, and answered like all others.
 func (h *Handler) SignIn(ctx context.Context, caller Caller, email, password string) (SignedIn, error) {
@@ -73,7 +73,7 @@ func (h *Handler) signIn(ctx context.Context, caller Caller, email, password str
 	return h.afterFirstFactor(ctx, caller, a, method)
 }
 
-// passwordCheck is what checking a password came to.
+// passwordCheck is the result of checking a password.
 type passwordCheck struct {
 	accepted  bool
 	refusal   string           // why it was not accepted, as a reason of package signin

@@ -1,6 +1,6 @@
 package domain
 
-// Sealed is a secret as it may stand in the log: encrypted and authenticated, useless without the keyset. It never
+// Sealed is a secret as it may be kept in the log: encrypted and authenticated, useless without the keyset. It never
 // appears in histories or read models.
 type Sealed []byte
 

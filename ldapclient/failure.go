@@ -159,7 +159,7 @@ func misconfigured(detail, fix string) explained {
 	return explained{detail: detail, fix: fix, final: true}
 }
 
-// explainNetwork tells of errors that can come at every step. ok is false where the error is of another kind.
+// explainNetwork explains errors that can come at every step. ok is false where the error is of another kind.
 func explainNetwork(err error) (_ explained, ok bool) {
 	var late *timedOut
 	var dns *net.DNSError
@@ -192,7 +192,7 @@ func explainConnect(err error) explained {
 	return explained{detail: "no connection: " + printable(err.Error()), cause: err, fix: "Check host and port in urls."}
 }
 
-// explainTLS tells why there is no verified TLS with the server.
+// explainTLS explains why there is no verified TLS with the server.
 func (c Config) explainTLS(s server, err error) explained {
 	var (
 		wrongHost  x509.HostnameError
@@ -240,7 +240,7 @@ func (c Config) explainTLS(s server, err error) explained {
 	return explained{detail: "no TLS: " + printable(err.Error()), cause: err, fix: "Check the server's certificate and its TLS settings."}
 }
 
-// explainStartTLS tells why a server on a plain port didn't start TLS.
+// explainStartTLS explains why a server on a plain port didn't start TLS.
 func explainStartTLS(err error) explained {
 	if e, ok := explainNetwork(err); ok {
 		return e
@@ -253,7 +253,7 @@ func explainStartTLS(err error) explained {
 		fix: "The port may be one that starts with TLS at once: use ldaps:// for it (usually 636), or port 389."}
 }
 
-// explainBind tells why the searching account can't bind.
+// explainBind explains why the searching account can't bind.
 func (c Config) explainBind(err error) explained {
 	code, message, ok := resultOf(err)
 	if !ok {
@@ -277,7 +277,7 @@ func (c Config) explainBind(err error) explained {
 	return explained{detail: "the directory refuses the bind at the moment: " + said(code, message), cause: err, fix: "See the directory's own log."}
 }
 
-// explainSearch tells why a search gave no result.
+// explainSearch explains why a search gave no result.
 func (c Config) explainSearch(err error) explained {
 	if ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile) {
 		return misconfigured("user_filter is not an LDAP filter: "+printable(errors.Unwrap(err).Error()), "Write it as (objectClass=user), with its brackets.")
@@ -310,7 +310,7 @@ func (c Config) explainSearch(err error) explained {
 	return explained{detail: "the directory refuses the search at the moment: " + said(code, message), cause: err, fix: "See the directory's own log."}
 }
 
-// explainGroups tells why a person's groups can't be read.
+// explainGroups explains why a person's groups can't be read.
 func explainGroups(err error) explained {
 	code, message, ok := resultOf(err)
 	if !ok {
@@ -320,7 +320,7 @@ func explainGroups(err error) explained {
 		fix: "Let the account of bind_dn read the groups of the domain, or switch sync_groups or nested_groups off."}
 }
 
-// explainBroken tells of a request that got no answer.
+// explainBroken explains a request that got no answer.
 func explainBroken(err error) explained {
 	if e, ok := explainNetwork(err); ok {
 		return e

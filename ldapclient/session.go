@@ -239,7 +239,7 @@ func (s *session) pages(ctx context.Context, request *ldap.SearchRequest) iter.S
 // guarded ends an exchange with the context, by closing the connection: the library knows no contexts, and hides in its
 // errors why a connection ended.
 func (s *session) guarded(ctx context.Context, exchange func() error) error {
-	stop := context.AfterFunc(ctx, func() { s.raw.Close() }) //nolint:errcheck,gosec // the exchange tells
+	stop := context.AfterFunc(ctx, func() { s.raw.Close() }) //nolint:errcheck,gosec // the exchange says why
 	defer stop()
 	return cause(ctx, exchange())
 }

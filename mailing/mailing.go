@@ -39,7 +39,7 @@ type Message struct {
 	MessageID string        // without angle brackets; the same for each attempt
 	ReplyTo   string        // "": the sender
 
-	At        time.Time // when what it tells about happened
+	At        time.Time // when that which it is about happened
 	IP        string    // from where it was done; "" for unknown
 	URL       string    // of a link. It lets whoever has it into the account
 	ExpiresAt time.Time // of the link

@@ -2,7 +2,7 @@ package mailing
 
 import "github.com/secboard/secboard/domain/mailmessage"
 
-// mailTexts are what mails say, in one language. %s in a subject and a greeting stands for a name.
+// mailTexts are what mails say, in one language. %s in a subject and a greeting is replaced by a name.
 type mailTexts struct {
 	Greeting                                                        string
 	ResetSubject, ResetText, ResetButton, ResetIgnore               string

@@ -30,7 +30,7 @@ const (
 	perServer = 4
 	// lastWords is how long a message being handed over may take after a stop before its connection is cut.
 	lastWords = 15 * time.Second
-	// recordTime is how long recording an attempt's outcome is tried within the attempt's claim.
+	// recordTime is how long recording an attempt's outcome is tried within the attempt's time.
 	recordTime = 15 * time.Second
 )
 
@@ -221,8 +221,8 @@ func (d *delivery) deliver(ctx context.Context, id uuid.UUID) error {
 		return d.postpone(ctx, m, err)
 	}
 	limit := attemptTime(sender)
-	attempt, claimed, err := d.Commands.BeginMail(ctx, m, sender.ID, d.Commands.Now().Add(limit+recordTime))
-	if err != nil || !claimed {
+	attempt, started, err := d.Commands.BeginMail(ctx, m, sender.ID, d.Commands.Now().Add(limit+recordTime))
+	if err != nil || !started {
 		return err
 	}
 	sending, cancel := context.WithTimeout(ctx, limit)
@@ -237,7 +237,7 @@ func (d *delivery) contentOf(ctx context.Context, m commands.Mail) (mailing.Mess
 		return mailing.Message{}, err
 	}
 	if !d.Commands.Now().Before(m.ExpiresAt) {
-		return mailing.Message{Site: site}, nil // it is not sent: claiming it gives it up
+		return mailing.Message{Site: site}, nil // it is not sent: beginning an attempt gives it up
 	}
 	content, err := d.content(ctx, m.Queued, site)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 )
 
 // Mail queues the mails that events ask for, and delivers what is queued. Any number may run on one log: each event is
-// followed by one of them, and each attempt at a message is claimed on the message's stream.
+// followed by one of them, and each attempt at a message is reserved on the message's stream.
 type Mail struct {
 	Pool      *pgxpool.Pool
 	Commands  *commands.Handler // for the log, the clock and the tokens of links, which are stored nowhere

@@ -326,12 +326,12 @@ func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
 	o.pass(time.Minute)
 	m, err := o.MailOf(t.Context(), o.messages()[0].ID)
 	require.NoError(t, err)
-	attempt, claimed, err := o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
+	attempt, started, err := o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
 	require.NoError(t, err)
-	require.True(t, claimed)
-	_, claimed, err = o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
+	require.True(t, started)
+	_, started, err = o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
 	require.NoError(t, err)
-	assert.False(t, claimed, "one at a time")
+	assert.False(t, started, "one at a time")
 	o.settled(mailmessage.StateSending)
 	o.mail = o.newMail()
 	o.start()
@@ -341,7 +341,7 @@ func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
 	o.pass(time.Minute)
 	messages := o.settled(mailmessage.StateSent, mailmessage.StateSent)
 	assert.Equal(t, []int{1, attempt + 1}, []int{messages[0].Doubts, messages[0].Attempts})
-	// Whoever held the claim before can't end it any more.
+	// Whoever had begun it before can't end it any more.
 	require.NoError(t, o.EndMail(t.Context(), m, attempt, &mailmessage.Outcome{Reason: "late", Permanent: true}))
 	o.settled(mailmessage.StateSent, mailmessage.StateSent)
 }

@@ -109,7 +109,7 @@ func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice strin
 		r := m.about(e, mailmessage.SecurityNotice, notice+"/"+user.NormalizeEmail(address), id, account, address)
 		r.Notice, r.Language = notice, account.Language
 		if notice == mailmessage.NoticeLockedOut {
-			// One an hour: whoever guesses passwords shall not fill the mailbox.
+			// One an hour: whoever guesses passwords must not fill the mailbox.
 			r.id = uuid.NewSHA1(id, []byte(notice+e.Meta.At.UTC().Format("2006-01-02 15")))
 		}
 		requests[i] = r
@@ -242,7 +242,7 @@ func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.
 	return content, err
 }
 
-// addLink makes the link of a mail anew, and the name of its reader.
+// addLink computes the link of a mail again, and adds the name of its reader.
 func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmessage.Queued) error {
 	if q.UserID == uuid.Nil {
 		return nil

@@ -1,4 +1,4 @@
-// Package secrets seals what must not stand in the log in clear, fingerprints what must be found but not read, and
+// Package secrets seals what must not be in the log in clear, fingerprints what must be found but not read, and
 // hashes passwords.
 package secrets
 
@@ -145,7 +145,7 @@ func parseKeyset(content []byte) (*Keyset, error) {
 	return keys, nil
 }
 
-// Fingerprint tells keysets apart by the key that names come from; it reveals nothing about it.
+// Fingerprint distinguishes keysets by the key that names come from; it reveals nothing about it.
 func (k *Keyset) Fingerprint() string { return k.fingerprint }
 
 // Seal encrypts a secret. It opens only in the same context, which names where the secret belongs.

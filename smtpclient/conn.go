@@ -27,7 +27,7 @@ type Conn struct {
 	host    string // server.Host in ASCII
 	socket  *socket
 	client  *smtp.Client
-	written string // what stands in the message under way: answers that cite it are shown without
+	written string // the content of the message under way: it is cut out of answers that quote it
 }
 
 // resolve looks the host up, only to tell that cause apart: connect does it again, and prefers the address that answers.
@@ -281,7 +281,7 @@ func (c *Conn) data(ctx context.Context, from string, content []byte) (string, *
 	return "The server accepted the message: " + c.reply(code, text), nil
 }
 
-// envelope gives sender and recipients as they stand in commands, in angle brackets.
+// envelope gives sender and recipients as they are written in commands, in angle brackets.
 func (c *Conn) envelope(msg *mail.Msg) (from string, recipients []string, failure *Failure) {
 	asciiDomains(msg)
 	from, err := msg.GetSender(false)

@@ -10,7 +10,7 @@ import (
 )
 
 // Key is a value that must be unique. Kind is the first part of the claim's stream name ("email"); Value is the
-// normalised value and never stands in the log. The zero Key claims nothing.
+// normalised value and is never in the log. The zero Key claims nothing.
 type Key struct{ Kind, Value string }
 
 // Events is the catalogue of the claim's events.
@@ -30,8 +30,8 @@ type Released struct {
 	Reason string `json:"reason"`
 }
 
-// Contested stands in the owner's own stream: a value that was reserved for it, but never recorded by it, goes to
-// somebody else. Because it moves the stream's revision, a registration or change still under way fails and asks anew.
+// Contested is recorded in the owner's own stream: a value that was reserved for it, but never recorded by it, goes to
+// somebody else. Because it moves the stream's revision, a registration or change still under way fails and asks again.
 type Contested struct {
 	Claim string `json:"claim"`
 }

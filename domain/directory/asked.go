@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Connection is a connection as it stands.
+// Connection is a connection as it is now.
 type Connection struct {
 	ID             uuid.UUID
 	State          State

@@ -28,7 +28,7 @@ func (s State) TooMany(f Findings) string {
 	return ""
 }
 
-// EndCheck writes down that a check stopped, or that checks go on. It says so once, not at every check.
+// EndCheck records that a check stopped, or that checks are resumed. It says so once, not at every check.
 func EndCheck(s State, f Findings, confirmed bool) ([]domain.Event, error) {
 	reason := s.TooMany(f)
 	switch {

@@ -81,7 +81,7 @@ func (p Patch) ApplyTo(s Settings) Settings {
 }
 
 // Validate reports every wrong field that the patch names. What depends on several, as start_tls on urls, Settings.Validate
-// tells of the connection as it will be.
+// checks of the connection as it will be.
 func (p Patch) Validate() error {
 	s := p.ApplyTo(Settings{})
 	var invalid domain.Invalid

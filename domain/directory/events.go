@@ -123,7 +123,7 @@ type CheckStopped struct {
 	Reason   string `json:"reason"`
 }
 
-// CheckResumed says that checks go on: somebody confirmed the changes, or they are no longer too many.
+// CheckResumed says that checks are resumed: somebody confirmed the changes, or they are no longer too many.
 type CheckResumed struct {
 	Confirmed bool `json:"confirmed"`
 }
@@ -166,7 +166,7 @@ func (e CheckResumed) Summary() string {
 	if e.Confirmed {
 		return "changes of the check confirmed"
 	}
-	return "check goes on"
+	return "checks resumed"
 }
 
 // Changes of events whose change is not one of their fields, named as the fields of the HTTP API.

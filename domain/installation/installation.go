@@ -15,7 +15,7 @@ type Initialized struct {
 	Keyset string `json:"keyset"`
 }
 
-// ProbeSealed follows on Initialized: the fingerprint tells only which names a keyset gives, the probe whether it opens what
+// ProbeSealed follows on Initialized: the fingerprint shows only which names a keyset gives, the probe whether it opens what
 // was sealed. Logs that began before there were probes have none.
 type ProbeSealed struct {
 	Probe domain.Sealed `json:"probe" history:"-" secret:"true"`

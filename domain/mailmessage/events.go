@@ -1,7 +1,7 @@
-// Package mailmessage decides about one mail on its way: when it is tried, what an attempt came to, and when it is over.
+// Package mailmessage decides about one mail on its way: when it is tried, how an attempt ended, and when it is over.
 //
-// What a mail says is not kept: it is made anew for each attempt from the events that asked for it, so that no link and no
-// token stands in the log. Its id is made from the event that asked for it, so that asking twice can't make two.
+// The text of a mail is not kept: it is made for each attempt from the events that asked for it, so that no link and no
+// token is in the log. Its id is made from the event that asked for it, so that asking twice can't make two.
 package mailmessage
 
 import (
@@ -32,7 +32,7 @@ type Queued struct {
 	Link      uuid.UUID `json:"link,omitzero" history:"-"`
 	Notice    string    `json:"notice,omitempty"` // of a security notice
 	ContactID uuid.UUID `json:"contact_id,omitzero"`
-	At        time.Time `json:"at"` // when what it tells about happened
+	At        time.Time `json:"at"` // when that which it is about happened
 	IP        string    `json:"ip,omitempty" personal:"true"`
 }
 

@@ -75,7 +75,7 @@ type State struct {
 	Queued    Queued
 	State     string
 	Attempts  int
-	Doubts    int // attempts of which nobody knows whether the mail arrived
+	Doubts    int // attempts after which nobody knows whether the mail arrived
 	AccountID uuid.UUID
 	LastError string
 	DueAt     time.Time // of the next attempt, or when one under way counts as cut short; zero when it is over
@@ -133,9 +133,9 @@ func Queue(s State, request Queued) ([]domain.Event, error) {
 // instant is a time to the microsecond, in UTC, as databases keep it.
 func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// Begin claims the next attempt for whoever writes it: of several that do at once, one gets it. Until must be a time at
-// which the attempt has certainly ended. claimed is false when there is nothing to do now, which may be recorded.
-func Begin(s State, account uuid.UUID, now, until time.Time) (events []domain.Event, claimed bool) {
+// Begin starts the next attempt for whoever records it: of several that do at once, one gets it. Until must be a time at
+// which the attempt has certainly ended. started is false when there is nothing to do now, which may be recorded.
+func Begin(s State, account uuid.UUID, now, until time.Time) (events []domain.Event, started bool) {
 	if !s.Exists || s.Over() || now.Before(s.DueAt) {
 		return nil, false
 	}

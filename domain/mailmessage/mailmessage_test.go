@@ -27,10 +27,10 @@ func sending(attempt int, until time.Time) mailmessage.Sending {
 	return mailmessage.Sending{Attempt: attempt, AccountID: account, Until: until}
 }
 
-func begin(now, until time.Time, claims *bool) func(mailmessage.State) ([]domain.Event, error) {
+func begin(now, until time.Time, starts *bool) func(mailmessage.State) ([]domain.Event, error) {
 	return func(s mailmessage.State) ([]domain.Event, error) {
-		events, claimed := mailmessage.Begin(s, account, now, until)
-		*claims = claimed
+		events, started := mailmessage.Begin(s, account, now, until)
+		*starts = started
 		return events, nil
 	}
 }
@@ -51,7 +51,7 @@ func TestAnAttemptIsClaimedOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		given  []domain.Event
 		now    time.Time
-		claims bool
+		starts bool
 		then   []domain.Event
 	}{
 		"none there":          {nil, asked, false, nil},
@@ -70,10 +70,10 @@ func TestAnAttemptIsClaimedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var claimed bool
-			scenario.Given[mailmessage.State](c.given...).When(begin(c.now, until, &claimed)).Then(t, c.then...)
-			if claimed != c.claims {
-				t.Errorf("claimed is %v", claimed)
+			var started bool
+			scenario.Given[mailmessage.State](c.given...).When(begin(c.now, until, &started)).Then(t, c.then...)
+			if started != c.starts {
+				t.Errorf("started is %v", started)
 			}
 		})
 	}
@@ -157,10 +157,10 @@ func TestTryingAgainByHand(t *testing.T) {
 	late := asked.Add(72 * time.Hour)
 	scenario.Given[mailmessage.State](notice, mailmessage.Abandoned{Reason: "too long"}).When(retry(late)).
 		Then(t, mailmessage.Retried{ExpiresAt: late.Add(mailmessage.Patience)})
-	var claimed bool
+	var started bool
 	scenario.Given[mailmessage.State](notice, sending(1, until), failed, mailmessage.Retried{ExpiresAt: late.Add(mailmessage.Patience)}).
-		When(begin(late, late, &claimed)).Then(t, sending(2, late))
-	if !claimed {
+		When(begin(late, late, &started)).Then(t, sending(2, late))
+	if !started {
 		t.Error("it is not tried")
 	}
 }

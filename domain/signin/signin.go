@@ -1,4 +1,4 @@
-// Package signin decides about one account's attempts to sign in: what is written down, when it is locked out, and that
+// Package signin decides about one account's attempts to sign in: what is recorded, when it is locked out, and that
 // a code works once. Attempts are frequent and the account's own decisions don't need them, so they have a stream beside
 // the account's. Of a long stream only the newest part is folded: every event carries what later decisions need.
 package signin
@@ -20,7 +20,7 @@ const Kind = "signin"
 // from before events carried the guesses.
 const Window = 100
 
-// Glance is how many are read first: mostly they are enough, as State.Enough tells.
+// Glance is how many are read first: mostly they are enough, as State.Enough says.
 const Glance = 5
 
 // Ways to sign in.
@@ -264,8 +264,8 @@ func (s State) counting(at time.Time, policy Policy) []Guess {
 	return counting
 }
 
-// Enough says whether what was folded decides about an attempt, whatever stands before it. An event that carries guesses
-// tells all that was before. A success decides too: it got past the lockouts that there were, takes the failures back, and
+// Enough says whether what was folded decides about an attempt, whatever came before it. An event that carries guesses
+// includes all that was before. A success decides too: it got past the lockouts that there were, cancels the failures, and
 // carries the newest step; but lockouts of single addresses outlast the successes from others.
 func (s State) Enough(attempt Attempt) bool {
 	return s.complete || !s.LastSuccess.IsZero() && !attempt.PerIP
@@ -293,7 +293,7 @@ func (s State) LockedUntil(attempt Attempt) time.Time {
 // Locked says whether an attempt meets a lockout.
 func (s State) Locked(attempt Attempt) bool { return !s.LockedUntil(attempt).IsZero() }
 
-// Fail writes a refused attempt down, and begins a lockout when it was one too many. While locked out nothing more is
+// Fail records a refused attempt, and begins a lockout when it was one too many. While locked out nothing more is
 // written, so that a flood of attempts does not fill the log.
 func Fail(s State, attempt Attempt, reason string, policy Policy) []domain.Event {
 	if s.Locked(attempt) {

@@ -159,7 +159,7 @@ func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
 	return []domain.Event{TwoFactorReset{Reason: reason}}, nil
 }
 
-// EndSessions ends all sessions. The log does not know which there are, so it is written down each time.
+// EndSessions ends all sessions. The log does not know which there are, so it is recorded each time.
 func EndSessions(s State, by By) ([]domain.Event, error) {
 	if !by.Self {
 		if err := s.changeable(by); err != nil {

@@ -101,7 +101,7 @@ func (e GroupSynced) Changes() []domain.FieldChange {
 	return []domain.FieldChange{{Field: "groups", To: e.GroupName}, {Field: "source", To: SourceDirectory}, {Field: "directory_id", To: e.DirectoryID}}
 }
 
-// DirectoryLink is how an account stands with a directory.
+// DirectoryLink says to which entry of a directory an account is bound.
 type DirectoryLink struct {
 	ID       uuid.UUID // of the connection; uuid.Nil: bound to no entry
 	GUID     string

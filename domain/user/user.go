@@ -19,7 +19,7 @@ type State struct {
 	Superuser         bool
 	TwoFactorRequired bool
 	Password          domain.Sealed
-	PasswordsSet      int    // how many there were; one that is hashed anew is still the same
+	PasswordsSet      int    // how many there were; one that is hashed again is still the same
 	SessionsEnded     int    // how often all sessions were ended by themselves
 	ResetLinks        []Link // asked for since the last password was set
 	FirstLogins       []Link

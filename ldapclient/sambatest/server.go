@@ -131,7 +131,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.lifeline, s.exited = lifeline, make(chan struct{})
 	go func() {
-		_ = cmd.Wait() //nolint:errcheck // its output tells
+		_ = cmd.Wait() //nolint:errcheck // its output says why
 		close(s.exited)
 	}()
 	return s.awaitReady(ctx)
