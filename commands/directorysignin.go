@@ -37,15 +37,16 @@ type directoryAnswer struct {
 	entry      directory.Entry
 }
 
-// askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that knows the
-// e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may connect a
-// directory need only wait for one to collect the passwords of its people.
+// askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that knows
+// the e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may connect a
+// directory could wait for one and collect the passwords of its people.
 func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt, password string) (passwordCheck, error) {
 	if password == "" {
 		return passwordCheck{refusal: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
 	}
 	if locked, err := h.lockedOut(ctx, caller, a); err != nil || locked {
-		return passwordCheck{refusal: signin.WrongPassword}, err // so that guessing here does not lock the directory's account out
+		// Not asked: guessing here must not lock the account in the directory.
+		return passwordCheck{refusal: signin.WrongPassword}, err
 	}
 	connections, othersUnapproved, err := h.connectionsFor(ctx, a.account)
 	if err != nil {
@@ -108,7 +109,8 @@ func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt, 
 		switch {
 		case err == nil:
 			return next, "", nil
-		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrEntryTaken), errors.Is(err, user.ErrOwnLogin), errors.Is(err, user.ErrNotApproved):
+		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrEntryTaken), errors.Is(err, user.ErrOwnLogin),
+			errors.Is(err, user.ErrNotApproved):
 			return a, refused.Code, nil
 		case isInvalid: // only the address can be wrong: all else is made to fit
 			return a, signin.Directory + directory.NoEmail, nil

@@ -187,14 +187,21 @@ func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, s
 	return execute[S, P](ctx, h, caller, stream, true, decide)
 }
 
-// createWith is create for a decider that needs nothing but what the caller gives. The aggregate's id is the caller's CommandID.
-func createWith[S, A any, P state[S]](ctx context.Context, h *Handler, caller Caller, kind string, decide func(S, A) ([]domain.Event, error), given A) (Result, error) {
-	return create[S, P](ctx, h, caller, domain.StreamName(kind, caller.CommandID), func(s S) ([]domain.Event, error) { return decide(s, given) })
+// createWith is create for a decider that needs nothing but what the caller gives. The aggregate's id is the caller's
+// CommandID.
+func createWith[S, A any, P state[S]](
+	ctx context.Context, h *Handler, caller Caller, kind string, decide func(S, A) ([]domain.Event, error), given A,
+) (Result, error) {
+	stream := domain.StreamName(kind, caller.CommandID)
+	return create[S, P](ctx, h, caller, stream, func(s S) ([]domain.Event, error) { return decide(s, given) })
 }
 
 // changeWith is change for a decider that needs nothing but what the caller gives.
-func changeWith[S, A any, P state[S]](ctx context.Context, h *Handler, caller Caller, kind string, id uuid.UUID, decide func(S, A) ([]domain.Event, error), given A) (Result, error) {
-	return change[S, P](ctx, h, caller, domain.StreamName(kind, id), func(s S) ([]domain.Event, error) { return decide(s, given) })
+func changeWith[S, A any, P state[S]](
+	ctx context.Context, h *Handler, caller Caller, kind string, id uuid.UUID, decide func(S, A) ([]domain.Event, error), given A,
+) (Result, error) {
+	stream := domain.StreamName(kind, id)
+	return change[S, P](ctx, h, caller, stream, func(s S) ([]domain.Event, error) { return decide(s, given) })
 }
 
 func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool, decide func(S) ([]domain.Event, error)) (Result, error) {

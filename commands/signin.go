@@ -14,7 +14,9 @@ import (
 )
 
 // ErrCredentials is the only answer to a refused sign-in, whatever the reason.
-var ErrCredentials = &domain.Error{Code: "invalid_credentials", Detail: "the e-mail address, the password or the code is wrong"}
+var ErrCredentials = &domain.Error{
+	Code: "invalid_credentials", Detail: "the e-mail address, the password or the code is wrong",
+}
 
 // ErrDirectory says that the directory that keeps this account's password can't be reached.
 var ErrDirectory = errors.New("the directory is unavailable")
@@ -184,7 +186,8 @@ func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, chall
 	if err != nil {
 		return SignedIn{}, err
 	}
-	_, err = change(ctx, h, asOwner(caller, a.id), domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
+	owner := asOwner(caller, a.id)
+	_, err = change(ctx, h, owner, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
 		events, ok := user.UseBackupCode(s, name)
 		if !ok {
 			return nil, ErrCredentials
@@ -280,5 +283,7 @@ func (h *Handler) Unlock(ctx context.Context, caller Caller, id uuid.UUID) (Resu
 	if a.account.Superuser && !caller.Superuser {
 		return Result{}, domain.Refusef(domain.CodeForbidden, "only a superuser can change the account of a superuser")
 	}
-	return h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) { return signin.Unlock(s, a.Now), nil })
+	return h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
+		return signin.Unlock(s, a.Now), nil
+	})
 }

@@ -49,7 +49,8 @@ func (h *Handler) attemptFor(ctx context.Context, caller Caller, id uuid.UUID) (
 	found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
 	return attempt{
 		Attempt: signin.Attempt{Now: h.Now(), IP: signin.Network(caller.IP), PerIP: found.State.Superuser},
-		id:      id, email: found.State.Details.Email, account: found.State, revision: found.Revision, stream: domain.StreamName(signin.Kind, id),
+		id:      id, email: found.State.Details.Email, account: found.State, revision: found.Revision,
+		stream: domain.StreamName(signin.Kind, id),
 	}, err
 }
 
@@ -70,13 +71,17 @@ func (h *Handler) lockedOut(ctx context.Context, caller Caller, a attempt) (lock
 }
 
 // decide decides on the newest part of an account's attempts and appends at its exact revision.
-func (h *Handler) decide(ctx context.Context, caller Caller, a attempt, decide func(signin.State) ([]domain.Event, error)) (Result, error) {
+func (h *Handler) decide(
+	ctx context.Context, caller Caller, a attempt, decide func(signin.State) ([]domain.Event, error),
+) (Result, error) {
 	return h.decideWithID(ctx, caller, a, func(s signin.State, _ uuid.UUID) ([]domain.Event, error) { return decide(s) })
 }
 
 // decideWithID is decide for a decision that needs the id which its first event will have. That of a sign-in is the id of
 // its session too, so that whatever is done in the session can name the event that it goes back to.
-func (h *Handler) decideWithID(ctx context.Context, caller Caller, a attempt, decide func(signin.State, uuid.UUID) ([]domain.Event, error)) (Result, error) {
+func (h *Handler) decideWithID(
+	ctx context.Context, caller Caller, a attempt, decide func(signin.State, uuid.UUID) ([]domain.Event, error),
+) (Result, error) {
 	newest := signin.Glance
 	for range 10 * attempts { // many may try the same account at once
 		recorded, err := h.Log.ReadNewest(ctx, a.stream, newest)

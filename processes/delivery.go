@@ -255,7 +255,7 @@ func outcomeOf(err error) *mailmessage.Outcome {
 	if failure, known := errors.AsType[*smtpclient.Failure](err); known {
 		outcome.Permanent, outcome.InDoubt = failure.Permanent, failure.InDoubt
 		if failure.Fix != "" {
-			outcome.Reason += " " + failure.Fix // both are sentences
+			outcome.Reason += ". " + failure.Fix
 		}
 	}
 	return outcome

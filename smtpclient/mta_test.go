@@ -110,7 +110,7 @@ func TestRealRefusals(t *testing.T) {
 		"relaying": {
 			change: func(s *smtpclient.Server) { s.Username = "" },
 			to:     "bob@elsewhere.example", step: "send", code: 550,
-			detail: "The server does not pass messages on to bob@elsewhere.example: 550 5.7.1 Relaying is not permitted",
+			detail: "The server does not relay messages to bob@elsewhere.example: 550 5.7.1 Relaying is not permitted",
 			fix:    "Set username and password",
 		},
 		"wrong password": {
@@ -216,7 +216,7 @@ func TestGreylistedMessageIsTakenLater(t *testing.T) {
 	failure := failed(t, server, steps, err, "send")
 	require.Equal(t, 451, failure.Code)
 	require.False(t, failure.Permanent)
-	require.Contains(t, failure.Detail, "The server puts messages to greylisted@acme.example off: 451 4.7.1 Greylisted")
+	require.Contains(t, failure.Detail, "The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted")
 	require.Contains(t, failure.Fix, "greylisting")
 
 	_, err = server.Send(t.Context(), message(t, "noreply@secboard.example", mtatest.Greylisted))

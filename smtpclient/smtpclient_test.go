@@ -43,11 +43,11 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		// Reaching the server.
 		{
 			name: "no host", change: func(s *smtpclient.Server) { s.Host = "" },
-			step: "resolve", detail: "is no address of a mail server", fix: "Set host to a name",
+			step: "resolve", detail: "is not the address of a mail server", fix: "Set host to a name",
 		},
 		{
 			name: "impossible port", change: func(s *smtpclient.Server) { s.Port = 70000 },
-			step: "resolve", detail: "with port 70000 is no address", fix: "port to a number such as 587",
+			step: "resolve", detail: "with port 70000 is not the address", fix: "port to a number such as 587",
 		},
 		{
 			name: "a name that can't exist", change: func(s *smtpclient.Server) { s.Host = strings.Repeat("a", 64) + ".example" },
@@ -59,7 +59,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "unknown security", change: func(s *smtpclient.Server) { s.Security = "ssl" },
-			step: "tls", detail: `"ssl" is no security`, fix: "Set security to starttls, tls or none",
+			step: "tls", detail: `"ssl" is not a value of security`, fix: "Set security to starttls, tls or none",
 		},
 		// The greeting.
 		{
@@ -78,19 +78,19 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "another protocol", script: &script{answers: map[string]string{"greeting": "SSH-2.0-OpenSSH_9.2"}},
-			step: "connect", detail: "is no mail server", fix: "Correct host and port",
+			step: "connect", detail: "is not a mail server", fix: "Correct host and port",
 		},
 		{
 			name: "endless greeting", script: &script{answers: map[string]string{"greeting": strings.Repeat("220-hello\r\n", 200_000) + "220 hello"}},
-			step: "connect", detail: "sent more than a mail server has to say", fix: "Check that host and port",
+			step: "connect", detail: "sent more than a mail server would", fix: "Check that host and port",
 		},
 		{
 			name: "not welcome", script: &script{answers: map[string]string{"greeting": "554 5.7.1 not you"}},
-			step: "connect", code: 554, detail: "takes no mail from here now: 554 5.7.1 not you", fix: "allow this machine's address",
+			step: "connect", code: 554, detail: "accepts no mail from here at the moment: 554 5.7.1 not you", fix: "allow this machine's address",
 		},
 		{
 			name: "busy", script: &script{answers: map[string]string{"greeting": "421 4.3.2 too many connections"}},
-			step: "connect", code: 421, detail: "takes no mail from here now: 421 4.3.2", fix: "Try again later",
+			step: "connect", code: 421, detail: "accepts no mail from here at the moment: 421 4.3.2", fix: "Try again later",
 		},
 		{
 			name: "name refused", script: &script{answers: map[string]string{"EHLO": "550 who?", "HELO": "550 who?"}},
@@ -103,7 +103,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "STARTTLS refused", script: &script{answers: map[string]string{"STARTTLS": "454 4.7.0 TLS not available"}},
-			step: "tls", code: 454, detail: "offers STARTTLS and then refuses it: 454 4.7.0", fix: "certificate or key is missing",
+			step: "tls", code: 454, detail: "offers STARTTLS but then refuses it: 454 4.7.0", fix: "certificate or key is missing",
 		},
 		{
 			name: "TLS to a server that speaks first", script: &script{},
@@ -179,7 +179,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "logins can't be checked", script: &script{answers: map[string]string{"AUTH": "454 4.7.0 no database"}},
-			step: "login", code: 454, detail: "can't check logins now: 454 4.7.0", fix: "Try again later",
+			step: "login", code: 454, detail: "can't check logins at the moment: 454 4.7.0", fix: "Try again later",
 		},
 		{
 			name: "login not allowed", script: &script{answers: map[string]string{"AUTH": "504 5.5.4 not here"}},
@@ -198,7 +198,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		{
 			name: "login wanted", script: &script{answers: map[string]string{"MAIL": "530 5.7.0 Authentication required"}},
 			change: func(s *smtpclient.Server) { s.Username = "" },
-			step:   "send", code: 530, detail: "takes messages only after a login: 530", fix: "Set username and password",
+			step:   "send", code: 530, detail: "accepts messages only after a login: 530", fix: "Set username and password",
 		},
 		{
 			name: "sender refused", script: &script{answers: map[string]string{"MAIL": "553 5.7.1 not yours"}},
@@ -206,11 +206,11 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "goodbye", script: &script{answers: map[string]string{"MAIL": "421 4.7.0 too much mail"}},
-			step: "send", code: 421, detail: "ended the connection: 421 4.7.0 too much mail", fix: "takes mail again later",
+			step: "send", code: 421, detail: "ended the connection: 421 4.7.0 too much mail", fix: "will accept mail again later",
 		},
 		{
 			name: "full server", script: &script{answers: map[string]string{"MAIL": "452 4.3.1 disk full"}},
-			step: "send", code: 452, detail: "has no room for messages now: 452 4.3.1", fix: "Free space",
+			step: "send", code: 452, detail: "has no room for messages at the moment: 452 4.3.1", fix: "Free space",
 		},
 		{
 			name: "unknown mailbox", script: &script{answers: map[string]string{"RCPT": "550 no such user"}},
@@ -218,7 +218,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "relaying without a status", script: &script{answers: map[string]string{"RCPT": "554 Relay access denied"}},
-			step: "send", code: 554, detail: "does not pass messages on to bob@example.org: 554", fix: "relaying",
+			step: "send", code: 554, detail: "does not relay messages to bob@example.org: 554", fix: "relaying",
 		},
 		{
 			name: "mailbox over quota", script: &script{answers: map[string]string{"RCPT": "552 5.2.2 over quota"}},
@@ -234,7 +234,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "content not wanted", script: &script{answers: map[string]string{"DATA": "451 4.3.0 queue is down"}},
-			step: "send", code: 451, detail: "does not take the message now: 451 4.3.0", fix: "may take it later",
+			step: "send", code: 451, detail: "does not accept the message at the moment: 451 4.3.0", fix: "may accept it later",
 		},
 		{
 			name: "too large", script: &script{answers: map[string]string{".": "552 5.3.4 at most 1 KB"}},
@@ -254,7 +254,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "goodbye at the end", script: &script{answers: map[string]string{".": "421 4.3.0 going down"}},
-			step: "send", code: 421, detail: "ended the connection: 421 4.3.0", fix: "takes mail again later",
+			step: "send", code: 421, detail: "ended the connection: 421 4.3.0", fix: "will accept mail again later",
 		},
 		{
 			name: "hangs up at the end", script: &script{answers: map[string]string{".": hangUp}},
