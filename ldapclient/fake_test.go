@@ -166,7 +166,7 @@ func half(e *exchange) {
 	_ = e.Close()
 }
 
-// noise sends what is no LDAP.
+// noise sends something other than LDAP.
 func noise(e *exchange) {
 	_, _ = e.Write([]byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"))
 }

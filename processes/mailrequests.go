@@ -235,7 +235,7 @@ func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.
 		content.ReplyTo = content.Contact.Email
 	case mailmessage.ContactAutoReply:
 		if contacts.AutoReply == nil {
-			return content, fmt.Errorf("%r: the auto-reply was switched off", errUseless)
+			return content, fmt.Errorf("%w: the auto-reply was switched off", errUseless)
 		}
 		content.AutoReply = *contacts.AutoReply
 	}
@@ -261,9 +261,9 @@ func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmess
 	}
 	switch {
 	case user.NormalizeEmail(account.Details.Email) != user.NormalizeEmail(q.To):
-		return fmt.Errorf("%r: the account has another e-mail address now", errUseless)
+		return fmt.Errorf("%w: the account has another e-mail address now", errUseless)
 	case !usable(q.Link, m.Commands.Now()):
-		return fmt.Errorf("%r: the link in it can't be used any more", errUseless)
+		return fmt.Errorf("%w: the link in it can't be used any more", errUseless)
 	}
 	base, err := m.BaseURL(ctx)
 	if err != nil {

@@ -108,7 +108,7 @@ func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Tim
 	return check, nil
 }
 
-// signInFacts folds the account's events, and the newest of its sign-ins: as many as count at the door.
+// signInFacts folds the account's events, and the newest of its sign-ins: as many as count for a sign-in.
 func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID, now, last time.Time) (*signInFacts, error) {
 	const columns = `position, event_id, kind, type, revision, at, actor_kind, actor_id, ip, data`
 	rows, err := r.pool.Query(ctx, `SELECT `+columns+` FROM history WHERE kind = $1 AND subject_id = $3 AND at <= $4

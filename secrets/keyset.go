@@ -124,11 +124,11 @@ func parseKeyset(content []byte) (*Keyset, error) {
 	}
 	sealing, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(file.AEAD)))
 	if err != nil {
-		return nil, errors.New("its aead part is no Tink keyset")
+		return nil, errors.New("its aead part is not a Tink keyset")
 	}
 	naming, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(file.PRF)))
 	if err != nil {
-		return nil, errors.New("its prf part is no Tink keyset")
+		return nil, errors.New("its prf part is not a Tink keyset")
 	}
 	keys := &Keyset{}
 	if keys.aead, err = aead.New(sealing); err != nil {

@@ -254,7 +254,7 @@ func validateCA(invalid *domain.Invalid, text string) {
 			return
 		}
 		if block.Type != "CERTIFICATE" {
-			invalid.Add("ca_pem", "pem", "must hold certificates only: a private key has no place here")
+			invalid.Add("ca_pem", "pem", "must hold certificates only, and no private key")
 			return
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
@@ -278,7 +278,7 @@ func (s Settings) validateBind(invalid *domain.Invalid, hasPassword bool) {
 	invalid.Text("bind_dn", s.BindDN, false, 1000)
 	switch {
 	case s.BindDN != "" && !hasPassword:
-		invalid.Add("bind_password", "required", "must be given with bind_dn: without a password a directory takes everybody for anonymous")
+		invalid.Add("bind_password", "required", "must be given with bind_dn: without a password a directory treats everybody as anonymous")
 	case s.BindDN == "" && hasPassword:
 		invalid.Add("bind_dn", "required", "must be given with bind_password")
 	}
