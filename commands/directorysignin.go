@@ -126,50 +126,63 @@ func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt, 
 
 // syncAccount makes the account of an entry, or brings it up to date.
 func (h *Handler) syncAccount(ctx context.Context, caller Caller, a attempt, answer directoryAnswer) (attempt, error) {
-	entry, c := answer.entry, answer.connection
-	bound, err := h.boundTo(ctx, caller, entry.GUID)
+	a, err := h.ownerOfEntry(ctx, caller, a, answer)
 	if err != nil {
 		return a, err
 	}
-	if !a.account.Exists { // the entry may have another e-mail address than before
-		if i := slices.IndexFunc(bound, func(of attempt) bool { return of.account.Directory.ID == c.ID }); i >= 0 {
-			bound[i].email = a.email
-			a = bound[i]
-		}
-	}
-	// An entry is one person, with one account. Many people may write their own mail attribute, and would get with it any
-	// account that is not bound yet. Two that were bound at the same moment, before the index knew, are both refused.
-	if slices.ContainsFunc(bound, func(of attempt) bool {
-		return of.id != a.id && (of.account.Directory.ID == c.ID || a.account.Directory.ID != c.ID)
-	}) {
-		return a, user.ErrEntryTaken
-	}
-	as := byDirectory(caller, c.ID)
 	if !a.account.Exists {
-		found, err := h.entryFor(ctx, c, entry, c.server.CompanyID)
-		if err != nil {
-			return a, err
-		}
-		if _, err := create(ctx, h, as, domain.StreamName(user.Kind, as.CommandID), func(s user.State) ([]domain.Event, error) {
-			return user.RegisterFromDirectory(s, found)
-		}); err != nil {
-			return a, err
-		}
-		return h.reload(ctx, caller, a, as.CommandID)
+		return h.registerFromDirectory(ctx, caller, a, answer)
 	}
 	if reason := a.account.CanSignIn(a.Now); reason != "" && reason != signin.DirectoryDisabled {
 		return a, nil // afterFirstFactor refuses it; nothing about a closed account changes
 	}
-	found, err := h.entryFor(ctx, c, entry, a.account.Details.CompanyID)
+	found, err := h.entryFor(ctx, answer.connection, answer.entry, a.account.Details.CompanyID)
 	if err != nil {
 		return a, err
 	}
+	as := byDirectory(caller, answer.connection.ID)
 	if _, err := change(ctx, h, as, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
 		return user.SyncFromDirectory(s, found)
 	}); err != nil {
 		return a, err
 	}
 	return h.reload(ctx, caller, a, a.id)
+}
+
+// registerFromDirectory makes the account of somebody who signs in for the first time.
+func (h *Handler) registerFromDirectory(ctx context.Context, caller Caller, a attempt, answer directoryAnswer) (attempt, error) {
+	found, err := h.entryFor(ctx, answer.connection, answer.entry, answer.connection.server.CompanyID)
+	if err != nil {
+		return a, err
+	}
+	as := byDirectory(caller, answer.connection.ID)
+	if _, err := createWith(ctx, h, as, user.Kind, user.RegisterFromDirectory, found); err != nil {
+		return a, err
+	}
+	return h.reload(ctx, caller, a, as.CommandID)
+}
+
+// ownerOfEntry gives the attempt with the account that an entry is bound to, which may have another e-mail address than the
+// entry now. An entry is one person, with one account: many people may write their own mail attribute, and would get with
+// it any account that is not bound yet. Two that were bound at the same time, before the index knew, are both refused.
+func (h *Handler) ownerOfEntry(ctx context.Context, caller Caller, a attempt, answer directoryAnswer) (attempt, error) {
+	id := answer.connection.ID
+	bound, err := h.boundTo(ctx, caller, answer.entry.GUID)
+	if err != nil {
+		return a, err
+	}
+	if !a.account.Exists {
+		if i := slices.IndexFunc(bound, func(of attempt) bool { return of.account.Directory.ID == id }); i >= 0 {
+			bound[i].email = a.email
+			a = bound[i]
+		}
+	}
+	if slices.ContainsFunc(bound, func(of attempt) bool {
+		return of.id != a.id && (of.account.Directory.ID == id || a.account.Directory.ID != id)
+	}) {
+		return a, user.ErrEntryTaken
+	}
+	return a, nil
 }
 
 // boundTo finds the accounts that are bound to an entry, through whichever connection.
