@@ -238,9 +238,9 @@ func TestSignInThroughADirectory(t *testing.T) {
 				must(t)(s.RegisterUser(t.Context(), admin(), command))
 			}, want: refused, recorded: []string{user.ErrNotApproved.Code}, then: asked("hq", 0),
 		},
-		"approval lost between question and answer": {
+		"rights given while a directory without approval answers": {
 			given: and(approved, func(t *testing.T, s *directoryStory) {
-				s.servers["hq"].before = func() { // rights are given while a directory without approval answers
+				s.servers["hq"].before = func() {
 					command := register(olenasEmail)
 					command.Superuser = true
 					must(t)(s.RegisterUser(t.Context(), admin(), command))

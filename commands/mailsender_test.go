@@ -112,7 +112,7 @@ func noticeOfCompany(o *office) commands.MailPurpose {
 	return commands.MailPurpose{Feature: mailmessage.SecurityNotice, CompanyID: o.company}
 }
 
-func TestALinkOfAnAdministratorNeedsASendersSetUpBySuperusers(t *testing.T) {
+func TestALinkOfAnAdministratorNeedsASenderSetUpBySuperusers(t *testing.T) {
 	t.Parallel()
 	mail := domain.Permissions{"mail": all}
 	for name, test := range map[string]struct {

@@ -22,10 +22,10 @@ func TestRetiring(t *testing.T) {
 		want    []domain.Event
 		refusal string
 	}{
-		"in use":           {domain.Lifecycle{Exists: true}, " sold ", []domain.Event{retired{"sold"}}, ""},
-		"retired before":   {domain.Lifecycle{Exists: true, Retired: true}, "sold", nil, ""},
-		"not there":        {domain.Lifecycle{}, "sold", nil, "not_found: there is no such thing"},
-		"reason too wrong": {domain.Lifecycle{Exists: true}, "\x00", nil, "reason: must not contain control characters"},
+		"in use":         {domain.Lifecycle{Exists: true}, " sold ", []domain.Event{retired{"sold"}}, ""},
+		"retired before": {domain.Lifecycle{Exists: true, Retired: true}, "sold", nil, ""},
+		"not there":      {domain.Lifecycle{}, "sold", nil, "not_found: there is no such thing"},
+		"a wrong reason": {domain.Lifecycle{Exists: true}, "\x00", nil, "reason: must not contain control characters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
