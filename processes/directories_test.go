@@ -85,7 +85,7 @@ func TestACheckThatTakesTooLongIsGivenUp(t *testing.T) {
 	require.NoError(t, d.round(t.Context()))
 	var failed string
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT error FROM app.directory_checks`).Scan(&failed))
-	assert.Contains(t, failed, "given up after 50ms")
+	assert.Contains(t, failed, "stopped after 50ms")
 }
 
 // Of several instances one asks a directory, once in its period, and sooner again when it did not answer.
