@@ -340,7 +340,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 		"no filter":              {func(c *ldapclient.Config) { c.UserFilter = "objectClass=user)(x=y" }, "", "search", "user_filter", "brackets"},
 		"two filters":            {func(c *ldapclient.Config) { c.UserFilter = "(a=b)(c=d)" }, "", "search", "user_filter", "brackets"},
 		"no attribute":           {func(c *ldapclient.Config) { c.Attributes.Phone = "phone number" }, "", "search", "phone number", "attr_"},
-		"nobody matches":         {func(c *ldapclient.Config) { c.UserFilter = "(objectClass=printQueue)" }, "", "search", "No entry", "user_filter"},
+		"nobody matches":         {func(c *ldapclient.Config) { c.UserFilter = "(objectClass=printQueue)" }, "", "search", "no entry", "user_filter"},
 		"nobody has the address": {func(*ldapclient.Config) {}, "nobody@example.com", "search", "No entry", "attr_email"},
 	} {
 		t.Run(name, func(t *testing.T) {
