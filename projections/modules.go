@@ -30,6 +30,9 @@ func (m *moduleRow) Apply(e *eventstore.Envelope) error {
 	return m.applied(e, m.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (m *moduleRow) SubjectName() string { return m.state.SubjectName() }
+
 var writeModules = engine.NewUpsert("modules",
 	engine.Col("key", "text", func(m *moduleRow) string { return m.key }),
 	engine.Col("name", "text", func(m *moduleRow) string { return m.state.Name }),

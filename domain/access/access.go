@@ -120,7 +120,10 @@ func RightsOf(account Standing, groups []Offer, now time.Time) Rights {
 	return rights
 }
 
+// Usable says whether the account may do anything at all.
+func (r Rights) Usable() bool { return r.State == Active }
+
 // Allows says whether they allow an action in a module. A superuser may do everything.
 func (r Rights) Allows(module string, action domain.Action) bool {
-	return r.State == Active && (r.Superuser || r.Permissions.Allows(module, action))
+	return r.Usable() && (r.Superuser || r.Permissions.Allows(module, action))
 }

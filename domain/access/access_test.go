@@ -31,7 +31,7 @@ func day(offset int) domain.Date { return domain.DateOf(noon.AddDate(0, 0, offse
 
 // happened is the cause of what happened some days after noon.
 func happened(days int) access.Cause {
-	return access.Cause{Event: uuid.UUID{99, byte(days)}, At: noon.AddDate(0, 0, days), By: access.Actor{Kind: "user", ID: "ada"}}
+	return access.Cause{EventID: uuid.UUID{99, byte(days)}, At: noon.AddDate(0, 0, days), By: access.Actor{Kind: "user", ID: "ada"}}
 }
 
 func TestStateOfAnAccount(t *testing.T) {

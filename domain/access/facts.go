@@ -19,9 +19,9 @@ type Actor struct{ Kind, ID string }
 
 // Cause is the event that made something so. The zero value stands for one that nobody looked up.
 type Cause struct {
-	Event uuid.UUID
-	At    time.Time
-	By    Actor
+	EventID uuid.UUID
+	At      time.Time
+	By      Actor
 }
 
 // orNil is nil for a cause that nobody looked up.

@@ -100,7 +100,7 @@ func (g Grant) because(module string, action domain.Action) Reason {
 		return Reason{Code: BecauseSuperuser, Detail: "a superuser may do everything", Cause: given.orNil()}
 	}
 	r := Reason{Code: BecauseGroup, Group: g.Group, Cause: given.orNil()}
-	if given.Event == g.Joined.Event {
+	if given.EventID == g.Joined.EventID {
 		r.Detail = fmt.Sprintf("member of the group %s, which allows %s.%s", g.Offer.Name, module, action)
 		return r
 	}
