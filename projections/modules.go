@@ -2,6 +2,8 @@ package projections
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,15 +59,13 @@ type Module struct {
 	Revision eventstore.Revision `json:"revision"`
 }
 
-// ownNames are what people call SecBoard's own modules.
-var ownNames = map[string]string{
-	"users": "Users", "roles": "Roles", "groups": "Groups", "companies": "Companies", "mail": "Mail",
-	"directory": "Directory", "settings": "Settings", "audit": "Audit", "projections": "Projections",
-}
-
+// ownModule gives one of SecBoard's own. What people call it is its key with a capital.
 func ownModule(key string) (Module, bool) {
-	name, own := ownNames[key]
-	return Module{Key: key, Name: name, Own: true, Revision: eventstore.NoStream}, own
+	if !slices.Contains(domain.OwnModules, key) {
+		return Module{}, false
+	}
+	name := strings.ToUpper(key[:1]) + key[1:]
+	return Module{Key: key, Name: name, Own: true, Revision: eventstore.NoStream}, true
 }
 
 func (m *moduleRow) show() Module {
