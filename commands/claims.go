@@ -9,11 +9,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/claim"
-	"github.com/secboard/secboard/domain/company"
-	"github.com/secboard/secboard/domain/directory"
-	"github.com/secboard/secboard/domain/group"
-	"github.com/secboard/secboard/domain/role"
-	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/domain/kinds"
 	"github.com/secboard/secboard/eventstore"
 )
 
@@ -89,24 +85,39 @@ func (h *Handler) contest(ctx context.Context, caller Caller, key claim.Key, str
 
 // heldClaim gives the value that the aggregate of a stream holds, and where that stream ends.
 func (h *Handler) heldClaim(ctx context.Context, stream string) (claim.Key, eventstore.Revision, time.Time, error) {
-	switch kind, _ := domain.SplitStream(stream); kind {
-	case user.Kind:
-		return holding[user.State](ctx, h.Log, stream)
-	case company.Kind:
-		return holding[company.State](ctx, h.Log, stream)
-	case directory.Kind:
-		return holding[directory.State](ctx, h.Log, stream)
-	case role.Kind:
-		return holding[role.State](ctx, h.Log, stream)
-	case group.Kind:
-		return holding[group.State](ctx, h.Log, stream)
+	revision, at := eventstore.NoStream, time.Time{}
+	owner, can := claimantOf(stream)
+	if !can {
+		return claim.Key{}, revision, at, fmt.Errorf("the stream %s can't hold a claim", stream)
 	}
-	return claim.Key{}, 0, time.Time{}, fmt.Errorf("the stream %s can't hold a claim", stream)
+	recorded, err := h.Log.ReadStream(ctx, stream)
+	if err != nil {
+		return claim.Key{}, revision, at, err
+	}
+	for _, event := range recorded {
+		envelope := eventstore.Decode(event)
+		if envelope.Err != nil {
+			return claim.Key{}, revision, at, envelope.Err
+		}
+		owner.Evolve(envelope.Event)
+		revision, at = event.Revision, envelope.Meta.At
+	}
+	return owner.Claim(), revision, at, nil
 }
 
-func holding[S claimant, P state[S]](ctx context.Context, log eventstore.Log, stream string) (claim.Key, eventstore.Revision, time.Time, error) {
-	aggregate, err := load[S, P](ctx, log, stream)
-	return aggregate.State.Claim(), aggregate.Revision, aggregate.At, err
+// claimOwner is an aggregate of a kind that can hold a value.
+type claimOwner interface {
+	kinds.Aggregate
+	claimant
+}
+
+// claimantOf is the aggregate of a stream before its first event.
+func claimantOf(stream string) (owner claimOwner, can bool) {
+	name, _ := domain.SplitStream(stream)
+	if kind, _ := kinds.Of(name); kind.New != nil {
+		owner, can = kind.New().(claimOwner)
+	}
+	return owner, can
 }
 
 // claimChange is what a change does to the unique values of its aggregate: the zero Key for none.

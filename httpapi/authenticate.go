@@ -71,11 +71,8 @@ func (r requirement) seesHistory() requirement { return r.and("audit", domain.Vi
 
 // missing is the first permission that somebody lacks.
 func (r requirement) missing(access projections.Access) (permission, bool) {
-	if access.Superuser {
-		return permission{}, false
-	}
 	for _, wanted := range r.permissions {
-		if !access.Permissions.Allows(wanted.module, wanted.action) {
+		if !access.Allows(wanted.module, wanted.action) {
 			return wanted, true
 		}
 	}
@@ -202,7 +199,7 @@ func (s *server) lookUp(ctx context.Context, token string) (projections.Session,
 	if err != nil {
 		return session, access, err
 	}
-	if access.State != projections.StateActive || !isAlive(session, security, now) {
+	if !access.Usable() || !isAlive(session, security, now) {
 		return projections.Session{}, projections.Access{}, unauthenticated()
 	}
 	return session, access, s.noteSeen(ctx, session, now)

@@ -75,7 +75,7 @@ func (b *contactChanges) Resolve(huma.Context) []error { return wrongFields(b.co
 
 func (s *server) contactSettings() resource[projections.ContactSettings] {
 	return resource[projections.ContactSettings]{
-		path: "/settings/contact", name: "contact-settings", kind: projections.SettingsKind,
+		path: "/settings/contact", name: "contact-settings", kind: settings.Kind,
 		read: func(ctx context.Context, _ string) (projections.ContactSettings, error) {
 			return s.ReadModels.ContactSettings(ctx)
 		},

@@ -49,7 +49,7 @@ func (s *server) mailMessages() resource[projections.MailMessage] {
 
 func (s *server) mailFeatures() resource[projections.MailFeature] {
 	return resource[projections.MailFeature]{
-		path: "/mail/features", name: "mail-feature", tag: mailTag, kind: projections.SettingsKind, read: s.ReadModels.MailFeature,
+		path: "/mail/features", name: "mail-feature", tag: mailTag, kind: settings.Kind, read: s.ReadModels.MailFeature,
 		revision: func(f projections.MailFeature) eventstore.Revision { return f.Revision },
 	}
 }
@@ -91,7 +91,7 @@ func (s *server) addMailMessages() {
 		summary: "History of the routes, newest first",
 	}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
 		_, name := domain.SplitStream(settings.MailRoutesStream)
-		return listOf(s.ReadModels.History(ctx, in.filter(projections.SettingsKind, name), projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
+		return listOf(s.ReadModels.History(ctx, in.filter(settings.Kind, name), projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
 	})
 }
 

@@ -42,7 +42,7 @@ func (s *server) addOverviews() {
 		}
 		var items []navigationItem
 		for _, module := range modules {
-			if access.Superuser || access.Permissions.Allows(module.Key, domain.ShowLink) {
+			if access.Allows(module.Key, domain.ShowLink) {
 				items = append(items, navigationItem{module.Key, module.Name})
 			}
 		}

@@ -122,6 +122,22 @@ func newServer(options Options) (*server, error) {
 	return s, s.addDocs()
 }
 
+// tags are the chapters of the document, in their order.
+var tags = []*huma.Tag{
+	{Name: "Signing in", Description: "Sessions, the second factor, and links for those who have no password or forgot it."},
+	{Name: "Own account", Description: "What everybody may do with their own account."},
+	{Name: "Accounts", Description: "Who may use the platform."},
+	{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
+	{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
+	{Name: "Groups", Description: "What their members may do, module by module."},
+	{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the passwords that they have there."},
+	{Name: "Modules", Description: "What permissions refer to."},
+	{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
+	{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
+	{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
+	{Name: "Operations", Description: "How the system itself is doing."},
+}
+
 // routesOf builds the router.
 func (s *server) routesOf() {
 	gin.SetMode(gin.ReleaseMode)

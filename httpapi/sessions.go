@@ -259,7 +259,7 @@ func (s *server) confirmSession(ctx context.Context, token string, outcome comma
 		return projections.User{}, err
 	}
 	_, access, err := s.ReadModels.AccessOfSession(ctx, secrets.TokenHash(token), s.Now())
-	if errors.Is(err, projections.ErrNotFound) || err == nil && access.State != projections.StateActive {
+	if errors.Is(err, projections.ErrNotFound) || err == nil && !access.Usable() {
 		return projections.User{}, commands.ErrCredentials
 	}
 	if err != nil {

@@ -90,7 +90,7 @@ type settingsHistoryRequest struct {
 
 func (s *server) siteSettings() resource[projections.Site] {
 	return resource[projections.Site]{
-		path: "/settings/site", name: "site-settings", kind: projections.SettingsKind,
+		path: "/settings/site", name: "site-settings", kind: settings.Kind,
 		read: func(ctx context.Context, _ string) (projections.Site, error) { return s.ReadModels.Site(ctx) },
 		asOf: func(ctx context.Context, _ string, at time.Time) (projections.Site, error) {
 			return s.ReadModels.SiteAsOf(ctx, at)
@@ -101,7 +101,7 @@ func (s *server) siteSettings() resource[projections.Site] {
 
 func (s *server) securitySettings() resource[projections.SecuritySettings] {
 	return resource[projections.SecuritySettings]{
-		path: "/settings/security", name: "security-settings", kind: projections.SettingsKind,
+		path: "/settings/security", name: "security-settings", kind: settings.Kind,
 		read: func(ctx context.Context, _ string) (projections.SecuritySettings, error) {
 			return s.ReadModels.SecuritySettings(ctx)
 		},

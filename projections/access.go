@@ -8,19 +8,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Access is what an account may do. A superuser may do everything, whatever Permissions says; an account whose State is
-// not StateActive may do nothing.
+// Access is what an account may do.
 type Access struct {
-	UserID      uuid.UUID
-	Email       string
-	Name        string
-	Superuser   bool
-	State       string
-	CompanyID   *uuid.UUID
-	Permissions domain.Permissions // of all groups that are not retired
+	UserID    uuid.UUID
+	Email     string
+	Name      string
+	CompanyID *uuid.UUID
+	access.Rights
 	// MustSetUpTwoFactor: two-factor is required, and there is no device yet.
 	MustSetUpTwoFactor bool
 }
@@ -44,24 +42,24 @@ const accessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u
 		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
 
 func scanAccess(row pgx.Row, now time.Time, place ...any) (Access, error) {
-	var access Access
-	var account user.State
+	var answer Access
+	var account access.Standing
 	var start, end *time.Time
 	var granted []domain.Permissions
-	d := &account.Details
-	err := row.Scan(append([]any{&access.UserID, &d.Email, &d.FirstName, &d.LastName, &access.CompanyID, &start, &end,
-		&account.Active, &account.Directory.Disabled, &access.Superuser, &access.MustSetUpTwoFactor, &granted}, place...)...)
+	var d user.Details
+	err := row.Scan(append([]any{&answer.UserID, &d.Email, &d.FirstName, &d.LastName, &answer.CompanyID, &start, &end,
+		&account.Active, &account.Closed, &account.Superuser, &answer.MustSetUpTwoFactor, &granted}, place...)...)
 	if err != nil {
 		return Access{}, err
 	}
-	d.StartDate, d.EndDate = dateOf(start), dateOf(end)
-	access.Email, access.Name = d.Email, d.Name()
-	access.State, _ = AccountState(account, "", now)
-	access.Permissions = domain.Permissions{}
-	for _, permissions := range granted {
-		access.Permissions = access.Permissions.Union(permissions)
+	account.Start, account.End = dateOf(start), dateOf(end)
+	answer.Email, answer.Name = d.Email, d.Name()
+	groups := make([]access.Offer, len(granted))
+	for i, permissions := range granted {
+		groups[i] = access.Offer{Permissions: permissions}
 	}
-	return access, nil
+	answer.Rights = access.RightsOf(account, groups, now)
+	return answer, nil
 }
 
 // Access gives what an account may do; now decides on its state.
@@ -80,9 +78,9 @@ func (r *ReadModels) AccessOfSession(ctx context.Context, tokenHash []byte, now 
 			coalesce(a.ip, ''), coalesce(a.user_agent, '')
 		FROM app.sessions a JOIN users u ON u.id = a.user_id WHERE a.token_hash = $1 AND a.expires_at > $2 AND ` + goesOn
 	var s Session
-	access, err := orNotFound(scanAccess(r.pool.QueryRow(ctx, statement, tokenHash, now), now,
+	answer, err := orNotFound(scanAccess(r.pool.QueryRow(ctx, statement, tokenHash, now), now,
 		&s.ID, &s.UserID, &s.Kind, &s.CreatedAt, &s.LastSeenAt, &s.ExpiresAt, &s.IP, &s.UserAgent))
-	return s, access, err
+	return s, answer, err
 }
 
 // Sessions lists what app.sessions has of an account, newest first, also those that have ended by themselves.

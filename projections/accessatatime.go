@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/projections/engine"
 )
@@ -24,7 +25,7 @@ type AccountAccess struct {
 	Email       string         `json:"email"`
 	Name        string         `json:"name"`
 	At          time.Time      `json:"at"`
-	State       string         `json:"state"` // a State constant; only StateActive may do anything
+	State       string         `json:"state"` // of package access; only access.Active may do anything
 	StateReason *string        `json:"state_reason"`
 	Superuser   bool           `json:"superuser"`
 	Allowed     *bool          `json:"allowed,omitempty"`
@@ -43,7 +44,7 @@ type AccessFilter struct {
 // question. ErrNotFound where the account did not exist.
 func (r *ReadModels) AccountAccess(ctx context.Context, id uuid.UUID, filter AccessFilter, now time.Time, asOf *time.Time) (AccountAccess, error) {
 	moment := timeOf(now, asOf)
-	groups := map[uuid.UUID][]groupVersion{}
+	groups := map[uuid.UUID][]access.Version[access.Offer]{}
 	all, err := r.accessFacts(ctx, []uuid.UUID{id}, groups, moment)
 	if err != nil {
 		return AccountAccess{}, err
@@ -67,35 +68,35 @@ func (r *ReadModels) AccountAccess(ctx context.Context, id uuid.UUID, filter Acc
 			return AccountAccess{}, err
 		}
 	}
-	access := facts.access(id, filter, offering)
-	access.Email, access.Name = names[id].Email, names[id].Name()
+	answer := accountAccess(facts, id, filter, offering)
+	answer.Email, answer.Name = names[id].Email, names[id].Name()
 	var actors []*Actor
-	for i := range access.Because {
-		if access.Because[i].Actor != nil {
-			actors = append(actors, access.Because[i].Actor)
+	for i := range answer.Because {
+		if answer.Because[i].Actor != nil {
+			actors = append(actors, answer.Because[i].Actor)
 		}
 	}
-	if err := r.nameActors(ctx, append(actors, actorsOf(access.Items)...)); err != nil {
+	if err := r.nameActors(ctx, append(actors, actorsOf(answer.Items)...)); err != nil {
 		return AccountAccess{}, err
 	}
-	for i := range access.Because {
-		access.Because[i].sign()
+	for i := range answer.Because {
+		answer.Because[i].sign()
 	}
-	return access, nil
+	return answer, nil
 }
 
-// access is the answer of facts about an account, without names.
-func (f *accessFacts) access(id uuid.UUID, filter AccessFilter, offering []uuid.UUID) AccountAccess {
-	state, why := f.standing().state(f.now)
-	access := AccountAccess{
-		UserID: id, At: f.now.UTC(), State: state, StateReason: optional(why), Superuser: f.standing().superuser,
-		Items: f.items(filter.Module, filter.Action),
+// accountAccess is the answer of facts about an account, without names.
+func accountAccess(facts *access.Facts, id uuid.UUID, filter AccessFilter, offering []uuid.UUID) AccountAccess {
+	state, why := facts.Standing().State(facts.Now)
+	answer := AccountAccess{
+		UserID: id, At: facts.Now.UTC(), State: state, StateReason: optional(why), Superuser: facts.Standing().Superuser,
+		Items: shownItems(facts.Items(filter.Module, filter.Action)),
 	}
 	if filter.Module != "" && filter.Action != "" {
-		allowed, because := f.answer(filter.Module, filter.Action, offering)
-		access.Allowed, access.Because = &allowed, because
+		allowed, because := facts.Answer(filter.Module, filter.Action, offering)
+		answer.Allowed, answer.Because = &allowed, shownReasons(because)
 	}
-	return access
+	return answer
 }
 
 // sign adds who made it so, and when, to the words.
@@ -128,8 +129,8 @@ type AccessHolder struct {
 	AccessItem
 }
 
-// WhoMay lists who may do what: now, or with asOf who could at that time, with the names of then. Accounts come in the
-// order of their ids, which is that in which they were made.
+// WhoMay lists who may do what: now, or with asOf who could at that time, with their names at that
+// time. Accounts come in the order of their ids, which is that in which they were made.
 func (r *ReadModels) WhoMay(ctx context.Context, filter AccessFilter, page PageRequest, now time.Time, asOf *time.Time) (List[AccessHolder], error) {
 	moment := timeOf(now, asOf)
 	result := List[AccessHolder]{Items: []AccessHolder{}}
@@ -142,7 +143,7 @@ func (r *ReadModels) WhoMay(ctx context.Context, filter AccessFilter, page PageR
 	if err != nil {
 		return result, err
 	}
-	groups := map[uuid.UUID][]groupVersion{}
+	groups := map[uuid.UUID][]access.Version[access.Offer]{}
 	// With module and action each account gives one item; else mostly many.
 	batch := limit + 1
 	if filter.Module == "" || filter.Action == "" {
@@ -161,7 +162,7 @@ func (r *ReadModels) WhoMay(ctx context.Context, filter AccessFilter, page PageR
 			if facts[id] == nil {
 				continue
 			}
-			for _, item := range facts[id].items(filter.Module, filter.Action) {
+			for _, item := range shownItems(facts[id].Items(filter.Module, filter.Action)) {
 				if id == from && !after.before(item) {
 					continue
 				}
@@ -348,7 +349,7 @@ func (r *ReadModels) companyIsSmaller(ctx context.Context, company uuid.UUID, gr
 
 // accessFacts gives what decides on the access of accounts; those that did not exist are left out. groups are versions
 // that are known already; what is missing is added.
-func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID, groups map[uuid.UUID][]groupVersion, m pointInTime) (map[uuid.UUID]*accessFacts, error) {
+func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID, groups map[uuid.UUID][]access.Version[access.Offer], m pointInTime) (map[uuid.UUID]*access.Facts, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -356,7 +357,7 @@ func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID, groups ma
 	if err != nil {
 		return nil, err
 	}
-	facts := make(map[uuid.UUID]*accessFacts, len(ids))
+	facts := make(map[uuid.UUID]*access.Facts, len(ids))
 	rows, err := r.pool.Query(ctx, "SELECT "+accountVersionColumns+` FROM account_versions v
 		WHERE v.user_id = ANY($1) AND v.from_at <= $2 ORDER BY v.user_id, v.position`, ids, m.last)
 	if err != nil {
@@ -369,24 +370,24 @@ func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID, groups ma
 			return nil, err
 		}
 		if facts[id] == nil {
-			facts[id] = &accessFacts{now: m.now, modules: modules, groups: groups}
+			facts[id] = &access.Facts{Now: m.now, Modules: modules, Groups: groups}
 		}
-		facts[id].account = append(facts[id].account, v)
+		facts[id].Account = append(facts[id].Account, v)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	in, err := r.addStays(ctx, facts, ids, m)
+	in, err := r.addMemberships(ctx, facts, ids, m)
 	if err != nil {
 		return nil, err
 	}
 	return facts, r.addGroups(ctx, groups, in, m)
 }
 
-// addStays adds the stays in groups to facts, and gives those groups.
-func (r *ReadModels) addStays(ctx context.Context, facts map[uuid.UUID]*accessFacts, ids []uuid.UUID, m pointInTime) ([]uuid.UUID, error) {
-	rows, err := r.pool.Query(ctx, `SELECT user_id, group_id, joined_position, joined_at, joined_event, joined_by_kind, joined_by_id,
-			left_at, left_event, left_by_kind, left_by_id
+// addMemberships adds the memberships to facts, and gives the groups that they are of.
+func (r *ReadModels) addMemberships(ctx context.Context, facts map[uuid.UUID]*access.Facts, ids []uuid.UUID, m pointInTime) ([]uuid.UUID, error) {
+	rows, err := r.pool.Query(ctx, `SELECT user_id, group_id, joined_at, joined_event, joined_by_kind, coalesce(joined_by_id, ''),
+			left_at, left_event, coalesce(left_by_kind, ''), coalesce(left_by_id, '')
 		FROM memberships WHERE user_id = ANY($1) AND joined_at <= $2 ORDER BY user_id, joined_position`, ids, m.last)
 	if err != nil {
 		return nil, err
@@ -395,29 +396,27 @@ func (r *ReadModels) addStays(ctx context.Context, facts map[uuid.UUID]*accessFa
 	var groups []uuid.UUID
 	for rows.Next() {
 		var id uuid.UUID
-		var stay membership
+		var member access.Membership
 		var leftAt *time.Time
 		var leftEvent *uuid.UUID
-		var leftBy Actor
-		var leftKind *string
-		j := &stay.joined
-		if err := rows.Scan(&id, &stay.group, &j.position, &j.from, &j.event, &j.actor.Kind, &j.actor.ID, &leftAt, &leftEvent, &leftKind, &leftBy.ID); err != nil {
+		var leftBy access.Actor
+		j := &member.Joined
+		if err := rows.Scan(&id, &member.Group, &j.At, &j.EventID, &j.By.Kind, &j.By.ID, &leftAt, &leftEvent, &leftBy.Kind, &leftBy.ID); err != nil {
 			return nil, err
 		}
 		if leftAt != nil && !leftAt.After(m.last) {
-			leftBy.Kind = *leftKind
-			stay.left = &version{from: *leftAt, event: *leftEvent, actor: leftBy}
+			member.Left = &access.Cause{At: *leftAt, EventID: *leftEvent, By: leftBy}
 		}
-		groups = append(groups, stay.group)
+		groups = append(groups, member.Group)
 		if f := facts[id]; f != nil { // else that projection is behind
-			f.stays = append(f.stays, stay)
+			f.Memberships = append(f.Memberships, member)
 		}
 	}
 	return groups, rows.Err()
 }
 
 // addGroups adds the versions of groups to those that are known.
-func (r *ReadModels) addGroups(ctx context.Context, known map[uuid.UUID][]groupVersion, ids []uuid.UUID, m pointInTime) error {
+func (r *ReadModels) addGroups(ctx context.Context, known map[uuid.UUID][]access.Version[access.Offer], ids []uuid.UUID, m pointInTime) error {
 	var missing []uuid.UUID
 	for _, id := range ids {
 		if _, met := known[id]; !met {
@@ -454,7 +453,7 @@ func (r *ReadModels) modulesAt(ctx context.Context, m pointInTime) ([]string, er
 	return append(slices.Clone(domain.OwnModules), registered...), err
 }
 
-// namesAt gives the e-mail addresses and names of accounts, or (at not nil) those of then.
+// namesAt gives the e-mail addresses and names of accounts: those of today, or with at those at that time.
 func (r *ReadModels) namesAt(ctx context.Context, ids []uuid.UUID, at *time.Time) (map[uuid.UUID]user.Details, error) {
 	names := make(map[uuid.UUID]user.Details, len(ids))
 	if at != nil {

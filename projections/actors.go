@@ -1,11 +1,11 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-
+	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
 
@@ -16,80 +16,41 @@ type Actor struct {
 	Name *string `json:"name"`
 }
 
-// nameKnown gives an actor its name where that needs no look-up. Otherwise it gives the account whose name is the actor's.
-func (a *Actor) nameKnown() (account uuid.UUID, isAccount bool) {
-	switch a.Kind {
-	case eventstore.ActorSystem:
-		a.Name = optional("SecBoard")
-	case eventstore.ActorOperator:
-		a.Name = optional("an operator on the server")
-	case eventstore.ActorUser:
-		if a.ID == nil {
-			a.Name = optional("somebody not signed in")
-			return uuid.Nil, false
-		}
-		return actorID(a)
+// known is the name of an actor that needs no look-up; empty for others.
+func (a *Actor) known() string {
+	switch {
+	case a.Kind == eventstore.ActorSystem:
+		return "SecBoard"
+	case a.Kind == eventstore.ActorOperator:
+		return "an operator on the server"
+	case a.Kind == eventstore.ActorUser && a.ID == nil:
+		return "somebody not signed in"
 	}
-	return uuid.Nil, false
+	return ""
+}
+
+// subject is the aggregate that acted; the zero value for none.
+func (a *Actor) subject() subject {
+	switch {
+	case a.ID == nil:
+		return subject{}
+	case a.Kind == eventstore.ActorUser:
+		return subject{user.Kind, *a.ID}
+	case a.Kind == eventstore.ActorDirectory:
+		return subject{directory.Kind, *a.ID}
+	}
+	return subject{}
 }
 
 // nameActors gives actors the names that they have today.
 func (r *ReadModels) nameActors(ctx context.Context, actors []*Actor) error {
-	var ids, directories []uuid.UUID
-	for _, actor := range actors {
-		if id, isAccount := actor.nameKnown(); isAccount {
-			ids = append(ids, id)
-		} else if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory {
-			directories = append(directories, id)
-		}
+	subjects := make([]subject, len(actors))
+	for i, actor := range actors {
+		subjects[i] = actor.subject()
 	}
-	if err := r.nameDirectories(ctx, actors, directories); err != nil || len(ids) == 0 {
-		return err
+	names, err := r.namesOf(ctx, subjects)
+	for i, actor := range actors {
+		actor.Name = optional(cmp.Or(actor.known(), names[subjects[i]]))
 	}
-	names, err := r.namesAt(ctx, ids, nil)
-	if err != nil {
-		return err
-	}
-	for _, actor := range actors {
-		if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorUser {
-			if d, known := names[id]; known {
-				actor.Name = optional(d.Name())
-			}
-		}
-	}
-	return nil
-}
-
-// nameDirectories names the connections among actors.
-func (r *ReadModels) nameDirectories(ctx context.Context, actors []*Actor, ids []uuid.UUID) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	rows, err := r.pool.Query(ctx, "SELECT id, name FROM directories WHERE id = ANY($1)", ids)
-	if err != nil {
-		return err
-	}
-	names := map[uuid.UUID]string{}
-	var id uuid.UUID
-	var name string
-	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
-		names[id] = name
-		return nil
-	}); err != nil {
-		return err
-	}
-	for _, actor := range actors {
-		if id, ok := actorID(actor); ok && actor.Kind == eventstore.ActorDirectory {
-			actor.Name = optional(names[id])
-		}
-	}
-	return nil
-}
-
-func actorID(actor *Actor) (uuid.UUID, bool) {
-	if actor.ID == nil {
-		return uuid.Nil, false
-	}
-	id, err := uuid.Parse(*actor.ID)
-	return id, err == nil
+	return err
 }

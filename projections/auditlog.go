@@ -8,14 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
-	"github.com/secboard/secboard/domain/company"
-	"github.com/secboard/secboard/domain/directory"
-	"github.com/secboard/secboard/domain/group"
-	"github.com/secboard/secboard/domain/module"
-	"github.com/secboard/secboard/domain/role"
-	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
 )
@@ -72,8 +65,7 @@ func (r *ReadModels) AuditEvents(ctx context.Context, filter AuditFilter, page A
 		if e.HistoryEntry, err = scanHistoryEntry(rows, &kind, &e.Subject.ID); err != nil {
 			return nil, false, err
 		}
-		about := subjectOf(kind, e.Subject.ID)
-		e.Subject.Kind = about.kind
+		e.Subject.Kind = subjectOf(kind + "-" + e.Subject.ID).kind
 		events = append(events, e)
 	}
 	if err := rows.Err(); err != nil {
@@ -206,45 +198,13 @@ func (s *search) statement() string {
 
 // nameSubjects adds the names that subjects have today.
 func (r *ReadModels) nameSubjects(ctx context.Context, events []AuditEvent) error {
-	ids := map[string][]uuid.UUID{}
-	var keys []string
+	subjects := make([]subject, len(events))
 	for i := range events {
-		about := events[i].Subject
-		if id, err := uuid.Parse(about.ID); err == nil {
-			ids[about.Kind] = append(ids[about.Kind], id)
-		} else if about.Kind == module.Kind {
-			keys = append(keys, about.ID)
-		}
+		subjects[i] = subject{events[i].Subject.Kind, events[i].Subject.ID}
 	}
-	names := map[subject]string{}
-	accounts, err := r.namesAt(ctx, ids[user.Kind], nil)
-	if err != nil {
-		return err
-	}
-	for id, details := range accounts {
-		names[subject{user.Kind, id.String()}] = details.Name()
-	}
-	if len(ids[company.Kind])+len(ids[role.Kind])+len(ids[group.Kind])+len(ids[directory.Kind])+len(keys) > 0 {
-		rows, err := r.pool.Query(ctx, `SELECT $1, id::text, name FROM companies WHERE id = ANY($2) UNION ALL SELECT $3, id::text, name FROM roles WHERE id = ANY($4)
-			UNION ALL SELECT $5, id::text, name FROM groups WHERE id = ANY($6) UNION ALL SELECT $7, key, name FROM modules WHERE key = ANY($8)
-			UNION ALL SELECT $9, id::text, name FROM directories WHERE id = ANY($10)`,
-			company.Kind, ids[company.Kind], role.Kind, ids[role.Kind], group.Kind, ids[group.Kind], module.Kind, keys,
-			directory.Kind, ids[directory.Kind])
-		if err != nil {
-			return err
-		}
-		var about subject
-		var name string
-		if _, err := pgx.ForEachRow(rows, []any{&about.kind, &about.id, &name}, func() error {
-			names[about] = name
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
+	names, err := r.namesOf(ctx, subjects)
 	for i := range events {
-		about := &events[i].Subject
-		about.Name = optional(names[subject{about.Kind, about.ID}])
+		events[i].Subject.Name = optional(names[subjects[i]])
 	}
-	return nil
+	return err
 }

@@ -34,6 +34,9 @@ func (c *companyRow) Apply(e *eventstore.Envelope) error {
 	return c.applied(e, c.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (c *companyRow) SubjectName() string { return c.state.SubjectName() }
+
 var writeCompanies = engine.NewUpsert("companies",
 	engine.Col("id", "uuid", func(c *companyRow) rawUUID { return rawUUID(c.id) }),
 	engine.Col("name", "text", func(c *companyRow) string { return c.state.Name }),

@@ -43,6 +43,9 @@ func (d *directoryRow) Apply(e *eventstore.Envelope) error {
 	return d.applied(e, d.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (d *directoryRow) SubjectName() string { return d.state.SubjectName() }
+
 var writeDirectories = engine.NewUpsert("directories",
 	engine.Col("id", "uuid", func(d *directoryRow) rawUUID { return rawUUID(d.id) }),
 	engine.Col("name", "text", func(d *directoryRow) string { return d.state.Settings.Name }),

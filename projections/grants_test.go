@@ -13,6 +13,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/user"
@@ -89,7 +90,7 @@ func TestAccessAtAnyTimeIsWhatTheLogAloneSays(t *testing.T) {
 					granted = granted.Union(domain.Permissions{item.Module: only(item.Action)})
 				}
 			}
-			if checked.State == StateActive && !maps.Equal(granted, checked.Permissions) {
+			if checked.State == access.Active && !maps.Equal(granted, checked.Permissions) {
 				rt.Fatalf("%+v\nrequests are checked against:\n%+v", granted, checked.Permissions)
 			}
 		}
@@ -169,40 +170,40 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 	ask := func(action domain.Action) (AccountAccess, map[string]AccessReason) {
 		t.Helper()
 		now := s.clock()
-		access, err := s.AccountAccess(ctx, anna, AccessFilter{Module: "risks", Action: action}, now, nil)
+		answer, err := s.AccountAccess(ctx, anna, AccessFilter{Module: "risks", Action: action}, now, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		then, err := s.AccountAccess(ctx, anna, AccessFilter{Module: "risks", Action: action}, now, &now)
-		if err != nil || show(t, then) != show(t, access) {
-			t.Fatalf("now:\n%s\nas of now:\n%s %v", show(t, access), show(t, then), err)
+		if err != nil || show(t, then) != show(t, answer) {
+			t.Fatalf("now:\n%s\nas of now:\n%s %v", show(t, answer), show(t, then), err)
 		}
 		reasons := map[string]AccessReason{}
-		for _, r := range access.Because {
+		for _, r := range answer.Because {
 			reasons[r.Code] = r
 		}
-		return access, reasons
+		return answer, reasons
 	}
 
-	access, because := ask(domain.View)
-	if !*access.Allowed || len(access.Because) != 1 || *because[BecauseGroup].GroupID != readers ||
-		!strings.HasPrefix(because[BecauseGroup].Detail, "member of the group Readers, which allows risks.view (by Ada Admin, 2026-") {
-		t.Fatal(show(t, access))
+	answer, because := ask(domain.View)
+	if !*answer.Allowed || len(answer.Because) != 1 || *because[access.BecauseGroup].GroupID != readers ||
+		!strings.HasPrefix(because[access.BecauseGroup].Detail, "member of the group Readers, which allows risks.view (by Ada Admin, 2026-") {
+		t.Fatal(show(t, answer))
 	}
-	access, because = ask(domain.Delete)
-	if *access.Allowed || because[BecauseLacksAction].Detail != "the group Readers allows view in risks, but not delete" ||
-		*because[BecauseOtherCompany].GroupID != strangers {
-		t.Fatal(show(t, access))
+	answer, because = ask(domain.Delete)
+	if *answer.Allowed || because[access.BecauseLacksAction].Detail != "the group Readers allows view in risks, but not delete" ||
+		*because[access.BecauseOtherCompany].GroupID != strangers {
+		t.Fatal(show(t, answer))
 	}
 
 	before := s.clock()
 	more := allowing(domain.Actions{View: true, Delete: true})
 	s.has(t)(s.ChangeGroup(ctx, as(root), readers, group.Patch{Permissions: &more}))
-	access, because = ask(domain.Delete)
-	via := access.Items[0].Via[0]
-	if !*access.Allowed || via.GivenEventID != *via.AllowedEventID || via.GivenEventID == via.EventID || !via.GivenAt.After(*via.JoinedAt) ||
-		*via.JoinedBy.Name != "Ada Admin" || *because[BecauseGroup].EventID != via.GivenEventID {
-		t.Fatal(show(t, access))
+	answer, because = ask(domain.Delete)
+	via := answer.Items[0].Via[0]
+	if !*answer.Allowed || via.GivenEventID != *via.AllowedEventID || via.GivenEventID == via.EventID || !via.GivenAt.After(*via.JoinedAt) ||
+		*via.JoinedBy.Name != "Ada Admin" || *because[access.BecauseGroup].EventID != via.GivenEventID {
+		t.Fatal(show(t, answer))
 	}
 	earlier, err := s.AccountAccess(ctx, anna, AccessFilter{Module: "risks", Action: domain.Delete}, s.clock(), &before)
 	if err != nil || *earlier.Allowed {
@@ -211,40 +212,40 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 
 	fewer := allowing(domain.Actions{View: true})
 	s.has(t)(s.ChangeGroup(ctx, as(root), readers, group.Patch{Permissions: &fewer}))
-	if access, because = ask(domain.Delete); !strings.Contains(because[BecauseLacksAction].Detail, "but not delete any more (by Ada Admin") {
-		t.Fatal(show(t, access))
+	if answer, because = ask(domain.Delete); !strings.Contains(because[access.BecauseLacksAction].Detail, "but not delete any more (by Ada Admin") {
+		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.RetireGroup(ctx, as(root), readers, "merged"))
-	if access, because = ask(domain.View); *access.Allowed || because[BecauseRetired].EventID == nil || because[BecauseNobodyIsGiving].Code == "" {
-		t.Fatal(show(t, access))
+	if answer, because = ask(domain.View); *answer.Allowed || because[access.BecauseRetired].EventID == nil || because[access.BecauseNobodyIsGiving].Code == "" {
+		t.Fatal(show(t, answer))
 	}
 	viewers := create("Viewers", uuid.Nil, allowing(domain.Actions{View: true}))
-	if access, because = ask(domain.View); *because[BecauseWouldAllow].GroupID != viewers {
-		t.Fatal(show(t, access))
+	if answer, because = ask(domain.View); *because[access.BecauseWouldAllow].GroupID != viewers {
+		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.JoinGroup(ctx, as(root), anna, viewers))
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, viewers))
-	if access, because = ask(domain.View); because[BecauseLeft].Actor == nil || because[BecauseWouldAllow].Code != "" {
-		t.Fatal(show(t, access))
+	if answer, because = ask(domain.View); because[access.BecauseLeft].Actor == nil || because[access.BecauseWouldAllow].Code != "" {
+		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, readers))
-	if access, because = ask(domain.View); because[BecauseNoGroup].Detail != "the account was in no group" {
-		t.Fatal(show(t, access))
+	if answer, because = ask(domain.View); because[access.BecauseNoGroup].Detail != "the account was in no group" {
+		t.Fatal(show(t, answer))
 	}
 
 	yes := true
 	s.has(t)(s.ChangeUser(ctx, as(root), anna, commands.ChangeUser{Patch: user.Patch{Superuser: &yes}}))
-	if access, because = ask(domain.Delete); !*access.Allowed || because[BecauseSuperuser].EventID == nil || access.Items[0].Via[0].GroupID != nil {
-		t.Fatal(show(t, access))
+	if answer, because = ask(domain.Delete); !*answer.Allowed || because[access.BecauseSuperuser].EventID == nil || answer.Items[0].Via[0].GroupID != nil {
+		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.DeactivateUser(ctx, as(root), anna, "left the company"))
-	access, because = ask(domain.Delete)
-	if *access.Allowed || len(access.Items) != 0 || because[BecauseHeld].Code == "" ||
-		!strings.HasPrefix(because[StateInactive].Detail, "the account could not be used: deactivated: left the company (by Ada Admin") {
-		t.Fatal(show(t, access))
+	answer, because = ask(domain.Delete)
+	if *answer.Allowed || len(answer.Items) != 0 || because[access.BecauseHeld].Code == "" ||
+		!strings.HasPrefix(because[access.Inactive].Detail, "the account could not be used: deactivated: left the company (by Ada Admin") {
+		t.Fatal(show(t, answer))
 	}
 	unknown, err := s.AccountAccess(ctx, uuid.MustParse(root.Actor.ID), AccessFilter{Module: "assets", Action: domain.View}, s.clock(), nil)
-	if err != nil || *unknown.Allowed || unknown.Because[0].Code != BecauseUnknownModule {
+	if err != nil || *unknown.Allowed || unknown.Because[0].Code != access.BecauseUnknownModule {
 		t.Fatal(show(t, unknown), err)
 	}
 }

@@ -31,6 +31,9 @@ func (g *groupRow) Apply(e *eventstore.Envelope) error {
 	return g.applied(e, g.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (g *groupRow) SubjectName() string { return g.state.SubjectName() }
+
 var writeGroups = engine.NewUpsert("groups",
 	engine.Col("id", "uuid", func(g *groupRow) rawUUID { return rawUUID(g.id) }),
 	engine.Col("name", "text", func(g *groupRow) string { return g.state.Name }),
@@ -142,8 +145,8 @@ type Member struct {
 	EventID  uuid.UUID `json:"event_id"` // of the event by which the account joined
 }
 
-// GroupMembers lists who is in a group, or (at not nil) who was at a time, with the names at that time. Sorted by name (of
-// today) or joined_at.
+// GroupMembers lists who is in a group, or (at not nil) who was at a time, with their names at that time. Sorted by name
+// (of today) or joined_at.
 func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *time.Time, page PageRequest) (List[Member], error) {
 	if err := r.groupExists(ctx, groupID, at); err != nil {
 		return List[Member]{}, err

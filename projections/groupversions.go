@@ -1,44 +1,22 @@
 package projections
 
 import (
-	"maps"
-
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
 )
-
-// offer is what a group offers its members.
-type offer struct {
-	name        string
-	companyID   uuid.UUID // uuid.Nil: global
-	retired     bool
-	permissions domain.Permissions
-}
-
-func (o offer) same(other offer) bool {
-	return o.name == other.name && o.companyID == other.companyID && o.retired == other.retired && maps.Equal(o.permissions, other.permissions)
-}
-
-func (o offer) allows(module string, action domain.Action) bool {
-	return !o.retired && o.permissions.Allows(module, action)
-}
-
-type groupVersion struct {
-	version
-	offer
-}
 
 // groupTimeline is how a group came to offer what it does.
 type groupTimeline struct {
 	lifetime
 	id    uuid.UUID
 	state group.State
-	engine.Succession[offer]
+	engine.Succession[access.Offer]
 }
 
 var groupTimelines = engine.Aggregate[uuid.UUID, *groupTimeline]{
@@ -53,30 +31,28 @@ func (g *groupTimeline) Apply(e *eventstore.Envelope) error {
 		return err
 	}
 	before, _ := g.Current()
-	s := g.state
-	now := offer{name: s.Name, companyID: s.CompanyID, retired: s.Retired, permissions: s.Permissions.Normalized()}
-	g.Follow(e, now, now.same(before))
+	now := access.OfferOf(g.state)
+	g.Follow(e, now, now.Same(before))
 	return nil
 }
 
 const groupVersionColumns = "v.group_id, " + versionColumns + ", v.name, v.company_id, v.retired, v.permissions"
 
-var groupVersions = engine.Versions[offer, *groupTimeline]{
-	Of: groupTimelines, Succession: func(g *groupTimeline) *engine.Succession[offer] { return &g.Succession },
-	State: []engine.Column[offer]{
-		engine.Col("name", "text", func(o offer) string { return o.name }),
-		engine.Col("company_id", "uuid", func(o offer) *rawUUID { return optional(rawUUID(o.companyID)) }),
-		engine.Col("retired", "boolean", func(o offer) bool { return o.retired }),
-		engine.Col("permissions", "jsonb", func(o offer) jsonb { return jsonb{o.permissions} }),
+var groupVersions = engine.Versions[access.Offer, *groupTimeline]{
+	Of: groupTimelines, Succession: func(g *groupTimeline) *engine.Succession[access.Offer] { return &g.Succession },
+	State: []engine.Column[access.Offer]{
+		engine.Col("name", "text", func(o access.Offer) string { return o.Name }),
+		engine.Col("company_id", "uuid", func(o access.Offer) *rawUUID { return optional(rawUUID(o.CompanyID)) }),
+		engine.Col("retired", "boolean", func(o access.Offer) bool { return o.Retired }),
+		engine.Col("permissions", "jsonb", func(o access.Offer) jsonb { return jsonb{o.Permissions} }),
 	}}
 
-func scanGroupVersion(row pgx.Row) (id uuid.UUID, v groupVersion, err error) {
+func scanGroupVersion(row pgx.Row) (id uuid.UUID, v access.Version[access.Offer], err error) {
 	var companyID *uuid.UUID
-	places := append([]any{&id}, v.places()...)
-	err = row.Scan(append(places, &v.name, &companyID, &v.retired, &v.permissions)...)
-	if companyID != nil {
-		v.companyID = *companyID
-	}
+	o := &v.State
+	places := append([]any{&id}, causePlaces(&v.Cause)...)
+	err = row.Scan(append(places, &o.Name, &companyID, &o.Retired, &o.Permissions)...)
+	o.CompanyID = valueOf(companyID)
 	return id, v, err
 }
 
@@ -85,9 +61,10 @@ func scanGroupTimeline(row pgx.Row, _ ...any) (*groupTimeline, error) {
 	if err != nil {
 		return nil, err
 	}
+	o := v.State
 	g := &groupTimeline{id: id, state: group.State{
-		Lifecycle: domain.Lifecycle{Exists: true, Retired: v.retired}, Name: v.name, CompanyID: v.companyID, Permissions: v.permissions,
+		Lifecycle: domain.Lifecycle{Exists: true, Retired: o.Retired}, Name: o.Name, CompanyID: o.CompanyID, Permissions: o.Permissions,
 	}}
-	g.createdAt, g.Succession = v.from, engine.Continued(v.offer)
+	g.createdAt, g.Succession = v.At, engine.Continued(o)
 	return g, nil
 }

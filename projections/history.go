@@ -202,51 +202,36 @@ func (r *ReadModels) nameEntries(ctx context.Context, entries []*HistoryEntry) e
 
 // nameCompanies adds the names of companies to changes that hold their ids.
 func (r *ReadModels) nameCompanies(ctx context.Context, entries []*HistoryEntry) error {
-	var ids []uuid.UUID
+	var companies []subject
 	for _, entry := range entries {
 		for _, change := range entry.Changes {
 			for _, value := range []any{change.From, change.To} {
-				if id, ok := changedCompany(change.Field, value); ok {
-					ids = append(ids, id)
+				if about, ok := changedCompany(change.Field, value); ok {
+					companies = append(companies, about)
 				}
 			}
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	rows, err := r.pool.Query(ctx, "SELECT id, name FROM companies WHERE id = ANY($1)", ids)
+	names, err := r.namesOf(ctx, companies)
 	if err != nil {
-		return err
-	}
-	names := map[uuid.UUID]string{}
-	var id uuid.UUID
-	var name string
-	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
-		names[id] = name
-		return nil
-	}); err != nil {
 		return err
 	}
 	for _, entry := range entries {
 		for i := range entry.Changes {
 			change := &entry.Changes[i]
-			if id, ok := changedCompany(change.Field, change.From); ok {
-				change.FromName = optional(names[id])
+			if about, ok := changedCompany(change.Field, change.From); ok {
+				change.FromName = optional(names[about])
 			}
-			if id, ok := changedCompany(change.Field, change.To); ok {
-				change.ToName = optional(names[id])
+			if about, ok := changedCompany(change.Field, change.To); ok {
+				change.ToName = optional(names[about])
 			}
 		}
 	}
 	return nil
 }
 
-func changedCompany(field string, value any) (uuid.UUID, bool) {
-	text, ok := value.(string)
-	if !ok || field != company.Kind+"_id" {
-		return uuid.Nil, false
-	}
-	id, err := uuid.Parse(text)
-	return id, err == nil
+// changedCompany is the company whose id a field of a change holds.
+func changedCompany(field string, value any) (subject, bool) {
+	id, ok := value.(string)
+	return subject{company.Kind, id}, ok && field == company.Kind+"_id"
 }

@@ -10,22 +10,10 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
-	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
 )
-
-// subject is the aggregate that an event is about.
-type subject struct{ kind, id string }
-
-// subjectOf is the aggregate of a stream. Sign-ins have a stream of their own but are about the account.
-func subjectOf(kind, id string) subject {
-	if kind == signin.Kind {
-		kind = user.Kind
-	}
-	return subject{kind, id}
-}
 
 // subjectCompanies is the company of each account and group, as events follow one another.
 type subjectCompanies map[subject]uuid.UUID
@@ -33,7 +21,7 @@ type subjectCompanies map[subject]uuid.UUID
 // follow takes in the next event. It gives the company that its subject is or belongs to from then on, and the one that the
 // event took it out of; uuid.Nil for none.
 func (s subjectCompanies) follow(e *eventstore.Envelope) (now, former uuid.UUID) {
-	about := subjectOf(domain.SplitStream(e.Stream))
+	about := subjectOf(e.Stream)
 	if about.kind == company.Kind {
 		id, err := uuid.Parse(about.id)
 		if err != nil {
@@ -59,13 +47,12 @@ func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	companies := subjectCompanies{}
 	var kinds, ids []string
 	for _, e := range events {
-		kind, id := domain.SplitStream(e.Stream)
-		about := subjectOf(kind, id)
+		about := subjectOf(e.Stream)
 		if _, met := companies[about]; met || about.kind != user.Kind && about.kind != group.Kind {
 			continue
 		}
 		companies[about] = uuid.Nil
-		if kind == signin.Kind || e.Revision > 0 {
+		if kind, _ := domain.SplitStream(e.Stream); kind != about.kind || e.Revision > 0 {
 			kinds, ids = append(kinds, about.kind), append(ids, about.id)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/mailmessage"
@@ -173,7 +174,7 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 			return err
 		}}
 	}
-	access := func(special string, filter AccessFilter, asOf *time.Time) askedQuery {
+	accessOf := func(special string, filter AccessFilter, asOf *time.Time) askedQuery {
 		return askedQuery{"AccountAccess", special, "account_versions_pkey memberships_pkey", func(r *ReadModels) error {
 			_, err := r.AccountAccess(ctx, id, filter, at, asOf)
 			return err
@@ -194,7 +195,7 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 			return err
 		}},
 		{"Sessions", "", "sessions_user_id", func(r *ReadModels) error { return failure(r.Sessions(ctx, id)) }},
-		access("of everything", AccessFilter{}, nil), access("of one thing", view, nil), access("at a time", view, &at),
+		accessOf("of everything", AccessFilter{}, nil), accessOf("of one thing", view, nil), accessOf("at a time", view, &at),
 		whoMay("anything", "group_versions_permissions account_versions_superuser memberships_", AccessFilter{}, nil),
 		whoMay("one thing", "group_versions_permissions account_versions_superuser memberships_", view, nil),
 		whoMay("one thing in a company", "group_versions_permissions account_versions_ memberships_", viewIn, nil),
@@ -214,11 +215,11 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		users("others", "users_name", UserFilter{Superuser: &no}, ""),
 		users("with a device", "users_two_factor", UserFilter{TwoFactor: &yes}, ""),
 		users("without one", "users_two_factor", UserFilter{TwoFactor: &no}, ""),
-		users("active", "users_name", UserFilter{State: StateActive}, ""),
-		users("inactive", "users_inactive", UserFilter{State: StateInactive}, ""),
-		users("closed by a directory", "users_directory_disabled", UserFilter{State: StateDirectoryDisabled}, ""),
-		users("not yet", "users_start", UserFilter{State: StateNotStarted}, ""),
-		users("no more", "users_end", UserFilter{State: StateExpired}, ""),
+		users("active", "users_name", UserFilter{State: access.Active}, ""),
+		users("inactive", "users_inactive", UserFilter{State: access.Inactive}, ""),
+		users("closed by a directory", "users_directory_disabled", UserFilter{State: access.DirectoryDisabled}, ""),
+		users("not yet", "users_start", UserFilter{State: access.NotStarted}, ""),
+		users("no more", "users_end", UserFilter{State: access.Expired}, ""),
 		{"Photo", "", "user_photos_pkey", func(r *ReadModels) error {
 			_, _, err := r.Photo(ctx, id)
 			return err

@@ -37,6 +37,9 @@ func (a *mailAccountRow) Apply(e *eventstore.Envelope) error {
 	return a.applied(e, a.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (a *mailAccountRow) SubjectName() string { return a.state.SubjectName() }
+
 var writeMailAccounts = engine.NewUpsert("mail_accounts",
 	engine.Col("id", "uuid", func(a *mailAccountRow) rawUUID { return rawUUID(a.id) }),
 	engine.Col("server_id", "uuid", func(a *mailAccountRow) rawUUID { return rawUUID(a.state.Details.ServerID) }),

@@ -29,6 +29,9 @@ func (m *mailMessageRow) Apply(e *eventstore.Envelope) error {
 	return m.applied(e, m.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (m *mailMessageRow) SubjectName() string { return m.state.SubjectName() }
+
 var writeMailMessages = engine.NewUpsert("mail_messages",
 	engine.Col("id", "uuid", func(m *mailMessageRow) rawUUID { return rawUUID(m.id) }),
 	engine.Col("feature", "text", func(m *mailMessageRow) string { return m.state.Queued.Feature }),

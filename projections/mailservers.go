@@ -30,6 +30,9 @@ func (s *mailServerRow) Apply(e *eventstore.Envelope) error {
 	return s.applied(e, s.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (s *mailServerRow) SubjectName() string { return s.state.SubjectName() }
+
 var writeMailServers = engine.NewUpsert("mail_servers",
 	engine.Col("id", "uuid", func(s *mailServerRow) rawUUID { return rawUUID(s.id) }),
 	engine.Col("name", "text", func(s *mailServerRow) string { return s.state.Details.Name }),

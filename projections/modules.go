@@ -2,6 +2,8 @@ package projections
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +32,9 @@ func (m *moduleRow) Apply(e *eventstore.Envelope) error {
 	return m.applied(e, m.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (m *moduleRow) SubjectName() string { return m.state.SubjectName() }
+
 var writeModules = engine.NewUpsert("modules",
 	engine.Col("key", "text", func(m *moduleRow) string { return m.key }),
 	engine.Col("name", "text", func(m *moduleRow) string { return m.state.Name }),
@@ -54,15 +59,13 @@ type Module struct {
 	Revision eventstore.Revision `json:"revision"`
 }
 
-// ownNames are what people call SecBoard's own modules.
-var ownNames = map[string]string{
-	"users": "Users", "roles": "Roles", "groups": "Groups", "companies": "Companies", "mail": "Mail",
-	"directory": "Directory", "settings": "Settings", "audit": "Audit", "projections": "Projections",
-}
-
+// ownModule gives one of SecBoard's own. What people call it is its key with a capital.
 func ownModule(key string) (Module, bool) {
-	name, own := ownNames[key]
-	return Module{Key: key, Name: name, Own: true, Revision: eventstore.NoStream}, own
+	if !slices.Contains(domain.OwnModules, key) {
+		return Module{}, false
+	}
+	name := strings.ToUpper(key[:1]) + key[1:]
+	return Module{Key: key, Name: name, Own: true, Revision: eventstore.NoStream}, true
 }
 
 func (m *moduleRow) show() Module {

@@ -22,11 +22,14 @@ var ErrNotFound = engine.ErrNotFound
 // ReadModels answers queries from the read models.
 type ReadModels struct {
 	pool     *pgxpool.Pool
+	load     map[string]loader // by kind
 	security cachedSecurity
 }
 
 // NewReadModels makes ReadModels. In the pool's connections unqualified names must mean the schema readmodels.
-func NewReadModels(pool *pgxpool.Pool) *ReadModels { return &ReadModels{pool: pool} }
+func NewReadModels(pool *pgxpool.Pool) *ReadModels {
+	return &ReadModels{pool: pool, load: loaders(Set())}
+}
 
 // Ref names another resource.
 type Ref struct {

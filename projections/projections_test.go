@@ -20,6 +20,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/role"
@@ -244,7 +245,7 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.Company == nil || first.Company.Name != "Acme" || len(first.Groups) != 1 || first.Groups[0].Name != "Risk" ||
-		len(first.Roles) != 1 || first.RoleIDs[0] != owner || first.State != StateActive || first.Phone != nil || *first.FirstName != "Anna" {
+		len(first.Roles) != 1 || first.RoleIDs[0] != owner || first.State != access.Active || first.Phone != nil || *first.FirstName != "Anna" {
 		t.Fatalf("%+v", first)
 	}
 	between := s.clock()
@@ -260,7 +261,7 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *last.LastName != lastName || last.EndDate != nil || len(last.Groups) != 0 || last.State != StateInactive ||
+	if *last.LastName != lastName || last.EndDate != nil || len(last.Groups) != 0 || last.State != access.Inactive ||
 		*last.StateReason != "deactivated: left the company" || last.Revision != first.Revision+4 {
 		t.Fatalf("%+v", last)
 	}

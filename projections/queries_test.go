@@ -15,6 +15,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/role"
@@ -63,7 +64,7 @@ func TestTheStateFilterAgreesWithTheStateShown(t *testing.T) {
 	ids := accounts(t, pool, 0, changes...)
 	models := NewReadModels(pool)
 	found := 0
-	for _, state := range []string{StateActive, StateInactive, StateNotStarted, StateExpired, StateDirectoryDisabled} {
+	for _, state := range []string{access.Active, access.Inactive, access.NotStarted, access.Expired, access.DirectoryDisabled} {
 		list, err := models.Users(t.Context(), UserFilter{State: state}, PageRequest{Limit: MaxLimit}, now)
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +73,7 @@ func TestTheStateFilterAgreesWithTheStateShown(t *testing.T) {
 			if u.State != state {
 				t.Errorf("listed as %s: %s", state, show(t, u))
 			}
-			if (u.StateReason == nil) != (state == StateActive) {
+			if (u.StateReason == nil) != (state == access.Active) {
 				t.Errorf("%s without its reason", state)
 			}
 		}
@@ -82,37 +83,6 @@ func TestTheStateFilterAgreesWithTheStateShown(t *testing.T) {
 		t.Errorf("%d of %d accounts are in a state", found, len(ids))
 	}
 }
-
-func TestWhyAnAccountIsInItsState(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	day := func(text string) domain.Date {
-		date, err := domain.ParseDate(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return date
-	}
-	for _, tt := range []struct {
-		active         bool
-		start, end     string
-		inactive       string
-		state, because string
-	}{
-		{true, "", "", "", StateActive, ""},
-		{true, "2026-11-23", "2026-11-23", "", StateActive, ""},
-		{true, "2027-01-01", "", "", StateNotStarted, "access starts on 2027-01-01"},
-		{true, "", "2026-11-01", "", StateExpired, "access ended on 2026-11-01"},
-		{false, "2027-01-01", "", "left the company", StateInactive, "deactivated: left the company"},
-		{false, "", "", "", StateInactive, "deactivated"},
-	} {
-		account := user.State{Active: tt.active, Details: user.Details{StartDate: day(tt.start), EndDate: day(tt.end)}}
-		if state, reason := AccountState(account, tt.inactive, now); state != tt.state || reason != tt.because {
-			t.Errorf("%+v: %s, %s", tt, state, reason)
-		}
-	}
-}
-
 func TestEveryItemStandsOnOnePage(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.NewDatabase(t)
@@ -303,7 +273,7 @@ func TestAccountsAreFiltered(t *testing.T) {
 		"no two factor": {UserFilter{TwoFactor: &no}, "admin left"},
 		"local":         {UserFilter{Source: user.SourceLocal}, "admin in left"},
 		"directory":     {UserFilter{Source: user.SourceDirectory}, ""},
-		"all at once":   {UserFilter{CompanyID: &acme, GroupID: &risk, RoleID: &owner, State: StateActive, Query: "IN@", Superuser: &no}, "in"},
+		"all at once":   {UserFilter{CompanyID: &acme, GroupID: &risk, RoleID: &owner, State: access.Active, Query: "IN@", Superuser: &no}, "in"},
 		"strange state": {UserFilter{State: "asleep"}, ""},
 	} {
 		list, err := s.Users(ctx, tt.filter, PageRequest{Sort: "email"}, s.clock())
@@ -384,12 +354,12 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 	old := grants("Old", domain.Permissions{"audit": {Export: true}})
 	anna := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "anna@example.com"}, GroupIDs: []uuid.UUID{read, write, old}}))
 	s.has(t)(s.RetireGroup(ctx, as(root), old, ""))
-	access, err := s.Access(ctx, anna, s.clock())
+	answer, err := s.Access(ctx, anna, s.clock())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (domain.Permissions{"users": {View: true, Edit: true}, "roles": {View: true}}); show(t, access.Permissions) != show(t, want) || access.State != StateActive {
-		t.Fatalf("%+v", access)
+	if want := (domain.Permissions{"users": {View: true, Edit: true}, "roles": {View: true}}); show(t, answer.Permissions) != show(t, want) || answer.State != access.Active {
+		t.Fatalf("%+v", answer)
 	}
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, write))
 
@@ -398,9 +368,9 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 		uuid.New(), []byte("hash"), anna, s.clock(), expires); err != nil {
 		t.Fatal(err)
 	}
-	session, access, err := s.AccessOfSession(ctx, []byte("hash"), s.clock())
-	if err != nil || session.UserID != anna || session.Kind != "full" || !session.ExpiresAt.Equal(expires) || len(access.Permissions) != 1 || access.Email != "anna@example.com" {
-		t.Fatalf("%+v %+v %v", session, access, err)
+	session, answer, err := s.AccessOfSession(ctx, []byte("hash"), s.clock())
+	if err != nil || session.UserID != anna || session.Kind != "full" || !session.ExpiresAt.Equal(expires) || len(answer.Permissions) != 1 || answer.Email != "anna@example.com" {
+		t.Fatalf("%+v %+v %v", session, answer, err)
 	}
 	if _, _, err := s.AccessOfSession(ctx, []byte("hash"), expires); !errors.Is(err, ErrNotFound) {
 		t.Fatal("an expired session lives:", err)
@@ -412,8 +382,8 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 	if _, _, err := s.AccessOfSession(ctx, []byte("hash"), s.clock()); !errors.Is(err, ErrNotFound) {
 		t.Fatal("a session outlives its account:", err)
 	}
-	if access, err := s.Access(ctx, anna, s.clock()); err != nil || access.State != StateInactive {
-		t.Fatal(access, err)
+	if answer, err := s.Access(ctx, anna, s.clock()); err != nil || answer.State != access.Inactive {
+		t.Fatal(answer, err)
 	}
 }
 

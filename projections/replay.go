@@ -1,16 +1,18 @@
 package projections
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
-	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/kinds"
 	"github.com/secboard/secboard/domain/module"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/signin"
@@ -23,23 +25,23 @@ import (
 type Replay struct {
 	accounts map[uuid.UUID]*replayedAccount
 	states   map[uuid.UUID]*group.State
-	groups   map[uuid.UUID][]groupVersion
+	groups   map[uuid.UUID][]access.Version[access.Offer]
 	modules  []string
-	names    map[subject]string // of companies, directories, roles and modules
+	subjects map[subject]kinds.Aggregate // all but accounts and groups, for their names
 	signIns  map[uuid.UUID]time.Time
 }
 
 type replayedAccount struct {
-	row      *userRow
-	versions []accountVersion
-	stays    []membership
+	row         *userRow
+	versions    []access.Version[access.Standing]
+	memberships []access.Membership
 }
 
 // NewReplay makes a Replay before the first event.
 func NewReplay() *Replay {
 	return &Replay{
-		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]groupVersion{},
-		modules: slices.Clone(domain.OwnModules), names: map[subject]string{}, signIns: map[uuid.UUID]time.Time{},
+		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]access.Version[access.Offer]{},
+		modules: slices.Clone(domain.OwnModules), subjects: map[subject]kinds.Aggregate{}, signIns: map[uuid.UUID]time.Time{},
 	}
 }
 
@@ -55,24 +57,7 @@ func (r *Replay) Apply(e *eventstore.Envelope) error {
 	if _, fence := e.Event.(claim.Contested); fence {
 		return nil
 	}
-	switch event := e.Event.(type) {
-	case company.Created:
-		r.names[subject{kind, name}] = event.Name
-	case company.Renamed:
-		r.names[subject{kind, name}] = event.Name.To
-	case directory.Connected:
-		r.names[subject{kind, name}] = event.Name
-	case directory.Renamed:
-		r.names[subject{kind, name}] = event.Name.To
-	case role.Created:
-		r.names[subject{kind, name}] = event.Name
-	case role.Renamed:
-		r.names[subject{kind, name}] = event.Name.To
-	case module.Registered:
-		r.names[subject{kind, name}] = event.Name
-	case module.Renamed:
-		r.names[subject{kind, name}] = event.Name.To
-	case signin.Succeeded:
+	if _, succeeded := e.Event.(signin.Succeeded); succeeded {
 		if id, err := uuid.Parse(name); err == nil {
 			r.signIns[id] = e.Meta.At
 		}
@@ -93,7 +78,42 @@ func (r *Replay) Apply(e *eventstore.Envelope) error {
 			r.modules = append(r.modules, name)
 		}
 	}
+	r.applyToSubject(subject{kind, name}, e.Event)
 	return nil
+}
+
+func (r *Replay) applyToSubject(about subject, event domain.Event) {
+	s := r.subjects[about]
+	if s == nil {
+		kind, _ := kinds.Of(about.kind)
+		if kind.New == nil {
+			return
+		}
+		s = kind.New()
+		r.subjects[about] = s
+	}
+	s.Evolve(event)
+}
+
+// nameOf is the name of a subject; empty for none.
+func (r *Replay) nameOf(about subject) string {
+	if name, fixed := fixedName(about); fixed {
+		return name
+	}
+	if s := r.subjects[about]; s != nil {
+		return s.SubjectName()
+	}
+	id, err := uuid.Parse(about.id)
+	if err != nil {
+		return ""
+	}
+	switch a, g := r.accounts[id], r.states[id]; {
+	case about.kind == user.Kind && a != nil:
+		return a.row.state.SubjectName()
+	case about.kind == group.Kind && g != nil:
+		return g.SubjectName()
+	}
+	return ""
 }
 
 func (r *Replay) applyToAccount(id uuid.UUID, e *eventstore.Envelope) error {
@@ -107,22 +127,19 @@ func (r *Replay) applyToAccount(id uuid.UUID, e *eventstore.Envelope) error {
 	}
 	switch event := e.Event.(type) {
 	case user.GroupJoined:
-		a.stays = append(a.stays, membership{group: event.GroupID, joined: versionOf(e)})
+		a.memberships = append(a.memberships, access.Membership{Group: event.GroupID, Joined: causeOf(e)})
 	case user.GroupSynced:
-		a.stays = append(a.stays, membership{group: event.GroupID, joined: versionOf(e)})
+		a.memberships = append(a.memberships, access.Membership{Group: event.GroupID, Joined: causeOf(e)})
 	case user.GroupLeft:
-		for i := range a.stays {
-			if stay := &a.stays[i]; stay.group == event.GroupID && stay.left == nil {
-				left := versionOf(e)
-				stay.left = &left
+		for i := range a.memberships {
+			if m := &a.memberships[i]; m.Group == event.GroupID && m.Left == nil {
+				left := causeOf(e)
+				m.Left = &left
 			}
 		}
 	}
-	s := a.row.state
-	a.versions = append(a.versions, accountVersion{versionOf(e), standing{
-		companyID: s.Details.CompanyID, active: s.Active, reason: a.row.reason, superuser: s.Superuser,
-		start: s.Details.StartDate, end: s.Details.EndDate, closed: s.Directory.Disabled, closedFor: s.Directory.Reason,
-	}})
+	standing := access.StandingOf(a.row.state, a.row.reason)
+	a.versions = append(a.versions, access.Version[access.Standing]{Cause: causeOf(e), State: standing})
 	return nil
 }
 
@@ -133,9 +150,7 @@ func (r *Replay) applyToGroup(id uuid.UUID, e *eventstore.Envelope) {
 		r.states[id] = state
 	}
 	state.Evolve(e.Event)
-	r.groups[id] = append(r.groups[id], groupVersion{versionOf(e), offer{
-		name: state.Name, companyID: state.CompanyID, retired: state.Retired, permissions: state.Permissions.Normalized(),
-	}})
+	r.groups[id] = append(r.groups[id], access.Version[access.Offer]{Cause: causeOf(e), State: access.OfferOf(*state)})
 }
 
 // Accounts gives the ids of all accounts, in order.
@@ -157,14 +172,14 @@ func (r *Replay) Account(id uuid.UUID, now time.Time) (User, error) {
 	s := a.row.state
 	var in *Ref
 	if s.Details.CompanyID != uuid.Nil {
-		in = &Ref{ID: s.Details.CompanyID, Name: r.names[subject{company.Kind, s.Details.CompanyID.String()}]}
+		in = &Ref{ID: s.Details.CompanyID, Name: r.nameOf(subject{company.Kind, s.Details.CompanyID.String()})}
 	}
 	roles, groups := map[uuid.UUID]string{}, map[uuid.UUID]string{}
 	for roleID := range s.Roles {
-		roles[roleID] = r.names[subject{role.Kind, roleID.String()}]
+		roles[roleID] = r.nameOf(subject{role.Kind, roleID.String()})
 	}
 	for groupID := range s.Groups {
-		groups[groupID] = r.groupName(groupID)
+		groups[groupID] = r.nameOf(subject{group.Kind, groupID.String()})
 	}
 	var last *time.Time
 	if at, signedIn := r.signIns[id]; signedIn {
@@ -179,20 +194,12 @@ func (r *Replay) companyName(field string, value any) *string {
 	if !ok || field != company.Kind+"_id" {
 		return nil
 	}
-	return optional(r.names[subject{company.Kind, id.String()}])
-}
-
-func (r *Replay) groupName(id uuid.UUID) string {
-	if state := r.states[id]; state != nil {
-		return state.Name
-	}
-	return ""
+	return optional(r.nameOf(subject{company.Kind, id.String()}))
 }
 
 // Concerns says whether an event is about an account: its own, a sign-in, or of a group that it is in.
 func (r *Replay) Concerns(e *eventstore.Envelope, id uuid.UUID) bool {
-	kind, name := domain.SplitStream(e.Stream)
-	about := subjectOf(kind, name)
+	about := subjectOf(e.Stream)
 	if about.kind == user.Kind {
 		return about.id == id.String()
 	}
@@ -204,16 +211,16 @@ func (r *Replay) Concerns(e *eventstore.Envelope, id uuid.UUID) bool {
 	return false
 }
 
-// Read makes an event readable, with the names of the moment.
+// Read makes an event readable, with the names at that time.
 func (r *Replay) Read(e *eventstore.Envelope) AuditEvent {
-	about := subjectOf(domain.SplitStream(e.Stream))
+	about := subjectOf(e.Stream)
 	read := AuditEvent{
 		HistoryEntry: HistoryEntry{
 			ID: e.ID, Position: e.Position, Revision: e.Revision, Type: e.Type, Summary: e.Event.Summary(), At: e.Meta.At.UTC(),
-			Actor: versionOf(e).actor, IP: optional(e.Meta.IP), UserAgent: optional(e.Meta.UserAgent), Changes: []HistoryChange{},
+			Actor: *shownActor(access.Actor(e.Meta.Actor)), IP: optional(e.Meta.IP), UserAgent: optional(e.Meta.UserAgent), Changes: []HistoryChange{},
 			CorrelationID: e.Meta.CorrelationID, CausationID: e.Meta.CausationID,
 		},
-		Subject: Subject{Kind: about.kind, ID: about.id, Name: optional(r.names[about])},
+		Subject: Subject{Kind: about.kind, ID: about.id, Name: optional(r.nameOf(about))},
 	}
 	for _, change := range domain.ChangesOf(e.Event) {
 		read.Changes = append(read.Changes, HistoryChange{
@@ -221,13 +228,6 @@ func (r *Replay) Read(e *eventstore.Envelope) AuditEvent {
 		})
 	}
 	r.nameActor(&read.Actor)
-	if id, err := uuid.Parse(about.id); err == nil {
-		if a := r.accounts[id]; a != nil && about.kind == user.Kind {
-			read.Subject.Name = optional(a.row.state.Details.Name())
-		} else if about.kind == group.Kind {
-			read.Subject.Name = optional(r.groupName(id))
-		}
-	}
 	return read
 }
 
@@ -239,24 +239,24 @@ func (r *Replay) Access(id uuid.UUID, filter AccessFilter, now time.Time) (Accou
 	}
 	var offering []uuid.UUID
 	for groupID, versions := range r.groups {
-		if versions[len(versions)-1].allows(filter.Module, filter.Action) {
+		if versions[len(versions)-1].State.Allows(filter.Module, filter.Action) {
 			offering = append(offering, groupID)
 		}
 	}
-	access := r.facts(a, now).access(id, filter, offering)
-	access.Email, access.Name = a.row.state.Details.Email, a.row.state.Details.Name()
-	for i := range access.Because {
-		r.nameActor(access.Because[i].Actor)
-		access.Because[i].sign()
+	answer := accountAccess(r.facts(a, now), id, filter, offering)
+	answer.Email, answer.Name = a.row.state.Details.Email, a.row.state.Details.Name()
+	for i := range answer.Because {
+		r.nameActor(answer.Because[i].Actor)
+		answer.Because[i].sign()
 	}
-	for _, actor := range actorsOf(access.Items) {
+	for _, actor := range actorsOf(answer.Items) {
 		r.nameActor(actor)
 	}
-	return access, nil
+	return answer, nil
 }
 
-func (r *Replay) facts(a *replayedAccount, now time.Time) *accessFacts {
-	return &accessFacts{now: now, account: a.versions, stays: a.stays, groups: r.groups, modules: r.modules}
+func (r *Replay) facts(a *replayedAccount, now time.Time) *access.Facts {
+	return &access.Facts{Now: now, Account: a.versions, Memberships: a.memberships, Groups: r.groups, Modules: r.modules}
 }
 
 // WhoMay gives everybody who may do something, as ReadModels.WhoMay does over all its pages.
@@ -268,7 +268,7 @@ func (r *Replay) WhoMay(filter AccessFilter, now time.Time) []AccessHolder {
 		if filter.CompanyID != nil && d.CompanyID != *filter.CompanyID {
 			continue
 		}
-		items := r.facts(a, now).items(filter.Module, filter.Action)
+		items := shownItems(r.facts(a, now).Items(filter.Module, filter.Action))
 		for _, actor := range actorsOf(items) {
 			r.nameActor(actor)
 		}
@@ -284,11 +284,5 @@ func (r *Replay) nameActor(actor *Actor) {
 	if actor == nil {
 		return
 	}
-	id, isAccount := actor.nameKnown()
-	if a := r.accounts[id]; isAccount && a != nil {
-		actor.Name = optional(a.row.state.Details.Name())
-	}
-	if actor.Kind == eventstore.ActorDirectory && actor.ID != nil {
-		actor.Name = optional(r.names[subject{directory.Kind, *actor.ID}])
-	}
+	actor.Name = optional(cmp.Or(actor.known(), r.nameOf(actor.subject())))
 }

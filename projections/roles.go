@@ -30,6 +30,9 @@ func (r *roleRow) Apply(e *eventstore.Envelope) error {
 	return r.applied(e, r.state.Exists)
 }
 
+// SubjectName is what people call it.
+func (r *roleRow) SubjectName() string { return r.state.SubjectName() }
+
 var writeRoles = engine.NewUpsert("roles",
 	engine.Col("id", "uuid", func(r *roleRow) rawUUID { return rawUUID(r.id) }),
 	engine.Col("name", "text", func(r *roleRow) string { return r.state.Name }),

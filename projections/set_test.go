@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/secboard/secboard/domain"
@@ -32,8 +33,11 @@ func TestNamesOfProjectionsAndTablesAreUnique(t *testing.T) {
 func TestEveryOwnModuleHasANameForPeople(t *testing.T) {
 	t.Parallel()
 	for _, module := range domain.OwnModules {
-		if ownNames[module] == "" {
-			t.Errorf("the module %s has none", module)
+		if own, ok := ownModule(module); !ok || !own.Own || !strings.EqualFold(own.Name, module) || own.Name == module {
+			t.Errorf("the module %s is called %q", module, own.Name)
 		}
+	}
+	if _, ok := ownModule("risks"); ok {
+		t.Error("a module of the host platform counts as own")
 	}
 }

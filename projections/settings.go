@@ -14,13 +14,11 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// SettingsKind is the kind of the settings' four streams. They have no table: they change so rarely that their history is
-// folded whenever they are asked for, now as for any time before.
-const SettingsKind = "settings"
-
 // endOfTime is later than anything that is recorded: as of then, settings are as they are now.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
+// settingsRow is the settings of one stream. They have no table: they change so rarely that their history is folded
+// whenever they are asked for, now as for any time before.
 type settingsRow struct {
 	lifetime
 	site     settings.SiteState
@@ -38,7 +36,7 @@ func (s *settingsRow) Apply(e *eventstore.Envelope) error {
 }
 
 var settingsRows = engine.Aggregate[string, *settingsRow]{
-	Kind: SettingsKind, Parse: func(name string) (string, error) { return name, nil },
+	Kind: settings.Kind, Parse: func(name string) (string, error) { return name, nil },
 	Fresh: func(string) *settingsRow { return &settingsRow{lifetime: lifetime{revision: eventstore.NoStream}} },
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
@@ -80,6 +81,9 @@ func (u *userRow) Apply(e *eventstore.Envelope) error {
 	}
 	return u.applied(e, u.state.Exists)
 }
+
+// SubjectName is what people call it.
+func (u *userRow) SubjectName() string { return u.state.SubjectName() }
 
 // changesMembership says whether an event changes nothing of an account but its roles or groups.
 func changesMembership(event domain.Event) bool {
@@ -227,7 +231,7 @@ type TwoFactor struct {
 // show makes a row presentable. Roles and groups are sorted by name.
 func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref, lastSignIn *time.Time) User {
 	d := u.state.Details
-	state, reason := AccountState(u.state, u.reason, now)
+	state, reason := access.StandingOf(u.state, u.reason).State(now)
 	return User{
 		ID: u.id, Email: d.Email, FirstName: optional(d.FirstName), LastName: optional(d.LastName), Phone: optional(d.Phone),
 		CompanyID: optional(d.CompanyID), Company: company, Department: optional(d.Department), Position: optional(d.Position),

@@ -2,34 +2,23 @@ package projections
 
 import (
 	"fmt"
-	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/eventstore"
 )
-
-// version is when something held, and the event that made it so.
-type version struct {
-	position eventstore.Position
-	from     time.Time
-	to       *time.Time // exclusive; nil: it still holds
-	event    uuid.UUID
-	actor    Actor // without its name
-}
-
-func versionOf(e *eventstore.Envelope) version {
-	return version{position: e.Position, from: e.Meta.At, event: e.ID, actor: Actor{Kind: e.Meta.Actor.Kind, ID: optional(e.Meta.Actor.ID)}}
-}
 
 // heldAt is the condition that the version v held at a time.
 func heldAt(v, time string) string {
 	return fmt.Sprintf("%[1]s.from_at <= %[2]s AND (%[1]s.to_at IS NULL OR %[1]s.to_at > %[2]s)", v, time)
 }
 
-// versionColumns are what every table of versions has (engine.VersionsTable), of the version v.
-const versionColumns = "v.position, v.from_at, v.to_at, v.event_id, v.actor_kind, v.actor_id"
+// versionColumns are what every table of versions (engine.Versions) says about the cause of version v.
+const versionColumns = "v.from_at, v.event_id, v.actor_kind, coalesce(v.actor_id, '')"
 
-func (v *version) places() []any {
-	return []any{&v.position, &v.from, &v.to, &v.event, &v.actor.Kind, &v.actor.ID}
+// causePlaces are where versionColumns go.
+func causePlaces(c *access.Cause) []any { return []any{&c.At, &c.EventID, &c.By.Kind, &c.By.ID} }
+
+// causeOf is an event as the cause of something.
+func causeOf(e *eventstore.Envelope) access.Cause {
+	return access.Cause{EventID: e.ID, At: e.Meta.At, By: access.Actor(e.Meta.Actor)}
 }

@@ -33,6 +33,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is its name.
+func (s State) SubjectName() string { return s.Name }
+
 // Claim is the unique name that the company holds; none before it exists and after it is retired.
 func (s State) Claim() claim.Key {
 	if !s.Exists || s.Retired {

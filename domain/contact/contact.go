@@ -40,6 +40,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is the subject of the message.
+func (s State) SubjectName() string { return s.Message.Subject }
+
 // Normalized trims the texts.
 func (e Received) Normalized() Received {
 	for _, text := range []*string{&e.Name, &e.Email, &e.Subject, &e.Message} {

@@ -117,6 +117,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is its name.
+func (s State) SubjectName() string { return s.Settings.Name }
+
 // Claim is the unique name that the connection holds; none before it exists.
 func (s State) Claim() claim.Key {
 	if !s.Exists {

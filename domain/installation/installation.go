@@ -4,8 +4,14 @@ package installation
 
 import "github.com/secboard/secboard/domain"
 
+// Kind is the first part of the stream's name.
+const Kind = "installation"
+
 // Stream is the installation's only stream.
-const Stream = "installation-secboard"
+const Stream = Kind + "-secboard"
+
+// Names are what people call the only installation.
+var Names = map[string]string{"secboard": "SecBoard"}
 
 // Events is the catalogue of the installation's events.
 var Events = []domain.Event{Initialized{}, ProbeSealed{}}

@@ -45,6 +45,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is its address.
+func (s State) SubjectName() string { return s.Details.Address }
+
 // Normalized trims the texts.
 func (d Details) Normalized() Details {
 	for _, text := range []*string{&d.Address, &d.DisplayName, &d.Username} {

@@ -111,6 +111,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is the subject of the mail.
+func (s State) SubjectName() string { return s.Queued.Subject }
+
 func (s *State) finish(state, reason string) {
 	s.State, s.LastError, s.DueAt = state, reason, time.Time{}
 }

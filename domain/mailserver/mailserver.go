@@ -54,6 +54,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is its name.
+func (s State) SubjectName() string { return s.Details.Name }
+
 // Normalized trims the texts and fills in the time-out.
 func (d Details) Normalized() Details {
 	d.Name, d.Host = strings.TrimSpace(d.Name), strings.ToLower(strings.TrimSpace(d.Host))

@@ -47,6 +47,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// SubjectName is its name.
+func (s State) SubjectName() string { return s.Name }
+
 // Register makes a module known under a key, or renames it.
 func Register(s State, key, name string) ([]domain.Event, error) {
 	name = strings.TrimSpace(name)

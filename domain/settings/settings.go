@@ -14,6 +14,14 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 )
 
+// Kind is the first part of the settings' stream names.
+const Kind = "settings"
+
+// Names are what people call the settings of each stream.
+var Names = map[string]string{
+	"site": "Site settings", "security": "Security settings", "contact": "Contact settings", "mailroutes": "Mail routes",
+}
+
 // Streams of settings.
 const (
 	SiteStream     = "settings-site"

@@ -85,6 +85,9 @@ func (s *State) Evolve(event domain.Event) {
 	s.evolveDirectory(event)
 }
 
+// SubjectName is the person's name.
+func (s State) SubjectName() string { return s.Details.Name() }
+
 // Claim is the e-mail address that the account holds; none before it exists.
 func (s State) Claim() claim.Key {
 	if !s.Exists {

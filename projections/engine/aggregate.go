@@ -45,7 +45,27 @@ func (a Aggregate[ID, R]) Table(write Upsert[R]) Table {
 			return write.write(ctx, tx, rows)
 		},
 		Whole: func() Whole { return &wholeAggregate[ID, R]{a, write, map[ID]R{}} },
+		Load:  a.loadNamed,
 	}
+}
+
+// loadNamed gives rows by the second parts of their streams' names. What names no row is left out.
+func (a Aggregate[ID, R]) loadNamed(ctx context.Context, pool *pgxpool.Pool, names []string) (map[string]Row, error) {
+	var ids []ID
+	for _, name := range names {
+		if id, err := a.Parse(name); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	found := make(map[ID]R, len(ids))
+	if err := a.load(ctx, pool, ids, found); err != nil {
+		return nil, err
+	}
+	rows := make(map[string]Row, len(found))
+	for id, r := range found {
+		rows[fmt.Sprint(id)] = r
+	}
+	return rows, nil
 }
 
 // wholeAggregate holds the rows of all aggregates of a kind.
@@ -128,12 +148,17 @@ func (a Aggregate[ID, R]) fold(ctx context.Context, tx pgx.Tx, events []*eventst
 	return changed, nil
 }
 
+// queryer is a pool, or a transaction.
+type queryer interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
 // load puts the rows that the table has into rows.
-func (a Aggregate[ID, R]) load(ctx context.Context, tx pgx.Tx, ids []ID, rows map[ID]R) error {
+func (a Aggregate[ID, R]) load(ctx context.Context, db queryer, ids []ID, rows map[ID]R) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := tx.Query(ctx, a.ByIDs, ids)
+	found, err := db.Query(ctx, a.ByIDs, ids)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/eventstore"
 )
@@ -24,6 +25,9 @@ type Table struct {
 	Columns []string // that the rows of Whole have, in their order
 	// Streamed: rows are final at once, so a rebuild copies them while it reads. One table of a Set may be streamed.
 	Streamed bool
+	// Load gives rows of aggregates, by the second parts of the names of their streams; nil for tables of anything else.
+	// What names no row is left out.
+	Load func(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string]Row, error)
 }
 
 // Whole folds the log from its beginning, into the rows of one table.
