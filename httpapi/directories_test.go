@@ -302,7 +302,7 @@ func TestDirectoriesAreSetUpWithCare(t *testing.T) {
 		g := group.(map[string]any)
 		whys[g["name"]] = cmp.Or(stringOf(g["why"]), "-")
 	}
-	assert.Contains(t, whys["risk"], "written otherwise")
+	assert.Contains(t, whys["risk"], "spelled differently")
 	assert.Equal(t, "sync_groups is off", whys["Risk"])
 	assert.Equal(t, "-", whys["Else"])
 }

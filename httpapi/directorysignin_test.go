@@ -59,7 +59,7 @@ func TestSigningInThroughADirectory(t *testing.T) {
 
 	check := a.directoryCheckOf(t, account["id"].(string))
 	assert.Equal(t, true, check["ok"])
-	for _, miss := range []string{`"EVERYBODY": the group "Everybody" is written otherwise`, `"Strangers": the group "Strangers" belongs to another company`, `"Gone": the group "Gone" is retired`} {
+	for _, miss := range []string{`"EVERYBODY": the group "Everybody" is spelled differently`, `"Strangers": the group "Strangers" belongs to another company`, `"Gone": the group "Gone" is retired`} {
 		assert.Contains(t, check["detail"], miss)
 	}
 	assert.NotContains(t, check["detail"], "Unrelated")
