@@ -34,7 +34,7 @@ func TestFilteredSubscriptionGetsCheckpointBeforeCaughtUp(t *testing.T) {
 	n := openNode(t, t.TempDir())
 	client := unixClient(t, serveUnix(t, n))
 	none := &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{"none"}}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	// Of an empty log there is no position to resume from.
@@ -62,7 +62,7 @@ func TestCheckpointsComeExactlyAtTheInterval(t *testing.T) {
 	n := openNode(t, t.TempDir())
 	client := unixClient(t, serveUnix(t, n))
 	appendMany(t, n, "stream", 25)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	subscription, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{
 		From: esdb.Start{}, MaxSearchWindow: 5, CheckpointInterval: 2,
@@ -86,7 +86,7 @@ func TestSubscriberThatFallsBehindIsTold(t *testing.T) {
 	t.Parallel()
 	n := openNode(t, t.TempDir())
 	client := unixClient(t, serveUnix(t, n))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	appendMany(t, n, "stream", 10)
 	toAll, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}})
@@ -130,7 +130,7 @@ func TestSlowSubscriberHoldsNobodyUp(t *testing.T) {
 	require.NoError(t, err)
 	appendMany(t, n, "stream", 20_000)
 	client := unixClient(t, socket)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.Equal(t, 1000, countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}))
 
