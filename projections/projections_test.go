@@ -30,6 +30,7 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 // stack is an event store, a database, a runner between them, and commands that write. Its clock moves a minute with
@@ -66,11 +67,7 @@ func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := secrets.NewHasher(10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return commands.New(log, keys, hasher)
+	return commands.New(log, keys, secretstest.Hasher(t))
 }
 
 // register writes an account without waiting for the read models. The position is that of the end of the log: behind
