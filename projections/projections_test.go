@@ -133,9 +133,12 @@ func (s *stack) has(t testing.TB) func(commands.Result, error) uuid.UUID {
 	}
 }
 
+// patience bounds every wait for what has to happen. It is no expectation of how long something takes.
+const patience = 3 * time.Minute
+
 func waitFor(t testing.TB, runner *engine.Runner, position eventstore.Position) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := runner.WaitFor(ctx, position)
 	statuses, statusErr := runner.Status(t.Context())
@@ -160,7 +163,7 @@ func pause(ctx context.Context, d time.Duration) {
 // eventually polls until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !holds() {
 		pause(ctx, 10*time.Millisecond)
