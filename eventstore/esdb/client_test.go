@@ -497,17 +497,19 @@ func TestASlowCallDoesNotFailTheOthers(t *testing.T) {
 func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"http://admin:hunter2@host:2113", "esdb://", "esdb://admin:hunter2@host:port", "nonsense hunter2"} {
-		client, err := esdb.Connect(url, esdb.Options{})
-		if err == nil {
-			t.Errorf("%q was accepted", url)
-			if err := client.Close(); err != nil {
-				t.Error(err)
+		t.Run(url, func(t *testing.T) {
+			client, err := esdb.Connect(url, esdb.Options{})
+			if err == nil {
+				t.Errorf("%q was accepted", url)
+				if err := client.Close(); err != nil {
+					t.Error(err)
+				}
+				return
 			}
-			continue
-		}
-		if !strings.Contains(err.Error(), "connection string") || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v", url, err)
-		}
+			if !strings.Contains(err.Error(), "connection string") || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q: %v", url, err)
+			}
+		})
 	}
 }
 
@@ -518,10 +520,12 @@ func TestAWrongCertificateFileIsASentenceWithoutThePassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{"/no/where/ca.pem": "open /no/where/ca.pem: no such file or directory", empty: "holds no certificate"} {
-		_, err := esdb.Connect("esdb://admin:hunter2@host:2113?tls=true&tlsCAFile="+file, esdb.Options{})
-		if err == nil || !strings.Contains(err.Error(), "tlsCAFile") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v", file, err)
-		}
+		t.Run(want, func(t *testing.T) {
+			_, err := esdb.Connect("esdb://admin:hunter2@host:2113?tls=true&tlsCAFile="+file, esdb.Options{})
+			if err == nil || !strings.Contains(err.Error(), "tlsCAFile") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: %v", file, err)
+			}
+		})
 	}
 }
 
