@@ -22,6 +22,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 func newHandler(t *testing.T, log eventstore.Log) *commands.Handler {
@@ -30,11 +31,7 @@ func newHandler(t *testing.T, log eventstore.Log) *commands.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := secrets.NewHasher(64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return commands.New(log, keys, hasher)
+	return commands.New(log, keys, secretstest.Hasher(t))
 }
 
 func admin() commands.Caller { return commands.System() }

@@ -20,6 +20,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 // newHandler makes a Handler on an empty event store.
@@ -31,11 +32,7 @@ func newHandler(t *testing.T) *commands.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := secrets.NewHasher(8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := commands.New(client, keys, hasher)
+	h := commands.New(client, keys, secretstest.Hasher(t))
 	if err := h.Initialize(t.Context()); err != nil {
 		t.Fatal(err)
 	}

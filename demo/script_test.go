@@ -11,6 +11,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 // memory is a log that lasts as long as a test.
@@ -74,15 +75,11 @@ func TestEveryCommandOfTheScriptChangesSomething(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := secrets.NewHasher(1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	first := time.Date(2026, 11, 23, 3, 4, 5, 6, time.UTC)
 	for i := range 7 {
 		now := first.Add(time.Duration(i) * 31 * time.Hour)
 		log := &memory{streams: map[string][]eventstore.Recorded{}}
-		if _, err := Load(t.Context(), commands.New(log, keys, hasher), now); err != nil {
+		if _, err := Load(t.Context(), commands.New(log, keys, secretstest.Hasher(t)), now); err != nil {
 			t.Fatalf("%s: %v", now, err)
 		}
 		changed := map[string]bool{}

@@ -312,13 +312,15 @@ func TestNoTextThatPostgresCannotHoldIsWrittenOrRead(t *testing.T) {
 	}
 	want := group.Created{Name: "a\uFFFDb\\\uFFFD", Description: stored}
 	for how, data := range map[string][]byte{"written now": proposed[0].Data, "written before": raw} {
-		read := eventstore.Decode(eventstore.Recorded{Stream: "group-1", Type: "group.created", Data: data, Metadata: proposed[0].Metadata})
-		if diff := cmp.Diff(want, read.Event); diff != "" || read.Err != nil || read.Meta.UserAgent != "curl\uFFFD" {
-			t.Errorf("%s: %s %v %q", how, diff, read.Err, read.Meta.UserAgent)
-		}
-		if again := eventstore.Storable(data); !json.Valid(again) || bytes.Contains(again, []byte(`b\u0000`)) {
-			t.Errorf("%s: %s", how, again)
-		}
+		t.Run(how, func(t *testing.T) {
+			read := eventstore.Decode(eventstore.Recorded{Stream: "group-1", Type: "group.created", Data: data, Metadata: proposed[0].Metadata})
+			if diff := cmp.Diff(want, read.Event); diff != "" || read.Err != nil || read.Meta.UserAgent != "curl\uFFFD" {
+				t.Errorf("%s: %s %v %q", how, diff, read.Err, read.Meta.UserAgent)
+			}
+			if again := eventstore.Storable(data); !json.Valid(again) || bytes.Contains(again, []byte(`b\u0000`)) {
+				t.Errorf("%s: %s", how, again)
+			}
+		})
 	}
 }
 
@@ -336,9 +338,11 @@ func TestAnEventOfAnotherProgramIsTold(t *testing.T) {
 		{"orders-1", string(ours), false}, // of a newer SecBoard
 		{"user-1", "", false},             // nobody else has any business there
 	} {
-		e := eventstore.Decode(eventstore.Recorded{Stream: c.stream, Type: "OrderPlaced", Data: []byte("{}"), Metadata: []byte(c.metadata)})
-		if e.Foreign() != c.foreign || e.Err == nil {
-			t.Errorf("%+v: %v, %v", c, e.Foreign(), e.Err)
-		}
+		t.Run(c.stream+" "+c.metadata, func(t *testing.T) {
+			e := eventstore.Decode(eventstore.Recorded{Stream: c.stream, Type: "OrderPlaced", Data: []byte("{}"), Metadata: []byte(c.metadata)})
+			if e.Foreign() != c.foreign || e.Err == nil {
+				t.Errorf("%+v: %v, %v", c, e.Foreign(), e.Err)
+			}
+		})
 	}
 }

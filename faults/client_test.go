@@ -12,12 +12,13 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/secboard/secboard/eventstore"
 )
 
-// requestTime is how long a client waits for an answer. The server gives up earlier.
+// requestTime is how long a client waits for an answer unless it is told otherwise. The server gives up earlier.
 const requestTime = 15 * time.Second
 
 // client talks to one instance through its front proxy.
@@ -27,6 +28,8 @@ type client struct {
 	session *session // nil: nobody is signed in
 	ip      string   // as which it shows itself
 	ledger  *ledger
+
+	patience time.Duration // how long it waits for an answer
 }
 
 // session of the superuser, for all workers.
@@ -43,7 +46,7 @@ func (s *session) current() string {
 
 func newClient(url string, ledger *ledger) *client {
 	// On a connection that was used before, the transport would send by itself again what broke.
-	return &client{http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url: url, ledger: ledger, ip: "192.0.2.1"}
+	return &client{http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url: url, ledger: ledger, ip: "192.0.2.1", patience: requestTime}
 }
 
 // reply is an answer of the API.
@@ -72,7 +75,7 @@ func (r reply) position() eventstore.Position {
 
 // do sends a request; body is sent as JSON, a string as CSV. The error says that there is no whole answer.
 func (c *client) do(ctx context.Context, method, path string, body any, header map[string]string) (_ reply, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	var content io.Reader
 	contentType := ""
@@ -143,6 +146,22 @@ func (c *client) check(method, path string, answer reply) {
 		c.ledger.violate(fmt.Sprintf("%s %s answered %d: %.300s", method, path, answer.status, answer.raw))
 	case answer.header.Get("Retry-After") == "" || answer.code() == "" || answer.text("detail") == "":
 		c.ledger.violate(fmt.Sprintf("%s %s answered 503 without Retry-After, code or detail: %.300s", method, path, answer.raw))
+	}
+}
+
+// mustSignIn opens a session of the superuser, with as many attempts as a busy machine needs.
+func (c *client) mustSignIn(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	for {
+		err := c.signIn(ctx)
+		if err == nil {
+			return
+		}
+		if !pause(ctx, 3*time.Second) { // less often than the limit of attempts allows
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type injector struct {
 	deck    []int         // of the kinds of fault that come next, so that a short run has them all
 
 	injected   map[string]int
-	rounds     int
+	rounds     atomic.Int64
 	recoveries []recovery
 }
 
@@ -36,10 +37,6 @@ type recovery struct {
 	faults string
 	took   time.Duration
 }
-
-// normalAgain is how long after a part is back everything may take to be normal: 5 s, on a machine that is busy with
-// other things.
-const normalAgain = 3 * 5 * time.Second
 
 // lasting makes a fault of what lasts for a while.
 func lasting(kind string, begin, end func() error) fault {
@@ -164,7 +161,7 @@ func (in *injector) round(ctx context.Context) {
 			in.ledger.violate(fmt.Sprintf("a fault of %q can't be ended: %v", names, err))
 		}
 	}
-	in.rounds++
+	in.rounds.Add(1)
 	// Once ctx ended there is no more to break, but this round still has to come to its end.
 	in.recover(context.WithoutCancel(ctx), fmt.Sprintf("%q", names))
 }
@@ -202,8 +199,7 @@ func (in *injector) recover(ctx context.Context, after string) {
 
 // normal returns when an instance is ready, seen from outside.
 func normal(ctx context.Context, n *instance) error {
-	ctx, cancel := context.WithTimeout(ctx, normalAgain)
-	defer cancel()
+	started := time.Now()
 	for {
 		asking, stop := context.WithTimeout(ctx, 3*time.Second)
 		_, err := status(asking, "http://"+n.front.address+"/readyz")
@@ -211,7 +207,7 @@ func normal(ctx context.Context, n *instance) error {
 		if err == nil {
 			return nil
 		}
-		if !pause(ctx, 50*time.Millisecond) {
+		if !pause(ctx, 50*time.Millisecond) || !within(time.Since(started), backWithin) {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
 	}

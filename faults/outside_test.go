@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// The promises to whoever is outside, and how much longer things may take on a machine that is busy with other tests.
+// The promises to whoever is outside, and how much longer things may take beside other tests; see within.
 const (
 	toldWithin = 2 * time.Second // from the moment when a part fails, and for each answer from then on
 	backWithin = 5 * time.Second // from the moment when the part is back
@@ -42,10 +42,12 @@ func TestAPartThatIsAwayIsToldAtOnce(t *testing.T) {
 	process := n.process.Pid
 	l := newLedger()
 	c := newClient("http://"+n.front.address, l)
-	if err := c.signIn(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c.patience = deadline
+	c.mustSignIn(t)
 	made, err := c.do(t.Context(), http.MethodPost, api+"/users", newAccount(), nil)
+	for err == nil && made.status == http.StatusServiceUnavailable && pause(t.Context(), time.Second) { // a machine too busy
+		made, err = c.do(t.Context(), http.MethodPost, api+"/users", newAccount(), nil)
+	}
 	if err != nil || made.status != http.StatusCreated {
 		t.Fatal(err, made.status, string(made.raw))
 	}
@@ -91,7 +93,7 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
 	defer cancel()
 	// What everybody may ask, one after the other, until all of it was asked after the outage was told.
 	calls := []struct {
@@ -113,12 +115,15 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 				t.Fatalf("%s %s: %s is not answered: %v", o.part.name, o.name, call.what, err)
 			}
 			o.measured.slowest = max(o.measured.slowest, answer.took)
-			if answer.took > slack*toldWithin {
+			if !within(answer.took, toldWithin) {
 				t.Errorf("%s %s: %s was answered after %s", o.part.name, o.name, call.what, answer.took)
 			}
 			switch since := time.Since(began); {
 			case answer.status == call.want:
-			case since < slack*toldWithin && answer.status < http.StatusInternalServerError: // it may have been carried out just before
+			case answer.status < http.StatusInternalServerError && within(since, toldWithin): // it may have been carried out just before
+			case answer.status == http.StatusServiceUnavailable && slowness() > slack:
+				// No limit of the server's own can be kept by anybody. What has to be answered is asked again.
+				pause(ctx, time.Second)
 			default:
 				t.Errorf("%s %s: %s was answered %d %s after %s, want %d", o.part.name, o.name, call.what, answer.status, answer.raw, since, call.want)
 			}
@@ -133,7 +138,7 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 			t.Fatalf("%s %s: no command is answered 503", o.part.name, o.name)
 		}
 	}
-	if o.measured.told > slack*toldWithin {
+	if !within(o.measured.told, toldWithin) {
 		t.Errorf("%s %s: the first 503 came after %s", o.part.name, o.name, o.measured.told)
 	}
 	parts, err := status(ctx, "http://"+n.address+"/readyz")
@@ -160,7 +165,7 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 		if err == nil && answer.status == http.StatusCreated {
 			break
 		}
-		if time.Since(back) > slack*backWithin {
+		if !within(time.Since(back), backWithin) {
 			t.Fatalf("%s %s: %s after it is back a command is answered %d %s, %v", o.part.name, o.name, time.Since(back), answer.status, answer.raw, err)
 		}
 		pause(ctx, 50*time.Millisecond)
@@ -168,7 +173,7 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 	if err := normal(ctx, n); err != nil {
 		t.Error(err)
 	}
-	if o.measured.back = time.Since(back); o.measured.back > slack*backWithin {
+	if o.measured.back = time.Since(back); !within(o.measured.back, backWithin) {
 		t.Errorf("%s %s: it was normal only %s after it is back", o.part.name, o.name, o.measured.back)
 	}
 }

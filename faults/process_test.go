@@ -183,7 +183,7 @@ func (p *part) mayEnd(may bool) {
 func (p *part) awaitReady(ctx context.Context) error {
 	var last error
 	for {
-		asking, cancel := context.WithTimeout(ctx, time.Second)
+		asking, cancel := context.WithTimeout(ctx, 5*time.Second)
 		last = p.ready(asking)
 		cancel()
 		if last == nil {

@@ -34,7 +34,7 @@ const (
 	rootEmail    = "root@example.com"
 	rootPassword = "Fault-Suite-Password-7791"
 	// deadline bounds every wait that is no promise.
-	deadline = 2 * time.Minute
+	deadline = 5 * time.Minute
 )
 
 // world is a running system: an event store, a Postgres, and instances of secboard on both, with a proxy on every
@@ -398,7 +398,7 @@ func build(flags ...string) (string, error) {
 	}
 	binaries = append(binaries, dir)
 	binary := filepath.Join(dir, "secboard")
-	command := exec.Command("go", append(append([]string{"build"}, flags...), "-o", binary, "./cmd/secboard")...)
+	command := exec.Command("go", append(append([]string{"build", "-ldflags=-s -w"}, flags...), "-o", binary, "./cmd/secboard")...)
 	command.Dir = root
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

@@ -214,7 +214,7 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) { // a refusal does not wait for the read models
 		history = a.summaries(t, id)
 		assert.Contains(c, strings.Join(history, "\n"), "refused: expired")
-	}, 10*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	t.Logf("the history:\n%s", strings.Join(history, "\n"))
 	rest := history
 	for _, step := range []string{

@@ -35,11 +35,15 @@ import (
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 const (
 	adminEmail    = "admin@example.com"
 	adminPassword = "a long enough pass phrase"
+
+	// patience bounds every wait for what has to happen. It is no expectation of how long something takes.
+	patience = 3 * time.Minute
 )
 
 // api is the whole stack behind an HTTP server: an event store, a database, a runner, and a superuser who is signed in.
@@ -70,7 +74,7 @@ func newAPI(t testing.TB, configure ...func(*Options)) *api {
 	return a
 }
 
-// givePassword lets the superuser sign in with adminPassword, for the tests about that: hashing is slow on purpose.
+// givePassword lets the superuser sign in with adminPassword, for the tests about that.
 func (a *api) givePassword(t *testing.T) {
 	t.Helper()
 	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
@@ -79,8 +83,6 @@ func (a *api) givePassword(t *testing.T) {
 	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now()) // a new password ends those that there were
 	require.NoError(t, err)
 }
-
-var sharedHasher = sync.OnceValues(func() (*secrets.Hasher, error) { return secrets.NewHasher(100) })
 
 func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Helper()
@@ -92,11 +94,9 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	t.Cleanup(pool.Close)
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	require.NoError(t, err)
-	hasher, err := sharedHasher()
-	require.NoError(t, err)
 	a := &api{pool: pool, wire: wire, log: &bytes.Buffer{}, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
-	handler := commands.New(store, keys, hasher)
+	handler := commands.New(store, keys, secretstest.Hasher(t))
 	handler.Now = now
 	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, projections.NewReadModels(pool)
 	runner := engine.NewRunner(projections.Set(), pool, store, slog.New(slog.DiscardHandler), nil)
@@ -105,12 +105,13 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 		Commands: handler, ReadModels: projections.NewReadModels(pool), Runner: runner, Pool: pool, PingStore: store.Ping,
 		Logger: slog.New(slog.NewTextHandler(&locked{Writer: a.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now,
 	}
+	options.limits = limits{request: patience, session: patience, check: patience} // so that a busy machine changes no answer
 	for _, c := range configure {
 		c(&options)
 	}
 	a.server, err = newServer(options)
 	require.NoError(t, err)
-	a.patience = 30 * time.Second // so that a busy machine changes no answer
+	a.patience = patience // so that a busy machine changes no answer
 	a.url = serve(t, a.server)
 	return a
 }
@@ -304,7 +305,7 @@ func (a *api) person(t testing.TB, email string, permissions domain.Permissions)
 // catchUp waits until the read models have a position.
 func (a *api) catchUp(t testing.TB, position eventstore.Position) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, a.Runner.WaitFor(ctx, position))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -78,9 +77,6 @@ func (r requirement) missing(access projections.Access) (permission, bool) {
 	}
 	return permission{}, false
 }
-
-// sessionCheckTimeout bounds the look-up of a session, so that an outage of the database is told quickly.
-const sessionCheckTimeout = 3 * time.Second
 
 // admit lets a request through to an operation when somebody is signed in who may call it.
 func (s *server) admit(required requirement) func(huma.Context, func(huma.Context)) {
@@ -177,7 +173,7 @@ func (s *server) authenticate(ctx context.Context, token string) (projections.Se
 	if token == "" || len(token) > 200 {
 		return projections.Session{}, projections.Access{}, unauthenticated()
 	}
-	limited, cancel := context.WithTimeout(ctx, sessionCheckTimeout)
+	limited, cancel := context.WithTimeout(ctx, s.limits.session)
 	defer cancel()
 	session, access, err := s.lookUp(limited, token)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {

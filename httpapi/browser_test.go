@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
@@ -49,7 +48,7 @@ func openBrowser(t *testing.T, url string) *browser {
 }
 
 func (b *browser) within() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(b.ctx, 60*time.Second)
+	return context.WithTimeout(b.ctx, patience)
 }
 
 // open goes to a page and gives the status of the answer.

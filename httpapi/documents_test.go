@@ -198,10 +198,10 @@ func TestTheDatabaseIsAway(t *testing.T) {
 		created, err := a.send(t.Context(), a.admin, http.MethodPost, basePath+"/companies", map[string]any{"name": "Nova"}, with{"Idempotency-Key", "k"})
 		assert.NoError(c, err)
 		assert.Contains(c, []int{http.StatusCreated, http.StatusAccepted}, created.status)
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	assert.EventuallyWithT(t, func(c *assert.CollectT) {
 		ready, err := a.send(t.Context(), "", http.MethodGet, "/readyz", nil)
 		assert.NoError(c, err)
 		assert.Equal(c, "ready", ready.text("status"))
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 }

@@ -5,17 +5,12 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/gin-gonic/gin"
 )
 
-const (
-	// checkTimeout bounds each check of /readyz.
-	checkTimeout = time.Second
-	// tooFarBehind is how many events a read model may lack before answers from it mislead.
-	tooFarBehind = 1000
-)
+// tooFarBehind is how many events a read model may lack before answers from it mislead.
+const tooFarBehind = 1000
 
 // readiness is the body of /readyz.
 type readiness struct {
@@ -46,7 +41,7 @@ func (s *server) addHealth() {
 
 // readiness asks every part at once.
 func (s *server) readiness(ctx context.Context) readiness {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.check)
 	defer cancel()
 	checks := []func(context.Context) []readinessPart{s.checkStore, s.checkDatabase, s.checkReadModels}
 	found := make([][]readinessPart, len(checks))

@@ -187,7 +187,7 @@ func (s *server) answerOnce(ctx huma.Context, c *gin.Context, key string, next f
 
 	actor := infoOf(ctx.Context()).access.UserID
 	// The client may be gone, but the answer is kept for when it asks again.
-	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx.Context()), sessionCheckTimeout)
+	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx.Context()), s.limits.session)
 	defer cancel()
 	if err := s.keepAnswer(storing, actor, key, held); err != nil {
 		s.Logger.WarnContext(ctx.Context(), "the answer to an Idempotency-Key is not kept; the same request repeats the same command",

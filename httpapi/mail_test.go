@@ -62,7 +62,7 @@ func arrived(t *testing.T, sink *mailtest.Sink, subject string, n int) []mailtes
 			}
 		}
 		return len(found) >= n
-	}, time.Minute, 20*time.Millisecond, "%d mails %q", n, subject)
+	}, patience, 20*time.Millisecond, "%d mails %q", n, subject)
 	return found
 }
 
@@ -373,7 +373,7 @@ func TestFailedMailIsSeenAndTriedAgain(t *testing.T) {
 	require.Eventually(t, func() bool {
 		failed = a.call(t, a.admin, http.MethodGet, "/mail/messages?state=failed&user_id="+person, nil).items()
 		return len(failed) == 1
-	}, time.Minute, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	assert.Equal(t, []any{"password_reset", "olena@example.com", 1.0}, []any{failed[0]["feature"], failed[0]["to"], failed[0]["attempts"]})
 	assert.Contains(t, failed[0]["last_error"], "unknown mailbox")
 	path := "/mail/messages/" + fmt.Sprint(failed[0]["id"])
@@ -384,7 +384,7 @@ func TestFailedMailIsSeenAndTriedAgain(t *testing.T) {
 	sink.Answer(nil)
 	a.change(t, http.MethodPost, path+"/retry", nil)
 	link := linkIn(t, sink.Wait(t, 1)[0])
-	require.Eventually(t, func() bool { return a.call(t, a.admin, http.MethodGet, path, nil).text("state") == "sent" }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return a.call(t, a.admin, http.MethodGet, path, nil).text("state") == "sent" }, patience, 20*time.Millisecond)
 	again := a.call(t, a.admin, http.MethodPost, path+"/retry", nil)
 	assert.Equal(t, "already_sent", again.text("code"), again)
 	page := a.request(t, "", http.MethodGet, link, nil)

@@ -35,7 +35,6 @@ type operation struct {
 
 const (
 	defaultMaxBody = 1 << 20 // what one append to the log can hold
-	defaultTimeout = 10 * time.Second
 )
 
 // register adds an operation. It panics when nobody said who may call it, so such a program never serves.
@@ -43,7 +42,7 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 	if !o.required.declared {
 		panic("no requirement declared for " + o.method + " " + o.path)
 	}
-	o.maxBody, o.timeout = min(cmp.Or(o.maxBody, defaultMaxBody), s.MaxBody), cmp.Or(o.timeout, defaultTimeout)
+	o.maxBody, o.timeout = min(cmp.Or(o.maxBody, defaultMaxBody), s.MaxBody), cmp.Or(o.timeout, s.limits.request)
 	s.routes = append(s.routes, o)
 	h := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: basePath + o.path, Tags: []string{o.tag}, Summary: o.summary,

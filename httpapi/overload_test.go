@@ -83,7 +83,7 @@ func TestWhoOnlyWaitsKeepsNobodyOut(t *testing.T) {
 	close(a.stop)
 	idle := func() {
 		<-a.arrived
-		require.Eventually(t, func() bool { return a.work.now.Load() == 0 }, 30*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return a.work.now.Load() == 0 }, patience, time.Millisecond)
 	}
 	for range 3 {
 		slow, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))

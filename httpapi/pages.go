@@ -116,7 +116,7 @@ func (s *server) addPages() {
 // page makes a handler that answers with a page in the person's language.
 func (s *server) page(show func(context.Context, *visit) (page, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		ctx, cancel := context.WithTimeout(c.Request.Context(), defaultTimeout)
+		ctx, cancel := context.WithTimeout(c.Request.Context(), s.limits.request)
 		defer cancel()
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxPageBody)
 		site, err := s.ReadModels.Site(ctx)

@@ -21,11 +21,14 @@ import (
 func TestRawRequests(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	listening := httptest.NewUnstartedServer(a.engine)
-	listening.Config.ReadHeaderTimeout, listening.Config.MaxHeaderBytes = 500*time.Millisecond, 64<<10 // the second as serve sets it
-	listening.Start()
-	t.Cleanup(listening.Close)
-	address := listening.Listener.Addr().String()
+	listen := func(headers time.Duration) (address string) {
+		listening := httptest.NewUnstartedServer(a.engine)
+		listening.Config.ReadHeaderTimeout, listening.Config.MaxHeaderBytes = headers, 64<<10 // the second as serve sets it
+		listening.Start()
+		t.Cleanup(listening.Close)
+		return listening.Listener.Addr().String()
+	}
+	patient, hasty := listen(patience), listen(500*time.Millisecond)
 	sessions := "POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	const get = " HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, c := range map[string]struct {
@@ -83,6 +86,10 @@ func TestRawRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			address := patient
+			if name == "slow headers" {
+				address = hasty
+			}
 			status, answer := rawRequest(t, address, c.request, name == "a body that is not whole")
 			assert.Contains(t, c.status, status, "%.400s", answer)
 			assert.NotRegexp(t, internals, answer)
@@ -98,7 +105,7 @@ func rawRequest(t *testing.T, address, request string, end bool) (status int, an
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, connection.Close()) }()
-	require.NoError(t, connection.SetDeadline(time.Now().Add(time.Minute)))
+	require.NoError(t, connection.SetDeadline(time.Now().Add(patience)))
 	if _, err := io.WriteString(connection, request); err != nil {
 		t.Logf("the server closed the connection before everything was sent: %v", err)
 	}

@@ -25,7 +25,7 @@ func TestRebuildOverHTTP(t *testing.T) {
 		require.Eventually(t, func() bool {
 			last = a.call(t, a.admin, http.MethodGet, path, nil)
 			return last.status == http.StatusOK && last.json["ended_at"] != nil
-		}, 30*time.Second, 20*time.Millisecond)
+		}, patience, 20*time.Millisecond)
 		return last
 	}
 

@@ -56,6 +56,8 @@ type Options struct {
 
 	// Security gives the settings in force: how long sessions last. It is asked on each request. nil: settings.DefaultSecurity.
 	Security func(context.Context) (settings.Security, error)
+
+	limits limits // zero: defaultLimits
 }
 
 type server struct {
@@ -91,6 +93,9 @@ func newServer(options Options) (*server, error) {
 	}
 	if s.Registry == nil {
 		s.Registry = prometheus.NewRegistry()
+	}
+	if s.limits == (limits{}) {
+		s.limits = defaultLimits
 	}
 	if s.Now == nil {
 		s.Now = time.Now

@@ -287,7 +287,7 @@ func (s *server) endSessionsOf(ctx context.Context, result commands.Result) {
 	if !result.EndsSessions {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessionCheckTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.session)
 	defer cancel()
 	if _, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, result.ID, result.KeptSession); err != nil {
 		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", result.ID, "error", err)

@@ -76,7 +76,7 @@ func TestSettingsOfSecurity(t *testing.T) {
 		now, err := a.ReadModels.Security(t.Context())
 		assert.NoError(c, err)
 		assert.Equal(c, want, now)
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	a.wire.cut()
 	during, err := a.ReadModels.Security(t.Context())
 	require.NoError(t, err, "an outage of the database opens no door")
@@ -86,7 +86,7 @@ func TestSettingsOfSecurity(t *testing.T) {
 		history, err := a.send(t.Context(), a.admin, http.MethodGet, basePath+"/settings/security/history", nil)
 		assert.NoError(c, err)
 		assert.Len(c, history.items(), 1)
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 
 	wrong := a.call(t, a.admin, http.MethodPatch, "/settings/security", map[string]any{"lockout_attempts": 1, "session_minutes": nil, "session_idle_minutes": "long"})
 	assert.Equal(t, http.StatusUnprocessableEntity, wrong.status, wrong)

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
@@ -90,7 +89,7 @@ func (f *fake) config() ldapclient.Config {
 	return ldapclient.Config{
 		URLs: []string{scheme + f.address}, StartTLS: f.plain, CAPEM: f.caPEM, BaseDN: "DC=example,DC=com",
 		BindDN: searcher, BindPassword: "Bind-secret", UserFilter: "(objectClass=user)", Attributes: ldapclient.Attributes{Email: "mail"},
-		Timeout: 10 * time.Second,
+		Timeout: patience,
 	}
 }
 

@@ -26,7 +26,7 @@ func config(d *sambatest.Domain) ldapclient.Config {
 		Attributes: ldapclient.Attributes{
 			Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department", Position: "title",
 		},
-		Timeout: time.Minute,
+		Timeout: patience,
 	}
 }
 

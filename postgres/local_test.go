@@ -466,7 +466,7 @@ func owner(t *testing.T, path string) uint32 {
 
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

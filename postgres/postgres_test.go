@@ -22,13 +22,15 @@ func TestOpenPreparesEveryConnection(t *testing.T) {
 		"application_name":  "secboard",
 		"statement_timeout": "30s",
 	} {
-		var got string
-		if err := pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got); err != nil {
-			t.Fatal(err)
-		}
-		if got != want {
-			t.Errorf("%s is %q, want %q", setting, got, want)
-		}
+		t.Run(setting, func(t *testing.T) {
+			var got string
+			if err := pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got); err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("%s is %q, want %q", setting, got, want)
+			}
+		})
 	}
 }
 
@@ -95,9 +97,11 @@ func TestOpenNamesTheUsualMistakes(t *testing.T) {
 		"create the database first":                missing,
 		"the server refuses this user or password": stranger,
 	} {
-		if _, err := postgres.Open(t.Context(), u.String()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if _, err := postgres.Open(t.Context(), u.String()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		})
 	}
 }
 

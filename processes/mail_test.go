@@ -398,7 +398,7 @@ func TestLinksAreShownInTheDemo(t *testing.T) {
 	select {
 	case link := <-shown:
 		assert.True(t, strings.HasPrefix(link, "password_reset hanna@example.com https://accounts.example.com/password_reset/"), link)
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		require.Fail(t, "no link is shown")
 	}
 	assert.Empty(t, o.messages())

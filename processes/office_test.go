@@ -27,6 +27,7 @@ import (
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 // office is a log, its read models and the process that sends mail.
@@ -59,16 +60,17 @@ func (l *syncedLog) String() string {
 	return l.text.String()
 }
 
+// patience bounds every wait for what has to happen. It is no expectation of how long something takes.
+const patience = 3 * time.Minute
+
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	require.NoError(t, err)
-	hasher, err := secrets.NewHasher(10)
-	require.NoError(t, err)
 	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t))
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	o := &office{t: t, Handler: commands.New(nodetest.Connect(t), keys, hasher), pool: pool, readModels: projections.NewReadModels(pool)}
+	o := &office{t: t, Handler: commands.New(nodetest.Connect(t), keys, secretstest.Hasher(t)), pool: pool, readModels: projections.NewReadModels(pool)}
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
 	o.mail = o.newMail()
 	o.runReadModels()
@@ -152,7 +154,7 @@ func (o *office) messages() []projections.MailMessage {
 
 func (o *office) eventually(what string, check func() bool) {
 	o.t.Helper()
-	require.Eventually(o.t, check, time.Minute, 20*time.Millisecond, "%s\n%s", what, &o.log)
+	require.Eventually(o.t, check, patience, 20*time.Millisecond, "%s\n%s", what, &o.log)
 }
 
 // settled waits for the states of all messages, oldest first.

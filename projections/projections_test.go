@@ -31,6 +31,7 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 // stack is an event store, a database, a runner between them, and commands that write. Its clock moves a minute with
@@ -67,11 +68,7 @@ func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := secrets.NewHasher(10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return commands.New(log, keys, hasher)
+	return commands.New(log, keys, secretstest.Hasher(t))
 }
 
 // register writes an account without waiting for the read models. The position is that of the end of the log: behind
@@ -137,9 +134,12 @@ func (s *stack) has(t testing.TB) func(commands.Result, error) uuid.UUID {
 	}
 }
 
+// patience bounds every wait for what has to happen. It is no expectation of how long something takes.
+const patience = 3 * time.Minute
+
 func waitFor(t testing.TB, runner *engine.Runner, position eventstore.Position) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := runner.WaitFor(ctx, position)
 	statuses, statusErr := runner.Status(t.Context())
@@ -164,7 +164,7 @@ func pause(ctx context.Context, d time.Duration) {
 // eventually polls until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !holds() {
 		pause(ctx, 10*time.Millisecond)

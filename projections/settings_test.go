@@ -54,7 +54,7 @@ func TestNobodyWaitsForAnothersSecuritySettings(t *testing.T) {
 			if a.err == nil {
 				t.Error("somebody who has gone away got settings that nobody knew")
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("somebody who has gone away waits for the query of another")
 		}
 	}

@@ -20,26 +20,39 @@ var ErrBusy = errors.New("too many passwords are being checked right now")
 // Hasher checks and makes password hashes, few at a time: each takes 19 MiB and some 20 ms of a core, so more at once
 // would only make all of them slower and could exhaust the memory.
 type Hasher struct {
-	slots chan struct{}
-	queue chan struct{}
-	decoy string
+	parameters argon2id.Params
+	slots      chan struct{}
+	queue      chan struct{}
+	decoy      string
+}
+
+// Option of a Hasher.
+type Option func(*Hasher)
+
+// WithParameters has a Hasher use others than Parameters, the default.
+func WithParameters(parameters argon2id.Params) Option {
+	return func(h *Hasher) { h.parameters = parameters }
 }
 
 // NewHasher makes a Hasher that works on as many hashes at once as there are cores, with a queue of queued more.
-func NewHasher(queued int) (*Hasher, error) {
-	decoy, err := argon2id.CreateHash("the password of nobody", Parameters)
-	if err != nil {
+func NewHasher(queued int, options ...Option) (*Hasher, error) {
+	cores := runtime.GOMAXPROCS(0)
+	h := &Hasher{parameters: *Parameters, slots: make(chan struct{}, cores), queue: make(chan struct{}, cores+queued)}
+	for _, option := range options {
+		option(h)
+	}
+	var err error
+	if h.decoy, err = argon2id.CreateHash("the password of nobody", &h.parameters); err != nil {
 		return nil, fmt.Errorf("hash a password: %w", err)
 	}
-	cores := runtime.GOMAXPROCS(0)
-	return &Hasher{slots: make(chan struct{}, cores), queue: make(chan struct{}, cores+queued), decoy: decoy}, nil
+	return h, nil
 }
 
 // Hash makes the Argon2id hash of a password in PHC form.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	var hash string
 	err := h.work(ctx, func() (err error) {
-		hash, err = argon2id.CreateHash(password, Parameters)
+		hash, err = argon2id.CreateHash(password, &h.parameters)
 		return err
 	})
 	return hash, err
@@ -60,10 +73,10 @@ func (h *Hasher) Check(ctx context.Context, password, hash string) (bool, error)
 	return fits && hash != "", err
 }
 
-// UpToDate says whether a hash was made with today's Parameters.
+// UpToDate says whether a hash was made with today's parameters.
 func (h *Hasher) UpToDate(hash string) bool {
 	parameters, _, _, err := argon2id.DecodeHash(hash)
-	return err == nil && *parameters == *Parameters
+	return err == nil && *parameters == h.parameters
 }
 
 func (h *Hasher) work(ctx context.Context, job func() error) error {

@@ -2,6 +2,7 @@ package secrets_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -109,12 +110,14 @@ func TestUnfitKeysetFilesAreRefusedWithASentence(t *testing.T) {
 		t.Errorf("a keyset that others can read: %v", err)
 	}
 	for _, content := range []string{"", "{}", `{"aead":{"primaryKeyId":1},"prf":{}}`, "secret material"} {
-		if err := os.WriteFile(path+"2", []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := secrets.LoadKeyset(path + "2"); err == nil || strings.Contains(err.Error(), "secret material") {
-			t.Errorf("%q: %v", content, err)
-		}
+		t.Run(fmt.Sprintf("%q", content), func(t *testing.T) {
+			if err := os.WriteFile(path+"2", []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := secrets.LoadKeyset(path + "2"); err == nil || strings.Contains(err.Error(), "secret material") {
+				t.Errorf("%q: %v", content, err)
+			}
+		})
 	}
 }
 
@@ -133,9 +136,11 @@ func TestPasswords(t *testing.T) {
 		password, hash string
 		fits           bool
 	}{{password, hash, true}, {password + " ", hash, false}, {"the password of nobody", "", false}, {"", hash, false}} {
-		if fits, err := hasher.Check(t.Context(), test.password, test.hash); err != nil || fits != test.fits {
-			t.Errorf("%q against %q: %v, %v", test.password, test.hash, fits, err)
-		}
+		t.Run(fmt.Sprintf("%q against %q", test.password, test.hash), func(t *testing.T) {
+			if fits, err := hasher.Check(t.Context(), test.password, test.hash); err != nil || fits != test.fits {
+				t.Errorf("%q against %q: %v, %v", test.password, test.hash, fits, err)
+			}
+		})
 	}
 }
 
@@ -177,9 +182,11 @@ func TestPasswordProblems(t *testing.T) {
 		"short": false, "Password1234": false, "anna@acme.example": false, "aaaaaaaaaaaa": false, "abcabcabcabc": false,
 		"annaannaanna": false, "caf\xe9 caf\xe9 caf\xe9": false, strings.Repeat("ab c", 300): false,
 	} {
-		if problem := secrets.PasswordProblem(password, "anna@acme.example"); (problem == "") != fine {
-			t.Errorf("%q: %q", password, problem)
-		}
+		t.Run(fmt.Sprintf("%.40q", password), func(t *testing.T) {
+			if problem := secrets.PasswordProblem(password, "anna@acme.example"); (problem == "") != fine {
+				t.Errorf("%q: %q", password, problem)
+			}
+		})
 	}
 }
 

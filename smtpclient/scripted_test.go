@@ -28,6 +28,7 @@ type script struct {
 
 	mu       sync.Mutex
 	received []string
+	silent   bool
 }
 
 // Answers that are none.
@@ -88,6 +89,13 @@ func (s *script) commands() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.received)
+}
+
+// fellSilent says whether a client has come to where the server says nothing.
+func (s *script) fellSilent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silent
 }
 
 // dialogue is one connection to a scripted server.
@@ -195,6 +203,9 @@ func (d *dialogue) answer(what, usual string) bool {
 	case !scripted:
 		line = usual
 	case line == silence:
+		d.mu.Lock()
+		d.silent = true
+		d.mu.Unlock()
 		<-d.stop
 		return false
 	case line == hangUp:

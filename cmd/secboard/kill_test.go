@@ -22,10 +22,7 @@ import (
 // again, and finds every account that was answered 201 once, none twice, and each history as it was.
 func TestNothingAcknowledgedIsLostByKill(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "secboard")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := build(t)
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"SECBOARD_DATA=" + filepath.Join(pgtest.TempDir(t), "data"), "SECBOARD_LISTEN=127.0.0.1:0",

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -19,10 +18,7 @@ import (
 func TestNoMailIsLostByKill(t *testing.T) {
 	t.Parallel()
 	const people, connections, kills = 250, 4, 2
-	binary := filepath.Join(t.TempDir(), "secboard")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := build(t)
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"SECBOARD_DATA=" + filepath.Join(pgtest.TempDir(t), "data"), "SECBOARD_LISTEN=127.0.0.1:0", "SECBOARD_PUBLIC_URL=https://accounts.example.com",

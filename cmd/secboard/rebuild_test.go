@@ -101,10 +101,7 @@ func changeByHand(t *testing.T, dir, statement string) {
 // as they are, or were swapped whole, and the next rebuild cleans up and succeeds.
 func TestAKilledRebuildChangesNothing(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "secboard")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := build(t)
 	dir := filepath.Join(pgtest.TempDir(t), "data")
 	env := settings{"SECBOARD_DATA": dir}
 	serve(t, env, "--demo")

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -17,6 +18,7 @@ import (
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/secrets/secretstest"
 )
 
 // The commands go on with a made-up log: accounts can be changed, and what is taken is known as taken.
@@ -29,9 +31,7 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	options := bulk.Options{
 		Events: bulk.Smallest(accounts) + 3000, Accounts: accounts, Seed: 7, Keyset: keys.Fingerprint(), ClaimName: keys.Name,
 	}
-	hasher, err := secrets.NewHasher(1)
-	require.NoError(t, err)
-	hash, err := hasher.Hash(t.Context(), bulk.Password)
+	hash, err := secretstest.Hasher(t).Hash(t.Context(), bulk.Password)
 	require.NoError(t, err)
 	options.SealPassword = func(stream string) (domain.Sealed, error) { return keys.Seal([]byte(hash), stream) }
 	store, err := node.Open(node.Options{Dir: filepath.Join(dir, "log"), Logger: slog.New(slog.DiscardHandler)})
@@ -40,14 +40,14 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	socket := filepath.Join("/tmp", "bulk"+uuid.NewString()[:8])
 	served := make(chan error, 1)
 	go func() { served <- store.ServeUnix(t.Context(), socket) }()
-	log, err := esdb.Connect("unix://"+socket, esdb.Options{Logger: slog.New(slog.DiscardHandler)})
+	log, err := esdb.Connect("unix://"+socket, esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		assert.NoError(t, log.Close())
 		assert.NoError(t, store.Close())
 		assert.NoError(t, <-served)
 	})
-	h := commands.New(log, keys, hasher)
+	h := commands.New(log, keys, secretstest.Hasher(t))
 
 	events, registered, passwords := 0, map[string]user.Registered{}, []string{}
 	var last string

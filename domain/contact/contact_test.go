@@ -30,8 +30,10 @@ func TestWhoMayBeAnsweredAutomatically(t *testing.T) {
 		"list-request@example.org": false, "owner-list@example.org": false, "bounces-17@example.org": false,
 		"office@example.com": false, "ACCOUNTS@example.com": false,
 	} {
-		if got := contact.Answerable(address, own); got != want {
-			t.Errorf("%s: %v", address, got)
-		}
+		t.Run(address, func(t *testing.T) {
+			if got := contact.Answerable(address, own); got != want {
+				t.Errorf("%s: %v", address, got)
+			}
+		})
 	}
 }

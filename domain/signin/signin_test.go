@@ -69,9 +69,11 @@ func TestALockoutRefusesWithoutFillingTheLogAndOpensByItself(t *testing.T) {
 	state := given(loggedAt{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute)}})
 	expect(t, signin.Fail(state, attempt(time.Minute, "b"), signin.WrongPassword, policy))
 	for after, locked := range map[time.Duration]bool{0: true, 20*time.Minute - 1: true, 20 * time.Minute: false} {
-		if state.Locked(attempt(after, "b")) != locked {
-			t.Errorf("after %s: locked is %t", after, !locked)
-		}
+		t.Run(after.String(), func(t *testing.T) {
+			if state.Locked(attempt(after, "b")) != locked {
+				t.Errorf("after %s: locked is %t", after, !locked)
+			}
+		})
 	}
 }
 
@@ -272,9 +274,11 @@ func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
 func TestOneConnectionsAddressesAreOnePlace(t *testing.T) {
 	t.Parallel()
 	for a, b := range map[string]string{"2001:db8:1:2::1": "2001:db8:1:2:ffff::9", "203.0.113.9": "203.0.113.9", "": ""} {
-		if signin.Network(a) != signin.Network(b) {
-			t.Errorf("%s and %s: %s, %s", a, b, signin.Network(a), signin.Network(b))
-		}
+		t.Run(a, func(t *testing.T) {
+			if signin.Network(a) != signin.Network(b) {
+				t.Errorf("%s and %s: %s, %s", a, b, signin.Network(a), signin.Network(b))
+			}
+		})
 	}
 	if signin.Network("2001:db8:1:2::1") == signin.Network("2001:db8:1:3::1") || signin.Network("203.0.113.9") == signin.Network("203.0.113.8") {
 		t.Error("two networks are one place")

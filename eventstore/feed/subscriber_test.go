@@ -2,6 +2,7 @@ package feed_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -27,10 +28,13 @@ func proposed(n int) []eventstore.Proposed {
 	return events
 }
 
+// patience bounds every wait for what has to happen. It is no expectation of how long something takes.
+const patience = 3 * time.Minute
+
 // eventually waits for something that has to become true by itself.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen", what)
@@ -61,9 +65,14 @@ func (c *consumer) apply(page feed.Page) {
 func appendMany(t *testing.T, client *esdb.Client, stream string, n int) {
 	t.Helper()
 	for done := 0; done < n; done += 1000 {
-		if _, err := client.Append(t.Context(), stream, eventstore.Revision(done-1), proposed(min(1000, n-done))); err != nil {
-			t.Fatal(err)
-		}
+		events := proposed(min(1000, n-done))
+		eventually(t, "an append", func() bool {
+			_, err := client.Append(t.Context(), stream, eventstore.Revision(done-1), events)
+			if err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
 	}
 }
 
@@ -83,7 +92,7 @@ func receive(t *testing.T, messages <-chan *message.Message) (*message.Message, 
 			t.Fatal("a message without a page")
 		}
 		return msg, page
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no message came")
 		panic("unreachable")
 	}
@@ -232,8 +241,9 @@ func TestATailReadsOnAfterAnOutage(t *testing.T) {
 	eventually(t, "noticing the outage", func() bool { _, _, err := tail.Head(); return err != nil })
 	_, stopAgain := nodetest.ListenAndServe(t, dir, address)
 	defer stopAgain()
+	again := proposed(1)
 	eventually(t, "writing again", func() bool {
-		_, err := client.Append(t.Context(), "test-1", 9, proposed(1))
+		_, err := client.Append(t.Context(), "test-1", 9, again)
 		return err == nil
 	})
 	eventually(t, "reading on", func() bool { head, live, err := tail.Head(); return head > before && live && err == nil })

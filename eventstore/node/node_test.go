@@ -42,6 +42,9 @@ func serve(t testing.TB, run func(context.Context) error) {
 	})
 }
 
+// patience bounds every wait. It is no expectation of how long something takes.
+const patience = 5 * time.Minute
+
 func unixClient(t testing.TB, socket string) *esdb.Client {
 	t.Helper()
 	return newClient(t, &esdb.Configuration{Address: "unix:" + socket, DisableTLS: true})
@@ -51,11 +54,11 @@ func newClient(t testing.TB, configuration *esdb.Configuration) *esdb.Client {
 	t.Helper()
 	if configuration.MaxDiscoverAttempts == 0 {
 		configuration.DiscoveryInterval = 100
-		configuration.GossipTimeout = 5
+		configuration.GossipTimeout = int(patience / time.Second)
 		configuration.MaxDiscoverAttempts = 10
 		configuration.KeepAliveInterval = 10 * time.Second
-		configuration.KeepAliveTimeout = 10 * time.Second
 	}
+	configuration.KeepAliveTimeout, configuration.DefaultDeadline = patience, new(patience)
 	configuration.Logger = esdb.NoopLogging()
 	client, err := esdb.NewClient(configuration)
 	require.NoError(t, err)

@@ -31,7 +31,7 @@ func TestSocketIsPrivate(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.ServeUnix(ctx, socket) }()
 	client := unixClient(t, socket)
-	require.Eventually(t, func() bool { _, err := os.Stat(socket); return err == nil }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(socket); return err == nil }, patience, time.Millisecond)
 
 	info, err := os.Stat(socket)
 	require.NoError(t, err)
@@ -247,7 +247,7 @@ func TestCredentialsGuardReadingAndAppending(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, countEvents(t.Context(), t, newClient(t, discovered), "stream", esdb.Forwards, esdb.Start{}))
 
-	plain := &esdb.Configuration{Address: address, DisableTLS: true, MaxDiscoverAttempts: 1, GossipTimeout: 5}
+	plain := &esdb.Configuration{Address: address, DisableTLS: true, MaxDiscoverAttempts: 1, GossipTimeout: 60}
 	_, err = newClient(t, plain).AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
 	require.Error(t, err)
 }

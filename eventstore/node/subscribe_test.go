@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -34,7 +33,7 @@ func TestFilteredSubscriptionGetsCheckpointBeforeCaughtUp(t *testing.T) {
 	n := openNode(t, t.TempDir())
 	client := unixClient(t, serveUnix(t, n))
 	none := &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{"none"}}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	// Of an empty log there is no position to resume from.
@@ -62,7 +61,7 @@ func TestCheckpointsComeExactlyAtTheInterval(t *testing.T) {
 	n := openNode(t, t.TempDir())
 	client := unixClient(t, serveUnix(t, n))
 	appendMany(t, n, "stream", 25)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	subscription, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{
 		From: esdb.Start{}, MaxSearchWindow: 5, CheckpointInterval: 2,
@@ -86,7 +85,7 @@ func TestSubscriberThatFallsBehindIsTold(t *testing.T) {
 	t.Parallel()
 	n := openNode(t, t.TempDir())
 	client := unixClient(t, serveUnix(t, n))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	appendMany(t, n, "stream", 10)
 	toAll, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}})
@@ -130,7 +129,7 @@ func TestSlowSubscriberHoldsNobodyUp(t *testing.T) {
 	require.NoError(t, err)
 	appendMany(t, n, "stream", 20_000)
 	client := unixClient(t, socket)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.Equal(t, 1000, countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}))
 

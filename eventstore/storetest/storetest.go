@@ -15,13 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// timeout bounds each test. It is far more than a healthy store needs.
-const timeout = time.Minute
+// timeout bounds each test, and each call and sign of life. It is far more than a healthy store on a busy machine needs.
+const timeout = 5 * time.Minute
 
 // Run checks the store that the configuration leads to.
 func Run(t *testing.T, configuration esdb.Configuration) {
 	t.Helper()
 	configuration.Logger = esdb.NoopLogging()
+	configuration.DefaultDeadline = new(timeout) // the client's own is ten seconds, also for what else keeps the machine busy
+	configuration.KeepAliveTimeout = timeout
 	client, err := esdb.NewClient(&configuration)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait for the server.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 const installLine = "apt-get install -y --no-install-recommends samba samba-ad-provision samba-dsdb-modules samba-vfs-modules"
 

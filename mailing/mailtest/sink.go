@@ -98,7 +98,7 @@ func (s *Sink) Most() int {
 // Wait gives the messages as soon as n were taken.
 func (s *Sink) Wait(t testing.TB, n int) []Message {
 	t.Helper()
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(3 * time.Minute)
 	defer deadline.Stop()
 	for {
 		s.mu.Lock()

@@ -92,6 +92,9 @@ func installed() (string, error) {
 	return "", errors.New("the mail server Exim is not installed: apt-get install -y --no-install-recommends exim4-daemon-light")
 }
 
+// patience bounds every wait for the server.
+const patience = 3 * time.Minute
+
 // account is the user that Exim runs as. Where we are root that is nobody: Exim never delivers as root.
 func account() (uid, gid int) {
 	if os.Geteuid() == 0 {
@@ -108,7 +111,7 @@ func tempDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(patience)
 		for {
 			// A delivery under way may still write.
 			err := os.RemoveAll(dir)
@@ -235,7 +238,7 @@ func freePorts(t testing.TB) (int, int, int) {
 
 func (s *Server) awaitGreeting(t testing.TB, ended <-chan struct{}) error {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		if s.greets() {
 			return nil
@@ -256,7 +259,7 @@ func (s *Server) greets() bool {
 		return false
 	}
 	defer func() { _ = conn.Close() }() //nolint:errcheck // it was only a question
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return false
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
@@ -319,7 +322,7 @@ func (s *Server) Messages(t testing.TB) []Message {
 // Await waits until at least n messages are delivered.
 func (s *Server) Await(t testing.TB, n int) []Message {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		if messages := s.Messages(t); len(messages) >= n {
 			return messages

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
@@ -37,11 +38,22 @@ func CreateClient(connection string, t *testing.T) *esdb.Client {
 		t.Fatal(err)
 	}
 	config.Logger = esdb.NoopLogging()
-	client, err := esdb.NewClient(config)
+	client, err := newClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client
+}
+
+// patience bounds every wait of the suite. It is no expectation of how long something takes.
+const patience = 5 * time.Minute
+
+func newClient(config *esdb.Configuration) (*esdb.Client, error) {
+	config.KeepAliveTimeout, config.GossipTimeout = patience, int(patience/time.Second)
+	if config.DefaultDeadline == nil {
+		config.DefaultDeadline = new(patience)
+	}
+	return esdb.NewClient(config)
 }
 
 // WaitForAdminToBeAvailable has nothing to wait for: the node's user is there from the start.

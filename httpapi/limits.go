@@ -1,0 +1,12 @@
+package httpapi
+
+import "time"
+
+// limits are how long the parts of an answer may take.
+type limits struct {
+	request time.Duration // the whole of a request whose operation has no limit of its own
+	session time.Duration // a look-up or change of sessions, so that an outage of the database is told quickly
+	check   time.Duration // each check of /readyz
+}
+
+var defaultLimits = limits{request: 10 * time.Second, session: 3 * time.Second, check: time.Second}
