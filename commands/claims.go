@@ -11,6 +11,7 @@ import (
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/kinds"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // reclaimAfter is how long a reservation that its owner has not recorded counts as a change under way.
@@ -43,7 +44,7 @@ func (h *Handler) reserveClaim(ctx context.Context, caller Caller, key claim.Key
 				return err
 			}
 			if !free {
-				if !pause(ctx, 50*time.Millisecond) {
+				if !pause.For(ctx, 50*time.Millisecond) {
 					return ctx.Err()
 				}
 				continue
@@ -212,16 +213,4 @@ func taken(key claim.Key) error {
 func isTaken(err error) bool {
 	refused, ok := errors.AsType[*domain.Error](err)
 	return ok && (refused.Code == domain.CodeEmailTaken || refused.Code == domain.CodeNameTaken)
-}
-
-// pause waits and says whether ctx is still live.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

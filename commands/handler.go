@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -35,7 +36,7 @@ type Handler struct {
 
 // New makes a Handler with the system's clock.
 func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
-	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy { return signin.DefaultPolicy }, Pause: pause}
+	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy { return signin.DefaultPolicy }, Pause: pause.For}
 }
 
 // Caller is who asks, from where, and what that caller may do.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/pause"
 )
 
 // quickRun is how long the run breaks things that is part of `go test ./...`.
@@ -85,7 +86,7 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 		running.Go(func() { one.run(working) })
 	}
 	in.run(ctx)
-	pause(t.Context(), time.Second) // some commands more, on a system without faults
+	pause.For(t.Context(), time.Second) // some commands more, on a system without faults
 	stopWorking()
 	running.Wait()
 
@@ -180,7 +181,7 @@ func (w *world) live(ctx context.Context, n *instance, l *ledger) error {
 		if err == nil {
 			break
 		}
-		if !pause(ctx, 3*time.Second) { // less often than the limit of attempts allows
+		if !pause.For(ctx, 3*time.Second) { // less often than the limit of attempts allows
 			return fmt.Errorf("nobody can sign in at %s: %w", n.name, err)
 		}
 	}
@@ -199,7 +200,7 @@ func (w *world) live(ctx context.Context, n *instance, l *ledger) error {
 		if err == nil && !behind && len(page.Items) > 0 {
 			return nil
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !pause.For(ctx, 100*time.Millisecond) {
 			return errors.Join(fmt.Errorf("the read models of %s do not become live: %v", n.name, page.Items), err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // fault is one kind of thing that goes wrong. do makes it so and gives what ends it.
@@ -74,7 +76,7 @@ func (in *injector) faults() []fault {
 				if err := toStore.poison("latency", "downstream", `"latency":300`); err != nil {
 					return nil, err
 				}
-				pause(w.t.Context(), time.Second)
+				pause.For(w.t.Context(), time.Second)
 				if err := toStore.sever(); err != nil {
 					return nil, err
 				}
@@ -86,13 +88,13 @@ func (in *injector) faults() []fault {
 			if err := toStore.poison("timeout", "downstream", `"timeout":0`); err != nil {
 				return nil, err
 			}
-			pause(w.t.Context(), time.Duration(1500+in.random.IntN(1000))*time.Millisecond)
+			pause.For(w.t.Context(), time.Duration(1500+in.random.IntN(1000))*time.Millisecond)
 			return succeeds(func() {}), toStore.heal()
 		}},
 		{"restart storm " + part.name, func() (func() error, error) {
 			for range 3 {
 				part.kill(false)
-				pause(w.t.Context(), 300*time.Millisecond)
+				pause.For(w.t.Context(), 300*time.Millisecond)
 			}
 			return succeeds(func() {}), nil
 		}},
@@ -122,7 +124,7 @@ func (in *injector) faults() []fault {
 func (in *injector) run(ctx context.Context) {
 	in.injected = map[string]int{}
 	for ctx.Err() == nil {
-		if !pause(ctx, time.Duration(300+in.random.IntN(1500))*time.Millisecond) {
+		if !pause.For(ctx, time.Duration(300+in.random.IntN(1500))*time.Millisecond) {
 			return
 		}
 		in.round(ctx)
@@ -153,9 +155,9 @@ func (in *injector) round(ctx context.Context) {
 		}
 		in.injected[chosen.kind]++
 		names, ends = append(names, chosen.kind), append(ends, end)
-		pause(ctx, time.Duration(in.random.Int64N(int64(in.longest)/2)))
+		pause.For(ctx, time.Duration(in.random.Int64N(int64(in.longest)/2)))
 	}
-	pause(ctx, time.Duration(in.random.Int64N(int64(in.longest)/2)))
+	pause.For(ctx, time.Duration(in.random.Int64N(int64(in.longest)/2)))
 	for _, end := range ends {
 		if err := end(); err != nil {
 			in.ledger.violate(fmt.Sprintf("a fault of %q can't be ended: %v", names, err))
@@ -207,7 +209,7 @@ func normal(ctx context.Context, n *instance) error {
 		if err == nil {
 			return nil
 		}
-		if !pause(ctx, 50*time.Millisecond) || !within(time.Since(started), backWithin) {
+		if !pause.For(ctx, 50*time.Millisecond) || !within(time.Since(started), backWithin) {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // TestWhatIsSentAgainAfterALostAnswerIsRecordedOnce has many sign in at once while the answers of the event store are late,
@@ -38,12 +40,12 @@ func TestWhatIsSentAgainAfterALostAnswerIsRecordedOnce(t *testing.T) {
 		if err := link.poison("latency", "downstream", `"latency":50`); err != nil {
 			t.Fatal(err)
 		}
-		pause(t.Context(), 1500*time.Millisecond)
+		pause.For(t.Context(), 1500*time.Millisecond)
 		if err := link.sever(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pause(t.Context(), time.Second)
+	pause.For(t.Context(), time.Second)
 	stop()
 	running.Wait()
 	log, err := w.connect()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // The promises to whoever is outside, and how much longer things may take beside other tests; see within.
@@ -168,7 +170,7 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 		if !within(time.Since(back), backWithin) {
 			t.Fatalf("%s %s: %s after it is back a command is answered %d %s, %v", o.part.name, o.name, time.Since(back), answer.status, answer.raw, err)
 		}
-		pause(ctx, 50*time.Millisecond)
+		pause.For(ctx, 50*time.Millisecond)
 	}
 	if err := normal(ctx, n); err != nil {
 		t.Error(err)

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // restartPause is how long a part that ended is away before it is started again, as an init system would.
@@ -192,7 +194,7 @@ func (p *part) awaitReady(ctx context.Context) error {
 			p.mu.Unlock()
 			return nil
 		}
-		if !pause(ctx, 20*time.Millisecond) {
+		if !pause.For(ctx, 20*time.Millisecond) {
 			return fmt.Errorf("%s does not answer: %w\n%s", p.name, last, p.lastWords())
 		}
 	}
@@ -206,16 +208,4 @@ func (p *part) lastWords() string {
 	}
 	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
 	return string(bytes.Join(lines[max(0, len(lines)-12):], []byte("\n")))
-}
-
-// pause waits and says whether ctx is still live.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 const api = "/api/v1"
@@ -76,7 +77,7 @@ func about[S any](holds func(S) bool) func(any) bool {
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.step(ctx)
-		pause(ctx, w.pace/2+time.Duration(w.random.Int64N(int64(w.pace))))
+		pause.For(ctx, w.pace/2+time.Duration(w.random.Int64N(int64(w.pace))))
 	}
 }
 
@@ -392,7 +393,7 @@ func (w *worker) send(ctx context.Context, r *record, method, path string, body 
 			return answer, true
 		}
 		open = true
-		if tries == 40 || !pause(ctx, time.Duration(50+w.random.IntN(400))*time.Millisecond) {
+		if tries == 40 || !pause.For(ctx, time.Duration(50+w.random.IntN(400))*time.Millisecond) {
 			return answer, false
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/pause"
 )
 
 // keysLast is how long the answer to a request with an Idempotency-Key is remembered.
@@ -124,9 +125,7 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 				detail: "a request with the same Idempotency-Key is being carried out: try again",
 			}
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 50*time.Millisecond) {
 			return keptAnswer{}, ctx.Err()
 		}
 	}

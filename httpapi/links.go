@@ -10,6 +10,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/pause"
 )
 
 // ByToken names a link by its token.
@@ -117,12 +118,10 @@ func (s *server) askForLink(ctx context.Context, email string, ask func() error)
 			return err
 		}
 	}
-	select {
-	case <-time.After(linkAnswerTime - time.Since(started)%linkAnswerTime):
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, linkAnswerTime-time.Since(started)%linkAnswerTime) {
 		return ctx.Err()
 	}
+	return nil
 }
 
 // tooManyLinks counts a request for a link. For one address on the network too many are an error, for one account they

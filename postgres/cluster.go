@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/secboard/secboard/pause"
 )
 
 const (
@@ -145,7 +147,7 @@ func (c cluster) lock(ctx context.Context) (*os.File, error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			break
 		}
-		if time.Now().After(deadline) || !pause(ctx, minRestartPause) {
+		if time.Now().After(deadline) || !pause.For(ctx, minRestartPause) {
 			err = fmt.Errorf("the database in %s is %w: stop that one, or choose another data directory",
 				c.base, ErrInUse)
 			break

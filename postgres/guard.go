@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // Guard notices that a server is silent: frozen, or behind a network that drops everything. Nothing tells so, and each
@@ -89,7 +91,7 @@ func (g *Guard) silent() bool {
 // Run asks until ctx ends.
 func (g *Guard) Run(ctx context.Context) {
 	var conn *pgx.Conn
-	for pause(ctx, guardPace) {
+	for pause.For(ctx, guardPace) {
 		conn = g.ask(ctx, conn)
 	}
 	g.drop(conn)

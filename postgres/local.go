@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/secboard/secboard/pause"
 )
 
 const (
@@ -142,7 +144,7 @@ func (l *Local) first(ctx context.Context) (*server, error) {
 		if err := l.stopOrphan(ctx); err != nil {
 			return nil, err
 		}
-		if !pause(ctx, minRestartPause) {
+		if !pause.For(ctx, minRestartPause) {
 			return nil, ctx.Err()
 		}
 	}
@@ -224,7 +226,7 @@ func (l *Local) supervise(ctx context.Context, s *server) {
 		for {
 			l.setDown(err)
 			l.log.Error("the local database ended; starting it again", "error", err, "pause", wait)
-			if !pause(ctx, wait) {
+			if !pause.For(ctx, wait) {
 				return
 			}
 			wait = min(2*wait, maxRestartPause)
@@ -244,14 +246,4 @@ func (l *Local) setDown(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = err
-}
-
-// pause waits and tells whether ctx is still live.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/mailing"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/smtpclient"
 )
 
@@ -74,7 +75,7 @@ func (d *delivery) run(ctx context.Context) {
 			d.Logger.WarnContext(ctx, "looking for mails to send failed; it is tried again", "error", err)
 		}
 		failing = err != nil
-		if !pause(ctx, scanPace) {
+		if !pause.For(ctx, scanPace) {
 			break
 		}
 	}
@@ -271,7 +272,7 @@ func (d *delivery) record(ctx context.Context, m commands.Mail, attempt int, out
 		if err == nil {
 			return nil
 		}
-		if !pause(ctx, 200*time.Millisecond) {
+		if !pause.For(ctx, 200*time.Millisecond) {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/mailing"
+	"github.com/secboard/secboard/pause"
 )
 
 // Mail queues the mails that events ask for, and delivers what is queued. Any number may run on one log: each event is
@@ -98,7 +99,7 @@ func (m *Mail) start(ctx context.Context) (eventstore.Position, error) {
 		if !said && ctx.Err() == nil {
 			m.Logger.WarnContext(ctx, "mail is waiting for Postgres and the event store", "error", err)
 		}
-		if !pause(ctx, 500*time.Millisecond) {
+		if !pause.For(ctx, 500*time.Millisecond) {
 			return 0, ctx.Err()
 		}
 	}
@@ -167,16 +168,4 @@ func (m *Mail) queue(ctx context.Context, e *eventstore.Envelope, r mailRequest)
 	}
 	_, err := m.Commands.QueueMail(ctx, e, r.id, r.Queued)
 	return err
-}
-
-// pause waits, or returns false early when ctx ends.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

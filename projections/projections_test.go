@@ -28,6 +28,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
@@ -153,21 +154,13 @@ func waitFor(t testing.TB, runner *engine.Runner, position eventstore.Position) 
 	}
 }
 
-// pause waits, or returns early when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
 // eventually polls until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !holds() {
-		pause(ctx, 10*time.Millisecond)
+		pause.For(ctx, 10*time.Millisecond)
 		if ctx.Err() != nil {
 			t.Fatal("never happened: " + what)
 		}

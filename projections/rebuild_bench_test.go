@@ -22,6 +22,7 @@ import (
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
@@ -284,7 +285,7 @@ func p99(b *testing.B, ctx context.Context, models *ReadModels, ids []uuid.UUID)
 				mu.Lock()
 				took = append(took, time.Since(started))
 				mu.Unlock()
-				pause(ctx, 5*time.Millisecond)
+				pause.For(ctx, 5*time.Millisecond)
 			}
 		})
 	}

@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/secboard/secboard/pause"
 )
 
 func main() {
@@ -68,9 +70,6 @@ func run(ctx context.Context, o options) error {
 	if err := l.attack(ctx, fmt.Sprintf("overload, %.0f requests/s", overload*highest.answered()), overload*highest.answered(), overloaded).print(); err != nil {
 		return err
 	}
-	select {
-	case <-time.After(settling):
-	case <-ctx.Done():
-	}
+	pause.For(ctx, settling)
 	return cmp.Or(ctx.Err(), l.attack(ctx, fmt.Sprintf("80 %% again, %.0f requests/s", steady), steady, 2*overloaded).print())
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // result of one load.
@@ -87,10 +89,7 @@ func (r *result) sample(ctx context.Context, url string) {
 		if size := memory(ctx, url); size > 0 {
 			r.memory = append(r.memory, size)
 		}
-		select {
-		case <-time.After(samplePace):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, samplePace)
 	}
 }
 

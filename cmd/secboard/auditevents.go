@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -123,7 +124,7 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 		if !c.Follow {
 			return nil
 		}
-		if len(events) == 0 && !pause(ctx, followPace) {
+		if len(events) == 0 && !pause.For(ctx, followPace) {
 			return nil
 		}
 		events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit})

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // dataDir is the directory of the embedded stores, as an absolute path:
@@ -181,20 +183,8 @@ func (d dataDir) lockOrAttach(ctx context.Context, command string, patience time
 		if inUse.holder.Address != "" {
 			return nil, nil
 		}
-		if !pause(ctx, 50*time.Millisecond) {
+		if !pause.For(ctx, 50*time.Millisecond) {
 			return nil, err
 		}
-	}
-}
-
-// pause waits and says whether ctx is still live.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

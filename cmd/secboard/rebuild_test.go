@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
@@ -146,7 +147,7 @@ func TestAKilledRebuildChangesNothing(t *testing.T) {
 	var out []byte
 	waiting, stop := context.WithTimeout(t.Context(), deadline)
 	defer stop()
-	for pause(waiting, 50*time.Millisecond) {
+	for pause.For(waiting, 50*time.Millisecond) {
 		if out, err = rebuilding(t.Context(), "rebuild", "--all").CombinedOutput(); err == nil || !strings.Contains(string(out), "under way") {
 			break
 		}

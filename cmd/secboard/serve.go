@@ -25,6 +25,7 @@ import (
 	"github.com/secboard/secboard/httpapi"
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/processes"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
@@ -276,7 +277,7 @@ func (st *stores) awaitReadModels(ctx context.Context, runner *engine.Runner) {
 		if err == nil && !behind {
 			return
 		}
-		if !pause(ctx, 20*time.Millisecond) {
+		if !pause.For(ctx, 20*time.Millisecond) {
 			st.logger.Warn("the read models are still behind; queries show older data until they have caught up", "error", err)
 			return
 		}
@@ -331,7 +332,7 @@ func watch(ctx context.Context, store *node.Node) <-chan error {
 		return failed
 	}
 	go func() {
-		for pause(ctx, time.Second) {
+		for pause.For(ctx, time.Second) {
 			if err := store.Err(); err != nil {
 				failed <- fmt.Errorf("the embedded event store failed: %w", err)
 				return

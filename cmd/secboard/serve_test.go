@@ -21,6 +21,7 @@ import (
 
 	"github.com/secboard/secboard/demo"
 	"github.com/secboard/secboard/domain/signin"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -188,7 +189,7 @@ func eventually(t *testing.T, otherwise string, reached func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	for !reached() {
-		if !pause(ctx, 20*time.Millisecond) {
+		if !pause.For(ctx, 20*time.Millisecond) {
 			t.Fatal(otherwise)
 		}
 	}

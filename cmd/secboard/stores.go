@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
@@ -163,7 +164,7 @@ func (st *stores) awaitLog(ctx context.Context, patience time.Duration, external
 			st.logger.Info("waiting for the event store of SECBOARD_EVENTSTORE_URL", "error", err)
 			said = true
 		}
-		if pause(ctx, 50*time.Millisecond) {
+		if pause.For(ctx, 50*time.Millisecond) {
 			continue
 		}
 		switch {
@@ -217,7 +218,7 @@ func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings
 			st.onClose(func(context.Context) error { stop(); running.Wait(); return nil })
 			return nil
 		}
-		if !mayCome(err) || !pause(ctx, 250*time.Millisecond) {
+		if !mayCome(err) || !pause.For(ctx, 250*time.Millisecond) {
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return ctx.Err()
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // Restore writes into a store what it lacks of a file, and compares both at the end. had is how many of the file's events it held
@@ -162,9 +163,7 @@ func AppendTo(ctx context.Context, log eventstore.Log, appends iter.Seq2[eventst
 			if !errors.Is(err, eventstore.ErrUnavailable) || time.Since(since) > patience {
 				return fmt.Errorf("append to %s: %w", next.Stream, err)
 			}
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
+			if !pause.For(ctx, 200*time.Millisecond) {
 				return ctx.Err()
 			}
 		}

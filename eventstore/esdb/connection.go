@@ -9,6 +9,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // callChannels is how many gRPC connections the calls take in turn. The streams of one take turns message by message, so on a
@@ -159,9 +160,6 @@ func (c *Client) recover() {
 			candidate = nil
 		}
 		c.mu.Unlock()
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-c.lifetime.Done():
-		}
+		pause.For(c.lifetime, 100*time.Millisecond)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // Subscriber is a Watermill subscriber whose messages are pages of the event log. A topic is the name of a consumer
@@ -102,7 +103,7 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *m
 			if position, err = s.checkpoint(ctx, topic); err != nil {
 				failures++
 				s.logFailure(ctx, topic, "reading the checkpoint failed", err)
-				pause(ctx, backoff(failures))
+				pause.For(ctx, backoff(failures))
 				continue
 			}
 			known = true
@@ -123,7 +124,7 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *m
 		if err != nil {
 			failures++
 			s.logFailure(ctx, topic, "reading the event log failed", err)
-			pause(ctx, backoff(failures))
+			pause.For(ctx, backoff(failures))
 			continue
 		}
 		acked, sent := s.send(ctx, page, output)
@@ -137,7 +138,7 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, output chan<- *m
 			reader.Close() // while it waits it must not hold the others up
 			known, failures = false, failures+1
 			single = max(single, len(page.Events))
-			pause(ctx, backoff(failures))
+			pause.For(ctx, backoff(failures))
 		}
 	}
 }

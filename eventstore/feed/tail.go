@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // Page is a run of consecutive events of the log, as projections apply it in one transaction.
@@ -75,7 +76,7 @@ func (t *Tail) Run(ctx context.Context, from eventstore.Position) {
 		}
 		t.broken, t.live = err, false
 		t.mu.Unlock()
-		pause(ctx, 200*time.Millisecond)
+		pause.For(ctx, 200*time.Millisecond)
 	}
 }
 
@@ -295,14 +296,4 @@ func (r *TailReader) readBehind(ctx context.Context, after eventstore.Position, 
 		return Page{}, errors.New("the log ends before the position that it was read to: was it replaced by an older copy?")
 	}
 	return page, nil
-}
-
-// pause waits, or returns early when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

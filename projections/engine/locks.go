@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // locks pick, of all instances on one database, the one that works on a projection: session-level advisory locks, one
@@ -50,7 +52,7 @@ func (l *locks) run(ctx context.Context) {
 			l.logger.Warn("the projections wait for Postgres", "error", err)
 		}
 		away = true
-		pause(ctx, lockPace)
+		pause.For(ctx, lockPace)
 	}
 }
 
@@ -78,7 +80,7 @@ func (l *locks) hold(ctx context.Context) (connected bool, err error) {
 			return true, err
 		}
 		l.set(held)
-		pause(ctx, lockPace)
+		pause.For(ctx, lockPace)
 		if ctx.Err() != nil {
 			return true, ctx.Err()
 		}
@@ -145,15 +147,5 @@ func (l *locks) wait(ctx context.Context, name string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-// pause waits, or returns early when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

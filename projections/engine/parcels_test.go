@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -451,7 +452,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !holds() {
-		pause(ctx, 10*time.Millisecond)
+		pause.For(ctx, 10*time.Millisecond)
 		if ctx.Err() != nil {
 			t.Fatal("never happened: " + what)
 		}

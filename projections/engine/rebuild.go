@@ -14,6 +14,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 )
 
 // rebuilding builds read models beside the live ones and puts them in their place: one read of the log into a schema of its
@@ -352,7 +353,7 @@ func (b *rebuilding) shown() Rebuild {
 // keep reports and records the progress until ctx ends, and ends the work when somebody aborts it, or the lock is lost.
 func (b *rebuilding) keep(ctx context.Context, stop context.CancelCauseFunc) {
 	for {
-		pause(ctx, progressPace)
+		pause.For(ctx, progressPace)
 		if ctx.Err() != nil {
 			return
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 )
 
 const (
@@ -118,7 +119,7 @@ func (b *rebuilding) drive(ctx context.Context, conn *pgx.Conn, p Projection, to
 	defer cancel()
 	err := b.advance(ctx, conn, []Projection{p}, map[string]eventstore.Position{p.Name: to})
 	if temporary(err) {
-		pause(ctx, 10*time.Millisecond)
+		pause.For(ctx, 10*time.Millisecond)
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/feed"
+	"github.com/secboard/secboard/pause"
 )
 
 // fold is a table being folded from the whole log.
@@ -154,7 +155,7 @@ func (b *rebuilding) readLog(ctx context.Context, to chan<- []eventstore.Recorde
 		case !errors.Is(failure, eventstore.ErrUnavailable) || attempt == readRetries:
 			return fmt.Errorf("read the event log: %w", failure)
 		}
-		pause(ctx, progressPace)
+		pause.For(ctx, progressPace)
 	}
 }
 
@@ -263,7 +264,7 @@ func (b *rebuilding) advance(ctx context.Context, db DB, projections []Projectio
 		if !errors.Is(err, eventstore.ErrUnavailable) || attempt == readRetries {
 			return err
 		}
-		pause(ctx, progressPace)
+		pause.For(ctx, progressPace)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/secboard/secboard/pause"
 )
 
 // What a rebuild is for.
@@ -140,7 +142,7 @@ func AbortRebuild(ctx context.Context, pool *pgxpool.Pool) (uuid.UUID, error) {
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return uuid.Nil, err
 		}
-		if pause(ctx, progressPace/2); ctx.Err() != nil {
+		if pause.For(ctx, progressPace/2); ctx.Err() != nil {
 			return uuid.Nil, ctx.Err()
 		}
 	}

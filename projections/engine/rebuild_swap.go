@@ -11,6 +11,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 )
 
 const (
@@ -54,7 +55,7 @@ func (b *rebuilding) swap(ctx context.Context, conn *pgx.Conn, schema string) er
 		if !waited && !errors.Is(err, eventstore.ErrUnavailable) || time.Since(started) > swapPatience {
 			return err
 		}
-		pause(ctx, progressPace)
+		pause.For(ctx, progressPace)
 		// What came meanwhile is applied before the next attempt and not within it.
 		if err := b.advance(ctx, conn, b.projections, nil); err != nil {
 			return err

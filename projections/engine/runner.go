@@ -16,6 +16,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/feed"
+	"github.com/secboard/secboard/pause"
 )
 
 // pageTime bounds the transaction of a page: an outage of Postgres, which bounds each statement, may come without an error.
@@ -151,7 +152,7 @@ func (r *Runner) begin(ctx context.Context) (eventstore.Position, bool) {
 		if attempt == 0 && ctx.Err() == nil {
 			r.logger.Warn("the projections wait for Postgres", "error", err)
 		}
-		pause(ctx, lockPace)
+		pause.For(ctx, lockPace)
 	}
 	return 0, false
 }
@@ -200,7 +201,7 @@ func (r *Runner) handle(ctx context.Context, page feed.Page, p Projection) error
 	r.metrics.seconds.WithLabelValues(p.Name).Observe(time.Since(started).Seconds())
 	r.noteApplied(p, page)
 	if len(page.Events) < largePage && !r.head().known {
-		pause(ctx, gatherTime)
+		pause.For(ctx, gatherTime)
 	}
 	return nil
 }

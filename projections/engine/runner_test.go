@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/migrations"
+	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
@@ -147,7 +148,7 @@ func TestConnectionsToPostgresBreakInTheMidst(t *testing.T) {
 			if err == nil {
 				total += n
 			}
-			pause(ctx, 50*time.Millisecond)
+			pause.For(ctx, 50*time.Millisecond)
 		}
 		killed <- total
 	}()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/feed"
+	"github.com/secboard/secboard/pause"
 )
 
 // Most events concern few projections. One that a page does not concern skips it in memory, and its checkpoint is written
@@ -46,7 +47,7 @@ func (r *Runner) setPending(name string, pending span) {
 // keepWriting writes the checkpoints of skipped events until ctx ends.
 func (r *Runner) keepWriting(ctx context.Context) {
 	for ctx.Err() == nil {
-		pause(ctx, pendingPace)
+		pause.For(ctx, pendingPace)
 		if err := r.writePending(context.WithoutCancel(ctx)); err != nil { // tried again, with the next page if not before
 			r.logger.Debug("writing checkpoints failed", "error", err)
 		}

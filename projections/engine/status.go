@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // States of a projection.
@@ -116,7 +117,7 @@ func (r *Runner) watch(ctx context.Context) {
 				pace = lockPace
 			}
 		}
-		pause(ctx, pace)
+		pause.For(ctx, pace)
 	}
 }
 
