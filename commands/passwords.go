@@ -24,56 +24,6 @@ func (h *Handler) Initialize(ctx context.Context) error {
 	return err
 }
 
-// CreateSuperuser starts an account that may do everything, with a password, or gives both to the account that has the
-// e-mail address already. It answers with the account's id.
-func (h *Handler) CreateSuperuser(ctx context.Context, caller Caller, email, password string) (Result, error) {
-	details := user.Details{Email: email}.Normalized()
-	problems := problemsOf(details.Validate())
-	if problem := secrets.PasswordProblem(password, details.Email); problem != "" {
-		problems.Add("password", "weak_password", "%s", problem)
-	}
-	if err := problems.Err(); err != nil {
-		return Result{}, err
-	}
-	id, exists, err := h.accountOf(ctx, details.Email)
-	if err != nil {
-		return Result{}, err
-	}
-	if !exists {
-		id = caller.CommandID
-	}
-	stream := domain.StreamName(user.Kind, id)
-	sealed, err := h.sealPassword(ctx, stream, "password", password, details.Email)
-	if err != nil {
-		return Result{}, err
-	}
-	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
-		var events []domain.Event
-		if !s.Exists {
-			registered, err := user.Register(s, by(caller, id), details, user.Grants{})
-			if err != nil {
-				return nil, err
-			}
-			events = registered
-			s = after(loaded[user.State]{}, events)
-		}
-		yes := true
-		patch, always := user.Patch{Superuser: &yes, Active: &yes}, domain.Date{}
-		if reason := s.CanSignIn(h.Now()); reason != "" { // a time of access that is over, or has not begun
-			patch.StartDate, patch.EndDate = &always, &always
-		}
-		granted, err := user.Change(s, by(caller, id), patch)
-		if err != nil {
-			return nil, err
-		}
-		password, err := user.SetPassword(s, sealed)
-		if err != nil {
-			return nil, err
-		}
-		return append(append(events, granted...), password...), nil
-	})
-}
-
 // accountOf finds the account that holds an e-mail address, through its claim.
 func (h *Handler) accountOf(ctx context.Context, email string) (uuid.UUID, bool, error) {
 	key := user.EmailClaim(email)

@@ -52,6 +52,9 @@ type Options struct {
 	TrustedOrigins []string // of other sites whose pages may act with the session cookie, such as https://portal.example.com
 	HTTPSRedirect  bool     // sends requests that came over http to https
 
+	// What an operator calls the settings behind TrustedProxies and AllowedHosts, for the checklist of a new installation.
+	ProxiesSetting, HostsSetting string
+
 	MailTransport mailing.Transport // for test mails
 
 	// Security gives the settings in force: how long sessions last. It is asked on each request. nil: settings.DefaultSecurity.

@@ -25,6 +25,7 @@ func (s *server) addSetup() {
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*setupAnswer, error) {
 		items, err := s.ReadModels.Setup(ctx, projections.Deployment{
 			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0, HostsAreListed: len(s.AllowedHosts) > 0,
+			ProxiesSetting: s.ProxiesSetting, HostsSetting: s.HostsSetting,
 		})
 		checklist := setupChecklist{Complete: true, Items: items}
 		for _, item := range items {

@@ -1,7 +1,6 @@
-package main
+package instance
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,27 +8,31 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// background is what works beside the HTTP server until the end. A part that ends earlier ends everything: nobody would notice
+// Background is what works beside the HTTP server until the end. A part that ends earlier ends everything: nobody would notice
 // that no mail is sent any more, and a process that has ended is started again.
-type background struct {
+type Background struct {
 	group *errgroup.Group
 	ctx   context.Context
 	stop  context.CancelFunc
 }
 
-func newBackground() *background {
+// NewBackground gives one without parts.
+func NewBackground() *Background {
 	ctx, stop := context.WithCancel(context.Background())
 	group, ctx := errgroup.WithContext(ctx)
-	return &background{group, ctx, stop}
+	return &Background{group, ctx, stop}
 }
 
-// start begins a part, which works until its context ends.
-func (b *background) start(name string, run func(context.Context) error) {
+// Start begins a part, which works until its context ends.
+func (b *Background) Start(name string, run func(context.Context) error) {
 	b.group.Go(func() error {
 		err := run(b.ctx)
 		switch {
 		case b.ctx.Err() == nil:
-			return fmt.Errorf("%s ended: %w", name, cmp.Or(err, errors.New("for no reason that it tells")))
+			if err == nil {
+				return fmt.Errorf("%s ended unexpectedly without an error", name)
+			}
+			return fmt.Errorf("%s ended: %w", name, err)
 		case err == nil || errors.Is(err, context.Canceled):
 			return nil
 		}
@@ -37,11 +40,11 @@ func (b *background) start(name string, run func(context.Context) error) {
 	})
 }
 
-// ended is closed when a part has ended before the end.
-func (b *background) ended() <-chan struct{} { return b.ctx.Done() }
+// Ended is closed when a part has ended before the end.
+func (b *Background) Ended() <-chan struct{} { return b.ctx.Done() }
 
-// end stops all parts and gives the first error.
-func (b *background) end() error {
+// End stops all parts and gives the first error.
+func (b *Background) End() error {
 	b.stop()
 	return b.group.Wait()
 }

@@ -1,11 +1,9 @@
-package main
+package instance
 
 import (
 	"context"
 	"errors"
 	"testing"
-
-	"github.com/stretchr/testify/assert"
 )
 
 func untilStopped(ctx context.Context) error {
@@ -15,24 +13,39 @@ func untilStopped(ctx context.Context) error {
 
 func TestTheEndOfBackgroundWorkIsNoticed(t *testing.T) {
 	t.Parallel()
-	for name, reason := range map[string]error{
-		"the sending of mail ended: no more paper":               errors.New("no more paper"),
-		"the sending of mail ended: for no reason that it tells": nil,
+	for name, test := range map[string]struct {
+		reason error
+		want   string
+	}{
+		"with a reason":    {errors.New("no more paper"), "the sending of mail ended: no more paper"},
+		"without a reason": {nil, "the sending of mail ended unexpectedly without an error"},
 	} {
-		b := newBackground()
-		b.start("the projections", untilStopped)
-		b.start("the sending of mail", func(context.Context) error { return reason })
-		<-b.ended()
-		assert.EqualError(t, b.end(), name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := NewBackground()
+			b.Start("the projections", untilStopped)
+			b.Start("the sending of mail", func(context.Context) error { return test.reason })
+			<-b.Ended()
+			if err := b.End(); err == nil || err.Error() != test.want {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
 	}
+}
 
-	b := newBackground()
-	b.start("the projections", untilStopped)
-	assert.NoError(t, b.end(), "as it should end")
-	b = newBackground()
-	b.start("the sending of mail", func(ctx context.Context) error {
+func TestBackgroundWorkThatIsStopped(t *testing.T) {
+	t.Parallel()
+	b := NewBackground()
+	b.Start("the projections", untilStopped)
+	if err := b.End(); err != nil {
+		t.Errorf("it ended as it should, but: %v", err)
+	}
+	b = NewBackground()
+	b.Start("the sending of mail", func(ctx context.Context) error {
 		<-ctx.Done()
 		return errors.New("a mail is cut")
 	})
-	assert.EqualError(t, b.end(), "stopping the sending of mail: a mail is cut")
+	if err := b.End(); err == nil || err.Error() != "stopping the sending of mail: a mail is cut" {
+		t.Error(err)
+	}
 }

@@ -1,4 +1,4 @@
-package main
+package instance
 
 import (
 	"context"
@@ -19,22 +19,22 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// dataDir is the directory of the embedded stores, as an absolute path:
+// DataDir is the directory of the embedded stores, as an absolute path:
 //
 //	lock          held by the one process that runs the stores; says which
 //	eventstore/   the log of the embedded node, its socket, and its credentials for TCP
 //	postgres/     the local Postgres
 //	keyset.json   the keys, unless SECBOARD_KEYSET names another file
-type dataDir struct {
-	path  string
+type DataDir struct {
+	Path  string
 	given string // as the person wrote it
 }
 
 // makeDataDir makes the directory where it is missing, for its owner only.
-func makeDataDir(path string) (dataDir, error) {
+func makeDataDir(path string) (DataDir, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return dataDir{}, fmt.Errorf("SECBOARD_DATA: %w", err)
+		return DataDir{}, aboutSetting(settingData, err)
 	}
 	mode := fs.FileMode(0o700)
 	if os.Geteuid() == 0 {
@@ -42,17 +42,19 @@ func makeDataDir(path string) (dataDir, error) {
 	}
 	err = os.MkdirAll(absolute, mode)
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
-		return dataDir{}, usagef("SECBOARD_DATA: %s is a file or lies below one: name a directory", path)
+		return DataDir{}, &SettingError{settingData, fmt.Errorf("%s is a file or lies below one: name a directory", path)}
 	}
 	if err != nil {
-		return dataDir{}, fmt.Errorf("SECBOARD_DATA: the data directory %s can't be made: %w", path, err)
+		return DataDir{}, fmt.Errorf("%s: the data directory %s can't be made: %w", settingData, path, err)
 	}
-	return dataDir{path: absolute, given: path}, nil
+	return DataDir{Path: absolute, given: path}, nil
 }
 
-func (d dataDir) lockFile() string   { return filepath.Join(d.path, "lock") }
-func (d dataDir) eventstore() string { return filepath.Join(d.path, "eventstore") }
-func (d dataDir) log() string        { return filepath.Join(d.eventstore(), "log") }
+func (d DataDir) lockFile() string { return filepath.Join(d.Path, "lock") }
+
+// Eventstore is the directory of the embedded event store.
+func (d DataDir) Eventstore() string { return filepath.Join(d.Path, "eventstore") }
+func (d DataDir) log() string        { return filepath.Join(d.Eventstore(), "log") }
 
 // maxSocketPath is what every system takes for the path of a Unix socket, in bytes, less some for the name under which
 // it is made.
@@ -60,12 +62,12 @@ const maxSocketPath = 90
 
 // socket is where the embedded node listens: in the data directory, or, where that path is too long for a socket or
 // has characters that mean something in a URL, in a directory of its own below /tmp that other processes find too.
-func (d dataDir) socket() string {
-	path := filepath.Join(d.eventstore(), "eventstore.sock")
+func (d DataDir) socket() string {
+	path := filepath.Join(d.Eventstore(), "eventstore.sock")
 	if len(path) <= maxSocketPath && !strings.ContainsAny(path, " %?#\\") {
 		return path
 	}
-	sum := sha256.Sum256([]byte(d.path))
+	sum := sha256.Sum256([]byte(d.Path))
 	return filepath.Join("/tmp", fmt.Sprintf("secboard-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:8])), "eventstore.sock")
 }
 
@@ -104,8 +106,8 @@ func userName(uid uint32) string {
 	return id
 }
 
-// holder is the process that holds a data directory, as it says in the lock file.
-type holder struct {
+// Holder is the process that holds a data directory, as it says in the lock file.
+type Holder struct {
 	PID     int    `json:"pid"`
 	Command string `json:"command"`
 	Address string `json:"address,omitempty"` // of the HTTP API; empty while it does not serve yet
@@ -113,31 +115,31 @@ type holder struct {
 
 // inUseError says that another process holds the data directory.
 type inUseError struct {
-	dir    dataDir
-	holder holder
+	dir    DataDir
+	holder Holder
 }
 
 func (e *inUseError) Error() string {
-	return fmt.Sprintf("the data directory %s is in use by secboard %s (pid %d): stop it first, or give this one another SECBOARD_DATA",
-		e.dir.given, e.holder.Command, e.holder.PID)
+	return fmt.Sprintf("the data directory %s is in use by secboard %s (pid %d): stop it first, or give this one another %s",
+		e.dir.given, e.holder.Command, e.holder.PID, settingData)
 }
 
 // dirLock is a data directory held by this process. The kernel gives it free when the process ends, however it ends.
 type dirLock struct{ file *os.File }
 
 // lock takes the directory, or says who has it: *inUseError.
-func (d dataDir) lock(command string) (*dirLock, error) {
+func (d DataDir) lock(command string) (*dirLock, error) {
 	file, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("SECBOARD_DATA: the data directory %s can't be written to: %w", d.given, err)
+		return nil, fmt.Errorf("%s: the data directory %s can't be written to: %w", settingData, d.given, err)
 	}
 	lock := &dirLock{file}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = &inUseError{d, d.holder()}
+		err = &inUseError{d, d.Holder()}
 	}
 	if err == nil {
-		err = lock.say(holder{PID: os.Getpid(), Command: command})
+		err = lock.say(Holder{PID: os.Getpid(), Command: command})
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -145,17 +147,17 @@ func (d dataDir) lock(command string) (*dirLock, error) {
 	return lock, nil
 }
 
-// holder reads who has the lock. It is zero in the moment between taking the lock and saying so.
-func (d dataDir) holder() holder {
-	var h holder
+// Holder reads who has the lock. It is zero in the moment between taking the lock and saying so.
+func (d DataDir) Holder() Holder {
+	var h Holder
 	if content, err := os.ReadFile(d.lockFile()); err != nil || json.Unmarshal(content, &h) != nil {
-		return holder{}
+		return Holder{}
 	}
 	return h
 }
 
 // say writes who holds the directory.
-func (l *dirLock) say(h holder) error {
+func (l *dirLock) say(h Holder) error {
 	content, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -171,7 +173,7 @@ func (l *dirLock) release() error { return l.file.Close() }
 
 // lockOrAttach takes the directory, waiting while another short command has it; while `serve` has it the lock is nil
 // and its stores can be attached to.
-func (d dataDir) lockOrAttach(ctx context.Context, command string, patience time.Duration) (*dirLock, error) {
+func (d DataDir) lockOrAttach(ctx context.Context, command string, patience time.Duration) (*dirLock, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {

@@ -1,4 +1,4 @@
-package main
+package instance
 
 import (
 	"cmp"
@@ -20,12 +20,13 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// rebuildProcessCmd is the process that does a rebuild for another one, behind it. Within serve a rebuild would take memory that
-// serve does not give back, 0.9 GiB at a million events, and its queries would wait ten times as long as usual.
-type rebuildProcessCmd struct {
-	Mode  string   `enum:"rebuild,verify" required:"" help:"rebuild or verify."`
-	Names []string `arg:"" optional:"" name:"name" help:"Projections; none: all."`
-	storeSettings
+// RebuildProcess starts a process for each rebuild: secboard itself, with a hidden command that calls ReportRebuild, behind this process. Within serve a rebuild would take memory
+// that serve does not give back, 0.9 GiB at a million events, and its queries would wait ten times as long as usual.
+type RebuildProcess struct {
+	Executable string // the file of this program
+	Settings   Settings
+	Env        map[string]string // of this process; its settings are not handed on
+	Stderr     io.Writer         // where the process says what went wrong
 }
 
 // abortTime is how long the process may take to end, with stores that only it runs.
@@ -37,87 +38,87 @@ type step struct {
 	Running bool            `json:"running,omitempty"` // another one is, so this one does not begin
 }
 
-// Run carries the command out.
-func (c *rebuildProcessCmd) Run(ctx context.Context, p *program) error {
-	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
-		say := json.NewEncoder(p.stdout)
-		var told engine.Rebuild
-		unheard := error(nil)
-		request := engine.RebuildRequest{Names: c.Names, Mode: c.Mode}
-		_, err := engine.RunRebuild(ctx, projections.Set(), st.pool, st.log, request, func(r engine.Rebuild) {
-			told = r
-			if unheard == nil { // it goes on all the same: its end is in the database too
-				unheard = say.Encode(step{Rebuild: &r})
-			}
-		})
-		switch {
-		case errors.Is(err, engine.ErrRebuildRunning):
-			return say.Encode(step{Running: true})
-		case unheard != nil:
-			return errors.Join(err, fmt.Errorf("tell how the rebuild goes: %w", unheard))
-		case err != nil && told.Error != nil:
-			return errProblemsFound // the last step says which
+// ErrReported says that the process of a rebuild has said on standard error what went wrong.
+var ErrReported = errors.New("the process of the rebuild has said what went wrong")
+
+// ReportRebuild is the work of the process: it carries a rebuild out on the stores and writes each step to out. Error: ErrReported
+// where the last step says what went wrong.
+func (st *Stores) ReportRebuild(ctx context.Context, request engine.RebuildRequest, out io.Writer) error {
+	steps := json.NewEncoder(out)
+	var last engine.Rebuild
+	unheard := error(nil)
+	_, err := engine.RunRebuild(ctx, projections.Set(), st.Pool, st.Log, request, func(r engine.Rebuild) {
+		last = r
+		if unheard == nil { // the rebuild continues all the same: its end is in the database too
+			unheard = steps.Encode(step{Rebuild: &r})
 		}
-		return err
 	})
-}
-
-// rebuildApart gives what carries out rebuilds on the stores in processes of their own.
-func (p *program) rebuildApart(s *storeSettings) func(context.Context, engine.RebuildRequest, func(engine.Rebuild)) error {
-	return func(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
-		if err := projections.Set().Check(request.Names); err != nil {
-			return err
-		}
-		args := append([]string{"projections", "rebuild-process", "--mode", request.Mode, "--"}, request.Names...)
-		command := exec.CommandContext(ctx, p.executable, args...) //nolint:gosec // the program is this one, and what it gets are names
-		command.Env, command.Stderr = p.envOf(s), p.stderr
-		command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, abortTime
-		output, err := command.StdoutPipe()
-		if err == nil {
-			err = startBehind(command)
-		}
-		if err != nil {
-			return fmt.Errorf("start the process of a rebuild: %w", err)
-		}
-		var last engine.Rebuild
-		running := false
-		for steps := json.NewDecoder(output); ; {
-			var now step
-			if steps.Decode(&now) != nil { // it has ended, and its status says how
-				break
-			}
-			running = running || now.Running
-			if now.Rebuild != nil {
-				last = *now.Rebuild
-				report(last)
-			}
-		}
-		err = command.Wait()
-		switch {
-		case running:
-			return engine.ErrRebuildRunning
-		case ctx.Err() != nil && last.State != engine.RebuildDone:
-			return ctx.Err()
-		case last.Ended() && last.Error != nil:
-			return errors.New(*last.Error)
-		case last.State == engine.RebuildDone && err != nil && ctx.Err() == nil:
-			return fmt.Errorf("%w: the rebuild is done, and its process has said what went wrong after it: %w", errProblemsFound, err)
-		case last.State == engine.RebuildDone:
-			return nil
-		case last.ID == uuid.Nil && err != nil:
-			return fmt.Errorf("%w: the process of the rebuild has said why it did not begin: %w", errProblemsFound, err)
-		}
-		return fmt.Errorf("the process of the rebuild has ended in the middle of it: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+	switch {
+	case errors.Is(err, engine.ErrRebuildRunning):
+		return steps.Encode(step{Running: true})
+	case unheard != nil:
+		return errors.Join(err, fmt.Errorf("report the progress of the rebuild: %w", unheard))
+	case err != nil && last.Error != nil:
+		return ErrReported
 	}
+	return err
 }
 
-// envOf is the environment of a process that works on the same stores. It gets no other settings, secrets among them.
-func (p *program) envOf(s *storeSettings) []string {
+// CarryOut carries a rebuild out in a process of its own and tells report each step. Error: ErrReported where the process has said
+// on standard error what went wrong.
+func (p RebuildProcess) CarryOut(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
+	if err := projections.Set().Check(request.Names); err != nil {
+		return err
+	}
+	args := append([]string{"projections", "rebuild-process", "--mode", request.Mode, "--"}, request.Names...)
+	command := exec.CommandContext(ctx, p.Executable, args...) //nolint:gosec // the program is this one, and what it gets are names
+	command.Env, command.Stderr = p.environment(), p.Stderr
+	command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, abortTime
+	output, err := command.StdoutPipe()
+	if err == nil {
+		err = startBehind(command)
+	}
+	if err != nil {
+		return fmt.Errorf("start the process of a rebuild: %w", err)
+	}
+	var last engine.Rebuild
+	running := false
+	for steps := json.NewDecoder(output); ; {
+		var now step
+		if steps.Decode(&now) != nil { // it has ended, and its status says how
+			break
+		}
+		running = running || now.Running
+		if now.Rebuild != nil {
+			last = *now.Rebuild
+			report(last)
+		}
+	}
+	err = command.Wait()
+	switch {
+	case running:
+		return engine.ErrRebuildRunning
+	case ctx.Err() != nil && last.State != engine.RebuildDone:
+		return ctx.Err()
+	case last.Ended() && last.Error != nil:
+		return errors.New(*last.Error)
+	case last.State == engine.RebuildDone && err != nil && ctx.Err() == nil:
+		return fmt.Errorf("%w after the rebuild was done: %w", ErrReported, err)
+	case last.State == engine.RebuildDone:
+		return nil
+	case last.ID == uuid.Nil && err != nil:
+		return fmt.Errorf("%w before the rebuild began: %w", ErrReported, err)
+	}
+	return fmt.Errorf("the process of the rebuild ended before it was done: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+}
+
+// environment is that of a process that works on the same stores. It gets no other settings, secrets among them.
+func (p RebuildProcess) environment() []string {
 	settings := map[string]string{
-		"SECBOARD_DATA": s.Data, "SECBOARD_EVENTSTORE_URL": s.EventstoreURL, "SECBOARD_DATABASE_URL": s.DatabaseURL,
-		"SECBOARD_KEYSET": s.Keyset, "SECBOARD_LOG_FORMAT": s.LogFormat,
+		settingData: p.Settings.Data, settingEventstore: p.Settings.EventstoreURL, settingDatabase: p.Settings.DatabaseURL,
+		settingKeyset: p.Settings.Keyset, settingLogFormat: p.Settings.LogFormat,
 	}
-	for name, value := range p.env {
+	for name, value := range p.Env {
 		if !strings.HasPrefix(name, "SECBOARD_") {
 			settings[name] = value
 		}

@@ -1,4 +1,4 @@
-package main
+package instance
 
 import (
 	"context"
@@ -17,123 +17,152 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/node"
 	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres"
-	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 )
 
-// parts is what a command needs.
-type parts struct{ log, database bool }
+// Parts is which stores a command needs.
+type Parts struct{ Log, Database bool }
 
-// stores are the event log and the database, opened as the settings say. Close closes what was opened.
-type stores struct {
-	dir   dataDir
-	lock  *dirLock // nil while another process runs the stores, or none is embedded
-	log   *esdb.Client
-	pool  *pgxpool.Pool
-	node  *node.Node      // nil unless embedded and ours
-	local *postgres.Local // nil unless embedded and ours
+// Request is what a command asks for.
+type Request struct {
+	Settings
+	Parts
+	Command  string        // as the lock file tells it to other commands
+	Attach   bool          // use the embedded stores of a running serve, where there is one
+	Patience time.Duration // how long to wait for an external store, or for another process that holds the data directory
+	Logger   *slog.Logger
+}
 
-	attached bool       // `serve` runs the stores
-	failed   chan error // the embedded node can't serve any more
+// embedded is which of the parts are ours to run.
+func (r *Request) embedded() Parts {
+	return Parts{Log: r.Log && r.EventstoreURL == "", Database: r.Database && r.DatabaseURL == ""}
+}
 
-	logger  *slog.Logger
+// Stores are the event log and the database, opened as the settings say. Close closes what was opened.
+type Stores struct {
+	Dir      DataDir
+	Log      *esdb.Client
+	Pool     *pgxpool.Pool
+	Node     *node.Node // nil unless embedded and run by this process
+	Attached bool       // a running serve runs the embedded stores
+
+	request Request
+	lock    *dirLock        // nil while another process runs the stores, or none is embedded
+	local   *postgres.Local // nil unless embedded and run by this process
+	failed  chan error      // the embedded event store can't serve any more
 	closers []func(context.Context) error
 }
 
-// claimData takes the data directory for the embedded ones of the wanted parts. Only one process may: with attach the
-// stores of a running `serve` are used, else that is an *inUseError.
-func (p *program) claimData(ctx context.Context, s *storeSettings, want parts, command string, attach bool) (*stores, error) {
-	st := &stores{failed: make(chan error, 1)}
-	if s.EventstoreURL != "" {
-		want.log = false
-	}
-	if s.DatabaseURL != "" {
-		want.database = false
-	}
+// External gives stores that need no data directory, since none of the wanted ones is embedded.
+func External(request Request) *Stores {
+	return &Stores{request: request, failed: make(chan error, 1)}
+}
+
+// Claim takes the data directory for the embedded ones of the wanted parts, and opens nothing yet. Only one process may
+// hold it: without Attach, another one that does is an error, also a running serve.
+func Claim(ctx context.Context, request Request) (*Stores, error) {
+	st := External(request)
 	var err error
-	if st.dir, err = makeDataDir(s.Data); err != nil {
+	if st.Dir, err = makeDataDir(request.Data); err != nil {
 		return nil, err
 	}
-	if !want.log && !want.database {
+	if request.embedded() == (Parts{}) {
 		return st, nil
 	}
-	if attach {
-		st.lock, err = st.dir.lockOrAttach(ctx, command, p.patience)
-		st.attached = err == nil && st.lock == nil
+	if request.Attach {
+		st.lock, err = st.Dir.lockOrAttach(ctx, request.Command, request.Patience)
+		st.Attached = err == nil && st.lock == nil
 	} else {
-		st.lock, err = st.dir.lock(command)
+		st.lock, err = st.Dir.lock(request.Command)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if st.lock != nil {
-		st.onClose(func(context.Context) error { return st.lock.release() })
+		st.OnClose(func(context.Context) error { return st.lock.release() })
 	}
 	return st, nil
 }
 
-// open starts or attaches to what is embedded, and connects.
-func (st *stores) open(ctx context.Context, p *program, s *storeSettings, want parts, logger *slog.Logger) error {
-	st.logger = logger
-	if want.log {
-		if err := st.openLog(ctx, p, s); err != nil {
+// Open starts or attaches to what is embedded of the wanted parts, and connects.
+func (st *Stores) Open(ctx context.Context) error {
+	if st.request.Log {
+		if err := st.OpenLog(ctx); err != nil {
 			return err
 		}
 	}
-	if want.database {
-		return st.openDatabase(ctx, p, s)
+	if st.request.Database {
+		return st.OpenDatabase(ctx)
 	}
 	return nil
 }
 
-func (st *stores) openLog(ctx context.Context, p *program, s *storeSettings) error {
-	url := s.EventstoreURL
+// OpenLog opens the event log alone.
+func (st *Stores) OpenLog(ctx context.Context) error {
+	url := st.request.EventstoreURL
 	if url == "" {
-		url = "unix://" + st.dir.socket()
-		if !st.attached {
+		url = "unix://" + st.Dir.socket()
+		if !st.Attached {
 			if err := st.startNode(); err != nil {
 				return err
 			}
 		}
 	}
 	var err error
-	if st.log, err = esdb.Connect(url, esdb.Options{Logger: st.logger}); err != nil {
-		return &usageError{fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)}
+	if st.Log, err = esdb.Connect(url, esdb.Options{Logger: st.request.Logger}); err != nil {
+		return &SettingError{settingEventstore, err}
 	}
-	st.onClose(func(context.Context) error { return st.log.Close() })
-	return st.awaitLog(ctx, p.patience, s.EventstoreURL != "")
+	st.OnClose(func(context.Context) error { return st.Log.Close() })
+	return st.awaitLog(ctx)
 }
 
-func (st *stores) startNode() error {
-	socket := st.dir.socket()
-	err := makePrivate(st.dir.eventstore(), notOurLog)
-	if err == nil {
-		err = makePrivate(filepath.Dir(socket), "have that user remove it")
-	}
-	if err != nil {
-		return fmt.Errorf("SECBOARD_DATA: the directory of the event store: %w", err)
-	}
-	st.node, err = node.Open(node.Options{Dir: st.dir.log(), Logger: st.logger})
-	if err != nil {
+// OpenNode opens the embedded event store for a caller that serves it itself.
+func (st *Stores) OpenNode() error {
+	if err := st.openNode(); err != nil {
 		return err
+	}
+	st.OnClose(func(context.Context) error { return st.Node.Close() })
+	return nil
+}
+
+func (st *Stores) openNode() (err error) {
+	if err := makePrivate(st.Dir.Eventstore(), notOurLog); err != nil {
+		return wrongEventstoreDir(err)
+	}
+	st.Node, err = node.Open(node.Options{Dir: st.Dir.log(), Logger: st.request.Logger})
+	return err
+}
+
+func wrongEventstoreDir(err error) error {
+	return fmt.Errorf("%s: the directory of the event store: %w", settingData, err)
+}
+
+func (st *Stores) startNode() error {
+	if err := st.openNode(); err != nil {
+		return err
+	}
+	socket := st.Dir.socket()
+	if err := makePrivate(filepath.Dir(socket), "have that user remove it"); err != nil {
+		return errors.Join(wrongEventstoreDir(err), st.Node.Close())
 	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		if err := st.node.ServeUnix(context.Background(), socket); err != nil {
-			st.failed <- fmt.Errorf("the embedded event store stopped: %w", err)
+		if err := st.Node.ServeUnix(context.Background(), socket); err != nil {
+			st.fail(fmt.Errorf("the embedded event store stopped: %w", err))
 		}
 	}()
-	st.onClose(func(context.Context) error {
-		err := st.node.Close()
+	st.OnClose(func(context.Context) error {
+		err := st.Node.Close()
 		<-served
-		if dir := filepath.Dir(socket); dir != st.dir.eventstore() {
+		if dir := filepath.Dir(socket); dir != st.Dir.Eventstore() {
 			err = errors.Join(err, os.Remove(dir)) // made for the socket alone
 		}
 		return err
@@ -141,13 +170,38 @@ func (st *stores) startNode() error {
 	return nil
 }
 
+// fail notes why the embedded event store can't go on; the first reason counts.
+func (st *Stores) fail(err error) {
+	select {
+	case st.failed <- err:
+	default:
+	}
+}
+
+// Watch tells once when the embedded event store, if this process runs one, stops serving or takes no more appends. That does
+// not heal by itself, so the process has to end and be started again.
+func (st *Stores) Watch(ctx context.Context) <-chan error {
+	if st.Node != nil {
+		go func() {
+			for pause.For(ctx, time.Second) {
+				if err := st.Node.Err(); err != nil {
+					st.fail(fmt.Errorf("the embedded event store failed: %w", err))
+					return
+				}
+			}
+		}()
+	}
+	return st.failed
+}
+
 // awaitLog waits until the event store answers.
-func (st *stores) awaitLog(ctx context.Context, patience time.Duration, external bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (st *Stores) awaitLog(ctx context.Context) error {
+	external := st.request.EventstoreURL != ""
+	ctx, cancel := context.WithTimeout(ctx, st.request.Patience)
 	defer cancel()
 	said := false
 	for {
-		err := st.log.Ping(ctx)
+		err := st.Log.Ping(ctx)
 		switch {
 		case err == nil:
 			return nil
@@ -156,12 +210,12 @@ func (st *stores) awaitLog(ctx context.Context, patience time.Duration, external
 		case errors.Is(err, context.Canceled):
 			return err
 		case !errors.Is(err, eventstore.ErrUnavailable) && external:
-			return fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)
+			return aboutSetting(settingEventstore, err)
 		case !errors.Is(err, eventstore.ErrUnavailable):
 			return err
 		}
 		if external && !said {
-			st.logger.Info("waiting for the event store of SECBOARD_EVENTSTORE_URL", "error", err)
+			st.request.Logger.Info("waiting for the event store of "+settingEventstore, "error", err)
 			said = true
 		}
 		if pause.For(ctx, 50*time.Millisecond) {
@@ -171,10 +225,11 @@ func (st *stores) awaitLog(ctx context.Context, patience time.Duration, external
 		case errors.Is(ctx.Err(), context.Canceled):
 			return ctx.Err()
 		case external:
-			return fmt.Errorf("the event store of SECBOARD_EVENTSTORE_URL does not answer: check that it runs and that the address is right (%w)", err)
-		case st.attached:
-			return fmt.Errorf("the secboard that uses %s (pid %d) runs no event store that answers: set SECBOARD_EVENTSTORE_URL as there (%w)",
-				st.dir.given, st.dir.holder().PID, err)
+			return fmt.Errorf("the event store of %s does not answer: check that it runs and that the address is right (%w)",
+				settingEventstore, err)
+		case st.Attached:
+			return fmt.Errorf("the secboard that uses %s (pid %d) runs no event store that answers: set %s as there (%w)",
+				st.Dir.given, st.Dir.Holder().PID, settingEventstore, err)
 		}
 		return fmt.Errorf("the embedded event store does not answer: %w", err)
 	}
@@ -183,26 +238,18 @@ func (st *stores) awaitLog(ctx context.Context, patience time.Duration, external
 // connections is the size of the pool: the API's requests, and the projections with their transactions and locks.
 const connections = 24
 
-func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings) error {
-	url := s.DatabaseURL
+// OpenDatabase opens the database alone.
+func (st *Stores) OpenDatabase(ctx context.Context) error {
+	url := st.request.DatabaseURL
 	if url == "" {
 		var err error
-		switch {
-		case st.attached:
-			url, err = postgres.LocalURL(st.dir.path)
-		default:
-			if st.local, err = postgres.StartLocal(ctx, st.dir.path, st.logger); err == nil {
-				st.onClose(st.local.Stop)
-				url = st.local.URL()
-			}
-		}
-		if err != nil {
+		if url, err = st.localDatabase(ctx); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.patience)
+	ctx, cancel := context.WithTimeout(ctx, st.request.Patience)
 	defer cancel()
-	guard := postgres.NewGuard(st.logger)
+	guard := postgres.NewGuard(st.request.Logger)
 	for said := false; ; said = true {
 		pool, err := postgres.Open(ctx, url, guard.Configure, func(c *pgxpool.Config) {
 			if !strings.Contains(url, "pool_max_conns") {
@@ -210,13 +257,16 @@ func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings
 			}
 		})
 		if err == nil {
-			st.pool = pool
-			st.onClose(func(context.Context) error { pool.Close(); return nil })
+			st.Pool = pool
+			st.OnClose(func(context.Context) error { pool.Close(); return nil })
 			guarding, stop := context.WithCancel(context.WithoutCancel(ctx))
 			var running sync.WaitGroup
 			running.Go(func() { guard.Run(guarding) })
-			st.onClose(func(context.Context) error { stop(); running.Wait(); return nil })
+			st.OnClose(func(context.Context) error { stop(); running.Wait(); return nil })
 			return nil
+		}
+		if st.request.DatabaseURL != "" {
+			err = aboutSetting(settingDatabase, err)
 		}
 		if !mayCome(err) || !pause.For(ctx, 250*time.Millisecond) {
 			if errors.Is(ctx.Err(), context.Canceled) {
@@ -224,10 +274,38 @@ func (st *stores) openDatabase(ctx context.Context, p *program, s *storeSettings
 			}
 			return err
 		}
-		if s.DatabaseURL != "" && !said {
-			st.logger.Info("waiting for the database of SECBOARD_DATABASE_URL", "error", err)
+		if st.request.DatabaseURL != "" && !said {
+			st.request.Logger.Info("waiting for the database", "error", err)
 		}
 	}
+}
+
+// localDatabase gives the address of the embedded database, started unless a running serve does.
+func (st *Stores) localDatabase(ctx context.Context) (string, error) {
+	if st.Attached {
+		return postgres.LocalURL(st.Dir.Path)
+	}
+	local, err := postgres.StartLocal(ctx, st.Dir.Path, st.request.Logger)
+	if err != nil {
+		return "", orExternalDatabase(err)
+	}
+	st.local = local
+	st.OnClose(local.Stop)
+	return local.URL(), nil
+}
+
+// InstalledPostgres is the Postgres that a first start would run: its version, and the folder of its programs.
+func InstalledPostgres(ctx context.Context) (version, dir string, err error) {
+	version, dir, err = postgres.Installed(ctx)
+	return version, dir, orExternalDatabase(err)
+}
+
+// orExternalDatabase names the other way where no Postgres is installed.
+func orExternalDatabase(err error) error {
+	if errors.Is(err, postgres.ErrNotInstalled) {
+		return fmt.Errorf("%w; or name a server in %s", err, settingDatabase)
+	}
+	return err
 }
 
 // mayCome says whether a database that can't be used may be usable in a moment: it does not answer, or is starting. A
@@ -240,9 +318,15 @@ func mayCome(err error) bool {
 	return connecting
 }
 
-// handler makes the command handler, with the keyset that belongs to the log.
-func (st *stores) handler(ctx context.Context, s *storeSettings) (*commands.Handler, error) {
-	keys, err := st.keys(ctx, s)
+// Refused says whether the database answered a query with a refusal that waiting does not change.
+func Refused(err error) bool {
+	refused, answered := errors.AsType[*pgconn.PgError](err)
+	return answered && !mayCome(refused)
+}
+
+// Handler makes the command handler, with the keyset that belongs to the log.
+func (st *Stores) Handler(ctx context.Context) (*commands.Handler, error) {
+	keys, err := st.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -251,28 +335,54 @@ func (st *stores) handler(ctx context.Context, s *storeSettings) (*commands.Hand
 	if err != nil {
 		return nil, err
 	}
-	h := commands.New(st.log, keys, hasher)
-	return h, h.Initialize(ctx)
+	h := commands.New(st.Log, keys, hasher)
+	err = h.Initialize(ctx)
+	if refused, ok := errors.AsType[*domain.Error](err); ok && refused.Code == installation.CodeWrongKeyset {
+		err = aboutSetting(settingKeyset, err)
+	}
+	return h, err
 }
 
 // keys reads the keyset. A new one is made for a new log only: with another keyset the log's secrets stay closed.
-func (st *stores) keys(ctx context.Context, s *storeSettings) (*secrets.Keyset, error) {
-	path := s.keysetFile()
-	keys, err := secrets.LoadKeyset(path)
+func (st *Stores) keys(ctx context.Context) (*secrets.Keyset, error) {
+	keys, err := st.request.LoadKeyset()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return keys, err
 	}
-	events, err := st.log.ReadStream(ctx, installation.Stream)
+	events, err := st.Log.ReadStream(ctx, installation.Stream)
 	if err != nil {
 		return nil, err
 	}
 	if len(events) > 0 {
-		return nil, fmt.Errorf("SECBOARD_KEYSET: there is no keyset file %s, but the event log was written with one: put that file back, or name it in SECBOARD_KEYSET", path)
+		return nil, fmt.Errorf("%s: there is no keyset file %s, but the event log was written with one: put that file back, or name it in %s",
+			settingKeyset, st.request.KeysetFile(), settingKeyset)
 	}
-	return secrets.LoadOrCreateKeyset(path)
+	return st.request.createKeyset()
 }
 
-func (st *stores) onClose(closer func(context.Context) error) {
+// Announce tells other commands, in the lock file, where the API of this process is, so that they can attach to its stores.
+func (st *Stores) Announce(address string) error {
+	if st.lock == nil {
+		return nil
+	}
+	return aboutSetting(settingData, st.lock.say(Holder{PID: os.Getpid(), Command: st.request.Command, Address: address}))
+}
+
+// Where says in a few words where the data is.
+func (st *Stores) Where() string {
+	switch {
+	case st.Node != nil && st.local != nil:
+		return st.Dir.Path
+	case st.Node != nil:
+		return st.Dir.Path + " (events), database of " + settingDatabase
+	case st.local != nil:
+		return "event store of " + settingEventstore + ", " + st.Dir.Path + " (read models)"
+	}
+	return "event store of " + settingEventstore + ", database of " + settingDatabase
+}
+
+// OnClose has Close call closer, before what was opened until now is closed.
+func (st *Stores) OnClose(closer func(context.Context) error) {
 	st.closers = append(st.closers, closer)
 }
 
@@ -280,7 +390,7 @@ func (st *stores) onClose(closer func(context.Context) error) {
 const closeTime = 20 * time.Second
 
 // Close ends what was opened, the last first.
-func (st *stores) Close() error {
+func (st *Stores) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	var errs []error
@@ -289,43 +399,4 @@ func (st *stores) Close() error {
 	}
 	st.closers = nil
 	return errors.Join(errs...)
-}
-
-// with opens the wanted parts for one short command, runs it and closes them.
-func (p *program) with(ctx context.Context, s *storeSettings, want parts, command string, work func(*stores) error) (err error) {
-	if err := s.check(); err != nil {
-		return err
-	}
-	st, err := p.claimData(ctx, s, want, command, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := st.open(ctx, p, s, want, p.logger(s.LogFormat, slog.LevelWarn)); err != nil {
-		return err
-	}
-	if want.log && want.database {
-		if err := st.checkLog(ctx); err != nil {
-			return err
-		}
-	}
-	return work(st)
-}
-
-// checkLog refuses read models that were built from another log. A database without tables yet has none.
-func (st *stores) checkLog(ctx context.Context) error {
-	err := engine.CheckLog(ctx, st.pool, st.log)
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42P01" { // undefined_table
-		return nil
-	}
-	if other, ok := errors.AsType[*engine.ErrOtherLog](err); ok {
-		return fmt.Errorf("SECBOARD_DATABASE_URL: %w", other)
-	}
-	return err
-}
-
-// exists says whether there is something at a path.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

@@ -17,7 +17,7 @@ const minMajor = 15
 
 // ErrNotInstalled says that this machine has no Postgres that could be started.
 var ErrNotInstalled = fmt.Errorf("no PostgreSQL %d or newer is installed here: install it with "+
-	"`apt-get install -y postgresql` (macOS: `brew install postgresql`), or name a server in SECBOARD_DATABASE_URL", minMajor)
+	"`apt-get install -y postgresql` (macOS: `brew install postgresql`)", minMajor)
 
 // errOtherVersion says that the Postgres that can read a data directory is missing, while another is installed.
 var errOtherVersion = errors.New("wrong version of PostgreSQL")

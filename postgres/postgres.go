@@ -1,5 +1,5 @@
-// Package postgres connects to Postgres, and runs the local server that secboard manages by itself where no
-// SECBOARD_DATABASE_URL is set.
+// Package postgres connects to Postgres, and runs the local server that secboard manages by itself where it is given no
+// database.
 package postgres
 
 import (
@@ -30,7 +30,7 @@ func StatementTimeout(limit time.Duration) func(*pgxpool.Config) {
 	}
 }
 
-// Open connects to the database of SECBOARD_DATABASE_URL, or of Local.URL, and returns once it has answered.
+// Open connects to the database at a URL, such as Local.URL, and returns once it has answered.
 // Unqualified names are looked up in the schemas readmodels, app and public. Connecting takes at most 5 s, a statement
 // at most DefaultStatementTimeout. Each of configure may change that and the size of the pool.
 //
@@ -50,12 +50,11 @@ func Open(ctx context.Context, databaseURL string, configure ...func(*pgxpool.Co
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		source := "SECBOARD_DATABASE_URL"
-		if strings.HasPrefix(config.ConnConfig.Host, "/") {
-			source = "a socket on this machine"
+		where := config.ConnConfig.Host
+		if strings.HasPrefix(where, "/") {
+			where += " (a socket on this machine)"
 		}
-		return nil, fmt.Errorf("cannot use the database %q at %s (%s): %w",
-			config.ConnConfig.Database, config.ConnConfig.Host, source, unreachable(err))
+		return nil, fmt.Errorf("cannot use the database %q at %s: %w", config.ConnConfig.Database, where, unreachable(err))
 	}
 	return pool, nil
 }
@@ -64,7 +63,7 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		// The parser's own error may quote a piece of the password.
-		return nil, errors.New("SECBOARD_DATABASE_URL is not a database address: it must read " +
+		return nil, errors.New("the address of the database is not one: it must read " +
 			"postgres://user:password@host:5432/database, with special characters of the password percent-encoded")
 	}
 	config, err := pgxpool.ParseConfig(databaseURL)
@@ -73,7 +72,7 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 		if errors.As(err, &parseErr) && parseErr.Unwrap() != nil {
 			err = parseErr.Unwrap()
 		}
-		return nil, fmt.Errorf("SECBOARD_DATABASE_URL is not usable: %s", withoutPassword(err.Error(), u))
+		return nil, fmt.Errorf("the address of the database is not usable: %s", withoutPassword(err.Error(), u))
 	}
 	config.PingTimeout = connectTimeout
 	config.ConnConfig.ConnectTimeout = connectTimeout

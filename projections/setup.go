@@ -19,6 +19,8 @@ type Deployment struct {
 	Keyset         string // fingerprint of the keyset in use
 	TrustsProxies  bool   // some proxy's word about https counts
 	HostsAreListed bool   // only known host names are answered
+
+	ProxiesSetting, HostsSetting string // the settings that decide it, as an operator knows them
 }
 
 // Setup gives the checklist of a new installation, in the order in which it is worked through.
@@ -55,9 +57,9 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 		item("site", address != "", "#change-site-settings", site.Name+" is at "+address,
 			"give the site its name and the domain under which people reach it: links in mails lead there"),
 		item("https", site.Protocol == "https" && d.TrustsProxies, "#change-site-settings", "people come over https through a trusted proxy",
-			"put a proxy that speaks https in front, name it in SECBOARD_TRUSTED_PROXIES, and keep the site's protocol https: without it passwords travel in clear"),
+			"put a proxy that speaks https in front, name it in "+d.ProxiesSetting+", and keep the site's protocol https: without it passwords travel in clear"),
 		item("allowed_hosts", d.HostsAreListed, "", "only known host names are answered",
-			"name the site's host in SECBOARD_ALLOWED_HOSTS, so that requests for other names are refused"),
+			"name the site's host in "+d.HostsSetting+", so that requests for other names are refused"),
 		item("superusers_two_factor", superusers > 0 && unprotected == 0, "#change-user", "every superuser needs two-factor to sign in",
 			fmt.Sprintf("superusers who can sign in with a password alone: %d; set require_two_factor for them", unprotected)),
 		item("company", companies > 0, "#create-company", fmt.Sprintf("there are %d companies", companies), "create the first company"),

@@ -41,18 +41,18 @@ type keysetFile struct {
 func LoadKeyset(path string) (*Keyset, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("SECBOARD_KEYSET: %w", err)
+		return nil, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("SECBOARD_KEYSET: %s may be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
+		return nil, fmt.Errorf("%s may be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("SECBOARD_KEYSET: %w", err)
+		return nil, err
 	}
 	keys, err := parseKeyset(content)
 	if err != nil {
-		return nil, fmt.Errorf("SECBOARD_KEYSET: %s is not a keyset file: %w", path, err)
+		return nil, fmt.Errorf("%s is not a keyset file: %w", path, err)
 	}
 	return keys, nil
 }
@@ -68,7 +68,7 @@ func LoadOrCreateKeyset(path string) (*Keyset, error) {
 		return nil, fmt.Errorf("make a keyset: %w", err)
 	}
 	if err := writeNew(path, content); err != nil {
-		return nil, fmt.Errorf("SECBOARD_KEYSET: %w", err)
+		return nil, fmt.Errorf("write the keyset: %w", err)
 	}
 	return LoadKeyset(path)
 }

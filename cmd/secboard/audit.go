@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -16,9 +15,8 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/domain/user"
-	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/projections"
-	"github.com/secboard/secboard/projections/engine"
 )
 
 type auditCmd struct {
@@ -61,19 +59,12 @@ func given(t time.Time) *time.Time {
 // audited opens the stores, writes down that the operator reads the audit, and brings the read models up to that. They
 // are kept up to date by `serve`; while none runs, this process does it.
 func (p *program) audited(ctx context.Context, s *storeSettings, command string, work func(*projections.ReadModels, func(domain.Event) error) error) error {
-	return p.with(ctx, s, parts{log: true, database: true}, command, func(st *stores) (err error) {
-		pending, err := pendingMigrations(ctx, st.pool)
+	return p.withReadModels(ctx, s, command, func(st *instance.Stores) (err error) {
+		h, err := st.Handler(ctx)
 		if err != nil {
 			return err
 		}
-		if pending > 0 {
-			return fmt.Errorf("the database lacks %d migrations, so there are no read models yet: `secboard serve` or `secboard migrate up` applies them", pending)
-		}
-		h, err := st.handler(ctx, s)
-		if err != nil {
-			return err
-		}
-		runner := engine.NewRunner(projections.Set(), st.pool, st.log, slog.New(slog.DiscardHandler), nil)
+		readModels, runner := auditing(st)
 		running, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- runner.Run(running) }()
@@ -83,77 +74,14 @@ func (p *program) audited(ctx context.Context, s *storeSettings, command string,
 				err = errors.Join(err, failed)
 			}
 		}()
-		if err := p.catchUp(ctx, st, runner); err != nil {
+		if err := st.CatchUp(ctx, runner, func(text string) { p.complain("secboard: " + text) }); err != nil {
 			return err
 		}
-		return work(projections.NewReadModels(st.pool), func(reading domain.Event) error {
+		return work(readModels, func(reading domain.Event) error {
 			_, err := h.RecordReading(ctx, commands.Operator(), reading)
 			return err
 		})
 	})
-}
-
-// catchUp waits until the read models have the log as it is now.
-func (p *program) catchUp(ctx context.Context, st *stores, runner *engine.Runner) error {
-	statuses, err := engine.StatusOf(ctx, projections.Set(), st.pool, st.log)
-	if err != nil {
-		return err
-	}
-	var head eventstore.Position
-	for _, s := range statuses {
-		head = max(head, s.Position)
-		if s.State == engine.StateStopped {
-			p.complain(fmt.Sprintf("secboard: the projection %s is stopped, what follows lacks what it would show: %s", s.Name, *s.Error))
-		}
-	}
-	for event, err := range st.log.ReadAll(ctx, head) {
-		if err != nil {
-			return err
-		}
-		head = event.Position
-	}
-	said := time.AfterFunc(2*time.Second, func() { p.complain("secboard: the read models are behind the log, they are catching up") })
-	defer said.Stop()
-	return whileMoving(ctx, func(ctx context.Context) error { return runner.WaitFor(ctx, head) }, func(ctx context.Context) (sum eventstore.Position, err error) {
-		statuses, err := runner.Status(ctx)
-		for _, s := range statuses {
-			sum += s.Position
-		}
-		return sum, err
-	})
-}
-
-// stallTime is how long read models may stand still before a command no longer waits for them.
-const stallTime = 30 * time.Second
-
-// whileMoving waits until wait returns, or until what is waited for stands still: its position, which is asked now and then, is the
-// same for stallTime, or can't be told.
-func whileMoving(ctx context.Context, wait func(context.Context) error, position func(context.Context) (eventstore.Position, error)) error {
-	waiting, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- wait(waiting) }()
-	ask := time.NewTicker(stallTime / 30)
-	defer ask.Stop()
-	last, moved := eventstore.Position(0), time.Now()
-	for {
-		select {
-		case err := <-ended:
-			if err != nil {
-				err = errors.Join(ctx.Err(), err)
-			}
-			return err
-		case <-ask.C:
-		}
-		now, err := position(waiting)
-		if err == nil && now != last {
-			last, moved = now, time.Now()
-		}
-		if time.Since(moved) >= stallTime {
-			return errors.Join(ctx.Err(), fmt.Errorf("the read models are behind the log and have not moved for %s: `secboard doctor` says more; "+
-				"`secboard audit replay` and `secboard audit export` need none", stallTime), err)
-		}
-	}
 }
 
 // accountID finds an account by its id or its e-mail address of today.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,11 +10,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/projections"
 )
@@ -133,9 +132,8 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 			return nil
 		default:
 		}
-		refused, isRefused := errors.AsType[*pgconn.PgError](err)
 		switch {
-		case isRefused && !mayCome(refused):
+		case instance.Refused(err):
 			return err
 		case err != nil && !away: // serve may be starting anew
 			p.complain("secboard: the database does not answer, what happens is shown as soon as it does: " + err.Error())

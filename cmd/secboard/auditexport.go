@@ -13,6 +13,7 @@ import (
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/export"
+	"github.com/secboard/secboard/instance"
 )
 
 type auditExportCmd struct {
@@ -50,8 +51,8 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 		return usagef("--resume goes on with the file of --output and finds its end by itself: give --output, and no --after")
 	}
 	copied := export.Copy{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
-	return p.with(ctx, &c.storeSettings, parts{log: true}, "audit export", func(st *stores) (err error) {
-		h, err := st.handler(ctx, &c.storeSettings)
+	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "audit export", func(st *instance.Stores) (err error) {
+		h, err := st.Handler(ctx)
 		if err != nil {
 			return err
 		}
@@ -66,7 +67,7 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 		}
 		copied.Before = recorded.Position
 		buffered := bufio.NewWriterSize(out, 1<<16)
-		events, err := copied.Write(ctx, st.log, buffered)
+		events, err := copied.Write(ctx, st.Log, buffered)
 		err = errors.Join(err, buffered.Flush())
 		if err == nil {
 			p.complain(fmt.Sprintf("%d events exported.", events))

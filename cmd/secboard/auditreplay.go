@@ -17,6 +17,7 @@ import (
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -61,14 +62,14 @@ func (c *auditReplayCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return p.with(ctx, &c.storeSettings, parts{log: true}, "audit replay", func(st *stores) error {
-		h, err := st.handler(ctx, &c.storeSettings)
+	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "audit replay", func(st *instance.Stores) error {
+		h, err := st.Handler(ctx)
 		if err != nil {
 			return err
 		}
 		account := uuid.Nil
 		if c.Account != "" {
-			if account, err = accountInLog(ctx, st.log, c.Account); err != nil {
+			if account, err = accountInLog(ctx, st.Log, c.Account); err != nil {
 				return err
 			}
 		}
@@ -79,7 +80,7 @@ func (c *auditReplayCmd) Run(ctx context.Context, p *program) error {
 		if until.position == 0 || until.position >= recorded.Position {
 			until.position = recorded.Position - 1
 		}
-		return c.replay(ctx, p, st.log, until, account)
+		return c.replay(ctx, p, st.Log, until, account)
 	})
 }
 

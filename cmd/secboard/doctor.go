@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,20 +17,17 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/dustin/go-humanize"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sys/unix"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
-	"github.com/secboard/secboard/ldapclient"
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/migrations"
-	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
-	"github.com/secboard/secboard/secrets"
 )
 
 type doctorCmd struct {
@@ -65,7 +61,7 @@ type finding struct {
 type doctor struct {
 	*doctorCmd
 	p        *program
-	st       *stores
+	st       *instance.Stores
 	findings []finding
 	setup    []projections.SetupItem
 	keys     string // fingerprint of the keyset, if it is that of the log
@@ -158,7 +154,7 @@ func (d *doctor) directory() {
 		d.problem("data directory", fmt.Sprintf("%s can't be written to: %v", path, err), "run secboard as the owner of the directory, or name another in SECBOARD_DATA")
 		return
 	}
-	for _, private := range []string{filepath.Join(path, "eventstore"), d.keysetFile()} {
+	for _, private := range []string{filepath.Join(path, "eventstore"), d.instance().KeysetFile()} {
 		info, err := os.Stat(private)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -201,22 +197,21 @@ func (d *doctor) disk() {
 
 // stores checks the event store and the database, and what belongs to them.
 func (d *doctor) stores(ctx context.Context) (err error) {
-	want := parts{log: true, database: true}
+	request := d.p.request(&d.storeSettings, instance.Parts{Log: true, Database: true}, "doctor")
 	if !exists(d.Data) && (d.EventstoreURL == "" || d.DatabaseURL == "") {
 		d.notThereYet(ctx)
-		want = parts{log: d.EventstoreURL != "", database: d.DatabaseURL != ""}
-		if want == (parts{}) {
+		request.Parts = instance.Parts{Log: d.EventstoreURL != "", Database: d.DatabaseURL != ""}
+		if request.Parts == (instance.Parts{}) {
 			return nil
 		}
-		d.st = &stores{failed: make(chan error, 1)}
-	} else if d.st, err = d.p.claimData(ctx, &d.storeSettings, want, "doctor", true); err != nil {
+		d.st = instance.External(request)
+	} else if d.st, err = instance.Claim(ctx, request); err != nil {
 		d.problem("data directory", err.Error(), "wait until the other one has started or ended, then try again")
 		return nil
 	}
 	defer func() { err = errors.Join(err, d.st.Close()) }()
-	d.st.logger = d.p.logger(d.LogFormat, slog.LevelWarn)
-	logOK := want.log && d.eventStore(ctx)
-	databaseOK := want.database && d.database(ctx)
+	logOK := request.Log && d.eventStore(ctx)
+	databaseOK := request.Database && d.database(ctx)
 	if logOK && databaseOK && d.projections(ctx) {
 		d.checklist(ctx)
 		d.mail(ctx)
@@ -233,7 +228,7 @@ func (d *doctor) notThereYet(ctx context.Context) {
 	if d.DatabaseURL != "" {
 		return
 	}
-	version, dir, err := postgres.Installed(ctx)
+	version, dir, err := instance.InstalledPostgres(ctx)
 	if err != nil {
 		d.problem("database", err.Error(), "install it, unless this user may download it at the first start")
 		return
@@ -242,15 +237,15 @@ func (d *doctor) notThereYet(ctx context.Context) {
 }
 
 func (d *doctor) eventStore(ctx context.Context) bool {
-	if err := d.st.openLog(ctx, d.p, &d.storeSettings); err != nil {
+	if err := d.st.OpenLog(ctx); err != nil {
 		d.problem("event store", err.Error(), "start it, or correct SECBOARD_EVENTSTORE_URL")
 		return false
 	}
 	switch {
 	case d.EventstoreURL != "":
 		d.ok("event store", "the one of SECBOARD_EVENTSTORE_URL answers")
-	case d.st.attached:
-		d.ok("event store", "the embedded one of the running secboard (pid %d) answers", d.st.dir.holder().PID)
+	case d.st.Attached:
+		d.ok("event store", "the embedded one of the running secboard (pid %d) answers", d.st.Dir.Holder().PID)
 	default:
 		d.ok("event store", "the embedded one can be opened")
 	}
@@ -260,7 +255,7 @@ func (d *doctor) eventStore(ctx context.Context) bool {
 
 // keyset checks that the keys are those that the log was written with.
 func (d *doctor) keyset(ctx context.Context) {
-	events, err := d.st.log.ReadStream(ctx, installation.Stream)
+	events, err := d.st.Log.ReadStream(ctx, installation.Stream)
 	if err != nil {
 		d.problem("keyset", err.Error(), "check the event store")
 		return
@@ -274,28 +269,28 @@ func (d *doctor) keyset(ctx context.Context) {
 		}
 		state.Evolve(envelope.Event)
 	}
-	keys, err := secrets.LoadKeyset(d.keysetFile())
+	keys, err := d.instance().LoadKeyset()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && state.Keyset == "":
-		d.ok("keyset", "the first start makes %s", d.keysetFile())
+		d.ok("keyset", "the first start makes %s", d.instance().KeysetFile())
 	case err != nil:
 		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be checked")
 	case state.Check(keys) != nil:
 		d.problem("keyset", state.Check(keys).Error(), "name the keyset file that belongs to this log in SECBOARD_KEYSET")
 	case state.Keyset == "":
-		d.ok("keyset", "%s is readable; the log is empty", d.keysetFile())
+		d.ok("keyset", "%s is readable; the log is empty", d.instance().KeysetFile())
 	default:
 		d.keys = keys.Fingerprint()
-		d.ok("keyset", "%s is the one that the log was written with", d.keysetFile())
+		d.ok("keyset", "%s is the one that the log was written with", d.instance().KeysetFile())
 	}
 }
 
 func (d *doctor) database(ctx context.Context) bool {
-	if err := d.st.openDatabase(ctx, d.p, &d.storeSettings); err != nil {
+	if err := d.st.OpenDatabase(ctx); err != nil {
 		d.problem("database", err.Error(), "start it, or correct SECBOARD_DATABASE_URL")
 		return false
 	}
-	pending, err := pendingMigrations(ctx, d.st.pool)
+	pending, err := d.st.PendingMigrations(ctx)
 	switch {
 	case errors.Is(err, migrations.ErrNewerDatabase):
 		d.problem("database", err.Error(), "install that version here too")
@@ -311,21 +306,9 @@ func (d *doctor) database(ctx context.Context) bool {
 	return true
 }
 
-// pendingMigrations counts what the database lacks.
-func pendingMigrations(ctx context.Context, pool *pgxpool.Pool) (int, error) {
-	list, err := migrations.Status(ctx, pool)
-	pending := 0
-	for _, m := range list {
-		if m.AppliedAt.IsZero() {
-			pending++
-		}
-	}
-	return pending, err
-}
-
 // projections checks the read models, and says whether they are those of this log: what they show is of no use otherwise.
 func (d *doctor) projections(ctx context.Context) bool {
-	err := d.st.checkLog(ctx)
+	err := d.st.CheckLog(ctx)
 	if other, ok := errors.AsType[*engine.ErrOtherLog](err); ok {
 		d.problem("projections", fmt.Sprintf("the read models were built from another event log, or a longer one: the event %s at position %d is not in this log", other.Event, other.Position),
 			"name the stores that belong together in SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL; a restored log needs an empty database")
@@ -333,7 +316,7 @@ func (d *doctor) projections(ctx context.Context) bool {
 	}
 	var statuses []engine.Status
 	if err == nil {
-		statuses, err = engine.StatusOf(ctx, projections.Set(), d.st.pool, d.st.log)
+		statuses, err = engine.StatusOf(ctx, projections.Set(), d.st.Pool, d.st.Log)
 	}
 	if err != nil {
 		d.problem("projections", err.Error(), "check the database and the event store")
@@ -351,7 +334,7 @@ func (d *doctor) projections(ctx context.Context) bool {
 	case stopped:
 	case behind == 0:
 		d.ok("projections", "all %d are up to date", len(statuses))
-	case d.st.attached:
+	case d.st.Attached:
 		d.ok("projections", "catching up: %d events behind", behind)
 	default:
 		d.ok("projections", "%d events behind: they catch up while secboard serve runs", behind)
@@ -363,8 +346,9 @@ func (d *doctor) projections(ctx context.Context) bool {
 func (d *doctor) checklist(ctx context.Context) {
 	options, err := d.parse()
 	if err == nil {
-		d.setup, err = projections.NewReadModels(d.st.pool).Setup(ctx, projections.Deployment{
+		d.setup, err = projections.NewReadModels(d.st.Pool).Setup(ctx, projections.Deployment{
 			Keyset: d.keys, TrustsProxies: len(options.trustedProxies) > 0, HostsAreListed: len(d.AllowedHosts) > 0,
+			ProxiesSetting: settingProxies, HostsSetting: settingHosts,
 		})
 	}
 	if err != nil {
@@ -383,7 +367,7 @@ const mailTime = 30 * time.Second
 // mail tries each mail account up to the login: no message is sent.
 func (d *doctor) mail(ctx context.Context) {
 	inUse := false
-	accounts, err := projections.NewReadModels(d.st.pool).MailAccounts(ctx, projections.MailAccountFilter{Retired: &inUse}, projections.PageRequest{Limit: projections.MaxLimit})
+	accounts, err := projections.NewReadModels(d.st.Pool).MailAccounts(ctx, projections.MailAccountFilter{Retired: &inUse}, projections.PageRequest{Limit: projections.MaxLimit})
 	if err != nil {
 		d.problem("mail", err.Error(), "check the database")
 		return
@@ -391,12 +375,12 @@ func (d *doctor) mail(ctx context.Context) {
 	if len(accounts.Items) == 0 || d.keys == "" {
 		return // the checklist says the one, the check of the keyset the other
 	}
-	keys, err := secrets.LoadKeyset(d.keysetFile())
+	keys, err := d.instance().LoadKeyset()
 	if err != nil {
 		d.problem("mail", err.Error(), "put the keyset's file back from a backup")
 		return
 	}
-	handler := commands.New(d.st.log, keys, nil) // it only reads
+	handler := checking(d.st, keys, projections.NewReadModels(d.st.Pool))
 	for _, account := range accounts.Items {
 		d.mailAccount(ctx, handler, account)
 	}
@@ -424,7 +408,7 @@ func (d *doctor) mailAccount(ctx context.Context, handler *commands.Handler, acc
 
 // directories tries each directory that is switched on: reaching its servers, TLS and the bind.
 func (d *doctor) directories(ctx context.Context) {
-	readModels := projections.NewReadModels(d.st.pool)
+	readModels := projections.NewReadModels(d.st.Pool)
 	ids, err := readModels.EnabledDirectories(ctx)
 	if err != nil {
 		d.problem("directories", err.Error(), "check the database")
@@ -433,13 +417,12 @@ func (d *doctor) directories(ctx context.Context) {
 	if len(ids) == 0 || d.keys == "" {
 		return // without the keyset, which was told already, no bind password can be opened
 	}
-	keys, err := secrets.LoadKeyset(d.keysetFile())
+	keys, err := d.instance().LoadKeyset()
 	if err != nil {
 		d.problem("directories", err.Error(), "put the file back from a backup")
 		return
 	}
-	handler := commands.New(d.st.log, keys, nil)
-	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
+	handler := checking(d.st, keys, readModels)
 	for _, id := range ids {
 		shown, err := readModels.Directory(ctx, id)
 		var test commands.DirectoryTest
@@ -466,8 +449,8 @@ func (d *doctor) directories(ctx context.Context) {
 // port checks that the API can listen, or answers already.
 func (d *doctor) port(ctx context.Context) {
 	address := d.Listen
-	if d.st != nil && d.st.attached {
-		address = d.st.dir.holder().Address
+	if d.st != nil && d.st.Attached {
+		address = d.st.Dir.Holder().Address
 	} else if listener, err := listen(ctx, "SECBOARD_LISTEN", d.Listen); err == nil {
 		if err := listener.Close(); err != nil {
 			d.problem("listen address", err.Error(), "try again")
@@ -486,11 +469,17 @@ func (d *doctor) port(ctx context.Context) {
 	}
 	// Whoever serves from an embedded store holds the data directory, which then was attached to or could not be taken.
 	embedded, claimed := d.EventstoreURL == "" || d.DatabaseURL == "", d.st != nil || !exists(d.Data)
-	if embedded && claimed && (d.st == nil || !d.st.attached) {
+	if embedded && claimed && (d.st == nil || !d.st.Attached) {
 		d.problem("listen address", fmt.Sprintf("a secboard with other data answers on %s", address), "choose another SECBOARD_LISTEN, or name its data in SECBOARD_DATA")
 		return
 	}
 	d.ok("listen address", "secboard answers on %s", address)
+}
+
+// exists says whether there is something at a path.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func answers(ctx context.Context, address string) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain/installation"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/backup"
+	"github.com/secboard/secboard/instance"
 )
 
 type eventsCmd struct {
@@ -41,12 +42,12 @@ Examples:
 
 // Run carries the command out.
 func (c *eventsBackupCmd) Run(ctx context.Context, p *program) error {
-	return p.with(ctx, &c.storeSettings, parts{log: true}, "events backup", func(st *stores) error {
+	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "events backup", func(st *instance.Stores) error {
 		shown := p.progress()
 		started := time.Now()
 		var summary backup.Summary
 		err := writeFile(c.Output, func(w io.Writer) (err error) {
-			summary, err = backup.Write(ctx, w, st.log, started, shown.counting("writing", 0))
+			summary, err = backup.Write(ctx, w, st.Log, started, shown.counting("writing", 0))
 			return err
 		})
 		shown.end()
@@ -133,13 +134,13 @@ func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	return p.with(ctx, &c.storeSettings, parts{log: true}, "events restore", func(st *stores) error {
+	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "events restore", func(st *instance.Stores) error {
 		shown := p.progress()
-		appendAll := backup.InTurn(st.log)
-		if st.node != nil {
-			appendAll = st.node.AppendInOrder
+		appendAll := backup.InTurn(st.Log)
+		if st.Node != nil {
+			appendAll = st.Node.AppendInOrder
 		}
-		summary, had, err := backup.Restore(ctx, file, st.log, appendAll, shown.counting)
+		summary, had, err := backup.Restore(ctx, file, st.Log, appendAll, shown.counting)
 		shown.end()
 		if err != nil {
 			return err

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
 
 	"github.com/secboard/secboard/eventstore/node"
+	"github.com/secboard/secboard/instance"
 )
 
 type eventstoreCmd struct {
@@ -43,47 +43,43 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return usagef("--listen is %q: it must be host:port, such as 127.0.0.1:2113", c.Listen)
 	}
-	st, err := p.claimData(ctx, s, parts{log: true}, "eventstore serve", false)
+	st, err := instance.Claim(ctx, instance.Request{
+		Settings: s.instance(), Parts: instance.Parts{Log: true}, Command: "eventstore serve", Logger: p.logger(c.LogFormat, slog.LevelInfo),
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	logger := p.logger(c.LogFormat, slog.LevelInfo)
 	listener, err := listen(ctx, "--listen", c.Listen)
 	if err != nil {
 		return err
 	}
-	if err := makePrivate(st.dir.eventstore(), notOurLog); err != nil {
-		return errors.Join(fmt.Errorf("SECBOARD_DATA: the directory of the event store: %w", err), listener.Close())
-	}
-	store, err := node.Open(node.Options{Dir: st.dir.log(), Logger: logger})
-	if err != nil {
+	if err := st.OpenNode(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	st.onClose(func(context.Context) error { return store.Close() })
 	address := listener.Addr().String()
 	if c.Insecure {
 		err := p.printf("The event store listens on %s, without TLS and password.\n  SECBOARD_EVENTSTORE_URL='esdb://%s?tls=false'\n", address, address)
 		if err != nil {
 			return errors.Join(err, listener.Close())
 		}
-		return serveNode(ctx, store, func(ctx context.Context) error { return store.ServeInsecure(ctx, listener) })
+		return serveNode(ctx, st, func(ctx context.Context) error { return st.Node.ServeInsecure(ctx, listener) })
 	}
-	credentials, err := node.LoadOrCreateCredentials(st.dir.eventstore(), host)
+	credentials, err := node.LoadOrCreateCredentials(st.Dir.Eventstore(), host)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	err = p.printf("The event store listens on %s, with TLS and the user %s.\n  certificate: %s\n  password:    in %s\n  SECBOARD_EVENTSTORE_URL='esdb://%s:PASSWORD@%s?tlsCAFile=%s'\n",
-		address, credentials.Username, credentials.CertificateFile, filepath.Join(st.dir.eventstore(), "node.password"),
+		address, credentials.Username, credentials.CertificateFile, filepath.Join(st.Dir.Eventstore(), "node.password"),
 		credentials.Username, address, credentials.CertificateFile)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return serveNode(ctx, store, func(ctx context.Context) error { return store.ServeTCP(ctx, listener, credentials) })
+	return serveNode(ctx, st, func(ctx context.Context) error { return st.Node.ServeTCP(ctx, listener, credentials) })
 }
 
 // serveNode serves until ctx ends or the store fails.
-func serveNode(ctx context.Context, store *node.Node, serve func(context.Context) error) error {
+func serveNode(ctx context.Context, st *instance.Stores, serve func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	served := make(chan error, 1)
@@ -91,7 +87,7 @@ func serveNode(ctx context.Context, store *node.Node, serve func(context.Context
 	select {
 	case err := <-served:
 		return err
-	case err := <-watch(ctx, store):
+	case err := <-st.Watch(ctx):
 		stop()
 		return errors.Join(err, <-served)
 	}

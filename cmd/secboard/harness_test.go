@@ -97,6 +97,14 @@ func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *progra
 	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline}
 }
 
+// environment is what a process that is started beside gets: as the program's own.
+func (p *program) environment() (variables []string) {
+	for name, value := range p.env {
+		variables = append(variables, name+"="+value)
+	}
+	return variables
+}
+
 // command runs a command to its end.
 func command(t *testing.T, env settings, stdin string, args ...string) outcome {
 	t.Helper()
@@ -118,8 +126,8 @@ func (o outcome) expect(t *testing.T, status int, said ...string) {
 	}
 }
 
-// instance is a command that runs until it is told to end.
-type instance struct {
+// running is a command that runs until it is told to end.
+type running struct {
 	t      testing.TB
 	first  string // what it said until it was ready
 	end    context.CancelFunc
@@ -128,11 +136,11 @@ type instance struct {
 }
 
 // begin starts a command and waits until it has said the text that ready stands for.
-func begin(t testing.TB, env settings, ready string, args ...string) *instance {
+func begin(t testing.TB, env settings, ready string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
-	i := &instance{t: t, end: cancel, status: make(chan int, 1), stderr: &syncBuffer{}}
+	i := &running{t: t, end: cancel, status: make(chan int, 1), stderr: &syncBuffer{}}
 	p := newProgram(env, strings.NewReader(""), writer, i.stderr)
 	go func() {
 		i.status <- p.run(ctx, args)
@@ -177,13 +185,13 @@ func begin(t testing.TB, env settings, ready string, args ...string) *instance {
 }
 
 // stop ends the command as Ctrl-C does, and gives its exit status.
-func (i *instance) stop() int {
+func (i *running) stop() int {
 	i.t.Helper()
 	i.end()
 	return i.wait()
 }
 
-func (i *instance) wait() int {
+func (i *running) wait() int {
 	i.t.Helper()
 	select {
 	case status := <-i.status:
@@ -196,7 +204,7 @@ func (i *instance) wait() int {
 }
 
 // found is what an expression matches in what the instance said first.
-func (i *instance) found(expression string) string {
+func (i *running) found(expression string) string {
 	i.t.Helper()
 	match := regexp.MustCompile(expression).FindStringSubmatch(i.first)
 	if match == nil {
@@ -206,7 +214,7 @@ func (i *instance) found(expression string) string {
 }
 
 // serve starts `secboard serve` on any free port.
-func serve(t testing.TB, env settings, args ...string) (*instance, *client) {
+func serve(t testing.TB, env settings, args ...string) (*running, *client) {
 	t.Helper()
 	if env["SECBOARD_LISTEN"] == "" {
 		env = env.with("SECBOARD_LISTEN", "127.0.0.1:0")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/migrations"
 )
 
@@ -29,12 +30,12 @@ Examples:
 
 // Run carries the command out.
 func (c *migrateUpCmd) Run(ctx context.Context, p *program) error {
-	return p.with(ctx, &c.storeSettings, parts{database: true}, "migrate up", func(st *stores) error {
-		before, err := migrations.Status(ctx, st.pool)
+	return p.with(ctx, &c.storeSettings, instance.Parts{Database: true}, "migrate up", func(st *instance.Stores) error {
+		before, err := migrations.Status(ctx, st.Pool)
 		if err != nil {
 			return err
 		}
-		if err := migrations.Up(ctx, st.pool); err != nil {
+		if err := migrations.Up(ctx, st.Pool); err != nil {
 			return err
 		}
 		applied := 0
@@ -68,8 +69,8 @@ func (migrateStatusCmd) Help() string {
 
 // Run carries the command out.
 func (c *migrateStatusCmd) Run(ctx context.Context, p *program) error {
-	return p.with(ctx, &c.storeSettings, parts{database: true}, "migrate status", func(st *stores) error {
-		list, err := migrations.Status(ctx, st.pool)
+	return p.with(ctx, &c.storeSettings, instance.Parts{Database: true}, "migrate status", func(st *instance.Stores) error {
+		list, err := migrations.Status(ctx, st.Pool)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/instance"
 )
 
 // Exit statuses.
@@ -65,11 +66,12 @@ func run(ctx context.Context, args, env []string, executable string, stdin io.Re
 func (p *program) run(ctx context.Context, args []string) int {
 	err := p.execute(ctx, args)
 	var usage *usageError
+	var setting *instance.SettingError
 	var parse *kong.ParseError
 	switch {
 	case err == nil, errors.Is(err, errHelpShown):
 		return exitDone
-	case errors.Is(err, errProblemsFound): // said already, line by line
+	case errors.Is(err, errProblemsFound), errors.Is(err, instance.ErrReported): // said already, line by line
 		return exitFailed
 	}
 	message := explain(err)
@@ -84,7 +86,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		}
 		p.complain("Run \"" + command + " --help\" for what is possible.")
 	}
-	if errors.As(err, &parse) || errors.As(err, &usage) {
+	if errors.As(err, &parse) || errors.As(err, &usage) || errors.As(err, &setting) {
 		return exitUsage
 	}
 	return exitFailed
@@ -131,7 +133,7 @@ func (e *usageError) Unwrap() error { return e.error }
 // explain turns an error into what a person should read.
 func explain(err error) string {
 	if refused, ok := errors.AsType[*domain.Error](err); ok {
-		return refused.Detail
+		return strings.Replace(err.Error(), refused.Error(), refused.Detail, 1) // what it is about stays in front
 	}
 	return err.Error()
 }

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 )
@@ -38,8 +39,8 @@ Examples:
 
 // Run carries the command out.
 func (c *projectionsStatusCmd) Run(ctx context.Context, p *program) error {
-	return p.withReadModels(ctx, &c.storeSettings, "projections status", func(st *stores) error {
-		statuses, err := engine.StatusOf(ctx, projections.Set(), st.pool, st.log)
+	return p.withReadModels(ctx, &c.storeSettings, "projections status", func(st *instance.Stores) error {
+		statuses, err := engine.StatusOf(ctx, projections.Set(), st.Pool, st.Log)
 		if err != nil {
 			return err
 		}

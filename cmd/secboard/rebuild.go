@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 )
@@ -60,8 +61,8 @@ func (c *projectionsRebuildCmd) Run(ctx context.Context, p *program) error {
 }
 
 func (c *projectionsRebuildCmd) abort(ctx context.Context, p *program) error {
-	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *stores) error {
-		ended, err := engine.AbortRebuild(ctx, st.pool)
+	return p.withReadModels(ctx, &c.storeSettings, "projections rebuild", func(st *instance.Stores) error {
+		ended, err := engine.AbortRebuild(ctx, st.Pool)
 		if err != nil {
 			return err
 		}
@@ -100,25 +101,11 @@ func (c *projectionsVerifyCmd) Run(ctx context.Context, p *program) error {
 	return p.rebuild(ctx, &c.storeSettings, "projections verify", engine.RebuildRequest{Names: c.Names, Mode: engine.ModeVerify}, c.JSON)
 }
 
-// withReadModels runs work on stores whose read models are migrated.
-func (p *program) withReadModels(ctx context.Context, s *storeSettings, command string, work func(*stores) error) error {
-	return p.with(ctx, s, parts{log: true, database: true}, command, func(st *stores) error {
-		pending, err := pendingMigrations(ctx, st.pool)
-		if err != nil {
-			return err
-		}
-		if pending > 0 {
-			return fmt.Errorf("the database lacks %d migrations, so there are no projections yet: `secboard serve` or `secboard migrate up` applies them", pending)
-		}
-		return work(st)
-	})
-}
-
 // rebuild carries a rebuild out and says how it went.
 func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request engine.RebuildRequest, asJSON bool) error {
 	carryOut := p.rebuildHere(s, command)
 	if p.executable != "" && request.Mode != engine.ModeRollback {
-		carryOut = p.rebuildApart(s)
+		carryOut = p.rebuildProcess(s).CarryOut
 	}
 	var r engine.Rebuild
 	shown := p.progress()
@@ -162,8 +149,8 @@ func (p *program) rebuild(ctx context.Context, s *storeSettings, command string,
 // rebuildHere gives what carries out rebuilds on the stores in this process.
 func (p *program) rebuildHere(s *storeSettings, command string) func(context.Context, engine.RebuildRequest, func(engine.Rebuild)) error {
 	return func(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
-		return p.withReadModels(ctx, s, command, func(st *stores) error {
-			_, err := engine.RunRebuild(ctx, projections.Set(), st.pool, st.log, request, report)
+		return p.withReadModels(ctx, s, command, func(st *instance.Stores) error {
+			_, err := engine.RunRebuild(ctx, projections.Set(), st.Pool, st.Log, request, report)
 			return err
 		})
 	}

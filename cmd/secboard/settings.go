@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/dustin/go-humanize"
 	"gopkg.in/yaml.v3"
+
+	"github.com/secboard/secboard/instance"
 )
 
 // settingsGroup is the kong group of the flags that are settings: those that a SECBOARD_* variable and a line of the
@@ -49,12 +50,8 @@ func (s *storeSettings) check() error {
 	return nil
 }
 
-func (s *storeSettings) keysetFile() string {
-	if s.Keyset != "" {
-		return s.Keyset
-	}
-	return filepath.Join(s.Data, "keyset.json")
-}
+// instance gives the settings to what uses them.
+func (s *storeSettings) instance() instance.Settings { return instance.Settings(*s) }
 
 // httpSettings say how the HTTP API is reached.
 type httpSettings struct {
@@ -66,6 +63,12 @@ type httpSettings struct {
 	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Send requests that came over http to https."`
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
 }
+
+// The settings that texts of other packages name.
+const (
+	settingHosts   = "SECBOARD_ALLOWED_HOSTS"
+	settingProxies = "SECBOARD_TRUSTED_PROXIES"
+)
 
 // httpOptions are httpSettings as the server takes them.
 type httpOptions struct {

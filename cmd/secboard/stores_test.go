@@ -9,16 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/eventstore/esdb"
-	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
-	"github.com/secboard/secboard/secrets"
 )
 
 // nobody is a loopback address at which nothing listens.
@@ -68,23 +64,6 @@ func TestStartWithStoresThatAreAway(t *testing.T) {
 				t.Errorf("it shows a password: %s", got.stderr)
 			}
 		})
-	}
-}
-
-func TestWhichDatabasesAreWaitedFor(t *testing.T) {
-	t.Parallel()
-	here := pgtest.NewDatabaseURL(t)
-	for url, want := range map[string]bool{
-		"postgres://u:p@" + nobody(t) + "/x":                                   true,
-		"postgres://u:p@/x?host=/nowhere":                                      true,
-		"postgres://u:p@/nosuch?" + strings.SplitN(here, "?", 2)[1]:            false,
-		"postgres://stranger@/x?" + strings.SplitN(here, "?", 2)[1]:            false,
-		"postgres://u:p@127.0.0.1/x?sslmode=maybe":                             false,
-		"postgres://u:p@127.0.0.1/x?sslmode=verify-full&sslrootcert=/no/where": false,
-	} {
-		if _, err := postgres.Open(t.Context(), url); err == nil || mayCome(err) != want {
-			t.Errorf("%s: waited for is %v, want %v: %v", url, !want, want, err)
-		}
 	}
 }
 
@@ -254,45 +233,6 @@ func TestLogWithAnotherKeysetIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	again().expect(t, exitFailed, "SECBOARD_KEYSET", "chmod 600")
-}
-
-func TestInstancesThatStartTogetherMakeOneSuperuser(t *testing.T) {
-	t.Parallel()
-	log := nodetest.Connect(t)
-	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hasher, err := secrets.NewHasher(8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var made atomic.Int64
-	var instances sync.WaitGroup
-	for range 4 {
-		instances.Go(func() {
-			first, err := createBootstrap(t.Context(), commands.New(log, keys, hasher), bootstrap{rootEmail, rootPassword})
-			if err != nil {
-				t.Error(err)
-			}
-			if first {
-				made.Add(1)
-			}
-		})
-	}
-	instances.Wait()
-	accounts := 0
-	for event, err := range log.ReadAll(t.Context(), 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if event.Type == "user.registered" {
-			accounts++
-		}
-	}
-	if accounts != 1 || made.Load() == 0 {
-		t.Errorf("%d accounts were made by %d instances, want one", accounts, made.Load())
-	}
 }
 
 func TestTheLogOfAnotherUserIsLeftAlone(t *testing.T) {

@@ -8,17 +8,15 @@ import (
 	"os"
 	"strings"
 
-	"github.com/google/uuid"
 	"golang.org/x/term"
 
 	"github.com/secboard/secboard/commands"
-	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
-	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/instance"
 )
 
 type superuserCmd struct {
-	Create superuserCreateCmd `cmd:"" help:"Make an account that may do everything, or make an existing one so."`
+	Create superuserCreateCmd `cmd:"" help:"Make an account that may do everything, or turn an existing account into one."`
 }
 
 type superuserCreateCmd struct {
@@ -49,33 +47,21 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return p.with(ctx, &c.storeSettings, parts{log: true}, "superuser create", func(st *stores) error {
-		h, err := st.handler(ctx, &c.storeSettings)
+	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "superuser create", func(st *instance.Stores) error {
+		h, err := st.Handler(ctx)
 		if err != nil {
 			return err
 		}
-		result, err := h.CreateSuperuser(ctx, commands.Operator(), email, password)
-		if err != nil {
-			return err
-		}
-		id, err := uuid.Parse(result.ID)
-		if err != nil {
-			return err
-		}
-		if _, err := h.Unlock(ctx, commands.Operator(), id); err != nil {
-			return err
-		}
+		reason := ""
 		if c.ResetTwoFactor {
-			if _, err := h.ResetTwoFactor(ctx, commands.Operator(), id, "by the operator: secboard superuser create --reset-two-factor"); err != nil {
-				return err
-			}
+			reason = "by the operator: secboard superuser create --reset-two-factor"
+		}
+		id, account, err := h.EnsureSuperuser(ctx, commands.Operator(), email, password, reason)
+		if err != nil {
+			return err
 		}
 		if c.JSON {
-			return p.printJSON(map[string]string{"id": result.ID, "email": email})
-		}
-		account, err := h.Account(ctx, id)
-		if err != nil {
-			return err
+			return p.printJSON(map[string]string{"id": id.String(), "email": email})
 		}
 		with := "the password"
 		switch {
@@ -84,7 +70,7 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 		case account.TwoFactorRequired && !account.TwoFactor.Enrolled:
 			with = "the password, to set up the second factor that is required"
 		}
-		return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, result.ID)
+		return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, id)
 	})
 }
 
@@ -152,36 +138,4 @@ func readLine(r io.Reader) (string, error) {
 	}
 	line, _, _ := strings.Cut(string(content), "\n")
 	return strings.TrimSuffix(line, "\r"), nil
-}
-
-// createBootstrap makes the first superuser, unless the log ever had one: the variables may stay set, and must not
-// bring back an account that was closed or renamed since. It says whether it did.
-func createBootstrap(ctx context.Context, h *commands.Handler, b bootstrap) (made bool, err error) {
-	if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
-		return false, err
-	}
-	_, err = h.CreateSuperuser(ctx, commands.System(), b.email, b.password)
-	if err == nil {
-		return true, nil
-	}
-	if refused, ok := errors.AsType[*domain.Error](err); ok && refused.Code == domain.CodeEmailTaken {
-		// Another instance that starts at the same time may have been faster.
-		if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
-			return false, err
-		}
-	}
-	return false, fmt.Errorf("%s and %s: %w", bootstrapEmail, bootstrapPassword, err)
-}
-
-// hadSuperuser looks for the first superuser, who stands near the beginning of every log that has one.
-func hadSuperuser(ctx context.Context, log eventstore.Log) (bool, error) {
-	for event, err := range log.ReadAll(ctx, 0) {
-		if err != nil {
-			return false, err
-		}
-		if event.Type == (user.SuperuserGranted{}).EventType() {
-			return true, nil
-		}
-	}
-	return false, nil
 }
