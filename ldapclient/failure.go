@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/directory"
 )
 
@@ -104,7 +105,7 @@ func (f *Failure) Error() string {
 	if f.Server != "" {
 		where = f.Server + ": "
 	}
-	return where + f.Detail + ". " + strings.TrimSuffix(f.Fix, ".")
+	return where + strings.TrimSuffix(domain.Sentences(f.Detail, f.Fix), ".") // errors end without one
 }
 
 func (f *Failure) Unwrap() error { return f.cause }

@@ -255,9 +255,7 @@ func outcomeOf(err error) *mailmessage.Outcome {
 	outcome := &mailmessage.Outcome{Reason: err.Error()}
 	if failure, known := errors.AsType[*smtpclient.Failure](err); known {
 		outcome.Permanent, outcome.InDoubt = failure.Permanent, failure.InDoubt
-		if failure.Fix != "" {
-			outcome.Reason += ". " + failure.Fix
-		}
+		outcome.Reason = domain.Sentences(outcome.Reason, failure.Fix)
 	}
 	return outcome
 }

@@ -19,6 +19,8 @@ import (
 	"unicode"
 
 	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/secboard/secboard/domain"
 )
 
 // The functions here turn one error of the dialogue into the administrator's sentence.
@@ -378,7 +380,7 @@ func (c *Conn) unconfirmed(ctx context.Context, from string, err error) *Failure
 	}
 	c.hangUp()
 	f := c.broken(ctx, "after the message was sent", err)
-	f.Detail += " The message may have been delivered or not."
+	f.Detail = domain.Sentences(f.Detail, "The message may have been delivered or not.")
 	f.Fix = "Look into the mail server's log, or ask the recipient, before it is sent again."
 	f.InDoubt = true
 	return f
@@ -503,4 +505,4 @@ func clean(text string) string {
 }
 
 // sentence ends text with a full stop.
-func sentence(text string) string { return strings.TrimSuffix(clean(text), ".") + "." }
+func sentence(text string) string { return domain.Sentences(clean(text)) }
