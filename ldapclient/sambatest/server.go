@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/secboard/secboard/testcache"
 )
 
 // patience bounds every wait for the server.
@@ -54,7 +56,7 @@ func start(ctx context.Context) (_ *server, err error) {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if err := copyInto(ctx, dir, template); err != nil {
+	if err := testcache.CopyInto(ctx, dir, template); err != nil {
 		return nil, err
 	}
 	if s.address, err = freeAddress(); err != nil {
@@ -256,11 +258,6 @@ func program(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("there is no %s here: %s", name, installLine)
-}
-
-// copyInto copies what is in the directory from, with owners, modes and extended attributes.
-func copyInto(ctx context.Context, dir, from string) error {
-	return command(ctx, "cp", "-a", from+"/.", dir)
 }
 
 func command(ctx context.Context, name string, args ...string) error {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/secboard/secboard/migrations"
 	"github.com/secboard/secboard/postgres"
+	"github.com/secboard/secboard/testcache"
 )
 
 // settings trade durability, which no test of one process needs, for speed.
@@ -176,7 +177,7 @@ func start(ctx context.Context, dir string, extra ...string) (*postgres.Local, e
 	if err != nil {
 		return nil, err
 	}
-	if err := copyInto(ctx, dir, template); err != nil {
+	if err := testcache.CopyInto(ctx, dir, template); err != nil {
 		return nil, err
 	}
 	return postgres.StartLocal(ctx, dir, slog.New(slog.DiscardHandler), append(settings, extra...)...)
