@@ -19,7 +19,7 @@ const lower = 10
 // startBehind starts a process that ends with this one and comes after it when both want the processor. The calling
 // goroutine has to wait for its end, and keeps its thread.
 func startBehind(command *exec.Cmd) error {
-	runtime.LockOSThread() // for good: the process is killed when its thread ends, and that thread stays slow
+	runtime.LockOSThread() // indefinitely: the process is killed when its thread ends, and that thread stays slow
 	own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
 	if err != nil {
 		return err

@@ -20,8 +20,9 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// RebuildProcess starts a process for each rebuild: secboard itself, with a hidden command that calls ReportRebuild, behind this process. Within serve a rebuild would take memory
-// that serve does not give back, 0.9 GiB at a million events, and its queries would wait ten times as long as usual.
+// RebuildProcess starts a process for each rebuild: secboard itself, with a hidden command that calls ReportRebuild, behind this
+// process. Within serve a rebuild would take memory that serve does not give back, 0.9 GiB at a million events, and its queries
+// would wait ten times as long as usual.
 type RebuildProcess struct {
 	Executable string // the file of this program
 	Settings   Settings
@@ -46,18 +47,18 @@ var ErrReported = errors.New("the process of the rebuild has said what went wron
 func (st *Stores) ReportRebuild(ctx context.Context, request engine.RebuildRequest, out io.Writer) error {
 	steps := json.NewEncoder(out)
 	var last engine.Rebuild
-	unheard := error(nil)
+	reportErr := error(nil)
 	_, err := engine.RunRebuild(ctx, projections.Set(), st.Pool, st.Log, request, func(r engine.Rebuild) {
 		last = r
-		if unheard == nil { // the rebuild continues all the same: its end is in the database too
-			unheard = steps.Encode(step{Rebuild: &r})
+		if reportErr == nil { // the rebuild continues all the same: its end is in the database too
+			reportErr = steps.Encode(step{Rebuild: &r})
 		}
 	})
 	switch {
 	case errors.Is(err, engine.ErrRebuildRunning):
 		return steps.Encode(step{Running: true})
-	case unheard != nil:
-		return errors.Join(err, fmt.Errorf("report the progress of the rebuild: %w", unheard))
+	case reportErr != nil:
+		return errors.Join(err, fmt.Errorf("report the progress of the rebuild: %w", reportErr))
 	case err != nil && last.Error != nil:
 		return ErrReported
 	}

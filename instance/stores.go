@@ -170,7 +170,7 @@ func (st *Stores) startNode() error {
 	return nil
 }
 
-// fail notes why the embedded event store can't go on; the first reason counts.
+// fail notes why the embedded event store can't continue; the first reason counts.
 func (st *Stores) fail(err error) {
 	select {
 	case st.failed <- err:

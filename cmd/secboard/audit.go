@@ -21,7 +21,7 @@ import (
 
 type auditCmd struct {
 	Account auditAccountCmd `cmd:"" help:"Show an account as it is or was, what it may do and why, and its history."`
-	Events  auditEventsCmd  `cmd:"" help:"Show the log, readable."`
+	Events  auditEventsCmd  `cmd:"" help:"Show the event log in readable form."`
 	Access  auditAccessCmd  `cmd:"" help:"List who may do what, or could at a time, and by which grant."`
 	Export  auditExportCmd  `cmd:"" help:"Copy the log to a file or to standard output."`
 	Replay  auditReplayCmd  `cmd:"" help:"Walk through the log from its beginning, without Postgres, and show what each event changed."`
@@ -117,7 +117,7 @@ type auditAccountCmd struct {
 
 // Help is the end of the command's --help.
 func (auditAccountCmd) Help() string {
-	return `That somebody looked is itself recorded, as done by the operator.
+	return `The query itself is recorded, as done by the operator.
 
 Examples:
 
@@ -238,7 +238,7 @@ func (p *program) showAccount(u projections.User, items []projections.AccessItem
 		return err
 	}
 	if len(items) == 0 {
-		return p.printf("\nMay do nothing.\n")
+		return p.printf("\nNo permissions.\n")
 	}
 	if err := p.printf("\n"); err != nil {
 		return err
@@ -320,7 +320,7 @@ type auditAccessCmd struct {
 
 // Help is the end of the command's --help.
 func (auditAccessCmd) Help() string {
-	return `GIVEN is when the first of the grants came to be: somebody joined the group, or the group came to allow it, whichever was later. That somebody asked is itself recorded, as done by the operator.
+	return `GIVEN is when the first of the grants began: somebody joined the group, or the group got the permission, whichever was later. The query itself is recorded, as done by the operator.
 
 Examples:
 

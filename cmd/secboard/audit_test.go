@@ -127,7 +127,7 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	replayed := command(t, env, "", "audit", "replay", "--account", "anna@example.com")
-	replayed.expect(t, exitDone, "e-mail changed from anna@example.com to hanna@example.com", "first_name: Anna → Hanna", "active: true → false", "May do nothing")
+	replayed.expect(t, exitDone, "e-mail changed from anna@example.com to hanna@example.com", "first_name: Anna → Hanna", "active: true → false", "No permissions")
 	if strings.Contains(replayed.stdout, "late@example.com") {
 		t.Error("it shows another account", replayed.stdout)
 	}

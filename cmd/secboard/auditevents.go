@@ -28,14 +28,14 @@ type auditEventsCmd struct {
 	IP          string `name:"ip" placeholder:"ADDRESS" help:"Where the request came from."`
 	Correlation string `placeholder:"ID" help:"Of one request; the id of a sign-in's event finds everything done in its session."`
 	Limit       int    `default:"50" placeholder:"N" help:"The newest N, default ${default}; 0 for all."`
-	Follow      bool   `help:"Go on with what happens, until Ctrl-C."`
+	Follow      bool   `help:"Keep showing new events, until Ctrl-C."`
 	JSON        bool   `name:"json" help:"Print JSON: a list, or with --follow one object a line."`
 	storeSettings
 }
 
 // Help is the end of the command's --help.
 func (auditEventsCmd) Help() string {
-	return `The newest event comes last. That somebody read is itself recorded, once for each run, as done by the operator.
+	return `The newest event comes last. The query itself is recorded, once for each run, as done by the operator.
 
 Examples:
 
@@ -135,8 +135,8 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 		switch {
 		case instance.Refused(err):
 			return err
-		case err != nil && !away: // serve may be starting anew
-			p.complain("secboard: the database does not answer, what happens is shown as soon as it does: " + err.Error())
+		case err != nil && !away: // serve may be restarting
+			p.complain("secboard: the database does not answer, new events are shown as soon as it does: " + err.Error())
 		case err == nil && away:
 			p.complain("secboard: the database answers again")
 		}

@@ -17,18 +17,18 @@ import (
 )
 
 type auditExportCmd struct {
-	Format string `default:"ndjson" enum:"ndjson,csv" placeholder:"ndjson|csv" help:"Form of the copy, default ${default}."`
+	Format string `default:"ndjson" enum:"ndjson,csv" placeholder:"ndjson|csv" help:"Format of the copy, default ${default}."`
 	From   string `placeholder:"T" help:"Earliest time, or first day (UTC)."`
 	To     string `placeholder:"T" help:"Latest time, or last day (UTC)."`
 	Output string `short:"o" placeholder:"FILE" help:"Write to this file, which must not exist yet. Default: standard output."`
-	After  uint64 `placeholder:"POSITION" help:"Go on after the event at this position."`
-	Resume bool   `help:"Go on with FILE, which was interrupted: its last, cut line is written anew."`
+	After  uint64 `placeholder:"POSITION" help:"Continue after the event at this position."`
+	Resume bool   `help:"Resume FILE, whose export was interrupted: its last line, which may be incomplete, is written again."`
 	storeSettings
 }
 
 // Help is the end of the command's --help.
 func (auditExportCmd) Help() string {
-	return `The copy comes from the log itself, without gaps and without secrets; Postgres is not needed. In a CSV a cell that a spreadsheet would take for a formula begins with an apostrophe. That the log was exported is itself recorded, as done by the operator.
+	return `The copy comes from the log itself, without gaps and without secrets; Postgres is not needed. In a CSV a cell that a spreadsheet would take for a formula begins with an apostrophe. The export itself is recorded, as done by the operator.
 
 Examples:
 
@@ -48,7 +48,7 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.Resume && (c.Output == "" || c.After > 0) {
-		return usagef("--resume goes on with the file of --output and finds its end by itself: give --output, and no --after")
+		return usagef("--resume continues the file of --output and finds its end by itself: give --output, and no --after")
 	}
 	copied := export.Copy{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
 	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "audit export", func(st *instance.Stores) (err error) {
@@ -72,13 +72,13 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 		if err == nil {
 			p.complain(fmt.Sprintf("%d events exported.", events))
 		} else if c.Output != "" {
-			err = fmt.Errorf("the export is not whole, --resume goes on with it: %w", err)
+			err = fmt.Errorf("the export is incomplete, --resume continues it: %w", err)
 		}
 		return err
 	})
 }
 
-// open opens what the export is written to; a file to go on with is taken back to its last whole line.
+// open opens what the export is written to; a file to be resumed is cut after its last complete line.
 func (c *auditExportCmd) open(copied *export.Copy, stdout io.Writer) (io.WriteCloser, error) {
 	if c.Output == "" {
 		return nopCloser{stdout}, nil
@@ -86,7 +86,7 @@ func (c *auditExportCmd) open(copied *export.Copy, stdout io.Writer) (io.WriteCl
 	if !c.Resume {
 		file, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("--output: %s exists already: choose another name, or go on with it by --resume", c.Output)
+			return nil, fmt.Errorf("--output: %s exists already: choose another name, or continue it with --resume", c.Output)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--output: %w", err)
@@ -98,7 +98,7 @@ func (c *auditExportCmd) open(copied *export.Copy, stdout io.Writer) (io.WriteCl
 		return nil, fmt.Errorf("--output: %w", err)
 	}
 	if err := resumeAt(file, copied); err != nil {
-		return nil, errors.Join(fmt.Errorf("--resume: %s can't be gone on with: %w", c.Output, err), file.Close())
+		return nil, errors.Join(fmt.Errorf("--resume: %s can't be resumed: %w", c.Output, err), file.Close())
 	}
 	return file, nil
 }
@@ -117,7 +117,7 @@ func resumeAt(file *os.File, copied *export.Copy) error {
 		return err
 	}
 	if info.Size()-size > maxCut {
-		return fmt.Errorf("it is no export of this form from byte %d on", size)
+		return fmt.Errorf("from byte %d on it is not an export in this format", size)
 	}
 	copied.After, copied.Header = last, size == 0
 	if err := file.Truncate(size); err != nil {

@@ -30,7 +30,7 @@ type auditReplayCmd struct {
 
 // Help is the end of the command's --help.
 func (auditReplayCmd) Help() string {
-	return `It uses the log alone: what it shows depends on no read model, so it can be held against them. The bookkeeping of unique e-mail addresses and names is left out. --account finds an account by a former address too. That the log was replayed is itself recorded, as done by the operator.
+	return `It uses the log alone: what it shows depends on no read model, so it can be compared with them. The bookkeeping of unique e-mail addresses and names is left out. --account finds an account by a former address too. The replay itself is recorded, as done by the operator.
 
 Examples:
 
@@ -115,7 +115,7 @@ func accountInLog(ctx context.Context, log eventstore.Log, text string) (uuid.UU
 }
 
 // envelopes gives the events of the log up to a bound. Times may go back a little from one stream to another, so events
-// after the time are passed over.
+// after the time are skipped.
 func envelopes(ctx context.Context, log eventstore.Log, until bound) iter.Seq2[*eventstore.Envelope, error] {
 	return func(yield func(*eventstore.Envelope, error) bool) {
 		for recorded, err := range log.ReadAll(ctx, 0) {

@@ -136,7 +136,7 @@ func (d *doctor) configuration(app *kong.Application) bool {
 		return false
 	}
 	if unknown := d.p.unknownVariables(app); len(unknown) > 0 {
-		d.ok("configuration", "valid; %s are no settings and have no effect", strings.Join(unknown, ", "))
+		d.ok("configuration", "valid; %s are not settings and have no effect", strings.Join(unknown, ", "))
 		return true
 	}
 	d.ok("configuration", "valid")
@@ -147,7 +147,7 @@ func (d *doctor) configuration(app *kong.Application) bool {
 func (d *doctor) directory() {
 	path := d.Data
 	if !exists(path) {
-		d.ok("data directory", "%s is not there yet: the first start makes it", path)
+		d.ok("data directory", "%s does not exist yet: the first start creates it", path)
 		return
 	}
 	if err := unix.Access(path, unix.W_OK|unix.X_OK); err != nil {
@@ -168,7 +168,7 @@ func (d *doctor) directory() {
 			return
 		}
 	}
-	d.ok("data directory", "%s is writable, and what is secret in it belongs to this user alone", path)
+	d.ok("data directory", "%s is writable, and only this user can read its secrets", path)
 }
 
 // leastFree is the room below which a disk counts as nearly full.
@@ -189,7 +189,7 @@ func (d *doctor) disk() {
 	}
 	free := stat.Bavail * uint64(stat.Bsize)
 	if free < leastFree {
-		d.problem("disk space", humanize.IBytes(free)+" are free at "+path, "make room, or move the data directory: without space every change is refused")
+		d.problem("disk space", humanize.IBytes(free)+" are free at "+path, "free some space, or move the data directory: without space every change is refused")
 		return
 	}
 	d.ok("disk space", "%s are free at %s", humanize.IBytes(free), path)
@@ -223,7 +223,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 // notThereYet: nothing was ever started here, and a check should not make anything.
 func (d *doctor) notThereYet(ctx context.Context) {
 	if d.EventstoreURL == "" {
-		d.ok("event store", "the first start makes the embedded one")
+		d.ok("event store", "the first start creates the embedded one")
 	}
 	if d.DatabaseURL != "" {
 		return
@@ -233,7 +233,7 @@ func (d *doctor) notThereYet(ctx context.Context) {
 		d.problem("database", err.Error(), "install it, unless this user may download it at the first start")
 		return
 	}
-	d.ok("database", "the first start makes one with PostgreSQL %s in %s", version, dir)
+	d.ok("database", "the first start creates one with PostgreSQL %s in %s", version, dir)
 }
 
 func (d *doctor) eventStore(ctx context.Context) bool {
@@ -272,7 +272,7 @@ func (d *doctor) keyset(ctx context.Context) {
 	keys, err := d.instance().LoadKeyset()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && state.Keyset == "":
-		d.ok("keyset", "the first start makes %s", d.instance().KeysetFile())
+		d.ok("keyset", "the first start creates %s", d.instance().KeysetFile())
 	case err != nil:
 		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be checked")
 	case state.Check(keys) != nil:
@@ -327,7 +327,7 @@ func (d *doctor) projections(ctx context.Context) bool {
 		behind = max(behind, s.LagEvents)
 		if s.Error != nil {
 			stopped = true
-			d.problem("projections", s.Name+" is stopped: "+*s.Error, "it goes on by itself when the cause is gone; an event of a newer version needs that version")
+			d.problem("projections", s.Name+" is stopped: "+*s.Error, "it resumes by itself when the cause is gone; an event of a newer version needs that version")
 		}
 	}
 	switch {
@@ -415,7 +415,7 @@ func (d *doctor) directories(ctx context.Context) {
 		return
 	}
 	if len(ids) == 0 || d.keys == "" {
-		return // without the keyset, which was told already, no bind password can be opened
+		return // without the keyset, which is reported already, no bind password can be opened
 	}
 	keys, err := d.instance().LoadKeyset()
 	if err != nil {

@@ -117,7 +117,7 @@ type eventsRestoreCmd struct {
 
 // Help is the end of the command's --help.
 func (eventsRestoreCmd) Help() string {
-	return `The event store must be empty, or hold nothing but the beginning of this backup: an interrupted restore goes on where it stopped. The file is checked first, and one that was cut or altered is refused before anything is written. At the end the store is read back and compared with the file.
+	return `The event store must be empty, or hold nothing but the beginning of this backup: an interrupted restore resumes where it stopped. The file is checked first, and one that was cut or altered is refused before anything is written. At the end the store is read back and compared with the file.
 
 Start with an empty database too: positions in the log differ between stores, and a database remembers those of the former store. The read models are built by secboard serve.
 
@@ -153,7 +153,7 @@ func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) (err error) {
 		case summary.Events:
 			return p.printf("The event store holds the %s events of %s already, and nothing else.\n", humanize.Comma(had), c.File)
 		default:
-			if err := p.printf("An interrupted restore had left %s events; it went on behind them.\n", humanize.Comma(had)); err != nil {
+			if err := p.printf("An interrupted restore had left %s events; it was resumed after them.\n", humanize.Comma(had)); err != nil {
 				return err
 			}
 		}

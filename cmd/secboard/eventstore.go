@@ -19,7 +19,7 @@ type eventstoreServeCmd struct {
 	Listen    string `default:"127.0.0.1:2113" placeholder:"HOST:PORT" help:"Address, default ${default}. Port 0: any that is free."`
 	Data      string `group:"settings" default:"./data" placeholder:"DIR" help:"Data directory. The log is in its folder eventstore."`
 	Insecure  bool   `help:"No TLS and no password: whoever reaches the port can write history."`
-	LogFormat string `group:"settings" default:"text" placeholder:"text|json" help:"Form of the log on standard error."`
+	LogFormat string `group:"settings" default:"text" placeholder:"text|json" help:"Format of the log on standard error."`
 }
 
 // Help is the end of the command's --help.

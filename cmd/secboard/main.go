@@ -15,7 +15,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	executable, err := os.Executable()
 	if err != nil {
-		slog.Warn("rebuilds will run within the process that they are asked of: it is not known where this program is", "error", err)
+		slog.Warn("rebuilds will run within this process: the path of this program is unknown", "error", err)
 	}
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), executable, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -42,7 +42,7 @@ type commandLine struct {
 	Serve       serveCmd       `cmd:"" help:"Run everything: the HTTP API, the read models, and the stores where none are named."`
 	Superuser   superuserCmd   `cmd:"" help:"Manage superusers from the command line."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the Postgres schema up to date, or show where it is."`
-	Projections projectionsCmd `cmd:"" help:"Look after the read models."`
+	Projections projectionsCmd `cmd:"" help:"Inspect and rebuild the read models."`
 	Audit       auditCmd       `cmd:"" help:"See who could do what, and everything that happened. Reading it is itself recorded."`
 	Events      eventsCmd      `cmd:"" help:"Back up the event log, and restore it."`
 	Eventstore  eventstoreCmd  `cmd:"" help:"Run the embedded event store alone."`
@@ -84,7 +84,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		if parse.Context != nil && parse.Context.Command() != "" {
 			command += " " + parse.Context.Command()
 		}
-		p.complain("Run \"" + command + " --help\" for what is possible.")
+		p.complain("Run \"" + command + " --help\" for its arguments and flags.")
 	}
 	if errors.As(err, &parse) || errors.As(err, &usage) || errors.As(err, &setting) {
 		return exitUsage

@@ -21,7 +21,7 @@ type projectionsRebuildCmd struct {
 	Names    []string `arg:"" optional:"" name:"name" help:"Projections, as \"secboard projections status\" lists them."`
 	All      bool     `help:"All of them."`
 	Abort    bool     `help:"End the rebuild that is under way, in whichever process, and remove what it or a crashed one has made."`
-	Rollback bool     `help:"Put back what the last rebuild replaced, brought up to date."`
+	Rollback bool     `help:"Restore what the last rebuild replaced, brought up to date."`
 	JSON     bool     `name:"json" help:"Print JSON, as GET /api/v1/projections/rebuilds/{id} does."`
 	storeSettings
 }
@@ -176,11 +176,11 @@ func (p *program) printRebuild(r engine.Rebuild) error {
 	case r.Mode == engine.ModeRollback:
 		return p.printf("The former read models are in place again, up to date: %s.\n", names)
 	case r.VerifyOnly && len(r.Differences) > 0:
-		return p.printf("The read models differ from what the %s events of the log give: rebuild them with `secboard projections rebuild`.\n", humanize.Comma(r.Done))
+		return p.printf("The read models do not match the %s events of the log: rebuild them with `secboard projections rebuild`.\n", humanize.Comma(r.Done))
 	case r.VerifyOnly && len(r.NotCompared) > 0:
 		return nil
 	case r.VerifyOnly:
-		return p.printf("The read models are just what the %s events of the log give: %s. Verified in %s.\n", humanize.Comma(r.Done), names, took)
+		return p.printf("The read models match the %s events of the log: %s. Verified in %s.\n", humanize.Comma(r.Done), names, took)
 	}
 	return p.printf("Rebuilt from %s events in %s: %s. The former ones are kept: `secboard projections rebuild --rollback` puts them back.\n", humanize.Comma(r.Done), took, names)
 }

@@ -59,7 +59,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	logger := p.logger(c.LogFormat, slog.LevelInfo)
 	slog.SetDefault(logger) // for packages that take no logger
 	if unknown := p.unknownVariables(cli.Model); len(unknown) > 0 {
-		logger.Warn("these environment variables are no settings of secboard", "names", strings.Join(unknown, ", "))
+		logger.Warn("these environment variables are not settings of secboard", "names", strings.Join(unknown, ", "))
 	}
 
 	st, err := instance.Claim(ctx, instance.Request{
@@ -140,7 +140,7 @@ func listen(ctx context.Context, setting, address string) (net.Listener, error) 
 	listener, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: the port of %s is taken by another program: stop that one, or choose another address; port 0 takes any that is free (%w)", setting, address, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("%s: the port of %s is taken by another program: stop that one, or choose another address; port 0 picks any free one (%w)", setting, address, syscall.EADDRINUSE)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: this user may not listen on %s: choose a port from 1024 on", setting, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -175,7 +175,7 @@ func (c *serveCmd) firstStart(ctx context.Context, h *commands.Handler, first bo
 	}
 	outcome, err := demo.Load(ctx, h, time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("the demo data is incomplete, the next start with --demo goes on with it: %w", err)
+		return nil, fmt.Errorf("the demo data is incomplete, the next start with --demo resumes it: %w", err)
 	}
 	switch outcome.State {
 	case demo.Filled:

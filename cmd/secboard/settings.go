@@ -37,7 +37,7 @@ type storeSettings struct {
 	EventstoreURL string `group:"settings" placeholder:"URL" help:"Event store, such as esdb://admin:password@host:2113?tls=true. Empty: the embedded one."`
 	DatabaseURL   string `group:"settings" placeholder:"URL" help:"Postgres, such as postgres://user:password@host:5432/secboard. Empty: a local one that secboard runs itself."`
 	Keyset        string `group:"settings" placeholder:"FILE" help:"File with the keys that seal secrets, made at the first start. Default: keyset.json in the data directory."`
-	LogFormat     string `group:"settings" default:"text" placeholder:"text|json" help:"Form of the log on standard error."`
+	LogFormat     string `group:"settings" default:"text" placeholder:"text|json" help:"Format of the log on standard error."`
 }
 
 func (s *storeSettings) check() error {
@@ -213,7 +213,7 @@ func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 	maps.DeleteFunc(known, func(_ string, setting bool) bool { return !setting })
 	for name := range lines {
 		if !known[name] {
-			return nil, fmt.Errorf("--config: %s sets %q, which is no setting; there are %s", path, name,
+			return nil, fmt.Errorf("--config: %s sets %q, which is not a setting; the settings are %s", path, name,
 				strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}

@@ -258,7 +258,7 @@ func TestLongDataDirectory(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data"), "SECBOARD_LISTEN": "127.0.0.1:0"}
-	command(t, env, "", "doctor").expect(t, exitDone, "first start makes")
+	command(t, env, "", "doctor").expect(t, exitDone, "first start creates")
 	if exists(env["SECBOARD_DATA"]) {
 		t.Error("a check made the data directory")
 	}

@@ -22,14 +22,14 @@ type superuserCmd struct {
 type superuserCreateCmd struct {
 	Email          string `required:"" placeholder:"E" help:"E-mail address, which is the user name."`
 	PasswordStdin  bool   `help:"Read the password from standard input, one line, instead of asking for it."`
-	ResetTwoFactor bool   `help:"Throw away the account's second factor, whose device and backup codes are lost."`
+	ResetTwoFactor bool   `help:"Remove the account's second factor, when its device and backup codes are lost."`
 	JSON           bool   `name:"json" help:"Print JSON."`
 	storeSettings
 }
 
 // Help is the end of the command's --help.
 func (superuserCreateCmd) Help() string {
-	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated, its first and last day are cleared where they keep it out, a lockout after wrong passwords ends, and it gets the new password. Its second factor stays, but with --reset-two-factor.
+	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated, its first and last day are cleared where they keep it out, a lockout after wrong passwords ends, and it gets the new password. Its second factor stays, unless --reset-two-factor is given.
 
 Examples:
 
@@ -113,7 +113,7 @@ func (p *program) ask(ctx context.Context, terminal *os.File, prompt string) (st
 		err  error
 	}
 	answered := make(chan line, 1)
-	go func() { // goes on waiting for the line when ctx ends, until the process does
+	go func() { // keeps waiting for the line when ctx ends, until the process does
 		text, err := term.ReadPassword(fd)
 		answered <- line{text, err}
 	}()
