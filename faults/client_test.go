@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/pause"
 )
 
 // requestTime is how long a client waits for an answer unless it is told otherwise. The server gives up earlier.
@@ -159,7 +160,7 @@ func (c *client) mustSignIn(t *testing.T) {
 		if err == nil {
 			return
 		}
-		if !pause(ctx, 3*time.Second) { // less often than the limit of attempts allows
+		if !pause.For(ctx, 3*time.Second) { // less often than the limit of attempts allows
 			t.Fatal(err)
 		}
 	}

@@ -75,7 +75,7 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 	ending := time.AfterFunc(length, func() {
 		// A busy machine may need longer for anything to compare.
 		for waited := time.Duration(0); waited < deadline && (l.count()[done] < leastDone || in.rounds.Load() < leastRounds); waited += time.Second {
-			pause(ctx, time.Second)
+			pause.For(ctx, time.Second)
 		}
 		stop()
 	})

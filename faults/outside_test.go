@@ -47,7 +47,7 @@ func TestAPartThatIsAwayIsToldAtOnce(t *testing.T) {
 	c.patience = deadline
 	c.mustSignIn(t)
 	made, err := c.do(t.Context(), http.MethodPost, api+"/users", newAccount(), nil)
-	for err == nil && made.status == http.StatusServiceUnavailable && pause(t.Context(), time.Second) { // a machine too busy
+	for err == nil && made.status == http.StatusServiceUnavailable && pause.For(t.Context(), time.Second) { // a machine too busy
 		made, err = c.do(t.Context(), http.MethodPost, api+"/users", newAccount(), nil)
 	}
 	if err != nil || made.status != http.StatusCreated {
@@ -125,7 +125,7 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 			case answer.status < http.StatusInternalServerError && within(since, toldWithin): // it may have been carried out just before
 			case answer.status == http.StatusServiceUnavailable && slowness() > slack:
 				// No limit of the server's own can be kept by anybody. What has to be answered is asked again.
-				pause(ctx, time.Second)
+				pause.For(ctx, time.Second)
 			default:
 				t.Errorf("%s %s: %s was answered %d %s after %s, want %d", o.part.name, o.name, call.what, answer.status, answer.raw, since, call.want)
 			}

@@ -30,6 +30,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/pause"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -382,7 +383,7 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 	defer cancel()
 	for range 3 { // the other connections answer all the time
 		others.Go(func() {
-			for pause(ctx, time.Millisecond) {
+			for pause.For(ctx, time.Millisecond) {
 				if err := client.Ping(ctx); err != nil && !errors.Is(err, eventstore.ErrUnavailable) && ctx.Err() == nil {
 					t.Error(err)
 				}
@@ -401,16 +402,6 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 			t.Fatalf("%d calls failed, and the silent connection is still used", failed)
 		}
 		eventually(t, "recovery", func() bool { return client.Ping(t.Context()) == nil })
-	}
-}
-
-// pause waits; false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }
 
