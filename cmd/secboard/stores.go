@@ -102,7 +102,7 @@ func (st *stores) openLog(ctx context.Context, p *program, s *storeSettings) err
 		}
 	}
 	var err error
-	if st.log, err = esdb.Connect(url, esdb.Options{Logger: st.logger}); err != nil {
+	if st.log, err = esdb.Connect(url, esdb.Options{Logger: st.logger, Timeout: p.storeTime}); err != nil {
 		return &usageError{fmt.Errorf("SECBOARD_EVENTSTORE_URL: %w", err)}
 	}
 	st.onClose(func(context.Context) error { return st.log.Close() })
