@@ -37,6 +37,8 @@ type Request struct {
 	Command  string        // as the lock file tells it to other commands
 	Attach   bool          // use the embedded stores of a running serve, where there is one
 	Patience time.Duration // how long to wait for an external store, or for another process that holds the data directory
+	// StoreTime bounds one call to the event store; 0: esdb.DefaultTimeout.
+	StoreTime time.Duration
 	Logger   *slog.Logger
 }
 
@@ -116,7 +118,7 @@ func (st *Stores) OpenLog(ctx context.Context) error {
 		}
 	}
 	var err error
-	if st.Log, err = esdb.Connect(url, esdb.Options{Logger: st.request.Logger}); err != nil {
+	if st.Log, err = esdb.Connect(url, esdb.Options{Logger: st.request.Logger, Timeout: st.request.StoreTime}); err != nil {
 		return &SettingError{settingEventstore, err}
 	}
 	st.OnClose(func(context.Context) error { return st.Log.Close() })

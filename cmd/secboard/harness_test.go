@@ -23,6 +23,9 @@ import (
 // deadline bounds every wait of these tests. It is no expectation of how long something takes.
 const deadline = 3 * time.Minute
 
+// storeTime is as long as the event store of a machine that is ten times too busy may need for one call.
+const storeTime = 20 * time.Second
+
 // outcome of a command that ended.
 type outcome struct {
 	status         int
@@ -94,7 +97,7 @@ func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *progra
 			env = env.with(name, value)
 		}
 	}
-	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline}
+	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline, storeTime: storeTime}
 }
 
 // environment is what a process that is started beside gets: as the program's own.

@@ -33,6 +33,8 @@ type program struct {
 	executable string
 	// patience is how long a start waits for an external store, or for another process that holds the data directory.
 	patience time.Duration
+	// storeTime bounds one call to the event store; 0: esdb.DefaultTimeout.
+	storeTime time.Duration
 }
 
 // commandLine is every command with its flags.

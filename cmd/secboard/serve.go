@@ -63,7 +63,8 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	}
 
 	st, err := instance.Claim(ctx, instance.Request{
-		Settings: c.instance(), Parts: instance.Parts{Log: true, Database: true}, Command: "serve", Patience: p.patience, Logger: logger,
+		Settings: c.instance(), Parts: instance.Parts{Log: true, Database: true}, Command: "serve", Patience: p.patience,
+		StoreTime: p.storeTime, Logger: logger,
 	})
 	if err != nil {
 		return err

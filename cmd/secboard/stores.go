@@ -12,7 +12,7 @@ import (
 // request is what a short command asks of the stores: it attaches to those of a running serve.
 func (p *program) request(s *storeSettings, want instance.Parts, command string) instance.Request {
 	return instance.Request{
-		Settings: s.instance(), Parts: want, Command: command, Attach: true, Patience: p.patience,
+		Settings: s.instance(), Parts: want, Command: command, Attach: true, Patience: p.patience, StoreTime: p.storeTime,
 		Logger: p.logger(s.LogFormat, slog.LevelWarn),
 	}
 }

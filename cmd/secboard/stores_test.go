@@ -35,7 +35,7 @@ func impatient(t *testing.T, env settings, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr syncBuffer
 	p := newProgram(env, strings.NewReader(""), &stdout, &stderr)
-	p.patience = 300 * time.Millisecond
+	p.patience, p.storeTime = 300*time.Millisecond, 0
 	status := p.run(t.Context(), args)
 	return outcome{status, stdout.String(), stderr.String()}
 }
