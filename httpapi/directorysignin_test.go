@@ -293,7 +293,7 @@ func TestTheSignInCheckKnowsWhichDirectoriesAreAsked(t *testing.T) {
 
 	check := a.directoryCheckOf(t, root)
 	assert.Equal(t, true, check["ok"], check)
-	assert.Contains(t, check["detail"], "at each sign-in: nova, then all; not asked, since no superuser has approved it: unsure")
+	assert.Contains(t, check["detail"], "at each sign-in: nova, then all; not asked, because no superuser has approved it: unsure")
 	assert.Contains(t, a.directoryCheckOf(t, mia)["detail"], "at each sign-in: nova, then all, then unsure")
 	servers.questions()
 	require.Equal(t, http.StatusUnauthorized, a.signInAs(t, "mia@example.com", directoryPassword).status)

@@ -377,8 +377,11 @@ func TestFailedMailIsSeenAndTriedAgain(t *testing.T) {
 	assert.Equal(t, []any{"password_reset", "olena@example.com", 1.0}, []any{failed[0]["feature"], failed[0]["to"], failed[0]["attempts"]})
 	assert.Contains(t, failed[0]["last_error"], "unknown mailbox")
 	path := "/mail/messages/" + fmt.Sprint(failed[0]["id"])
-	history := a.call(t, a.admin, http.MethodGet, path+"/history", nil)
-	assert.Len(t, history.items(), 3)
+	var history answered
+	require.Eventually(t, func() bool { // another read model than that of the list
+		history = a.call(t, a.admin, http.MethodGet, path+"/history", nil)
+		return len(history.items()) == 3
+	}, patience, 20*time.Millisecond)
 	assert.NotContains(t, string(history.body), "password_reset/")
 
 	sink.Answer(nil)

@@ -39,7 +39,7 @@ type Request struct {
 	Patience time.Duration // how long to wait for an external store, or for another process that holds the data directory
 	// StoreTime bounds one call to the event store; 0: esdb.DefaultTimeout.
 	StoreTime time.Duration
-	Logger   *slog.Logger
+	Logger    *slog.Logger
 }
 
 // embedded is which of the parts are ours to run.

@@ -51,8 +51,9 @@ func TestClientSuite(t *testing.T) {
 	for _, file := range clientSuite {
 		content, err := os.ReadFile(filepath.Join(client, "esdb", file))
 		require.NoError(t, err)
-		// What is right late is right: the suite waits five seconds or thirty, and its client ten, which a busy machine may need.
-		content = regexp.MustCompile(`time\.Duration\((5|30)\)\*time\.Second`).ReplaceAll(content, []byte("patience"))
+		// What is right late is right: the suite waits five seconds or thirty, and its client ten, which a busy machine
+		// may need. The files still use the package time.
+		content = regexp.MustCompile(`time\.Duration\((5|30)\)\*time\.Second`).ReplaceAll(content, []byte("(patience + 0*time.Second)"))
 		content = bytes.ReplaceAll(content, []byte("esdb.NewClient("), []byte("newClient("))
 		require.NoError(t, os.WriteFile(filepath.Join(suite, file), content, 0o600))
 	}
