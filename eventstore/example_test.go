@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,18 +33,18 @@ func Example() {
 	}
 	proposed, err := eventstore.Encode(stream, eventstore.NoStream, []domain.Event{company.Created{Name: "Acme"}}, meta)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	appended, err := store.Append(ctx, stream, eventstore.NoStream, proposed)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("revision", appended.Revision)
 
 	// Nobody else's change is overwritten: whoever read an older revision is refused, and decides again.
 	late, err := eventstore.Encode(stream, eventstore.NoStream, []domain.Event{company.Created{Name: "Nova"}}, meta)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	late[0].ID = uuid.New() // with the ids of before it would be the same append again
 	_, err = store.Append(ctx, stream, eventstore.NoStream, late)
@@ -53,7 +52,7 @@ func Example() {
 
 	recorded, err := store.ReadStream(ctx, stream)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, r := range recorded {
 		envelope := eventstore.Decode(r)
@@ -69,22 +68,22 @@ func Example() {
 func startStore(ctx context.Context) (store *esdb.Client, end func()) {
 	dir, err := os.MkdirTemp("", "node")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	embedded, err := node.Open(node.Options{Dir: filepath.Join(dir, "store"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	served := make(chan error, 1)
 	socket := filepath.Join(dir, "socket")
 	go func() { served <- embedded.ServeUnix(ctx, socket) }()
 	store, err = esdb.Connect("unix://"+socket, esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return store, func() {
 		if err := errors.Join(store.Close(), <-served, embedded.Close(), os.RemoveAll(dir)); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 }

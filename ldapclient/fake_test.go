@@ -13,7 +13,6 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/ldapclient/sambatest"
@@ -50,14 +49,20 @@ const (
 func newFake(t *testing.T, plain bool, template *x509.Certificate) *fake {
 	t.Helper()
 	authority, err := sambatest.NewAuthority()
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if template == nil {
 		template = &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	}
 	certificate, err := authority.Issue(template)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := &fake{address: listener.Addr().String(), caPEM: string(authority.PEM), plain: plain}
 	f.behave.Store(&behaviour{})
 	var serving sync.WaitGroup
@@ -75,7 +80,9 @@ func newFake(t *testing.T, plain bool, template *x509.Certificate) *fake {
 		}
 	})
 	t.Cleanup(func() {
-		require.NoError(t, listener.Close())
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
 		serving.Wait() // every client has hung up
 	})
 	return f

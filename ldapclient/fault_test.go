@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/ldapclient"
@@ -54,7 +54,9 @@ func untilHang(t *testing.T, step string, try func(limit time.Duration) error) {
 	t.Helper()
 	for limit := soon; ; limit *= 4 {
 		err := try(limit)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("%v, want %v", err, context.DeadlineExceeded)
+		}
 		var failure *ldapclient.Failure
 		if limit > patience || (errors.As(err, &failure) && failure.Step == step) {
 			requireStep(t, step, err)
@@ -86,13 +88,19 @@ func TestAServerThatHangsIsLeft(t *testing.T) {
 			untilHang(t, c.step, func(limit time.Duration) error {
 				settings.Timeout = limit
 				_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
-				require.ErrorContains(t, err, "no answer within "+limit.String())
+				if err == nil || !strings.Contains(err.Error(), "no answer within "+limit.String()) {
+					t.Fatalf("%v does not say %q", err, "no answer within "+limit.String())
+				}
 				return err
 			})
 			for step := ""; step != c.step; settings.Timeout *= 4 {
-				require.Less(t, settings.Timeout, patience, "it ends at %s", step)
+				if settings.Timeout >= patience {
+					t.Fatalf("it ends at %s: got %v, want less than %v", step, settings.Timeout, patience)
+				}
 				steps, _, err := settings.Test(t.Context(), "anna@example.com", "secret")
-				require.NoError(t, err)
+				if err != nil {
+					t.Fatal(err)
+				}
 				step = failedStep(t, steps)
 			}
 
@@ -102,13 +110,17 @@ func TestAServerThatHangsIsLeft(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
 				_, err := settings.SignIn(ctx, "anna@example.com", "secret")
-				require.ErrorContains(t, err, "cancelled")
+				if err == nil || !strings.Contains(err.Error(), "cancelled") {
+					t.Fatalf("%v does not say \"cancelled\"", err)
+				}
 				return err
 			})
 
 			f.behave.Store(&behaviour{})
 			_, err := f.config().SignIn(t.Context(), "anna@example.com", "secret")
-			require.NoError(t, err, "the next call works")
+			if err != nil {
+				t.Fatalf("the next call works: %v", err)
+			}
 		})
 	}
 }
@@ -124,12 +136,16 @@ func TestAHostThatDoesNotAnswerIsLeft(t *testing.T) {
 			break
 		}
 	}
-	require.NoError(t, err, "the second server works")
+	if err != nil {
+		t.Fatalf("the second server works: %v", err)
+	}
 
 	settings.URLs = settings.URLs[:1]
 	settings.Timeout = soon
 	_, err = settings.SignIn(t.Context(), "anna@example.com", "secret")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("%v, want %v", err, context.DeadlineExceeded)
+	}
 	requireStep(t, directory.StepConnect, err)
 }
 
@@ -137,19 +153,35 @@ func TestAHostThatDoesNotAnswerIsLeft(t *testing.T) {
 func silentPort(t *testing.T) string {
 	t.Helper()
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, syscall.Close(socket)) })
-	require.NoError(t, syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	require.NoError(t, syscall.Listen(socket, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Close(socket); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(socket, 0); err != nil {
+		t.Fatal(err)
+	}
 	name, err := syscall.Getsockname(socket)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 	for {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
 			return address
 		}
-		t.Cleanup(func() { require.NoError(t, conn.Close()) })
+		t.Cleanup(func() {
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
@@ -183,15 +215,23 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 			f.behave.Store(&c.behaviour)
 			_, err := f.config().SignIn(t.Context(), "anna@example.com", "a person's secret")
 			requireStep(t, c.step, err)
-			require.Contains(t, err.Error(), c.detail)
-			require.NotContains(t, err.Error(), "secret")
+			if got := err.Error(); !strings.Contains(got, c.detail) {
+				t.Fatalf("%q lacks %q", got, c.detail)
+			}
+			if got := err.Error(); strings.Contains(got, "secret") {
+				t.Fatalf("%q contains \"secret\"", got)
+			}
 			f.mu.Lock()
-			require.NotContains(t, string(f.clear), "secret", "in clear")
+			if got := string(f.clear); strings.Contains(got, "secret") {
+				t.Fatalf("in clear: %q contains \"secret\"", got)
+			}
 			f.mu.Unlock()
 
 			f.behave.Store(&behaviour{})
 			_, err = f.config().SignIn(t.Context(), "anna@example.com", "a person's secret")
-			require.NoError(t, err, "the next call works")
+			if err != nil {
+				t.Fatalf("the next call works: %v", err)
+			}
 		})
 	}
 }
@@ -203,8 +243,12 @@ func TestAConfigShowsNoPassword(t *testing.T) {
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)} {
 		slog.New(handler).Info("directory", "config", c, "pointer", &c)
 	}
-	require.Contains(t, logged.String(), searcher)
-	require.NotContains(t, fmt.Sprintf("%v %+v %s", c, c, &c)+logged.String(), "Bind-secret")
+	if got := logged.String(); !strings.Contains(got, searcher) {
+		t.Fatalf("%q lacks %q", got, searcher)
+	}
+	if got := fmt.Sprintf("%v %+v %s", c, c, &c) + logged.String(); strings.Contains(got, "Bind-secret") {
+		t.Fatalf("%q contains \"Bind-secret\"", got)
+	}
 }
 
 func TestNothingIsSentInClear(t *testing.T) {
@@ -214,7 +258,9 @@ func TestNothingIsSentInClear(t *testing.T) {
 	settings.StartTLS = false
 	_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
 	requireStep(t, directory.StepConnect, err)
-	require.Zero(t, f.accepted.Load(), "nothing was sent at all")
+	if got := f.accepted.Load(); got != 0 {
+		t.Fatalf("nothing was sent at all: got %v, want nothing", got)
+	}
 }
 
 // Somebody in between adds an answer of his own behind the one to StartTLS: it must not count once TLS is on.
@@ -260,10 +306,18 @@ func TestCertificatesAreVerified(t *testing.T) {
 				_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
 				requireStep(t, directory.StepTLS, err)
 				var failure *ldapclient.Failure
-				require.ErrorAs(t, err, &failure)
-				require.Contains(t, failure.Detail, c.detail)
-				require.Contains(t, failure.Fix, c.fix)
-				require.Zero(t, f.binds.Load())
+				if !errors.As(err, &failure) {
+					t.Fatalf("%T is not of the wanted type: %v", err, err)
+				}
+				if !strings.Contains(failure.Detail, c.detail) {
+					t.Fatalf("%q lacks %q", failure.Detail, c.detail)
+				}
+				if !strings.Contains(failure.Fix, c.fix) {
+					t.Fatalf("%q lacks %q", failure.Fix, c.fix)
+				}
+				if got := f.binds.Load(); got != 0 {
+					t.Fatalf("f.binds.Load() = %v, want nothing", got)
+				}
 			}
 		})
 	}
@@ -287,7 +341,9 @@ func TestServersAreTriedInOrder(t *testing.T) {
 		first := newFake(t, false, nil)
 		first.behave.Store(&b)
 		_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
-		require.NoError(t, err, name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
 	}
 
 	asked := second.accepted.Load()
@@ -296,18 +352,26 @@ func TestServersAreTriedInOrder(t *testing.T) {
 	_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
 	requireStep(t, directory.StepBind, err)
 	_, _, err = both(first).Test(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
-	require.Equal(t, asked, second.accepted.Load(), "a wrong bind password is not tried elsewhere: that would lock the account")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := second.accepted.Load(); got != asked {
+		t.Fatalf("a wrong bind password is not tried elsewhere: that would lock the account: got %v, want %v", got, asked)
+	}
 	first.behave.Store(&behaviour{userBind: says(ldap.ApplicationBindResponse, 49, active("52e"))})
 	_, err = both(first).SignIn(t.Context(), "anna@example.com", "secret")
 	requireRefused(t, ldapclient.WrongPassword, err)
-	require.Equal(t, asked, second.accepted.Load(), "nor is a person's")
+	if got := second.accepted.Load(); got != asked {
+		t.Fatalf("nor is a person's: got %v, want %v", got, asked)
+	}
 
 	second.behave.Store(&behaviour{accept: cut})
 	first.behave.Store(&behaviour{bind: cut})
 	_, err = both(first).SignIn(t.Context(), "anna@example.com", "secret")
 	for _, f := range []*fake{first, second} {
-		require.Contains(t, err.Error(), f.address, "each is named")
+		if got := err.Error(); !strings.Contains(got, f.address) {
+			t.Fatalf("each is named: %q lacks %q", got, f.address)
+		}
 	}
 }
 
@@ -332,8 +396,12 @@ func TestWhatOtherDirectoriesAnswer(t *testing.T) {
 		got, err := signIn(t, found(func(e *exchange) {
 			e.anna("ENTRYUUID=0193A5C2-0000-7000-8000-0000000000FF", `memberof=cn=Risk\2C \C3\9Cber,ou=groups,dc=example`)
 		}))
-		require.NoError(t, err)
-		require.Equal(t, ldapclient.Entry{DN: annaDN, GUID: "0193a5c2-0000-7000-8000-0000000000ff", Email: "anna@example.com", Groups: []string{"Risk, Über"}}, got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(ldapclient.Entry{DN: annaDN, GUID: "0193a5c2-0000-7000-8000-0000000000ff", Email: "anna@example.com", Groups: []string{"Risk, Über"}}, got); diff != "" {
+			t.Fatalf("got (-want +got):\n%s", diff)
+		}
 	})
 	t.Run("an address that may be searched but not read", func(t *testing.T) {
 		t.Parallel()
@@ -381,13 +449,17 @@ func TestPagesThatNeverEndAreLeft(t *testing.T) {
 	for _, err := range f.config().Entries(t.Context()) {
 		if err != nil {
 			requireStep(t, directory.StepSearch, err)
-			require.ErrorContains(t, err, "still has more")
-			require.Equal(t, 2000, pages)
+			if err == nil || !strings.Contains(err.Error(), "still has more") {
+				t.Fatalf("%v does not say \"still has more\"", err)
+			}
+			if pages != 2000 {
+				t.Fatalf("pages = %v, want 2000", pages)
+			}
 			return
 		}
 		pages++
 	}
-	require.Fail(t, "it ended as if there were no more")
+	t.Fatal("it ended as if there were no more")
 }
 
 func TestGroupsAreReadByTheSearchingAccount(t *testing.T) {
@@ -401,18 +473,32 @@ func TestGroupsAreReadByTheSearchingAccount(t *testing.T) {
 	settings := f.config()
 	settings.Groups, settings.NestedGroups = true, true
 	got, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
-	require.Equal(t, []string{"Risk"}, got.Groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"Risk"}, got.Groups); diff != "" {
+		t.Fatalf("got.Groups (-want +got):\n%s", diff)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	require.Equal(t, []string{searcher, searcher, searcher}, f.asked, "for the person, the primary group and those around")
+	if diff := cmp.Diff([]string{searcher, searcher, searcher}, f.asked); diff != "" {
+		t.Fatalf("for the person, the primary group and those around (-want +got):\n%s", diff)
+	}
 }
 
 func requireStep(t *testing.T, step string, err error) {
 	t.Helper()
 	var failure *ldapclient.Failure
-	require.ErrorAs(t, err, &failure)
-	require.Equal(t, step, failure.Step, "%v", err)
-	require.NotEmpty(t, failure.Detail)
-	require.NotEmpty(t, failure.Fix)
+	if !errors.As(err, &failure) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if failure.Step != step {
+		t.Fatalf("%v: got %q, want %q", err, failure.Step, step)
+	}
+	if failure.Detail == "" {
+		t.Fatalf("failure.Detail = %q, want something", failure.Detail)
+	}
+	if failure.Fix == "" {
+		t.Fatalf("failure.Fix = %q, want something", failure.Fix)
+	}
 }

@@ -2,6 +2,7 @@ package ldapclient_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/ldapclient"
@@ -39,18 +39,30 @@ func TestSignInGivesTheEntry(t *testing.T) {
 	})
 
 	got, err := config(d).SignIn(t.Context(), " anna.unal@example.COM", everyCharacter)
-	require.NoError(t, err)
-	require.Equal(t, guidOf(t, d, dn), got.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.GUID != guidOf(t, d, dn) {
+		t.Fatalf("got.GUID = %q, want %q", got.GUID, guidOf(t, d, dn))
+	}
 	got.GUID = ""
-	require.Empty(t, cmp.Diff(ldapclient.Entry{
+	if gotNow := cmp.Diff(ldapclient.Entry{
 		DN: got.DN, Email: "Anna.Unal@Example.com", FirstName: "Anna", LastName: "Ünal", Phone: "+49 30 1234", Department: "Risk", Position: "Auditor",
-	}, got))
+	}, got); gotNow != "" {
+		t.Fatalf("got %q, want nothing", gotNow)
+	}
 
 	renamed := d.Rename(t, dn, "Anna Yildiz")
 	again, err := config(d).SignIn(t.Context(), "anna.unal@example.com", everyCharacter)
-	require.NoError(t, err)
-	require.Equal(t, guidOf(t, d, renamed), again.GUID, "it stays with the entry")
-	require.NotEqual(t, got.DN, again.DN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.GUID != guidOf(t, d, renamed) {
+		t.Fatalf("it stays with the entry: got %q, want %q", again.GUID, guidOf(t, d, renamed))
+	}
+	if again.DN == got.DN {
+		t.Fatalf("again.DN = %q, want anything but %q", again.DN, got.DN)
+	}
 }
 
 // guidOf is the GUID as Active Directory writes it.
@@ -73,7 +85,9 @@ func TestSignInThroughStartTLS(t *testing.T) {
 	c := config(d)
 	c.URLs, c.StartTLS = []string{"ldap://" + d.Address}, true
 	_, err := c.SignIn(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = c.SignIn(t.Context(), "anna@example.com", "wrong")
 	requireRefused(t, ldapclient.WrongPassword, err)
 }
@@ -99,22 +113,34 @@ func TestWhatActiveDirectoryRefuses(t *testing.T) {
 			email := string(c.reason) + "@example.com"
 			dn := d.AddUser(t, sambatest.User{Name: string(c.reason), Password: "secret", Email: email})
 			_, err := config(d).SignIn(t.Context(), email, "secret")
-			require.NoError(t, err, "before")
+			if err != nil {
+				t.Fatalf("before: %v", err)
+			}
 			c.make(t, dn)
 
 			_, err = config(d).SignIn(t.Context(), email, "secret")
 			requireRefused(t, c.reason, err)
 
 			steps, found, err := config(d).Test(t.Context(), email, "secret")
-			require.NoError(t, err)
-			require.Equal(t, directory.StepUserBind, failedStep(t, steps))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := failedStep(t, steps); got != directory.StepUserBind {
+				t.Fatalf("failedStep(t, steps) = %q, want %q", got, directory.StepUserBind)
+			}
 			flags := []bool{found.Disabled, found.Expired, found.MustChange, found.PasswordExpired, found.Locked}
 			if c.flag == nil {
-				require.NotContains(t, flags, true)
+				if slices.Contains(flags, true) {
+					t.Fatalf("%v contains true", flags)
+				}
 				return
 			}
-			require.True(t, c.flag(*found), "the flag shows it")
-			require.Len(t, slices.DeleteFunc(flags, func(set bool) bool { return !set }), 1, "and no other does: %+v", found)
+			if !c.flag(*found) {
+				t.Fatal("the flag shows it")
+			}
+			if got := slices.DeleteFunc(flags, func(set bool) bool { return !set }); len(got) != 1 {
+				t.Fatalf("and no other does: %+v: got has %d elements, want 1: %v", found, len(got), got)
+			}
 		})
 	}
 }
@@ -129,8 +155,12 @@ func TestAccountsThatAreFineShowNoFlag(t *testing.T) {
 	d.Disable(t, dn)
 	d.Enable(t, dn)
 	got, err := config(d).SignIn(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
-	require.Equal(t, ldapclient.Entry{DN: got.DN, GUID: got.GUID, Email: "anna@example.com"}, got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(ldapclient.Entry{DN: got.DN, GUID: got.GUID, Email: "anna@example.com"}, got); diff != "" {
+		t.Fatalf("got (-want +got):\n%s", diff)
+	}
 }
 
 func TestWhomSignInDoesNotLetIn(t *testing.T) {
@@ -171,7 +201,9 @@ func TestWhomSignInDoesNotLetIn(t *testing.T) {
 	t.Run("an asterisk in the address itself", func(t *testing.T) {
 		t.Parallel()
 		_, err := config(d).SignIn(t.Context(), "star*@example.com", "secret")
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	})
 	t.Run("who doesn't match the filter", func(t *testing.T) {
 		t.Parallel()
@@ -196,19 +228,31 @@ func TestGroups(t *testing.T) {
 	c := config(d)
 	sign := func() []string {
 		e, err := c.SignIn(t.Context(), "anna@example.com", "secret")
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return e.Groups
 	}
-	require.Nil(t, sign(), "not asked for")
+	if got := sign(); got != nil {
+		t.Fatalf("not asked for: got %v, want nil", got)
+	}
 	c.Groups = true
-	require.Equal(t, []string{"Domain Users", odd}, sign())
+	if diff := cmp.Diff([]string{"Domain Users", odd}, sign()); diff != "" {
+		t.Fatalf("sign() (-want +got):\n%s", diff)
+	}
 	c.NestedGroups = true
 	nested := []string{"Around", "Domain Users", odd, "Top", "Users"} // Domain Users is in the built-in Users
-	require.Equal(t, nested, sign())
+	if diff := cmp.Diff(nested, sign()); diff != "" {
+		t.Fatalf("sign() (-want +got):\n%s", diff)
+	}
 
 	_, found, err := c.Test(t.Context(), "anna@example.com", "")
-	require.NoError(t, err)
-	require.Equal(t, nested, found.Groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(nested, found.Groups); diff != "" {
+		t.Fatalf("found.Groups (-want +got):\n%s", diff)
+	}
 }
 
 func TestEntriesComeInPages(t *testing.T) {
@@ -221,33 +265,49 @@ func TestEntriesComeInPages(t *testing.T) {
 	c := config(d)
 	seen := map[string]bool{}
 	for entry, err := range c.Entries(t.Context()) {
-		require.NoError(t, err)
-		require.False(t, seen[entry.GUID], "given twice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[entry.GUID] {
+			t.Fatal("given twice")
+		}
 		seen[entry.GUID] = true
 	}
-	require.Len(t, seen, people+1, "with the searching account")
+	if len(seen) != people+1 {
+		t.Fatalf("with the searching account: got has %d elements, want %d: %v", len(seen), people+1, seen)
+	}
 
 	c.UserFilter = "(cn=Person 12*)"
 	n := 0
 	for entry, err := range c.Entries(t.Context()) {
-		require.NoError(t, err)
-		require.True(t, strings.HasPrefix(entry.Email, "person12"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(entry.Email, "person12") {
+			t.Fatal("not so: strings.HasPrefix(entry.Email, \"person12\")")
+		}
 		n++
 	}
-	require.Equal(t, 1+10+1, n) // 12, 120 to 129, 1200
+	if n != 1+10+1 {
+		t.Fatalf("n = %v, want %v", n, 1+10+1)
+	} // 12, 120 to 129, 1200
 }
 
 func TestEntriesCanBeLeft(t *testing.T) {
 	t.Parallel()
 	d := sambatest.New(t)
 	for _, err := range config(d).Entries(t.Context()) {
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, err := range config(d).Entries(ctx) {
-		require.ErrorIs(t, err, context.Canceled)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("%v, want %v", err, context.Canceled)
+		}
 	}
 }
 
@@ -258,25 +318,37 @@ func TestAnOutageEnds(t *testing.T) {
 	c := config(d)
 	c.URLs = []string{d.URL}
 	_, err := c.SignIn(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	d.Stop(t)
 	_, err = c.SignIn(t.Context(), "anna@example.com", "secret")
 	var failure *ldapclient.Failure
-	require.ErrorAs(t, err, &failure)
-	require.Equal(t, directory.StepConnect, failure.Step)
-	require.Contains(t, err.Error(), "refuses the connection")
+	if !errors.As(err, &failure) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if failure.Step != directory.StepConnect {
+		t.Fatalf("failure.Step = %q, want %q", failure.Step, directory.StepConnect)
+	}
+	if got := err.Error(); !strings.Contains(got, "refuses the connection") {
+		t.Fatalf("%q lacks \"refuses the connection\"", got)
+	}
 
 	other := sambatest.New(t)
 	other.AddUser(t, sambatest.User{Name: "Anna", Password: "secret", Email: "anna@example.com"})
 	both := config(other)
 	both.URLs = []string{d.URL, other.URL}
 	_, err = both.SignIn(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err, "the second server is there")
+	if err != nil {
+		t.Fatalf("the second server is there: %v", err)
+	}
 
 	d.Start(t)
 	_, err = c.SignIn(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAnAdministratorSeesWhatWorks(t *testing.T) {
@@ -287,20 +359,38 @@ func TestAnAdministratorSeesWhatWorks(t *testing.T) {
 	reached := []string{"resolve", "connect", "tls", "bind"}
 
 	steps, found, err := c.Test(t.Context(), "", "")
-	require.NoError(t, err)
-	require.Nil(t, found)
-	require.Equal(t, append(reached, "search"), worked(t, steps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found != nil {
+		t.Fatalf("found = %v, want nil", found)
+	}
+	if diff := cmp.Diff(append(reached, "search"), worked(t, steps)); diff != "" {
+		t.Fatalf("worked(t, steps) (-want +got):\n%s", diff)
+	}
 
 	steps, found, err = c.Test(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
-	require.Equal(t, strings.ToLower(dn), strings.ToLower(found.DN))
-	require.Equal(t, append(reached, "search", "user_bind"), worked(t, steps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.ToLower(found.DN); got != strings.ToLower(dn) {
+		t.Fatalf("strings.ToLower(found.DN) = %q, want %q", got, strings.ToLower(dn))
+	}
+	if diff := cmp.Diff(append(reached, "search", "user_bind"), worked(t, steps)); diff != "" {
+		t.Fatalf("worked(t, steps) (-want +got):\n%s", diff)
+	}
 
 	c.URLs = []string{"ldaps://" + d.Address + ":1", d.URL}
 	steps, found, err = c.Test(t.Context(), "anna@example.com", "secret")
-	require.NoError(t, err)
-	require.NotNil(t, found, "the second server tells")
-	require.Equal(t, "connect", failedStep(t, steps), "and the first is named")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found == nil {
+		t.Fatalf("the second server tells: got %v, want something", found)
+	}
+	if got := failedStep(t, steps); got != "connect" {
+		t.Fatalf("and the first is named: got %q, want \"connect\"", got)
+	}
 }
 
 // Each way to set it up wrongly, the step that fails, and words that have to be in what the administrator reads.
@@ -348,17 +438,33 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 			settings := config(d)
 			c.change(&settings)
 			steps, found, err := settings.Test(t.Context(), c.email, "a person's secret")
-			require.NoError(t, err)
-			require.Nil(t, found)
-			require.Equal(t, c.step, failedStep(t, steps))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found != nil {
+				t.Fatalf("found = %v, want nil", found)
+			}
+			if got := failedStep(t, steps); got != c.step {
+				t.Fatalf("failedStep(t, steps) = %q, want %q", got, c.step)
+			}
 			last := steps[len(steps)-1]
-			require.Contains(t, last.Detail, c.detail)
-			require.Contains(t, last.Fix, c.fix)
-			require.NotContains(t, fmt.Sprint(steps), "Bind-secret")
+			if !strings.Contains(last.Detail, c.detail) {
+				t.Fatalf("%q lacks %q", last.Detail, c.detail)
+			}
+			if !strings.Contains(last.Fix, c.fix) {
+				t.Fatalf("%q lacks %q", last.Fix, c.fix)
+			}
+			if got := fmt.Sprint(steps); strings.Contains(got, "Bind-secret") {
+				t.Fatalf("%q contains \"Bind-secret\"", got)
+			}
 
 			_, err = settings.SignIn(t.Context(), "nobody@example.com", "a person's secret")
-			require.Error(t, err)
-			require.NotContains(t, err.Error(), "secret")
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if got := err.Error(); strings.Contains(got, "secret") {
+				t.Fatalf("%q contains \"secret\"", got)
+			}
 		})
 	}
 }
@@ -366,16 +472,24 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 func requireRefused(t *testing.T, reason ldapclient.Reason, err error) {
 	t.Helper()
 	var refused *ldapclient.Refused
-	require.ErrorAs(t, err, &refused)
-	require.Equal(t, reason, refused.Reason)
+	if !errors.As(err, &refused) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if refused.Reason != reason {
+		t.Fatalf("refused.Reason = %q, want %q", refused.Reason, reason)
+	}
 }
 
 func failedStep(t *testing.T, steps []directory.Step) string {
 	t.Helper()
 	for _, step := range steps {
 		if !step.OK {
-			require.NotEmpty(t, step.Detail)
-			require.NotEmpty(t, step.Fix)
+			if step.Detail == "" {
+				t.Fatalf("step.Detail = %q, want something", step.Detail)
+			}
+			if step.Fix == "" {
+				t.Fatalf("step.Fix = %q, want something", step.Fix)
+			}
 			return step.Step
 		}
 	}
@@ -386,7 +500,9 @@ func failedStep(t *testing.T, steps []directory.Step) string {
 func worked(t *testing.T, steps []directory.Step) (names []string) {
 	t.Helper()
 	for _, step := range steps {
-		require.True(t, step.OK, "%+v", step)
+		if !step.OK {
+			t.Fatalf("%+v", step)
+		}
 		names = append(names, step.Step)
 	}
 	return names

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/secboard/secboard/commands"
@@ -35,12 +34,16 @@ func message(feature, notice, language string) mailing.Message {
 	}
 }
 
-func composed(t require.TestingT, m mailing.Message, sender commands.MailSender) mailtest.Message {
+func composed(t testing.TB, m mailing.Message, sender commands.MailSender) mailtest.Message {
 	msg, err := mailing.Compose(m, sender)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var raw bytes.Buffer
 	_, err = msg.WriteTo(&raw)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return mailtest.Message{Raw: raw.String()}
 }
 
@@ -58,10 +61,14 @@ func TestEveryMailInEveryLanguage(t *testing.T) {
 				name := strings.Join([]string{language, feature, notice}, " ")
 				m := message(feature, notice, language)
 				mail := composed(t, m, sender)
-				assert.NotContains(t, mail.Raw, "%!", name) // a placeholder too many or too few
+				if strings.Contains(mail.Raw, "%!") {
+					t.Errorf("%s: %q contains %q", name, mail.Raw, "%!")
+				} // a placeholder too many or too few
 				text, page := mail.Part(t, "text/plain"), mail.Part(t, "text/html")
 				subject := mail.Header(t, "Subject")
-				assert.NotEmpty(t, subject, name)
+				if subject == "" {
+					t.Errorf("%s: got %q, want something", name, subject)
+				}
 				if before, known := seen[subject]; known {
 					t.Errorf("%s has the subject of %s", name, before)
 				}
@@ -70,18 +77,32 @@ func TestEveryMailInEveryLanguage(t *testing.T) {
 				}
 				for paragraph := range strings.SplitSeq(text, "\n\n") {
 					if line, _, several := strings.Cut(paragraph, "\n"); !several && !strings.HasPrefix(line, "-- ") {
-						assert.Contains(t, page, line, name)
+						if !strings.Contains(page, line) {
+							t.Errorf("%s: %q lacks %q", name, page, line)
+						}
 					}
 				}
-				assert.Contains(t, page, `<html lang="`+language+`">`)
+				if !strings.Contains(page, `<html lang="`+language+`">`) {
+					t.Errorf("%q lacks %q", page, `<html lang="`+language+`">`)
+				}
 				switch feature {
 				case mailmessage.PasswordReset, mailmessage.FirstLogin:
-					assert.Contains(t, page, `href="`+m.URL+`"`)
-					assert.Contains(t, text, m.URL)
-					assert.Contains(t, text, "2026-11-23 13:00 EET", name)
+					if !strings.Contains(page, `href="`+m.URL+`"`) {
+						t.Errorf("%q lacks %q", page, `href="`+m.URL+`"`)
+					}
+					if !strings.Contains(text, m.URL) {
+						t.Errorf("%q lacks %q", text, m.URL)
+					}
+					if !strings.Contains(text, "2026-11-23 13:00 EET") {
+						t.Errorf("%s: %q lacks \"2026-11-23 13:00 EET\"", name, text)
+					}
 				case mailmessage.SecurityNotice:
-					assert.Contains(t, text, "2026-11-23 12:00 EET", name)
-					assert.Contains(t, text, m.IP)
+					if !strings.Contains(text, "2026-11-23 12:00 EET") {
+						t.Errorf("%s: %q lacks \"2026-11-23 12:00 EET\"", name, text)
+					}
+					if !strings.Contains(text, m.IP) {
+						t.Errorf("%q lacks %q", text, m.IP)
+					}
 				}
 			}
 		}
@@ -104,33 +125,59 @@ func TestNothingCanBeInjected(t *testing.T) {
 		from := sender
 		from.Account.DisplayName = evil.Draw(t, "display name")
 		msg, err := mailing.Compose(m, from)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		recipients, err := msg.GetRecipients()
-		require.NoError(t, err)
-		require.Equal(t, []string{"<olena@example.com>"}, recipients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"<olena@example.com>"}, recipients); diff != "" {
+			t.Fatalf("recipients (-want +got):\n%s", diff)
+		}
 		var raw bytes.Buffer
 		_, err = msg.WriteTo(&raw)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		read, err := mail.ReadMessage(&raw)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		names := map[string]int{}
 		for name, values := range read.Header {
 			names[name] = len(values)
 		}
-		require.Equal(t, plain, names)
+		if diff := cmp.Diff(plain, names); diff != "" {
+			t.Fatalf("names (-want +got):\n%s", diff)
+		}
 		to, err := read.Header.AddressList("To")
-		require.NoError(t, err)
-		require.Len(t, to, 1)
-		require.Equal(t, "olena@example.com", to[0].Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(to) != 1 {
+			t.Fatalf("to has %d elements, want 1: %v", len(to), to)
+		}
+		if to[0].Address != "olena@example.com" {
+			t.Fatalf("to[0].Address = %q, want \"olena@example.com\"", to[0].Address)
+		}
 		sent, err := read.Header.AddressList("From")
-		require.NoError(t, err)
-		require.Len(t, sent, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sent) != 1 {
+			t.Fatalf("sent has %d elements, want 1: %v", len(sent), sent)
+		}
 	})
 	m := message(mailmessage.ContactNotification, "", "en")
 	m.Contact.Message, m.Contact.Name = "<script>alert(1)</script>", `"><img src=x>`
 	page := composed(t, m, sender).Part(t, "text/html")
-	assert.NotContains(t, page, "<script>")
-	assert.NotContains(t, page, "<img")
+	if strings.Contains(page, "<script>") {
+		t.Errorf("%q contains \"<script>\"", page)
+	}
+	if strings.Contains(page, "<img") {
+		t.Errorf("%q contains \"<img\"", page)
+	}
 }
 
 func headerNames(t *testing.T, m mailtest.Message) map[string]int {
@@ -145,7 +192,9 @@ func TestALinkOfAnotherSchemeIsNoLink(t *testing.T) {
 	t.Parallel()
 	m := message(mailmessage.PasswordReset, "", "en")
 	m.URL = "javascript:alert(1)"
-	assert.NotContains(t, composed(t, m, sender).Part(t, "text/html"), `href="javascript`)
+	if got := composed(t, m, sender).Part(t, "text/html"); strings.Contains(got, `href="javascript`) {
+		t.Errorf("%q contains %q", got, `href="javascript`)
+	}
 }
 
 // An auto-reply says nothing that its reader wrote.
@@ -156,8 +205,12 @@ func TestAnAutoReplyIsNoRelay(t *testing.T) {
 	reply := composed(t, m, sender)
 	for field := range reflect.ValueOf(m.Contact).NumField() {
 		if text := reflect.ValueOf(m.Contact).Field(field).String(); text != "" {
-			assert.NotContains(t, reply.Part(t, "text/plain")+reply.Header(t, "Subject"), text)
+			if got := reply.Part(t, "text/plain") + reply.Header(t, "Subject"); strings.Contains(got, text) {
+				t.Errorf("%q contains %q", got, text)
+			}
 		}
 	}
-	assert.Equal(t, "auto-replied", reply.Header(t, "Auto-Submitted"))
+	if got := reply.Header(t, "Auto-Submitted"); got != "auto-replied" {
+		t.Errorf("reply.Header(t, \"Auto-Submitted\") = %q, want \"auto-replied\"", got)
+	}
 }

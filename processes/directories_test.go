@@ -6,17 +6,17 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/pause/pausetest"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/secrets"
 )
@@ -64,12 +64,16 @@ func (*index) AccountsOfDirectory(context.Context, uuid.UUID, uuid.UUID, int) ([
 func withCounted(t *testing.T) (*commands.Handler, *counted, *index) {
 	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := commands.New(nodetest.Connect(t), keys, nil)
 	settings := directory.Defaults
 	settings.Name, settings.URLs, settings.BaseDN = "AD", []string{"ldaps://dc.example.com"}, "DC=example,DC=com"
 	connected, err := h.ConnectDirectory(t.Context(), commands.Operator(), commands.ConnectDirectory{Settings: settings})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	server, known := &counted{}, &index{id: uuid.MustParse(connected.ID)}
 	h.Directory, h.DirectoryIndex = server, known
 	return h, server, known
@@ -82,10 +86,16 @@ func TestACheckThatTakesTooLongIsGivenUp(t *testing.T) {
 	server.hangs.Store(true)
 	pool := pgtest.NewDatabase(t)
 	d := Directories{Pool: pool, Commands: h, Logger: slog.New(slog.DiscardHandler), Limit: 50 * time.Millisecond}
-	require.NoError(t, d.round(t.Context()))
+	if err := d.round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var failed string
-	require.NoError(t, pool.QueryRow(t.Context(), `SELECT error FROM app.directory_checks`).Scan(&failed))
-	assert.Contains(t, failed, "stopped after 50ms")
+	if err := pool.QueryRow(t.Context(), `SELECT error FROM app.directory_checks`).Scan(&failed); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(failed, "stopped after 50ms") {
+		t.Errorf("%q lacks \"stopped after 50ms\"", failed)
+	}
 }
 
 // Of several instances one asks a directory, once in its period, and sooner again when it did not answer.
@@ -105,27 +115,36 @@ func TestDirectoriesAreCheckedOnceInTheirPeriod(t *testing.T) {
 	defer func() {
 		cancel()
 		for range cap(ended) {
-			assert.NoError(t, <-ended)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	}()
 	// settled waits until everybody has looked again.
 	settled := func(asked int64) {
 		t.Helper()
-		require.Eventually(t, func() bool { return server.asked.Load() >= asked }, patience, time.Millisecond)
+		pausetest.Until(t, "a check", func() bool { return server.asked.Load() >= asked })
 		seen := known.rounds.Load()
-		require.Eventually(t, func() bool { return known.rounds.Load() > seen+10 }, patience, time.Millisecond)
-		assert.Equal(t, asked, server.asked.Load())
+		pausetest.Until(t, "ten more rounds", func() bool { return known.rounds.Load() > seen+10 })
+		if got := server.asked.Load(); got != asked {
+			t.Errorf("server.asked.Load() = %v, want %v", got, asked)
+		}
 	}
 	settled(1)
 	server.down.Store(true)
 	ahead.Add(int64(time.Hour))
 	settled(2)
 	var failed *string
-	require.Eventually(t, func() bool { // the others look again before the one that asked has written its answer
-		require.NoError(t, pool.QueryRow(t.Context(), `SELECT error FROM app.directory_checks`).Scan(&failed))
+	// The others look again before the one that asked has written its answer.
+	pausetest.Until(t, "a failed check", func() bool {
+		if err := pool.QueryRow(t.Context(), `SELECT error FROM app.directory_checks`).Scan(&failed); err != nil {
+			t.Fatal(err)
+		}
 		return failed != nil
-	}, patience, time.Millisecond)
-	assert.Contains(t, *failed, "connection refused")
+	})
+	if !strings.Contains(*failed, "connection refused") {
+		t.Errorf("%q lacks \"connection refused\"", *failed)
+	}
 	server.down.Store(false)
 	ahead.Add(int64(retryCheck))
 	settled(3)
@@ -133,5 +152,7 @@ func TestDirectoriesAreCheckedOnceInTheirPeriod(t *testing.T) {
 	settled(3)
 	ahead.Add(int64(time.Hour))
 	settled(4)
-	assert.EqualValues(t, 1, server.most.Load())
+	if got := server.most.Load(); got != 1 {
+		t.Errorf("server.most.Load() = %v, want 1", got)
+	}
 }

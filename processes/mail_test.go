@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
@@ -28,6 +28,8 @@ import (
 var tokenOf = regexp.MustCompile(`https://accounts\.example\.com/password_reset/([A-Za-z0-9_-]+)\?lang=(\w+)`)
 
 // A reset mail arrives once, with a link that works, in the language of whoever asked, and leaves no token behind.
+var messageID = regexp.MustCompile(`^<[0-9a-f-]{36}@accounts\.example\.com>$`)
+
 func TestAResetMailArrivesOnceWithALinkThatWorks(t *testing.T) {
 	t.Parallel()
 	o, sink := newOffice(t), mailtest.NewSink(t)
@@ -37,41 +39,81 @@ func TestAResetMailArrivesOnceWithALinkThatWorks(t *testing.T) {
 	o.askForReset("olena@example.com", "uk")
 	mail := sink.Wait(t, 1)[0]
 	link := tokenOf.FindStringSubmatch(mail.Part(t, "text/plain"))
-	require.NotNil(t, link, mail.Raw)
-	assert.Equal(t, "uk", link[2])
-	assert.Contains(t, mail.Part(t, "text/html"), link[1])
+	if link == nil {
+		t.Fatalf("%s: got %v, want something", mail.Raw, link)
+	}
+	if link[2] != "uk" {
+		t.Errorf("link[2] = %q, want \"uk\"", link[2])
+	}
+	if got := mail.Part(t, "text/html"); !strings.Contains(got, link[1]) {
+		t.Errorf("%q lacks %q", got, link[1])
+	}
 	usable, err := o.ResetLinkUsable(t.Context(), link[1])
-	require.NoError(t, err)
-	assert.True(t, usable)
-	assert.Equal(t, "olena@example.com", mail.To)
-	assert.Equal(t, "accounts@example.com", mail.From)
-	assert.Equal(t, "SecBoard: встановлення нового пароля", mail.Header(t, "Subject"))
-	assert.Equal(t, `SecBoard of Нова <accounts@example.com>`, mail.Header(t, "From"))
-	assert.Equal(t, "auto-generated", mail.Header(t, "Auto-Submitted"))
-	assert.Regexp(t, `^<[0-9a-f-]{36}@accounts\.example\.com>$`, mail.Header(t, "Message-ID"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !usable {
+		t.Error("not so: usable")
+	}
+	if mail.To != "olena@example.com" {
+		t.Errorf("mail.To = %q, want \"olena@example.com\"", mail.To)
+	}
+	if mail.From != "accounts@example.com" {
+		t.Errorf("mail.From = %q, want \"accounts@example.com\"", mail.From)
+	}
+	if got := mail.Header(t, "Subject"); got != "SecBoard: встановлення нового пароля" {
+		t.Errorf("mail.Header(t, \"Subject\") = %q, want %q", got, "SecBoard: встановлення нового пароля")
+	}
+	if got := mail.Header(t, "From"); got != `SecBoard of Нова <accounts@example.com>` {
+		t.Errorf("mail.Header(t, \"From\") = %q, want %q", got, `SecBoard of Нова <accounts@example.com>`)
+	}
+	if got := mail.Header(t, "Auto-Submitted"); got != "auto-generated" {
+		t.Errorf("mail.Header(t, \"Auto-Submitted\") = %q, want \"auto-generated\"", got)
+	}
+	if id := mail.Header(t, "Message-ID"); !messageID.MatchString(id) {
+		t.Errorf("Message-ID is %q", id)
+	}
 	_, err = http.ParseTime(mail.Header(t, "Date"))
 	_, errRFC := time.Parse(time.RFC1123Z, mail.Header(t, "Date"))
-	assert.True(t, err == nil || errRFC == nil, mail.Header(t, "Date"))
+	if !(err == nil || errRFC == nil) {
+		t.Errorf("%s", mail.Header(t, "Date"))
+	}
 
 	sent := o.settled(mailmessage.StateSent)[0]
-	assert.Equal(t, 1, sent.Attempts)
-	assert.Equal(t, "olena@example.com", sent.To)
-	assert.NotNil(t, sent.FinishedAt)
+	if sent.Attempts != 1 {
+		t.Errorf("sent.Attempts = %v, want 1", sent.Attempts)
+	}
+	if sent.To != "olena@example.com" {
+		t.Errorf("sent.To = %q, want \"olena@example.com\"", sent.To)
+	}
+	if sent.FinishedAt == nil {
+		t.Errorf("sent.FinishedAt = %v, want something", sent.FinishedAt)
+	}
 	stop()
 	// A process that starts again, even one whose checkpoint a restored database has put back, sends nothing again.
 	_, err = o.pool.Exec(t.Context(), "UPDATE app.process_checkpoints SET position = 0")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.mail = o.newMail()
 	stop = o.start()
 	o.askForReset("olena@example.com", "ru")
 	sink.Wait(t, 2)
 	o.settled(mailmessage.StateSent, mailmessage.StateSent)
 	stop()
-	assert.Len(t, sink.Taken(), 2)
-	assert.NotContains(t, o.log.String(), link[1])
+	if got := sink.Taken(); len(got) != 2 {
+		t.Errorf("sink.Taken() has %d elements, want 2: %v", len(got), got)
+	}
+	if got := o.log.String(); strings.Contains(got, link[1]) {
+		t.Errorf("%q contains %q", got, link[1])
+	}
 	for recorded, err := range o.Log.ReadAll(t.Context(), 0) {
-		require.NoError(t, err)
-		assert.NotContains(t, string(recorded.Data), link[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(recorded.Data); strings.Contains(got, link[1]) {
+			t.Errorf("%q contains %q", got, link[1])
+		}
 	}
 }
 
@@ -85,7 +127,9 @@ func TestTheFirstStartSendsNothingOfThePast(t *testing.T) {
 	o.start()
 	o.askForReset("olena@example.com", "ru")
 	sink.Wait(t, 1)
-	assert.Contains(t, o.settled(mailmessage.StateSent)[0].Subject, "установка")
+	if got := o.settled(mailmessage.StateSent)[0].Subject; !strings.Contains(got, "установка") {
+		t.Errorf("%q lacks \"установка\"", got)
+	}
 }
 
 func TestARefusalForNowIsTriedAgainAndOneForGoodIsNot(t *testing.T) {
@@ -112,24 +156,44 @@ func TestARefusalForNowIsTriedAgainAndOneForGoodIsNot(t *testing.T) {
 		return len(list) == 1 && list[0].State == mailmessage.StateQueued && list[0].Attempts == 1
 	})
 	first := o.messages()[0]
-	require.NotNil(t, first.LastError)
-	assert.Contains(t, *first.LastError, "greylisted")
-	require.NotNil(t, first.NextAttemptAt)
+	if first.LastError == nil {
+		t.Fatalf("first.LastError = %v, want something", first.LastError)
+	}
+	if !strings.Contains(*first.LastError, "greylisted") {
+		t.Errorf("%q lacks \"greylisted\"", *first.LastError)
+	}
+	if first.NextAttemptAt == nil {
+		t.Fatalf("first.NextAttemptAt = %v, want something", first.NextAttemptAt)
+	}
 	o.pass(20 * time.Second)
 	o.eventually("the second attempt is put off", func() bool { return o.messages()[0].Attempts == 2 })
 	o.pass(40 * time.Second)
-	assert.Equal(t, 3, o.settled(mailmessage.StateSent)[0].Attempts)
-	assert.Len(t, sink.Taken(), 1)
+	if got := o.settled(mailmessage.StateSent)[0].Attempts; got != 3 {
+		t.Errorf("o.settled(mailmessage.StateSent)[0].Attempts = %v, want 3", got)
+	}
+	if got := sink.Taken(); len(got) != 1 {
+		t.Errorf("sink.Taken() has %d elements, want 1: %v", len(got), got)
+	}
 
 	o.askForReset("refused@example.com", "en")
 	failed := o.settled(mailmessage.StateSent, mailmessage.StateFailed)[1]
-	assert.Equal(t, 1, failed.Attempts)
-	assert.Contains(t, *failed.LastError, "no such mailbox")
-	assert.Nil(t, failed.NextAttemptAt)
+	if failed.Attempts != 1 {
+		t.Errorf("failed.Attempts = %v, want 1", failed.Attempts)
+	}
+	if !strings.Contains(*failed.LastError, "no such mailbox") {
+		t.Errorf("%q lacks \"no such mailbox\"", *failed.LastError)
+	}
+	if failed.NextAttemptAt != nil {
+		t.Errorf("failed.NextAttemptAt = %v, want nil", failed.NextAttemptAt)
+	}
 	sink.Answer(nil)
 	retried, err := o.RetryMail(t.Context(), commands.Operator(), failed.ID)
-	require.NoError(t, err)
-	assert.True(t, retried.Changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !retried.Changed {
+		t.Error("not so: retried.Changed")
+	}
 	o.settled(mailmessage.StateSent, mailmessage.StateSent)
 }
 
@@ -151,11 +215,19 @@ func TestADoubtfulMailIsSentAgainUnderTheSameID(t *testing.T) {
 	o.eventually("it is in doubt", func() bool { list := o.messages(); return len(list) == 1 && list[0].Doubts == 1 })
 	o.pass(20 * time.Second)
 	sent := o.settled(mailmessage.StateSent)[0]
-	assert.Equal(t, 2, sent.Attempts)
+	if sent.Attempts != 2 {
+		t.Errorf("sent.Attempts = %v, want 2", sent.Attempts)
+	}
 	taken := sink.Taken()
-	require.Len(t, taken, 2)
-	assert.Equal(t, taken[0].Header(t, "Message-ID"), taken[1].Header(t, "Message-ID"))
-	assert.Equal(t, taken[0].Header(t, "Date"), taken[1].Header(t, "Date"))
+	if len(taken) != 2 {
+		t.Fatalf("taken has %d elements, want 2: %v", len(taken), taken)
+	}
+	if got := taken[1].Header(t, "Message-ID"); got != taken[0].Header(t, "Message-ID") {
+		t.Errorf("taken[1].Header(t, \"Message-ID\") = %q, want %q", got, taken[0].Header(t, "Message-ID"))
+	}
+	if got := taken[1].Header(t, "Date"); got != taken[0].Header(t, "Date") {
+		t.Errorf("taken[1].Header(t, \"Date\") = %q, want %q", got, taken[0].Header(t, "Date"))
+	}
 }
 
 func TestALinkThatHasExpiredIsNotSent(t *testing.T) {
@@ -174,10 +246,16 @@ func TestALinkThatHasExpiredIsNotSent(t *testing.T) {
 	o.mail = o.newMail()
 	o.start()
 	abandoned := o.settled(mailmessage.StateAbandoned)[0]
-	assert.Contains(t, *abandoned.LastError, "the link in it has expired")
+	if !strings.Contains(*abandoned.LastError, "the link in it has expired") {
+		t.Errorf("%q lacks \"the link in it has expired\"", *abandoned.LastError)
+	}
 	_, err := o.RetryMail(t.Context(), commands.Operator(), abandoned.ID)
-	assert.ErrorContains(t, err, "link_expired")
-	assert.Empty(t, sink.Taken())
+	if err == nil || !strings.Contains(err.Error(), "link_expired") {
+		t.Errorf("%v does not say \"link_expired\"", err)
+	}
+	if got := sink.Taken(); len(got) != 0 {
+		t.Errorf("sink.Taken() = %v, want nothing", got)
+	}
 }
 
 // A password set meanwhile makes the link useless, and another address must not get it.
@@ -191,13 +269,18 @@ func TestALinkOfNoUseIsNotSent(t *testing.T) {
 	id := o.messages()[0].UserID
 	other := "hanna@example.com"
 	_, err := o.ChangeUser(t.Context(), commands.Operator(), *id, commands.ChangeUser{Patch: user.Patch{Email: &other}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.siteAccount(sink)
 	o.pass(time.Minute)
 	messages := o.settled(mailmessage.StateAbandoned, mailmessage.StateSent, mailmessage.StateSent)
-	assert.Contains(t, *messages[0].LastError, "another e-mail address")
-	assert.ElementsMatch(t, []string{"olena@example.com", "hanna@example.com"}, []string{sink.Taken()[0].To, sink.Taken()[1].To},
-		"both addresses get a notice of the change")
+	if !strings.Contains(*messages[0].LastError, "another e-mail address") {
+		t.Errorf("%q lacks \"another e-mail address\"", *messages[0].LastError)
+	}
+	if diff := cmp.Diff([]string{"olena@example.com", "hanna@example.com"}, []string{sink.Taken()[0].To, sink.Taken()[1].To}, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("both addresses get a notice of the change (-want +got):\n%s", diff)
+	}
 }
 
 // withSlowNotices is an office whose security notices go to a server that takes none until release is closed.
@@ -207,7 +290,9 @@ func withSlowNotices(t *testing.T) (o *office, slow, fast *mailtest.Sink, releas
 	o.siteAccount(fast)
 	notices := o.account(slow, "slow@example.com")
 	_, err := o.SetMailRoute(t.Context(), commands.Operator(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, notices)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	slow.Answer(func(mailtest.Message) error { <-release; return nil })
 	return o, slow, fast, release
 }
@@ -221,15 +306,21 @@ func TestASlowServerDelaysNobodyElse(t *testing.T) {
 	for i := range 6 { // a change each, of which both addresses get a notice
 		address := fmt.Sprintf("olena%d@example.com", i)
 		_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	o.eventually("all connections to the slow server are busy", func() bool { return slow.Most() == perServer })
 	o.askForReset("olena5@example.com", "en")
 	fast.Wait(t, 1)
-	assert.Empty(t, slow.Taken())
+	if got := slow.Taken(); len(got) != 0 {
+		t.Errorf("slow.Taken() = %v, want nothing", got)
+	}
 	close(release)
 	slow.Wait(t, 12)
-	assert.LessOrEqual(t, slow.Most(), perServer)
+	if got := slow.Most(); got > perServer {
+		t.Errorf("slow.Most() = %v, want at most %v", got, perServer)
+	}
 }
 
 // A long queue for one server is not held in memory, and what goes to another is found behind it.
@@ -248,13 +339,19 @@ func TestALongQueueKeepsNothingElseBack(t *testing.T) {
 	for i := range most {
 		address := fmt.Sprintf("olena%d@example.com", i)
 		_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	o.eventually("all are queued", func() bool { return len(o.messages()) == 2*most })
 	o.askForReset(fmt.Sprintf("olena%d@example.com", most-1), "en")
 	fast.Wait(t, 1)
-	assert.Empty(t, slow.Taken())
-	assert.LessOrEqual(t, inHand.Load(), int64(most+1), "and the one for the other server")
+	if got := slow.Taken(); len(got) != 0 {
+		t.Errorf("slow.Taken() = %v, want nothing", got)
+	}
+	if got := inHand.Load(); got > int64(most+1) {
+		t.Errorf("and the one for the other server: got %v, want at most %v", got, int64(most+1))
+	}
 	close(release)
 	slow.Wait(t, 2*most)
 }
@@ -277,7 +374,9 @@ func TestTwoInstancesSendOnce(t *testing.T) {
 		states[i] = mailmessage.StateSent
 	}
 	o.settled(states...)
-	assert.Len(t, sink.Taken(), people)
+	if got := sink.Taken(); len(got) != people {
+		t.Errorf("sink.Taken() has %d elements, want %d: %v", len(got), people, got)
+	}
 }
 
 // A stop finishes the message in hand; what waits is sent after the next start.
@@ -303,13 +402,17 @@ func TestAStopFinishesTheMessageInHand(t *testing.T) {
 	o.askForReset("olena@example.com", "en")
 	close(release)
 	<-stopped
-	require.Len(t, sink.Taken(), 1)
+	if got := sink.Taken(); len(got) != 1 {
+		t.Fatalf("sink.Taken() has %d elements, want 1: %v", len(got), got)
+	}
 	o.settled(mailmessage.StateSent)
 	o.mail = o.newMail()
 	o.start()
 	sink.Wait(t, 2)
 	for _, m := range o.settled(mailmessage.StateSent, mailmessage.StateSent) {
-		assert.Zero(t, m.Doubts)
+		if m.Doubts != 0 {
+			t.Errorf("m.Doubts = %v, want nothing", m.Doubts)
+		}
 	}
 }
 
@@ -325,13 +428,23 @@ func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
 	account := o.siteAccount(sink)
 	o.pass(time.Minute)
 	m, err := o.MailOf(t.Context(), o.messages()[0].ID)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	attempt, started, err := o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
-	require.NoError(t, err)
-	require.True(t, started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !started {
+		t.Fatal("not so: started")
+	}
 	_, started, err = o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
-	require.NoError(t, err)
-	assert.False(t, started, "one at a time")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if started {
+		t.Error("one at a time")
+	}
 	o.settled(mailmessage.StateSending)
 	o.mail = o.newMail()
 	o.start()
@@ -340,9 +453,13 @@ func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
 	o.settled(mailmessage.StateSending, mailmessage.StateSent)
 	o.pass(time.Minute)
 	messages := o.settled(mailmessage.StateSent, mailmessage.StateSent)
-	assert.Equal(t, []int{1, attempt + 1}, []int{messages[0].Doubts, messages[0].Attempts})
+	if diff := cmp.Diff([]int{1, attempt + 1}, []int{messages[0].Doubts, messages[0].Attempts}); diff != "" {
+		t.Errorf("[]int{messages[0].Doubts, messages[0].Attempts} (-want +got):\n%s", diff)
+	}
 	// Whoever had begun it before can't end it any more.
-	require.NoError(t, o.EndMail(t.Context(), m, attempt, &mailmessage.Outcome{Reason: "late", Permanent: true}))
+	if err := o.EndMail(t.Context(), m, attempt, &mailmessage.Outcome{Reason: "late", Permanent: true}); err != nil {
+		t.Fatal(err)
+	}
 	o.settled(mailmessage.StateSent, mailmessage.StateSent)
 }
 
@@ -365,22 +482,30 @@ func TestARebuildSendsNothing(t *testing.T) {
 	}
 	o.stopReadModels()
 	_, err := o.pool.Exec(t.Context(), "UPDATE mail_messages SET state = 'queued', due_at = now() - interval '1 hour'")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.eventually("they are looked at", func() bool {
 		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, nil, 10)
 		return err == nil && len(due) == 5
 	})
 	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history, history_hours; UPDATE checkpoints SET position = 0, events = 0")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.runReadModels()
 	o.settled(states...)
 	for _, m := range o.messages() {
-		assert.True(t, ids[m.ID])
+		if !ids[m.ID] {
+			t.Error("not so: ids[m.ID]")
+		}
 	}
 	o.askForReset("olena@example.com", "ru")
 	sink.Wait(t, 6)
 	o.settled(append(states, mailmessage.StateSent)...)
-	assert.Len(t, sink.Taken(), 6)
+	if got := sink.Taken(); len(got) != 6 {
+		t.Errorf("sink.Taken() has %d elements, want 6: %v", len(got), got)
+	}
 }
 
 // In the demo, links are shown where no mail account can send them, and nothing is queued.
@@ -393,19 +518,27 @@ func TestLinksAreShownInTheDemo(t *testing.T) {
 	o.start()
 	address := "hanna@example.com"
 	_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.askForReset(address, "en")
 	select {
 	case link := <-shown:
-		assert.True(t, strings.HasPrefix(link, "password_reset hanna@example.com https://accounts.example.com/password_reset/"), link)
+		if !strings.HasPrefix(link, "password_reset hanna@example.com https://accounts.example.com/password_reset/") {
+			t.Errorf("%s", link)
+		}
 	case <-time.After(patience):
-		require.Fail(t, "no link is shown")
+		t.Fatal("no link is shown")
 	}
-	assert.Empty(t, o.messages())
+	if got := o.messages(); len(got) != 0 {
+		t.Errorf("o.messages() = %v, want nothing", got)
+	}
 	o.siteAccount(sink)
 	o.askForReset(address, "en")
 	sink.Wait(t, 1)
-	assert.Empty(t, shown)
+	if len(shown) != 0 {
+		t.Errorf("shown = %v, want nothing", shown)
+	}
 }
 
 // A mail account that can't be used for a reason of its own holds up only its own mail.
@@ -415,27 +548,41 @@ func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
 	broken := o.siteAccount(sink)
 	o.person("olena@example.com")
 	company, err := o.CreateCompany(t.Context(), commands.Operator(), company.Details{Name: "Nova"})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	other, err := o.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{
 		Details: user.Details{Email: "hanna@example.com", CompanyID: uuid.MustParse(company.ID)},
 	})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = o.SetDefaultMailAccount(t.Context(), commands.Operator(), uuid.MustParse(company.ID), o.account(sink, "nova@example.com"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Its password was sealed for something else, as a keyset that was swapped would leave it.
 	sealed, err := o.Keys.Seal([]byte("secret"), "another stream")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stream := domain.StreamName(mailaccount.Kind, broken)
 	meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: uuid.New()}
 	proposed, err := eventstore.Encode(stream, 0, []domain.Event{mailaccount.PasswordSet{Password: sealed}}, meta)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = o.Log.Append(t.Context(), stream, 0, proposed)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.start()
 	o.askForReset("olena@example.com", "en")
 	o.askForReset("hanna@example.com", "en")
 	messages := o.settled(mailmessage.StateQueued, mailmessage.StateSent)
-	assert.Equal(t, other.ID, messages[1].UserID.String())
+	if got := messages[1].UserID.String(); got != other.ID {
+		t.Errorf("messages[1].UserID.String() = %q, want %q", got, other.ID)
+	}
 	o.eventually("it says why", func() bool {
 		m := o.messages()[0]
 		return m.LastError != nil && strings.Contains(*m.LastError, "sealed with another keyset")
@@ -448,7 +595,9 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 	o, sink := newOffice(t), mailtest.NewSink(t)
 	o.siteAccount(sink)
 	result, err := o.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: "olena@example.com"}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o.start()
 	stream, revision := domain.StreamName(user.Kind, uuid.MustParse(result.ID)), result.Revision
 	var notices []string
@@ -472,9 +621,13 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 	} {
 		meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, IP: "192.0.2.7", CommandID: uuid.New(), CorrelationID: uuid.New()}
 		proposed, err := eventstore.Encode(stream, revision, []domain.Event{step.event}, meta)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		appended, err := o.Log.Append(t.Context(), stream, revision, proposed)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		revision = appended.Revision
 		if step.notice != "" {
 			notices = append(notices, step.notice)
@@ -491,10 +644,14 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 			announced = append(announced, *m.Notice)
 		}
 	}
-	assert.Equal(t, notices, announced)
+	if diff := cmp.Diff(notices, announced); diff != "" {
+		t.Errorf("announced (-want +got):\n%s", diff)
+	}
 	for _, m := range sink.Taken() {
 		if !strings.Contains(m.Header(t, "Subject"), "new password") {
-			assert.Contains(t, m.Part(t, "text/plain"), "192.0.2.7")
+			if got := m.Part(t, "text/plain"); !strings.Contains(got, "192.0.2.7") {
+				t.Errorf("%q lacks \"192.0.2.7\"", got)
+			}
 		}
 	}
 }

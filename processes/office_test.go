@@ -13,8 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/mailaccount"
@@ -22,6 +20,7 @@ import (
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/mailing/mailtest"
+	"github.com/secboard/secboard/pause/pausetest"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
@@ -66,9 +65,13 @@ const patience = 3 * time.Minute
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(pool.Close)
 	o := &office{t: t, Handler: commands.New(nodetest.Connect(t), keys, secretstest.Hasher(t)), pool: pool, readModels: projections.NewReadModels(pool)}
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
@@ -91,7 +94,9 @@ func (o *office) runReadModels() {
 // start begins to send mail.
 func (o *office) start() (stop func()) {
 	o.t.Helper()
-	require.NoError(o.t, o.mail.Begin(o.t.Context()))
+	if err := o.mail.Begin(o.t.Context()); err != nil {
+		o.t.Fatal(err)
+	}
 	return o.background(o.mail.Run)
 }
 
@@ -101,7 +106,9 @@ func (o *office) background(run func(context.Context) error) (stop func()) {
 	go func() { ended <- run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		assert.NoError(o.t, <-ended)
+		if err := <-ended; err != nil {
+			o.t.Error(err)
+		}
 	})
 	o.t.Cleanup(stop)
 	return stop
@@ -113,11 +120,15 @@ func (o *office) account(sink *mailtest.Sink, address string) uuid.UUID {
 	server, err := o.CreateMailServer(o.t.Context(), commands.Operator(), mailserver.Details{
 		Name: "Sink", Host: sink.Host, Port: sink.Port, Security: mailserver.None, TimeoutS: 20,
 	})
-	require.NoError(o.t, err)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	account, err := o.CreateMailAccount(o.t.Context(), commands.Operator(), mailaccount.Details{
 		ServerID: uuid.MustParse(server.ID), Address: address, DisplayName: "SecBoard of Нова",
 	}, "")
-	require.NoError(o.t, err)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	return uuid.MustParse(account.ID)
 }
 
@@ -126,7 +137,9 @@ func (o *office) siteAccount(sink *mailtest.Sink) uuid.UUID {
 	o.t.Helper()
 	id := o.account(sink, "accounts@example.com")
 	_, err := o.ChangeSite(o.t.Context(), commands.Operator(), settings.SitePatch{DefaultMailAccountID: &id})
-	require.NoError(o.t, err)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	return id
 }
 
@@ -135,26 +148,32 @@ const phrase = "the pass phrase of somebody"
 func (o *office) person(email string) uuid.UUID {
 	o.t.Helper()
 	result, err := o.CreateSuperuser(o.t.Context(), commands.Operator(), email, phrase)
-	require.NoError(o.t, err)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	return uuid.MustParse(result.ID)
 }
 
 func (o *office) askForReset(email, language string) {
 	o.t.Helper()
-	require.NoError(o.t, o.RequestPasswordReset(o.t.Context(), commands.Operator(), email, language))
+	if err := o.RequestPasswordReset(o.t.Context(), commands.Operator(), email, language); err != nil {
+		o.t.Fatal(err)
+	}
 }
 
 // messages lists all messages, as the read model shows them.
 func (o *office) messages() []projections.MailMessage {
 	o.t.Helper()
 	list, err := o.readModels.MailMessages(o.t.Context(), projections.MailMessageFilter{}, projections.PageRequest{Limit: 200, Sort: "created_at"})
-	require.NoError(o.t, err)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	return list.Items
 }
 
 func (o *office) eventually(what string, check func() bool) {
 	o.t.Helper()
-	require.Eventually(o.t, check, patience, 20*time.Millisecond, "%s\n%s", what, &o.log)
+	pausetest.Until(o.t, what, check)
 }
 
 // settled waits for the states of all messages, oldest first.

@@ -28,7 +28,6 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/esdb"
 	"github.com/secboard/secboard/eventstore/nodetest"
-	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
@@ -150,19 +149,6 @@ func waitFor(t testing.TB, runner *engine.Runner, position eventstore.Position) 
 	for _, s := range statuses {
 		if s.State == engine.StateStopped {
 			t.Fatal(s.Name, *s.Error)
-		}
-	}
-}
-
-// eventually polls until a condition holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for !holds() {
-		pause.For(ctx, 10*time.Millisecond)
-		if ctx.Err() != nil {
-			t.Fatal("never happened: " + what)
 		}
 	}
 }

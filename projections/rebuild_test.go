@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -76,14 +78,14 @@ func TestARebuildLosesNothingWhileOthersWrite(t *testing.T) {
 	for round := range 6 {
 		names := [][]string{nil, {"users"}, {"history", "companies"}}[round%3]
 		count := written.Load()
-		eventually(t, "the writers continue", func() bool { return written.Load() > count+5 || t.Failed() })
+		pausetest.Until(t, "the writers continue", func() bool { return written.Load() > count+5 || t.Failed() })
 		if r := rebuild(t, s, engine.ModeRebuild, names...); len(r.Differences) > 0 || len(r.NotCompared) > 0 {
 			t.Error(show(t, r))
 		}
 	}
 	rebuild(t, s, engine.ModeRollback)
 	count := written.Load()
-	eventually(t, "the writers continue", func() bool { return written.Load() > count+5 || t.Failed() })
+	pausetest.Until(t, "the writers continue", func() bool { return written.Load() > count+5 || t.Failed() })
 	stop()
 	working.Wait()
 	if t.Failed() {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/secboard/secboard/domain/settings"
 )
 
@@ -41,7 +43,7 @@ func TestNobodyWaitsForAnothersSecuritySettings(t *testing.T) {
 		return n
 	}
 	ask(ctx)
-	eventually(t, "the first query waits", func() bool { return queries() == 1 })
+	pausetest.Until(t, "the first query waits", func() bool { return queries() == 1 })
 
 	gone, leave := context.WithCancel(ctx)
 	for range 3 {
@@ -65,7 +67,7 @@ func TestNobodyWaitsForAnothersSecuritySettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-answers // the first one's, in time or not
-	eventually(t, "the settings are known", func() bool {
+	pausetest.Until(t, "the settings are known", func() bool {
 		security, err := s.Security(ctx)
 		return err == nil && security == settings.DefaultSecurity
 	})

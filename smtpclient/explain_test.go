@@ -3,14 +3,14 @@ package smtpclient
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/textproto"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 // Networks that a test can't have.
@@ -51,10 +51,18 @@ func TestNetworkFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			failure := test.explain(t.Context(), test.err)
-			require.Equal(t, test.detail, failure.Detail)
-			require.Contains(t, failure.Fix, test.fix)
-			require.ErrorIs(t, failure, test.err)
-			require.False(t, failure.Permanent)
+			if failure.Detail != test.detail {
+				t.Fatalf("failure.Detail = %q, want %q", failure.Detail, test.detail)
+			}
+			if !strings.Contains(failure.Fix, test.fix) {
+				t.Fatalf("%q lacks %q", failure.Fix, test.fix)
+			}
+			if !errors.Is(failure, test.err) {
+				t.Fatalf("%v, want %v", failure, test.err)
+			}
+			if failure.Permanent {
+				t.Fatal("so it is: failure.Permanent")
+			}
 		})
 	}
 }
@@ -95,14 +103,24 @@ func TestPasswordIsNotSentUnencryptedOverANetwork(t *testing.T) {
 	t.Cleanup(c.hangUp)
 	greeted := make(chan *Failure)
 	go func() { greeted <- c.greet(t.Context(), c.socket) }()
-	require.Regexp(t, "^EHLO ", <-received)
-	require.Nil(t, <-greeted)
+	if line := <-received; !strings.HasPrefix(line, "EHLO ") {
+		t.Fatalf("the client said %q, want EHLO", line)
+	}
+	if got := <-greeted; got != nil {
+		t.Fatalf("<-greeted = %v, want nil", got)
+	}
 
 	_, failure := c.login(t.Context())
 
-	require.NotNil(t, failure)
-	require.Equal(t, "The password was not sent, because the connection is not encrypted: security is none.", failure.Detail)
-	require.Contains(t, failure.Fix, "Set security to starttls")
+	if failure == nil {
+		t.Fatalf("failure = %v, want something", failure)
+	}
+	if failure.Detail != "The password was not sent, because the connection is not encrypted: security is none." {
+		t.Fatalf("failure.Detail = %q, want %q", failure.Detail, "The password was not sent, because the connection is not encrypted: security is none.")
+	}
+	if !strings.Contains(failure.Fix, "Set security to starttls") {
+		t.Fatalf("%q lacks \"Set security to starttls\"", failure.Fix)
+	}
 	c.hangUp()
 	for line := range received {
 		t.Errorf("received %q", line)
@@ -115,6 +133,10 @@ func TestOwnName(t *testing.T) {
 	if hostname, err := os.Hostname(); err == nil && name == hostname {
 		return
 	}
-	require.Equal(t, "[192.0.2.1]", name)
-	require.Equal(t, "[IPv6:fe80::1]", ownName(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}))
+	if name != "[192.0.2.1]" {
+		t.Fatalf("name = %q, want \"[192.0.2.1]\"", name)
+	}
+	if got := ownName(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}); got != "[IPv6:fe80::1]" {
+		t.Fatalf("got %q, want \"[IPv6:fe80::1]\"", got)
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
 	"github.com/wneessen/go-mail"
 
 	"github.com/secboard/secboard/smtpclient"
@@ -19,8 +19,12 @@ import (
 func message(t testing.TB, from, to string) *mail.Msg {
 	t.Helper()
 	msg := mail.NewMsg()
-	require.NoError(t, msg.From(from))
-	require.NoError(t, msg.To(to))
+	if err := msg.From(from); err != nil {
+		t.Fatal(err)
+	}
+	if err := msg.To(to); err != nil {
+		t.Fatal(err)
+	}
 	msg.Subject("Пароль")
 	msg.SetBodyString(mail.TypeTextPlain, "Open https://secboard.example/password_reset/"+token+"\n.\n..\nдякую\n")
 	msg.AddAlternativeString(mail.TypeTextHTML, "<p>дякую</p>")
@@ -56,24 +60,50 @@ func TestDelivers(t *testing.T) {
 
 			steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "anna@"+mtatest.Domain))
 
-			require.NoError(t, err, mta.Log())
+			if err != nil {
+				t.Fatalf("%s: %v", mta.Log(), err)
+			}
 			var names []string
 			for _, step := range steps {
 				names = append(names, step.Step)
-				require.True(t, step.OK)
-				require.NotEmpty(t, step.Detail)
-				require.Empty(t, step.Fix)
-				require.Positive(t, step.Took)
+				if !step.OK {
+					t.Fatal("not so: step.OK")
+				}
+				if step.Detail == "" {
+					t.Fatalf("step.Detail = %q, want something", step.Detail)
+				}
+				if step.Fix != "" {
+					t.Fatalf("step.Fix = %q, want nothing", step.Fix)
+				}
+				if step.Took <= 0 {
+					t.Fatalf("step.Took = %v", step.Took)
+				}
 			}
-			require.Equal(t, []string{"resolve", "connect", "tls", "login", "send"}, names)
-			require.Contains(t, steps[4].Detail, "The server accepted the message: 250 OK id=")
+			if diff := cmp.Diff([]string{"resolve", "connect", "tls", "login", "send"}, names); diff != "" {
+				t.Fatalf("names (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(steps[4].Detail, "The server accepted the message: 250 OK id=") {
+				t.Fatalf("%q lacks \"The server accepted the message: 250 OK id=\"", steps[4].Detail)
+			}
 			messages := mta.Await(t, 1)
-			require.Len(t, messages, 1)
-			require.Equal(t, "noreply@secboard.example", messages[0].From)
-			require.Equal(t, "anna@"+mtatest.Domain, messages[0].To)
-			require.Equal(t, "Пароль", messages[0].Subject)
-			require.Contains(t, messages[0].Body, "/password_reset/"+token+"\n.\n..\nдякую\n")
-			require.Contains(t, messages[0].Body, "<p>дякую</p>")
+			if len(messages) != 1 {
+				t.Fatalf("messages has %d elements, want 1: %v", len(messages), messages)
+			}
+			if messages[0].From != "noreply@secboard.example" {
+				t.Fatalf("messages[0].From = %q, want \"noreply@secboard.example\"", messages[0].From)
+			}
+			if messages[0].To != "anna@"+mtatest.Domain {
+				t.Fatalf("messages[0].To = %q, want %q", messages[0].To, "anna@"+mtatest.Domain)
+			}
+			if messages[0].Subject != "Пароль" {
+				t.Fatalf("messages[0].Subject = %q, want \"Пароль\"", messages[0].Subject)
+			}
+			if !strings.Contains(messages[0].Body, "/password_reset/"+token+"\n.\n..\nдякую\n") {
+				t.Fatalf("%q lacks %q", messages[0].Body, "/password_reset/"+token+"\n.\n..\nдякую\n")
+			}
+			if !strings.Contains(messages[0].Body, "<p>дякую</p>") {
+				t.Fatalf("%q lacks \"<p>дякую</p>\"", messages[0].Body)
+			}
 		})
 	}
 }
@@ -177,11 +207,21 @@ func TestRealRefusals(t *testing.T) {
 			})
 
 			failure := failed(t, server, steps, err, test.step)
-			require.Contains(t, failure.Detail, test.detail)
-			require.Contains(t, failure.Fix, test.fix)
-			require.Equal(t, test.code, failure.Code)
-			require.Equal(t, test.final, failure.Permanent)
-			require.False(t, failure.InDoubt)
+			if !strings.Contains(failure.Detail, test.detail) {
+				t.Fatalf("%q lacks %q", failure.Detail, test.detail)
+			}
+			if !strings.Contains(failure.Fix, test.fix) {
+				t.Fatalf("%q lacks %q", failure.Fix, test.fix)
+			}
+			if failure.Code != test.code {
+				t.Fatalf("failure.Code = %v, want %v", failure.Code, test.code)
+			}
+			if failure.Permanent != test.final {
+				t.Fatalf("failure.Permanent = %v, want %v", failure.Permanent, test.final)
+			}
+			if failure.InDoubt {
+				t.Fatal("so it is: failure.InDoubt")
+			}
 		})
 	}
 }
@@ -190,27 +230,49 @@ func TestRealRefusals(t *testing.T) {
 func failed(t testing.TB, server smtpclient.Server, steps []smtpclient.Step, err error, at string) *smtpclient.Failure {
 	t.Helper()
 	var failure *smtpclient.Failure
-	require.ErrorAs(t, err, &failure)
-	require.Equal(t, at, failure.Step, failure.Detail)
-	require.Equal(t, failure.Detail, err.Error())
-	require.NotEmpty(t, failure.Detail)
-	require.NotEmpty(t, failure.Fix)
+	if !errors.As(err, &failure) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if failure.Step != at {
+		t.Fatalf("%s: got %q, want %q", failure.Detail, failure.Step, at)
+	}
+	if got := err.Error(); got != failure.Detail {
+		t.Fatalf("err.Error() = %q, want %q", got, failure.Detail)
+	}
+	if failure.Detail == "" {
+		t.Fatalf("failure.Detail = %q, want something", failure.Detail)
+	}
+	if failure.Fix == "" {
+		t.Fatalf("failure.Fix = %q, want something", failure.Fix)
+	}
 	for i, step := range steps {
 		last := i == len(steps)-1
-		require.Equal(t, !last, step.OK)
+		if step.OK != !last {
+			t.Fatalf("step.OK = %v, want %v", step.OK, !last)
+		}
 		if last {
-			require.Equal(t, at, step.Step)
-			require.Equal(t, failure.Detail, step.Detail)
-			require.Equal(t, failure.Fix, step.Fix)
+			if step.Step != at {
+				t.Fatalf("step.Step = %q, want %q", step.Step, at)
+			}
+			if step.Detail != failure.Detail {
+				t.Fatalf("step.Detail = %q, want %q", step.Detail, failure.Detail)
+			}
+			if step.Fix != failure.Fix {
+				t.Fatalf("step.Fix = %q, want %q", step.Fix, failure.Fix)
+			}
 		}
 	}
 	shown := err.Error() + failure.Fix
 	for cause := failure.Err; cause != nil; cause = errors.Unwrap(cause) {
 		shown += cause.Error()
 	}
-	require.NotContains(t, shown, token)
+	if strings.Contains(shown, token) {
+		t.Fatalf("%q contains %q", shown, token)
+	}
 	if server.Password != "" {
-		require.NotContains(t, shown, server.Password)
+		if strings.Contains(shown, server.Password) {
+			t.Fatalf("%q contains %q", shown, server.Password)
+		}
 	}
 	return failure
 }
@@ -222,14 +284,26 @@ func TestGreylistedMessageIsTakenLater(t *testing.T) {
 
 	steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", mtatest.Greylisted))
 	failure := failed(t, server, steps, err, "send")
-	require.Equal(t, 451, failure.Code)
-	require.False(t, failure.Permanent)
-	require.Contains(t, failure.Detail, "The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted")
-	require.Contains(t, failure.Fix, "greylisting")
+	if failure.Code != 451 {
+		t.Fatalf("failure.Code = %v, want 451", failure.Code)
+	}
+	if failure.Permanent {
+		t.Fatal("so it is: failure.Permanent")
+	}
+	if !strings.Contains(failure.Detail, "The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted") {
+		t.Fatalf("%q lacks %q", failure.Detail, "The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted")
+	}
+	if !strings.Contains(failure.Fix, "greylisting") {
+		t.Fatalf("%q lacks \"greylisting\"", failure.Fix)
+	}
 
 	_, err = server.Send(t.Context(), message(t, "noreply@secboard.example", mtatest.Greylisted))
-	require.NoError(t, err)
-	require.Len(t, mta.Await(t, 1), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mta.Await(t, 1); len(got) != 1 {
+		t.Fatalf("mta.Await(t, 1) has %d elements, want 1: %v", len(got), got)
+	}
 }
 
 func TestTooLargeMessage(t *testing.T) {
@@ -241,45 +315,73 @@ func TestTooLargeMessage(t *testing.T) {
 	steps, err := account(mta).Send(t.Context(), msg)
 
 	failure := failed(t, account(mta), steps, err, "send")
-	require.Equal(t, 552, failure.Code)
-	require.True(t, failure.Permanent)
-	require.Contains(t, failure.Detail, "The message is too large for the server: 552")
+	if failure.Code != 552 {
+		t.Fatalf("failure.Code = %v, want 552", failure.Code)
+	}
+	if !failure.Permanent {
+		t.Fatal("not so: failure.Permanent")
+	}
+	if !strings.Contains(failure.Detail, "The message is too large for the server: 552") {
+		t.Fatalf("%q lacks \"The message is too large for the server: 552\"", failure.Detail)
+	}
 }
 
 func TestSeveralMessagesOnOneConnection(t *testing.T) {
 	t.Parallel()
 	mta := mtatest.Start(t)
 	conn, _, err := account(mta).Dial(t.Context())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer conn.Close()
 
 	_, err = conn.Send(t.Context(), message(t, "noreply@secboard.example", "anna@"+mtatest.Domain))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = conn.Send(t.Context(), message(t, "noreply@secboard.example", mtatest.Unknown))
-	require.Error(t, err)
+	if err == nil {
+		t.Fatal("no error")
+	}
 	_, err = conn.Send(t.Context(), message(t, "noreply@secboard.example", "bob@"+mtatest.Domain))
-	require.NoError(t, err, "a refused message does no harm to the next")
+	if err != nil {
+		t.Fatalf("a refused message does no harm to the next: %v", err)
+	}
 
-	require.Len(t, mta.Await(t, 2), 2)
+	if got := mta.Await(t, 2); len(got) != 2 {
+		t.Fatalf("mta.Await(t, 2) has %d elements, want 2: %v", len(got), got)
+	}
 }
 
 func TestOneRefusedRecipientRefusesTheMessage(t *testing.T) {
 	t.Parallel()
 	mta := mtatest.Start(t)
 	msg := message(t, "noreply@secboard.example", "anna@"+mtatest.Domain)
-	require.NoError(t, msg.AddCc(mtatest.Unknown))
+	if err := msg.AddCc(mtatest.Unknown); err != nil {
+		t.Fatal(err)
+	}
 	conn, _, err := account(mta).Dial(t.Context())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer conn.Close()
 
 	_, err = conn.Send(t.Context(), msg)
-	require.ErrorContains(t, err, mtatest.Unknown)
+	if err == nil || !strings.Contains(err.Error(), mtatest.Unknown) {
+		t.Fatalf("%v does not say %q", err, mtatest.Unknown)
+	}
 	_, err = conn.Send(t.Context(), message(t, "noreply@secboard.example", "bob@"+mtatest.Domain))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	messages := mta.Await(t, 1)
-	require.Len(t, messages, 1)
-	require.Equal(t, "bob@"+mtatest.Domain, messages[0].To)
+	if len(messages) != 1 {
+		t.Fatalf("messages has %d elements, want 1: %v", len(messages), messages)
+	}
+	if messages[0].To != "bob@"+mtatest.Domain {
+		t.Fatalf("messages[0].To = %q, want %q", messages[0].To, "bob@"+mtatest.Domain)
+	}
 }
 
 func TestAddressesOutsideASCII(t *testing.T) {
@@ -287,10 +389,14 @@ func TestAddressesOutsideASCII(t *testing.T) {
 	mta := mtatest.Start(t)
 
 	_, err := account(mta).Send(t.Context(), message(t, "noreply@secboard.example", "анна@пошта.example"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	messages := mta.Await(t, 1)
-	require.Equal(t, "анна@xn--80a1acn3a.example", messages[0].To)
+	if messages[0].To != "анна@xn--80a1acn3a.example" {
+		t.Fatalf("messages[0].To = %q, want \"анна@xn--80a1acn3a.example\"", messages[0].To)
+	}
 }
 
 func TestCheckDoesEverythingButTheMessage(t *testing.T) {
@@ -299,14 +405,26 @@ func TestCheckDoesEverythingButTheMessage(t *testing.T) {
 
 	steps, err := account(mta).Check(t.Context())
 
-	require.NoError(t, err)
-	require.Len(t, steps, 4)
-	require.Contains(t, steps[2].Detail, "TLS 1.3, with a certificate for 127.0.0.1 that is valid until ")
-	require.Equal(t, "Logged in as secboard.", steps[3].Detail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(steps) != 4 {
+		t.Fatalf("steps has %d elements, want 4: %v", len(steps), steps)
+	}
+	if !strings.Contains(steps[2].Detail, "TLS 1.3, with a certificate for 127.0.0.1 that is valid until ") {
+		t.Fatalf("%q lacks %q", steps[2].Detail, "TLS 1.3, with a certificate for 127.0.0.1 that is valid until ")
+	}
+	if steps[3].Detail != "Logged in as secboard." {
+		t.Fatalf("steps[3].Detail = %q, want \"Logged in as secboard.\"", steps[3].Detail)
+	}
 
 	wrong := account(mta)
 	wrong.Password = "tr0ub4dor"
 	steps, err = wrong.Check(t.Context())
-	require.Equal(t, 535, failed(t, wrong, steps, err, "login").Code)
-	require.Empty(t, mta.Messages(t))
+	if got := failed(t, wrong, steps, err, "login").Code; got != 535 {
+		t.Fatalf("failed(t, wrong, steps, err, \"login\").Code = %v, want 535", got)
+	}
+	if got := mta.Messages(t); len(got) != 0 {
+		t.Fatalf("mta.Messages(t) = %v, want nothing", got)
+	}
 }

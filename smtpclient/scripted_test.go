@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/secboard/secboard/smtpclient"
 	"github.com/secboard/secboard/smtpclient/mtatest"
 )
@@ -46,7 +44,9 @@ func (s *script) start(t testing.TB) smtpclient.Server {
 	}
 	config := s.config(authority)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var serving sync.WaitGroup
 	stop := make(chan struct{})
 	serving.Go(func() {
@@ -64,7 +64,9 @@ func (s *script) start(t testing.TB) smtpclient.Server {
 	})
 	t.Cleanup(func() {
 		close(stop)
-		require.NoError(t, listener.Close())
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
 		serving.Wait()
 	})
 	server := smtpclient.Server{

@@ -5,14 +5,14 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/smtpclient"
 	"github.com/secboard/secboard/smtpclient/mtatest"
@@ -310,12 +310,24 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			})
 
 			failure := failed(t, server, steps, err, test.step)
-			require.Contains(t, failure.Detail, test.detail)
-			require.Contains(t, failure.Fix, test.fix)
-			require.Equal(t, test.code, failure.Code)
-			require.Equal(t, test.final, failure.Permanent)
-			require.Equal(t, test.inDoubt, failure.InDoubt)
-			require.NotContains(t, failure.Detail, "\n")
+			if !strings.Contains(failure.Detail, test.detail) {
+				t.Fatalf("%q lacks %q", failure.Detail, test.detail)
+			}
+			if !strings.Contains(failure.Fix, test.fix) {
+				t.Fatalf("%q lacks %q", failure.Fix, test.fix)
+			}
+			if failure.Code != test.code {
+				t.Fatalf("failure.Code = %v, want %v", failure.Code, test.code)
+			}
+			if failure.Permanent != test.final {
+				t.Fatalf("failure.Permanent = %v, want %v", failure.Permanent, test.final)
+			}
+			if failure.InDoubt != test.inDoubt {
+				t.Fatalf("failure.InDoubt = %v, want %v", failure.InDoubt, test.inDoubt)
+			}
+			if strings.Contains(failure.Detail, "\n") {
+				t.Fatalf("%q contains %q", failure.Detail, "\n")
+			}
 		})
 	}
 }
@@ -323,8 +335,12 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 func closedPort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
@@ -333,11 +349,15 @@ func TestLoginInSteps(t *testing.T) {
 	server := (&script{offers: []string{"STARTTLS", "AUTH LOGIN"}}).start(t)
 
 	_, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	server.Password = "tr0ub4dor"
 	steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
-	require.Equal(t, 535, failed(t, server, steps, err, "login").Code)
+	if got := failed(t, server, steps, err, "login").Code; got != 535 {
+		t.Fatalf("failed(t, server, steps, err, \"login\").Code = %v, want 535", got)
+	}
 }
 
 func TestFarewellDoesNotUndoTheDelivery(t *testing.T) {
@@ -350,8 +370,12 @@ func TestFarewellDoesNotUndoTheDelivery(t *testing.T) {
 
 			steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
 
-			require.NoError(t, err)
-			require.Equal(t, "The server accepted the message: 250 taken", steps[len(steps)-1].Detail)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := steps[len(steps)-1].Detail; got != "The server accepted the message: 250 taken" {
+				t.Fatalf("steps[len(steps)-1].Detail = %q, want \"The server accepted the message: 250 taken\"", got)
+			}
 		})
 	}
 }
@@ -369,8 +393,12 @@ func TestSMTPUTF8IsAskedForOnlyWhereNeeded(t *testing.T) {
 
 			_, err := s.start(t).Send(t.Context(), message(t, "noreply@secboard.example", to))
 
-			require.NoError(t, err)
-			require.Contains(t, s.commands(), want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.commands(); !slices.Contains(got, want) {
+				t.Fatalf("%v lacks %v", got, want)
+			}
 		})
 	}
 }
@@ -381,9 +409,13 @@ func TestNothingIsSentBeforeTLS(t *testing.T) {
 
 	_, err := s.start(t).Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
 
-	require.Error(t, err)
+	if err == nil {
+		t.Fatal("no error")
+	}
 	for _, line := range s.commands() {
-		require.Regexp(t, `^(EHLO|QUIT)\b`, line)
+		if verb, _, _ := strings.Cut(line, " "); verb != "EHLO" && verb != "QUIT" {
+			t.Fatalf("the client said %q, want EHLO or QUIT", line)
+		}
 	}
 }
 
@@ -405,10 +437,18 @@ func TestCancelledContextEndsAtOnce(t *testing.T) {
 			})
 
 			failure := failed(t, server, steps, err, steps[len(steps)-1].Step)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Contains(t, failure.Detail, "The delivery ran out of time.")
-			require.Equal(t, inDoubt, failure.InDoubt)
-			require.False(t, failure.Permanent)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("%v, want %v", err, context.DeadlineExceeded)
+			}
+			if !strings.Contains(failure.Detail, "The delivery ran out of time.") {
+				t.Fatalf("%q lacks \"The delivery ran out of time.\"", failure.Detail)
+			}
+			if failure.InDoubt != inDoubt {
+				t.Fatalf("failure.InDoubt = %v, want %v", failure.InDoubt, inDoubt)
+			}
+			if failure.Permanent {
+				t.Fatal("so it is: failure.Permanent")
+			}
 		})
 	}
 
@@ -422,15 +462,21 @@ func TestCancelledContextEndsAtOnce(t *testing.T) {
 
 		_, err := server.Send(ctx, message(t, "noreply@secboard.example", "bob@example.org"))
 
-		require.ErrorIs(t, err, context.Canceled)
-		require.Empty(t, s.commands())
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("%v, want %v", err, context.Canceled)
+		}
+		if got := s.commands(); len(got) != 0 {
+			t.Fatalf("s.commands() = %v, want nothing", got)
+		}
 	})
 }
 
 func TestConnectionThatBreaksWithinTheMessageIsNoDoubt(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -461,17 +507,27 @@ func TestConnectionThatBreaksWithinTheMessageIsNoDoubt(t *testing.T) {
 	steps, err := server.Send(t.Context(), msg)
 
 	failure := failed(t, server, steps, err, "send")
-	require.Contains(t, failure.Detail, "closed the connection while the message was sent")
-	require.False(t, failure.InDoubt)
-	require.False(t, failure.Permanent)
+	if !strings.Contains(failure.Detail, "closed the connection while the message was sent") {
+		t.Fatalf("%q lacks %q", failure.Detail, "closed the connection while the message was sent")
+	}
+	if failure.InDoubt {
+		t.Fatal("so it is: failure.InDoubt")
+	}
+	if failure.Permanent {
+		t.Fatal("so it is: failure.Permanent")
+	}
 }
 
 func TestPasswordIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	server := smtpclient.Server{Host: "mx.example", Port: 587, Password: "hunter2!hunter2!"}
 	text, err := json.Marshal(server)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, shown := range []string{fmt.Sprint(server), fmt.Sprintf("%+v", &server), string(text)} {
-		require.NotContains(t, shown, "hunter2")
+		if strings.Contains(shown, "hunter2") {
+			t.Fatalf("%q contains \"hunter2\"", shown)
+		}
 	}
 }

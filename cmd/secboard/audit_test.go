@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
 )
@@ -95,13 +97,13 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	}()
 	company := func(name string) {
 		api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": name})
-		eventually(t, "following does not show the company "+name, func() bool { return strings.Contains(shown.String(), name) })
+		pausetest.Until(t, "following does not show the company "+name, func() bool { return strings.Contains(shown.String(), name) })
 	}
 	company("Before Ltd")
 	if status := running.stop(); status != exitDone {
 		t.Fatal(status)
 	}
-	eventually(t, "following does not say that the database is away", func() bool { return strings.Contains(said.String(), "does not answer") })
+	pausetest.Until(t, "following does not say that the database is away", func() bool { return strings.Contains(said.String(), "does not answer") })
 	running, api = serve(t, env)
 	api.signIn(rootEmail, rootPassword)
 	company("After Ltd")

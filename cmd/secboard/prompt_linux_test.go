@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -60,7 +62,7 @@ func prompted(t *testing.T, interrupt bool, typed ...string) (outcome, *os.File)
 	go func() { status <- p.run(ctx, []string{"superuser", "create", "--email", rootEmail}) }()
 	for i, line := range typed {
 		prompts := []string{"Password: ", "Once more: "}
-		eventually(t, "it does not ask", func() bool { return strings.HasSuffix(said.String(), prompts[i]) && !echoes(t, terminal) })
+		pausetest.Until(t, "it does not ask", func() bool { return strings.HasSuffix(said.String(), prompts[i]) && !echoes(t, terminal) })
 		if interrupt {
 			cancel()
 			break

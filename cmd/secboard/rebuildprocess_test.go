@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections/engine"
 )
@@ -22,7 +24,7 @@ func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 	const path = "/api/v1/projections/rebuilds"
 	end := func(id any) (now map[string]any) {
 		t.Helper()
-		eventually(t, "the rebuild does not end", func() bool {
+		pausetest.Until(t, "the rebuild does not end", func() bool {
 			now = api.want(http.StatusOK, http.MethodGet, path+"/"+id.(string), nil)
 			return now["ended_at"] != nil
 		})

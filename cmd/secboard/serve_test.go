@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,11 +16,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/secboard/secboard/pause/pausetest"
 
 	"github.com/secboard/secboard/demo"
 	"github.com/secboard/secboard/domain/signin"
-	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -113,8 +112,8 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the database is not started again", func() bool { return postgresPID(t, env["SECBOARD_DATA"]) != killed })
-	eventually(t, "the read models lack what they had before the crash of the database", func() bool {
+	pausetest.Until(t, "the database is not started again", func() bool { return postgresPID(t, env["SECBOARD_DATA"]) != killed })
+	pausetest.Until(t, "the read models lack what they had before the crash of the database", func() bool {
 		got, err := api.try(http.MethodGet, "/api/v1/companies?limit=200", nil)
 		if err != nil || got.status != http.StatusOK {
 			return false
@@ -122,7 +121,7 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 		return len(got.body["items"].([]any)) == 12 // and Acme, and Late Ltd
 	})
 	attempt := 0
-	eventually(t, "after the crash of the database nothing can be changed", func() bool {
+	pausetest.Until(t, "after the crash of the database nothing can be changed", func() bool {
 		attempt++
 		got, err := api.try(http.MethodPost, "/api/v1/companies", map[string]string{"name": fmt.Sprintf("After the crash %d", attempt)})
 		return err == nil && got.status == http.StatusCreated
@@ -174,7 +173,7 @@ func slowRequest(t *testing.T, api *client, stop func()) <-chan int {
 		}
 		return connection.Close() != nil
 	}
-	eventually(t, "it still takes connections", refused)
+	pausetest.Until(t, "it still takes connections", refused)
 	if _, err := rest.Write([]byte(`{"name":"Late Ltd"}`)); err != nil {
 		t.Error(err)
 	}
@@ -182,17 +181,6 @@ func slowRequest(t *testing.T, api *client, stop func()) <-chan int {
 		t.Error(err)
 	}
 	return answered
-}
-
-func eventually(t *testing.T, otherwise string, reached func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	for !reached() {
-		if !pause.For(ctx, 20*time.Millisecond) {
-			t.Fatal(otherwise)
-		}
-	}
 }
 
 // postgresPID is the process of the local Postgres, 0 while there is none.
@@ -234,7 +222,7 @@ func TestServeDemo(t *testing.T) {
 	if got := api.do(http.MethodPost, "/api/v1/password-resets", map[string]any{"email": demo.AdminEmail}); got.status != http.StatusAccepted {
 		t.Errorf("asking for a link: %d %v", got.status, got.body)
 	}
-	eventually(t, "the log does not show the link", func() bool { return strings.Contains(first.stderr.String(), api.url+"/password_reset/") })
+	pausetest.Until(t, "the log does not show the link", func() bool { return strings.Contains(first.stderr.String(), api.url+"/password_reset/") })
 	if mails := api.all("/api/v1/mail/messages"); len(mails) != 0 {
 		t.Errorf("the demo mails: %v", mails)
 	}

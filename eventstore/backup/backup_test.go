@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/backup"
@@ -38,7 +37,9 @@ func fill(t *testing.T, log eventstore.Log) []eventstore.Recorded {
 		appended, err := log.Append(t.Context(), stream, expected, []eventstore.Proposed{
 			{ID: uuid.New(), Type: "user.registered", Data: []byte(contents[i%len(contents)]), Metadata: []byte(contents[(i+1)%len(contents)])},
 		})
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		revisions[stream] = appended.Revision
 	}
 	return everything(t, log)
@@ -48,7 +49,9 @@ func everything(t *testing.T, log eventstore.Log) []eventstore.Recorded {
 	t.Helper()
 	var events []eventstore.Recorded
 	for event, err := range log.ReadAll(t.Context(), 0) {
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		events = append(events, event)
 	}
 	return events
@@ -58,10 +61,16 @@ func written(t *testing.T, log eventstore.Log) []byte {
 	t.Helper()
 	var file bytes.Buffer
 	summary, err := backup.Write(t.Context(), &file, log, time.Now(), silent)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	checked, err := backup.Check(t.Context(), bytes.NewReader(file.Bytes()), silent)
-	require.NoError(t, err)
-	assert.Equal(t, summary, checked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(summary, checked); diff != "" {
+		t.Errorf("checked (-want +got):\n%s", diff)
+	}
 	return file.Bytes()
 }
 
@@ -76,30 +85,56 @@ func TestARestoredLogIsTheOneThatWasBackedUp(t *testing.T) {
 	original := fill(t, source)
 	file := written(t, source)
 	embedded, err := node.Open(node.Options{Dir: filepath.Join(t.TempDir(), "store"), Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	require.NoError(t, embedded.AppendInOrder(t.Context(), appends(file, 0)))
-	require.NoError(t, embedded.AppendInOrder(t.Context(), appends(file, 0)), "a second time")
-	require.NoError(t, embedded.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := embedded.AppendInOrder(t.Context(), appends(file, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := embedded.AppendInOrder(t.Context(), appends(file, 0)); err != nil {
+		t.Fatalf("a second time: %v", err)
+	}
+	if err := embedded.Close(); err != nil {
+		t.Fatal(err)
+	}
 	address, _ := nodetest.ListenAndServe(t, filepath.Join(t.TempDir(), "other"), "127.0.0.1:0")
 	remote, err := esdb.Connect("esdb://"+address+"?tls=false", esdb.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, remote.Close()) })
-	require.NoError(t, backup.AppendTo(t.Context(), remote, appends(file, 0), time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := remote.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := backup.AppendTo(t.Context(), remote, appends(file, 0), time.Minute); err != nil {
+		t.Fatal(err)
+	}
 
 	restored := everything(t, remote)
-	require.Len(t, restored, len(original))
+	if len(restored) != len(original) {
+		t.Fatalf("restored has %d elements, want %d: %v", len(restored), len(original), restored)
+	}
 	for i := range original {
 		want, got := original[i], restored[i]
 		got.Position, got.Created = want.Position, want.Created // those of a store
 		if want.Data == nil {
 			want.Data = got.Data
 		}
-		assert.Equal(t, want, got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("got (-want +got):\n%s", diff)
+		}
 	}
-	assert.Equal(t, everything(t, source), original)
+	if diff := cmp.Diff(everything(t, source), original); diff != "" {
+		t.Errorf("original (-want +got):\n%s", diff)
+	}
 	same, err := backup.Compare(t.Context(), bytes.NewReader(file), remote, silent)
-	require.NoError(t, err)
-	assert.EqualValues(t, len(original), same)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int(same) != len(original) {
+		t.Errorf("%d events are the same, want %d", same, len(original))
+	}
 }
 
 func TestAnInterruptedRestoreGoesOn(t *testing.T) {
@@ -121,24 +156,44 @@ func TestAnInterruptedRestoreGoesOn(t *testing.T) {
 			}
 		}
 	}
-	require.ErrorIs(t, backup.AppendTo(t.Context(), target, cut, time.Minute), interruption)
+	if err := backup.AppendTo(t.Context(), target, cut, time.Minute); !errors.Is(err, interruption) {
+		t.Fatalf("%v, want %v", err, interruption)
+	}
 	had, err := backup.Compare(t.Context(), bytes.NewReader(file), target, silent)
-	require.NoError(t, err)
-	require.Positive(t, had)
-	require.Less(t, had, int64(len(original)))
-	require.NoError(t, backup.AppendTo(t.Context(), target, appends(file, had), time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if had <= 0 {
+		t.Fatalf("had = %v", had)
+	}
+	if had >= int64(len(original)) {
+		t.Fatalf("had = %v, want less than %v", had, int64(len(original)))
+	}
+	if err := backup.AppendTo(t.Context(), target, appends(file, had), time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	same, err := backup.Compare(t.Context(), bytes.NewReader(file), target, silent)
-	require.NoError(t, err)
-	assert.EqualValues(t, len(original), same)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int(same) != len(original) {
+		t.Errorf("%d events are the same, want %d", same, len(original))
+	}
 
 	_, err = target.Append(t.Context(), "user-more", eventstore.NoStream, []eventstore.Proposed{{ID: uuid.New(), Type: "user.registered", Data: []byte("{}"), Metadata: []byte("{}")}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = backup.Compare(t.Context(), bytes.NewReader(file), target, silent)
-	require.ErrorIs(t, err, backup.ErrNotEmpty)
+	if !errors.Is(err, backup.ErrNotEmpty) {
+		t.Fatalf("%v, want %v", err, backup.ErrNotEmpty)
+	}
 	other := nodetest.Connect(t)
 	fill(t, other) // the same but for the ids
 	_, err = backup.Compare(t.Context(), bytes.NewReader(file), other, silent)
-	require.ErrorIs(t, err, backup.ErrNotEmpty)
+	if !errors.Is(err, backup.ErrNotEmpty) {
+		t.Fatalf("%v, want %v", err, backup.ErrNotEmpty)
+	}
 }
 
 func TestACutOrAlteredFileIsRefused(t *testing.T) {
@@ -151,7 +206,9 @@ func TestACutOrAlteredFileIsRefused(t *testing.T) {
 		return err
 	}
 	for length := range file {
-		require.Error(t, check(file[:length]), "cut after %d of %d bytes", length, len(file))
+		if err := check(file[:length]); err == nil {
+			t.Fatalf("cut after %d of %d bytes: no error", length, len(file))
+		}
 	}
 	for at := range file {
 		altered := slices.Clone(file)
@@ -159,11 +216,21 @@ func TestACutOrAlteredFileIsRefused(t *testing.T) {
 		if err := check(altered); err == nil {
 			// Some bits of a Zstandard frame mean nothing. Then the content has to be the same.
 			target := nodetest.Connect(t)
-			require.NoError(t, backup.AppendTo(t.Context(), target, appends(altered, 0), time.Minute))
-			assert.Equal(t, len(everything(t, source)), len(everything(t, target)), "byte %d altered", at)
+			if err := backup.AppendTo(t.Context(), target, appends(altered, 0), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(everything(t, target)); got != len(everything(t, source)) {
+				t.Errorf("byte %d altered: got %v, want %v", at, got, len(everything(t, source)))
+			}
 		}
 	}
-	require.ErrorIs(t, check(append(slices.Clone(file), file...)), backup.ErrBroken)
-	require.ErrorIs(t, check([]byte("something else")), backup.ErrBroken)
-	require.ErrorIs(t, check(nil), backup.ErrBroken)
+	if err := check(append(slices.Clone(file), file...)); !errors.Is(err, backup.ErrBroken) {
+		t.Fatalf("%v, want %v", err, backup.ErrBroken)
+	}
+	if err := check([]byte("something else")); !errors.Is(err, backup.ErrBroken) {
+		t.Fatalf("%v, want %v", err, backup.ErrBroken)
+	}
+	if err := check(nil); !errors.Is(err, backup.ErrBroken) {
+		t.Fatalf("%v, want %v", err, backup.ErrBroken)
+	}
 }

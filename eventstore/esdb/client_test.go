@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -65,22 +67,10 @@ func proposed(n int) []eventstore.Proposed {
 	return events
 }
 
-// eventually waits for something that has to become true by itself.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen", what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
-
 // appendOnce appends, again with the same ids while the outcome is unknown.
 func appendOnce(t *testing.T, client *esdb.Client, stream string, expected eventstore.Revision, events []eventstore.Proposed) {
 	t.Helper()
-	eventually(t, "an append", func() bool {
+	pausetest.Until(t, "an append", func() bool {
 		_, err := client.Append(t.Context(), stream, expected, events)
 		if err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
 			t.Fatal(err)
@@ -223,10 +213,10 @@ func TestAnOutageIsRefusedAtOnceAndHealsByItself(t *testing.T) {
 		}
 	}
 	outage := time.Now()
-	eventually(t, "a long outage", func() bool { return time.Since(outage) > 1500*time.Millisecond })
+	pausetest.Until(t, "a long outage", func() bool { return time.Since(outage) > 1500*time.Millisecond })
 	_, stopAgain := nodetest.ListenAndServe(t, dir, address)
 	defer stopAgain()
-	eventually(t, "recovery", func() bool {
+	pausetest.Until(t, "recovery", func() bool {
 		events, err := client.ReadStream(ctx, "test-1")
 		return err == nil && len(events) == 1
 	})
@@ -266,7 +256,7 @@ func TestAnAppendWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
 		_, err := client.Append(ctx, "test-1", 0, events)
 		done <- err
 	}()
-	eventually(t, "the outage", func() bool { return errors.Is(client.Ping(ctx), eventstore.ErrUnavailable) })
+	pausetest.Until(t, "the outage", func() bool { return errors.Is(client.Ping(ctx), eventstore.ErrUnavailable) })
 	if err := proxy.Toxics.RemoveToxic(ctx, "cut"); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +267,7 @@ func TestAnAppendWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var recorded []eventstore.Recorded
-	eventually(t, "reading", func() bool { recorded, err = client.ReadStream(ctx, "test-1"); return err == nil })
+	pausetest.Until(t, "reading", func() bool { recorded, err = client.ReadStream(ctx, "test-1"); return err == nil })
 	if len(recorded) != 4 {
 		t.Errorf("%d events are recorded, want 4", len(recorded))
 	}
@@ -320,7 +310,7 @@ func TestACutReadIsAnErrorAndNotAShortStream(t *testing.T) {
 	if err := proxy.Toxics.RemoveToxic(ctx, "cut"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "recovery", func() bool { events, err := client.ReadStream(ctx, "test-1"); return err == nil && len(events) == 1000 })
+	pausetest.Until(t, "recovery", func() bool { events, err := client.ReadStream(ctx, "test-1"); return err == nil && len(events) == 1000 })
 }
 
 func TestABlackHoleIsBoundedAndHeals(t *testing.T) {
@@ -335,7 +325,7 @@ func TestABlackHoleIsBoundedAndHeals(t *testing.T) {
 	if err := proxy.Toxics.RemoveToxic(ctx, "hole"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "recovery", func() bool { _, err := client.ReadStream(ctx, "test-1"); return err == nil })
+	pausetest.Until(t, "recovery", func() bool { _, err := client.ReadStream(ctx, "test-1"); return err == nil })
 }
 
 func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
@@ -374,7 +364,7 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 	// So many in a row that one of four connections can't have been missed, whoever else uses them.
 	const several = 60
 	for range several {
-		eventually(t, "an answer", func() bool { return client.Ping(t.Context()) == nil })
+		pausetest.Until(t, "an answer", func() bool { return client.Ping(t.Context()) == nil })
 	}
 	close(silent)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -401,7 +391,7 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 		if failed, answered = failed+1, 0; failed > 20 {
 			t.Fatalf("%d calls failed, and the silent connection is still used", failed)
 		}
-		eventually(t, "recovery", func() bool { return client.Ping(t.Context()) == nil })
+		pausetest.Until(t, "recovery", func() bool { return client.Ping(t.Context()) == nil })
 	}
 }
 
@@ -591,7 +581,7 @@ func TestOfAClusterOnlyTheLeaderIsBelieved(t *testing.T) {
 	for _, next := range []int32{0, 1, 0} {
 		leader.Store(next)
 		for range 10 { // more than there are connections, each of which was made while another may have led
-			eventually(t, "the leader answers", func() bool {
+			pausetest.Until(t, "the leader answers", func() bool {
 				_, err := client.ReadStream(t.Context(), "user-1")
 				return err == nil
 			})

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
@@ -30,18 +32,6 @@ func proposed(n int) []eventstore.Proposed {
 
 // patience bounds every wait for what has to happen. It is no expectation of how long something takes.
 const patience = 3 * time.Minute
-
-// eventually waits for something that has to become true by itself.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen", what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
 
 // consumer is a projection without tables: it remembers what it applied and its checkpoint.
 type consumer struct {
@@ -66,7 +56,7 @@ func appendMany(t *testing.T, client *esdb.Client, stream string, n int) {
 	t.Helper()
 	for done := 0; done < n; done += 1000 {
 		events := proposed(min(1000, n-done))
-		eventually(t, "an append", func() bool {
+		pausetest.Until(t, "an append", func() bool {
 			_, err := client.Append(t.Context(), stream, eventstore.Revision(done-1), events)
 			if err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
 				t.Fatal(err)
@@ -145,7 +135,7 @@ func TestAfterANackTheEventsComeOneByOne(t *testing.T) {
 	appendMany(t, client, "test-1", 20)
 	tail := feed.NewTail(client, quiet)
 	run(t, tail)
-	eventually(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
+	pausetest.Until(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
 	var c consumer
 	subscriber := feed.NewSubscriber(tail, c.checkpoint, quiet)
 	messages, err := subscriber.Subscribe(t.Context(), "all")
@@ -235,18 +225,18 @@ func TestATailReadsOnAfterAnOutage(t *testing.T) {
 	appendMany(t, client, "test-1", 10)
 	tail := feed.NewTail(client, quiet)
 	run(t, tail)
-	eventually(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
+	pausetest.Until(t, "reading the log", func() bool { _, live, _ := tail.Head(); return live })
 	before, _, _ := tail.Head()
 	stop()
-	eventually(t, "noticing the outage", func() bool { _, _, err := tail.Head(); return err != nil })
+	pausetest.Until(t, "noticing the outage", func() bool { _, _, err := tail.Head(); return err != nil })
 	_, stopAgain := nodetest.ListenAndServe(t, dir, address)
 	defer stopAgain()
 	again := proposed(1)
-	eventually(t, "writing again", func() bool {
+	pausetest.Until(t, "writing again", func() bool {
 		_, err := client.Append(t.Context(), "test-1", 9, again)
 		return err == nil
 	})
-	eventually(t, "reading on", func() bool { head, live, err := tail.Head(); return head > before && live && err == nil })
+	pausetest.Until(t, "reading on", func() bool { head, live, err := tail.Head(); return head > before && live && err == nil })
 }
 
 func TestClosingLetsThePageUnderWayFinish(t *testing.T) {

@@ -20,7 +20,6 @@ import (
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
@@ -80,17 +79,31 @@ func BenchmarkAppend(b *testing.B) {
 func fsyncRate(b *testing.B, dir string) float64 {
 	b.Helper()
 	file, err := os.Create(filepath.Join(dir, "fsync"))
-	require.NoError(b, err)
-	defer func() { require.NoError(b, file.Close()) }()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := file.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}()
 	_, err = file.Write(make([]byte, 4<<20))
-	require.NoError(b, err)
-	require.NoError(b, file.Sync())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := file.Sync(); err != nil {
+		b.Fatal(err)
+	}
 	record := make([]byte, len(benchData)+len(benchMetadata)+200)
 	count, start := 0, time.Now()
 	for time.Since(start) < 500*time.Millisecond {
 		_, err := file.WriteAt(record, int64(count*len(record))%(4<<20-4096))
-		require.NoError(b, err)
-		require.NoError(b, file.Sync())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := file.Sync(); err != nil {
+			b.Fatal(err)
+		}
 		count++
 	}
 	return float64(count) / time.Since(start).Seconds()
@@ -111,11 +124,17 @@ func BenchmarkReadAll(b *testing.B) {
 			request.events = append(request.events, newProposal(request.stream, uuid.New(), "user.renamed", true, benchMetadata, benchData))
 		}
 		_, err := n.append(request)
-		require.NoError(b, err)
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 	eachKey(b, n, keyLog, plain.store)
-	require.NoError(b, n.db.Flush())
-	require.NoError(b, plain.db.Flush())
+	if err := n.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	if err := plain.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
 	ours, theirs := serveUnix(b, n), plain.serve(b)
 
 	for _, reader := range []struct {
@@ -127,7 +146,9 @@ func BenchmarkReadAll(b *testing.B) {
 			for b.Loop() {
 				for socket, times := range map[string]*[]time.Duration{ours: &node, theirs: &straightforward} {
 					took, events := reader.read(b, socket)
-					require.Equal(b, benchEvents, events)
+					if events != benchEvents {
+						b.Fatalf("events = %v, want %v", events, benchEvents)
+					}
 					*times = append(*times, took)
 				}
 			}
@@ -148,7 +169,9 @@ func readAllByClient(b *testing.B, socket string) (time.Duration, int) {
 	client := unixClient(b, socket)
 	start, events := time.Now(), 0
 	reader, err := client.ReadAll(b.Context(), esdb.ReadAllOptions{}, benchEvents*2)
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	defer reader.Close()
 	for {
 		if _, err := reader.Recv(); errors.Is(err, io.EOF) {
@@ -168,13 +191,21 @@ func (discardCodec) Unmarshal(mem.BufferSlice, any) error { return nil }
 func readAllUndecoded(b *testing.B, socket string) (time.Duration, int) {
 	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(discardCodec{encoding.GetCodecV2(protocodec.Name)})))
-	require.NoError(b, err)
-	defer func() { require.NoError(b, connection.Close()) }()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := connection.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}()
 	request := subscribeRequest()
 	request.Options.CountOption = &api.ReadReq_Options_Count{Count: benchEvents * 2}
 	start, events := time.Now(), 0
 	call, err := api.NewStreamsClient(connection).Read(b.Context(), request)
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	var message api.ReadResp
 	for {
 		if err := call.RecvMsg(&message); errors.Is(err, io.EOF) {
@@ -196,8 +227,14 @@ type plainServer struct {
 func openPlainServer(b *testing.B) *plainServer {
 	b.Helper()
 	db, err := pebble.Open(b.TempDir(), &pebble.Options{Logger: pebbleLogger{&Node{logger: slog.New(slog.DiscardHandler)}, newPaced()}})
-	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, db.Close()) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
 	return &plainServer{db: db}
 }
 
@@ -219,7 +256,9 @@ func (s *plainServer) serve(b *testing.B) (socket string) {
 	b.Helper()
 	socket = filepath.Join(shortDir(b), "s")
 	listener, err := net.Listen("unix", socket)
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	server := grpc.NewServer()
 	api.RegisterStreamsServer(server, s)
 	serverfeatures.RegisterServerFeaturesServer(server, features{})

@@ -6,7 +6,7 @@ import (
 
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -22,51 +22,89 @@ func requireConsistent(t testing.TB, n *Node) int {
 		events++
 		position := binary.BigEndian.Uint64(key[1:])
 		stored, err := parseRecord(value)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var message api.ReadResp
-		require.NoError(t, proto.Unmarshal(stored.message(), &message))
+		if err := proto.Unmarshal(stored.message(), &message); err != nil {
+			t.Fatal(err)
+		}
 		recorded := message.GetEvent().GetEvent()
 		stream := recorded.GetStreamIdentifier().GetStreamName()
-		require.Equal(t, position, recorded.GetCommitPosition())
-		require.Equal(t, stream, stored.stream())
-		require.Equal(t, recorded.GetMetadata()["type"], string(stored.eventType()))
+		if got := recorded.GetCommitPosition(); got != position {
+			t.Fatalf("recorded.GetCommitPosition() = %v, want %v", got, position)
+		}
+		if diff := cmp.Diff(stream, stored.stream()); diff != "" {
+			t.Fatalf("stored.stream() (-want +got):\n%s", diff)
+		}
+		if got := string(stored.eventType()); got != recorded.GetMetadata()["type"] {
+			t.Fatalf("string(stored.eventType()) = %q, want %q", got, recorded.GetMetadata()["type"])
+		}
 		revision := recorded.GetStreamRevision()
-		require.Equal(t, next[string(stream)], revision, "stream %q has a gap", stream)
+		if revision != next[string(stream)] {
+			t.Fatalf("stream %q has a gap: got %v, want %v", stream, revision, next[string(stream)])
+		}
 		next[string(stream)]++
 		lastPosition[string(stream)] = position
 		lastID[string(eventIDKey(stream, stored.id()))] = revision
 		indexed, err := n.positionOf(stream, revision)
-		require.NoError(t, err)
-		require.Equal(t, position, indexed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if indexed != position {
+			t.Fatalf("indexed = %v, want %v", indexed, position)
+		}
 	})
 	indexed := 0
 	eachKey(t, n, keyStreamEvent, func(_, _ []byte) { indexed++ })
-	require.Equal(t, events, indexed)
+	if indexed != events {
+		t.Fatalf("indexed = %v, want %v", indexed, events)
+	}
 	eachKey(t, n, keyEventID, func(key, value []byte) {
-		require.Equal(t, lastID[string(key)], binary.BigEndian.Uint64(value))
+		if got := binary.BigEndian.Uint64(value); got != lastID[string(key)] {
+			t.Fatalf("binary.BigEndian.Uint64(value) = %v, want %v", got, lastID[string(key)])
+		}
 		delete(lastID, string(key))
 	})
-	require.Empty(t, lastID)
+	if len(lastID) != 0 {
+		t.Fatalf("lastID = %v, want nothing", lastID)
+	}
 	heads := 0
 	for stream, revision := range next {
 		value, found, err := n.get(streamHeadKey([]byte(stream)))
-		require.NoError(t, err)
-		require.True(t, found)
-		require.Equal(t, revision-1, binary.BigEndian.Uint64(value))
-		require.Equal(t, lastPosition[stream], binary.BigEndian.Uint64(value[8:]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			t.Fatal("not so: found")
+		}
+		if got := binary.BigEndian.Uint64(value); got != revision-1 {
+			t.Fatalf("binary.BigEndian.Uint64(value) = %v, want %v", got, revision-1)
+		}
+		if got := binary.BigEndian.Uint64(value[8:]); got != lastPosition[stream] {
+			t.Fatalf("binary.BigEndian.Uint64(value[8:]) = %v, want %v", got, lastPosition[stream])
+		}
 	}
 	eachKey(t, n, keyStreamHead, func(_, _ []byte) { heads++ })
-	require.Equal(t, len(next), heads)
+	if heads != len(next) {
+		t.Fatalf("heads = %v, want %v", heads, len(next))
+	}
 	return events
 }
 
 func eachKey(t testing.TB, n *Node, prefix byte, visit func(key, value []byte)) {
 	t.Helper()
 	iter, err := n.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for ok := iter.First(); ok; ok = iter.Next() {
 		visit(iter.Key(), iter.Value())
 	}
-	require.NoError(t, iter.Error())
-	require.NoError(t, iter.Close())
+	if err := iter.Error(); err != nil {
+		t.Fatal(err)
+	}
+	if err := iter.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

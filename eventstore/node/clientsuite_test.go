@@ -18,8 +18,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 )
 
 const clientModule = "github.com/EventStore/EventStore-Client-Go/v4"
@@ -39,25 +39,41 @@ func TestClientSuite(t *testing.T) {
 	client := strings.TrimSpace(goCommand(t, "", nil, "list", "-m", "-f", "{{.Dir}}", clientModule))
 	dir := t.TempDir()
 	credentials, err := LoadOrCreateCredentials(filepath.Join(dir, "certs", "node"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = LoadOrCreateCredentials(filepath.Join(dir, "certs", "other"))
-	require.NoError(t, err)
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "certs", "untrusted-ca"), 0o700))
-	require.NoError(t, os.Rename(filepath.Join(dir, "certs", "other", certificateFile), filepath.Join(dir, "certs", "untrusted-ca", "ca.crt")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "certs", "untrusted-ca"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "certs", "other", certificateFile), filepath.Join(dir, "certs", "untrusted-ca", "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
 	credentials.Password = "changeit" // as the client's tests expect
 
 	suite := filepath.Join(dir, "esdb")
-	require.NoError(t, os.CopyFS(suite, os.DirFS(filepath.Join("testdata", "clientsuite"))))
+	if err := os.CopyFS(suite, os.DirFS(filepath.Join("testdata", "clientsuite"))); err != nil {
+		t.Fatal(err)
+	}
 	for _, file := range clientSuite {
 		content, err := os.ReadFile(filepath.Join(client, "esdb", file))
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		// What is right late is right: the suite waits five seconds or thirty, and its client ten, which a busy machine
 		// may need. The files still use the package time.
 		content = regexp.MustCompile(`time\.Duration\((5|30)\)\*time\.Second`).ReplaceAll(content, []byte("(patience + 0*time.Second)"))
 		content = bytes.ReplaceAll(content, []byte("esdb.NewClient("), []byte("newClient("))
-		require.NoError(t, os.WriteFile(filepath.Join(suite, file), content, 0o600))
+		if err := os.WriteFile(filepath.Join(suite, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	require.NoError(t, os.Symlink(filepath.Join(client, "resources"), filepath.Join(dir, "resources")))
+	if err := os.Symlink(filepath.Join(client, "resources"), filepath.Join(dir, "resources")); err != nil {
+		t.Fatal(err)
+	}
 	makeModule(t, dir)
 
 	populated := t.TempDir()
@@ -76,7 +92,9 @@ func TestClientSuite(t *testing.T) {
 	for _, result := range regexp.MustCompile(`(?m)^\s+--- (PASS|FAIL|SKIP): TestClientSuite/\w+/`).FindAllStringSubmatch(output, -1) {
 		results[result[1]]++
 	}
-	require.Equal(t, map[string]int{"PASS": 30}, results, "%s", output)
+	if diff := gocmp.Diff(map[string]int{"PASS": 30}, results); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s", output, diff)
+	}
 }
 
 // makeModule makes a module with our versions of everything.
@@ -84,12 +102,20 @@ func makeModule(t *testing.T, dir string) {
 	t.Helper()
 	ours := strings.TrimSpace(goCommand(t, "", nil, "env", "GOMOD"))
 	module, err := os.ReadFile(ours)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	module = regexp.MustCompile(`(?m)^module .*$`).ReplaceAll(module, []byte("module clientsuite"))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), module, 0o600))
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), module, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	sums, err := os.ReadFile(filepath.Join(filepath.Dir(ours), "go.sum"))
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func raceDetectorIsOn() bool {
@@ -105,7 +131,9 @@ func goCommand(t *testing.T, dir string, environment []string, arguments ...stri
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	output, err := command.Output()
-	require.NoError(t, err, "go %s:\n%s%s", strings.Join(arguments, " "), output, stderr.String())
+	if err != nil {
+		t.Fatalf("go %s:\n%s%s: %v", strings.Join(arguments, " "), output, stderr.String(), err)
+	}
 	return string(output)
 }
 
@@ -115,7 +143,9 @@ func serveTLS(t *testing.T, dir string, credentials Credentials) (endpoint strin
 	listener := listenTCP(t)
 	serve(t, func(ctx context.Context) error { return n.ServeTCP(ctx, listener, credentials) })
 	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return net.JoinHostPort("localhost", port)
 }
 
@@ -163,17 +193,23 @@ func populate(t *testing.T, dir, resources string) {
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(resources, "*.json"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, file := range files {
 		if strings.Contains(filepath.Base(file), "filtered") {
 			continue // positions and revisions only
 		}
 		content, err := os.ReadFile(file)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var list []struct {
 			Event datasetEvent `json:"event"`
 		}
-		require.NoError(t, json.Unmarshal(content, &list))
+		if err := json.Unmarshal(content, &list); err != nil {
+			t.Fatal(err)
+		}
 		for _, e := range list {
 			events[e.Event.Position.Commit] = e.Event
 		}
@@ -192,7 +228,9 @@ func filler(stream string, revision, number uint64) datasetEvent {
 func writeDataset(t *testing.T, dir string, events map[uint64]datasetEvent) {
 	t.Helper()
 	n, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	g := group{node: n, batch: n.db.NewBatch()}
 	ordered := slices.SortedFunc(func(yield func(datasetEvent) bool) {
 		for _, e := range events {
@@ -204,11 +242,19 @@ func writeDataset(t *testing.T, dir string, events map[uint64]datasetEvent) {
 	for _, e := range ordered {
 		proposed := newProposal([]byte(e.StreamID), e.EventID, e.EventType, e.ContentType == contentTypeJSON, toBytes(e.UserMetadata), toBytes(e.EventData))
 		created := e.Created.Seconds*10_000_000 + e.Created.Nanos/100
-		require.NoError(t, g.put([]byte(e.StreamID), &proposed, e.StreamRevision.Value, e.Position.Commit, created))
-		require.NoError(t, g.batch.Set(streamHeadKey([]byte(e.StreamID)), headValue(int64(e.StreamRevision.Value), e.Position.Commit), nil))
+		if err := g.put([]byte(e.StreamID), &proposed, e.StreamRevision.Value, e.Position.Commit, created); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.batch.Set(streamHeadKey([]byte(e.StreamID)), headValue(int64(e.StreamRevision.Value), e.Position.Commit), nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	require.NoError(t, g.batch.Commit(pebble.Sync))
-	require.NoError(t, n.Close())
+	if err := g.batch.Commit(pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func toBytes(numbers []int) []byte {

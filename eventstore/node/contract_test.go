@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/eventstore/storetest"
 )
@@ -15,7 +14,9 @@ func TestContractOverUnixSocket(t *testing.T) {
 	t.Parallel()
 	socket := serveUnix(t, openNode(t, t.TempDir()))
 	configuration, err := esdb.ParseConnectionString("esdb://localhost?tls=false")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	configuration.Address = "unix:" + socket
 	storetest.Run(t, *configuration)
 }
@@ -24,11 +25,15 @@ func TestContractOverTLS(t *testing.T) {
 	t.Parallel()
 	node := openNode(t, t.TempDir())
 	credentials, err := LoadOrCreateCredentials(t.TempDir())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	listener := listenTCP(t)
 	serve(t, func(ctx context.Context) error { return node.ServeTCP(ctx, listener, credentials) })
 	configuration, err := esdb.ParseConnectionString(credentials.ConnectionString(listener.Addr().String()))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	storetest.Run(t, *configuration)
 }
 
@@ -42,6 +47,8 @@ func TestContractOfServer(t *testing.T) {
 		return
 	}
 	configuration, err := esdb.ParseConnectionString(url)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	storetest.Run(t, *configuration)
 }

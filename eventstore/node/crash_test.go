@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 )
 
 // crashDir, when set, turns the test binary into the process that the crash tests kill.
@@ -94,10 +93,16 @@ func killWhileAppending(t *testing.T, dir string, after int) []acknowledged {
 	command.Env = append(os.Environ(), crashDir+"="+dir)
 	command.Stderr = os.Stderr
 	_, err := command.StdinPipe() // stays open as long as this process lives; Wait closes it
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stdout, err := command.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, command.Start())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
 	var list []acknowledged
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
@@ -110,11 +115,17 @@ func killWhileAppending(t *testing.T, dir string, after int) []acknowledged {
 			break
 		}
 		if list = append(list, a); len(list) == after {
-			require.NoError(t, command.Process.Kill())
+			if err := command.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	require.Error(t, command.Wait(), "the process was killed")
-	require.GreaterOrEqual(t, len(list), after)
+	if err := command.Wait(); err == nil {
+		t.Fatal("the process was killed: no error")
+	}
+	if got := len(list); got < after {
+		t.Fatalf("len(list) = %v, want at least %v", got, after)
+	}
 	return list
 }
 
@@ -129,22 +140,38 @@ func TestAcknowledgedAppendsSurviveKill(t *testing.T) {
 		}
 		now := killWhileAppending(t, dir, 300)
 		for _, a := range now {
-			require.Greater(t, a.position, before, "a position was used again")
+			if a.position <= before {
+				t.Fatalf("a position was used again: got %v, want more than %v", a.position, before)
+			}
 		}
 		all = append(all, now...)
 	}
 	n := openNode(t, dir)
-	require.GreaterOrEqual(t, requireConsistent(t, n), len(all))
+	if got := requireConsistent(t, n); got < len(all) {
+		t.Fatalf("requireConsistent(t, n) = %v, want at least %v", got, len(all))
+	}
 	for _, a := range all {
 		position, err := n.positionOf([]byte(a.stream), a.revision)
-		require.NoError(t, err)
-		require.Equal(t, a.position, position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if position != a.position {
+			t.Fatalf("position = %v, want %v", position, a.position)
+		}
 		value, found, err := n.get(logKey(position))
-		require.NoError(t, err)
-		require.True(t, found)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			t.Fatal("not so: found")
+		}
 		stored, err := parseRecord(value)
-		require.NoError(t, err)
-		require.Equal(t, a.id, stored.id())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stored.id(); got != a.id {
+			t.Fatalf("stored.id() = %v, want %v", got, a.id)
+		}
 	}
 }
 
@@ -158,32 +185,66 @@ func TestTornTailIsCutOff(t *testing.T) {
 		name string
 		do   func(t *testing.T, log string)
 	}{
-		{"cut by a byte", func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, size-1)) }},
-		{"cut by a record", func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, size-700)) }},
-		{"cut in the middle", func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, size/2)) }},
-		{"zeroes at the end", func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, size+5000)) }},
+		{"cut by a byte", func(t *testing.T, log string) {
+			if err := os.Truncate(log, size-1); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"cut by a record", func(t *testing.T, log string) {
+			if err := os.Truncate(log, size-700); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"cut in the middle", func(t *testing.T, log string) {
+			if err := os.Truncate(log, size/2); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"zeroes at the end", func(t *testing.T, log string) {
+			if err := os.Truncate(log, size+5000); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"garbage at the end", func(t *testing.T, log string) {
 			file, err := os.OpenFile(log, os.O_WRONLY|os.O_APPEND, 0)
-			require.NoError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			_, err = file.WriteString(strings.Repeat("garbage", 100))
-			require.NoError(t, err)
-			require.NoError(t, file.Close())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := file.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}},
 	} {
 		t.Run(damage.name, func(t *testing.T) {
 			copied := t.TempDir()
-			require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
 			damage.do(t, filepath.Join(copied, filepath.Base(log)))
 			n := openNode(t, copied)
 			left := requireConsistent(t, n)
 			if !strings.HasPrefix(damage.name, "cut") {
-				require.GreaterOrEqual(t, left, total)
+				if left < total {
+					t.Fatalf("left = %v, want at least %v", left, total)
+				}
 			}
-			require.NotZero(t, left)
+			if left == 0 {
+				t.Fatalf("left = %v, want something", left)
+			}
 			result, err := n.append(newRequest("stream-0", expectAny, uuid.New()))
-			require.NoError(t, err)
-			require.NotZero(t, result.position)
-			require.Equal(t, left+1, requireConsistent(t, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.position == 0 {
+				t.Fatalf("result.position = %v, want something", result.position)
+			}
+			if got := requireConsistent(t, n); got != left+1 {
+				t.Fatalf("requireConsistent(t, n) = %v, want %v", got, left+1)
+			}
 		})
 	}
 }
@@ -191,8 +252,12 @@ func TestTornTailIsCutOff(t *testing.T) {
 func newestLog(t *testing.T, dir string) string {
 	t.Helper()
 	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
-	require.NoError(t, err)
-	require.NotEmpty(t, logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(logs) == 0 {
+		t.Fatalf("logs = %v, want something", logs)
+	}
 	slices.Sort(logs)
 	return logs[len(logs)-1]
 }
@@ -200,6 +265,8 @@ func newestLog(t *testing.T, dir string) string {
 func fileSize(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return info.Size()
 }

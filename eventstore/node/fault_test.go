@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -16,8 +17,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -25,7 +24,9 @@ import (
 func openOn(t *testing.T, dir string, disk vfs.FS) *Node {
 	t.Helper()
 	n, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler), disk: disk})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return n
 }
 
@@ -34,14 +35,20 @@ func TestAcknowledgedAppendsSurviveLossOfPower(t *testing.T) {
 	dir, disk := t.TempDir(), vfs.NewCrashableMem()
 	makeSyncedDir(t, disk, dir)
 	n := openOn(t, dir, disk)
-	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	appended := 0
 	for range 5 {
 		var writers sync.WaitGroup
 		for range 10 {
 			writers.Go(func() {
 				_, err := n.append(newRequest("stream", expectAny, uuid.New(), uuid.New()))
-				assert.NoError(t, err)
+				if err != nil {
+					t.Error(err)
+				}
 			})
 		}
 		writers.Wait()
@@ -49,20 +56,32 @@ func TestAcknowledgedAppendsSurviveLossOfPower(t *testing.T) {
 
 		// The disk as it is if the power goes now: nothing that wasn't synced is left.
 		afterwards := openOn(t, dir, disk.CrashClone(vfs.CrashCloneCfg{}))
-		require.Equal(t, appended, requireConsistent(t, afterwards))
-		require.NoError(t, afterwards.Close())
+		if got := requireConsistent(t, afterwards); got != appended {
+			t.Fatalf("requireConsistent(t, afterwards) = %v, want %v", got, appended)
+		}
+		if err := afterwards.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
 // makeSyncedDir does on a disk in memory what Open does on the real one.
 func makeSyncedDir(t *testing.T, disk vfs.FS, dir string) {
 	t.Helper()
-	require.NoError(t, disk.MkdirAll(dir, 0o700))
+	if err := disk.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
 		opened, err := disk.OpenDir(parent)
-		require.NoError(t, err)
-		require.NoError(t, opened.Sync())
-		require.NoError(t, opened.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := opened.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if err := opened.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if parent == filepath.Dir(parent) {
 			return
 		}
@@ -92,18 +111,30 @@ func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 		return nil
 	}))
 	n := openOn(t, t.TempDir(), disk)
-	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	client := unixClient(t, serveUnix(t, n))
 	t.Cleanup(release)
 	first, err := n.append(newRequest("stream", expectNoStream, uuid.New()))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	subscription, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}})
-	require.NoError(t, err)
-	require.NotNil(t, subscription.Recv().EventAppeared)
-	require.NotNil(t, subscription.Recv().CaughtUp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := subscription.Recv().EventAppeared; got == nil {
+		t.Fatalf("subscription.Recv().EventAppeared = %v, want something", got)
+	}
+	if got := subscription.Recv().CaughtUp; got == nil {
+		t.Fatalf("subscription.Recv().CaughtUp = %v, want something", got)
+	}
 
 	hold.Store(true)
 	answered := make(chan appendResult, 1)
@@ -120,12 +151,24 @@ func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 	}
 
 	upTo, _ := n.head.load()
-	require.Equal(t, first.position, upTo)
-	require.Equal(t, 1, countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}))
-	require.Equal(t, 1, countEvents(ctx, t, client, "stream", esdb.Backwards, esdb.End{}))
-	require.Equal(t, 1, countEvents(ctx, t, client, "stream", esdb.Backwards, esdb.Revision(5)))
-	require.Equal(t, 1, countAll(ctx, t, client, esdb.Forwards, esdb.Start{}))
-	require.Equal(t, 1, countAll(ctx, t, client, esdb.Backwards, esdb.End{}))
+	if upTo != first.position {
+		t.Fatalf("upTo = %v, want %v", upTo, first.position)
+	}
+	if got := countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}); got != 1 {
+		t.Fatalf("got %v, want 1", got)
+	}
+	if got := countEvents(ctx, t, client, "stream", esdb.Backwards, esdb.End{}); got != 1 {
+		t.Fatalf("got %v, want 1", got)
+	}
+	if got := countEvents(ctx, t, client, "stream", esdb.Backwards, esdb.Revision(5)); got != 1 {
+		t.Fatalf("got %v, want 1", got)
+	}
+	if got := countAll(ctx, t, client, esdb.Forwards, esdb.Start{}); got != 1 {
+		t.Fatalf("countAll(ctx, t, client, esdb.Forwards, esdb.Start{}) = %v, want 1", got)
+	}
+	if got := countAll(ctx, t, client, esdb.Backwards, esdb.End{}); got != 1 {
+		t.Fatalf("countAll(ctx, t, client, esdb.Backwards, esdb.End{}) = %v, want 1", got)
+	}
 	select {
 	case <-answered:
 		t.Fatal("the append was answered before its fsync")
@@ -134,24 +177,38 @@ func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 
 	release()
 	result, ok := <-answered
-	require.True(t, ok)
-	require.Equal(t, int64(1), result.revision)
-	require.Equal(t, uint64(1), subscription.Recv().EventAppeared.Event.EventNumber)
-	require.Equal(t, 2, countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}))
-	require.NoError(t, subscription.Close())
+	if !ok {
+		t.Fatal("not so: ok")
+	}
+	if result.revision != int64(1) {
+		t.Fatalf("result.revision = %v, want %v", result.revision, int64(1))
+	}
+	if got := subscription.Recv().EventAppeared.Event.EventNumber; got != uint64(1) {
+		t.Fatalf("subscription.Recv().EventAppeared.Event.EventNumber = %v, want %v", got, uint64(1))
+	}
+	if got := countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}); got != 2 {
+		t.Fatalf("got %v, want 2", got)
+	}
+	if err := subscription.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func countEvents(ctx context.Context, t *testing.T, client *esdb.Client, stream string, direction esdb.Direction, from esdb.StreamPosition) int {
 	t.Helper()
 	reader, err := client.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: direction, From: from}, 1000)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return count(t, reader)
 }
 
 func countAll(ctx context.Context, t *testing.T, client *esdb.Client, direction esdb.Direction, from esdb.AllPosition) int {
 	t.Helper()
 	reader, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: direction, From: from}, 1000)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return count(t, reader)
 }
 
@@ -160,7 +217,9 @@ func count(t *testing.T, reader *esdb.ReadStream) int {
 	defer reader.Close()
 	for events := 0; ; events++ {
 		if _, err := reader.Recv(); err != nil {
-			require.ErrorIs(t, err, io.EOF)
+			if !errors.Is(err, io.EOF) {
+				t.Fatalf("%v, want %v", err, io.EOF)
+			}
 			return events
 		}
 	}
@@ -188,9 +247,13 @@ func TestDiskErrorStopsAppends(t *testing.T) {
 			client := unixClient(t, serveUnix(t, n))
 			for range 3 {
 				_, err := n.append(newRequest("stream", expectAny, uuid.New()))
-				require.NoError(t, err)
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
-			require.NoError(t, n.Err())
+			if err := n.Err(); err != nil {
+				t.Fatal(err)
+			}
 
 			broken.Store(true)
 			var writers sync.WaitGroup
@@ -200,24 +263,40 @@ func TestDiskErrorStopsAppends(t *testing.T) {
 			}
 			writers.Wait()
 			for _, err := range errs {
-				require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
-				require.NotContains(t, err.Error(), "injected", "clients see no internals")
+				if got := status.Code(err); got != codes.Unavailable {
+					t.Fatalf("%v: got %v, want %v", err, got, codes.Unavailable)
+				}
+				if got := err.Error(); strings.Contains(got, "injected") {
+					t.Fatalf("clients see no internals: %q contains \"injected\"", got)
+				}
 			}
-			require.ErrorContains(t, n.Err(), "injected")
+			if err := n.Err(); err == nil || !strings.Contains(err.Error(), "injected") {
+				t.Fatalf("%v does not say \"injected\"", err)
+			}
 
 			// A disk that seems well again is not trusted.
 			broken.Store(false)
 			_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "late"})
 			var clientError *esdb.Error
-			require.ErrorAs(t, err, &clientError)
-			require.Equal(t, esdb.ErrorUnavailable, clientError.Code())
+			if !errors.As(err, &clientError) {
+				t.Fatalf("%T is not of the wanted type: %v", err, err)
+			}
+			if got := clientError.Code(); got != esdb.ErrorUnavailable {
+				t.Fatalf("clientError.Code() = %v, want %v", got, esdb.ErrorUnavailable)
+			}
 
 			reopened := filepath.Join(t.TempDir(), "copy")
-			require.NoError(t, os.CopyFS(reopened, os.DirFS(dir)))
+			if err := os.CopyFS(reopened, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
 			again := openNode(t, reopened)
-			require.GreaterOrEqual(t, requireConsistent(t, again), 3)
+			if got := requireConsistent(t, again); got < 3 {
+				t.Fatalf("requireConsistent(t, again) = %v, want at least 3", got)
+			}
 			_, err = again.append(newRequest("stream", expectAny, uuid.New()))
-			require.NoError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }
@@ -227,39 +306,67 @@ func TestStoreIsOpenedOnce(t *testing.T) {
 	dir := t.TempDir()
 	n := openNode(t, dir)
 	_, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
-	require.ErrorIs(t, err, ErrInUse)
-	require.ErrorContains(t, err, dir)
+	if !errors.Is(err, ErrInUse) {
+		t.Fatalf("%v, want %v", err, ErrInUse)
+	}
+	if err == nil || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("%v does not say %q", err, dir)
+	}
 
 	// Another process is refused just the same.
 	command := exec.CommandContext(t.Context(), os.Args[0])
 	command.Env = append(os.Environ(), crashDir+"="+dir)
 	output, err := command.CombinedOutput()
-	require.Error(t, err)
-	require.Contains(t, string(output), ErrInUse.Error())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if got := string(output); !strings.Contains(got, ErrInUse.Error()) {
+		t.Fatalf("%q lacks %q", got, ErrInUse.Error())
+	}
 
-	require.NoError(t, n.Close())
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
 	again := openNode(t, dir)
-	require.NoError(t, again.Close())
-	require.NoError(t, again.Close(), "closing again does nothing")
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatalf("closing again does nothing: %v", err)
+	}
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, err := Open(Options{})
-	require.ErrorContains(t, err, "Dir")
+	if err == nil || !strings.Contains(err.Error(), "Dir") {
+		t.Fatalf("%v does not say \"Dir\"", err)
+	}
 
 	file := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	_, err = Open(Options{Dir: file})
-	require.ErrorContains(t, err, file)
+	if err == nil || !strings.Contains(err.Error(), file) {
+		t.Fatalf("%v does not say %q", err, file)
+	}
 
 	dir := t.TempDir()
 	n, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	require.NoError(t, n.db.Set([]byte{keyFormat}, []byte{0, 0, 0, 0, 0, 0, 0, 9}, nil))
-	require.NoError(t, n.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.db.Set([]byte{keyFormat}, []byte{0, 0, 0, 0, 0, 0, 0, 9}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
 	_, err = Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
-	require.ErrorContains(t, err, "format")
+	if err == nil || !strings.Contains(err.Error(), "format") {
+		t.Fatalf("%v does not say \"format\"", err)
+	}
 }
 
 func TestStoreIsPrivate(t *testing.T) {
@@ -267,12 +374,18 @@ func TestStoreIsPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	openNode(t, dir)
 	wide := t.TempDir()
-	require.NoError(t, os.Chmod(wide, 0o755))
+	if err := os.Chmod(wide, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	openNode(t, wide)
 	for _, dir := range []string{dir, wide} {
 		info, err := os.Stat(dir)
-		require.NoError(t, err)
-		require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != os.FileMode(0o700) {
+			t.Fatalf("info.Mode().Perm() = %v, want %v", got, os.FileMode(0o700))
+		}
 	}
 }
 
@@ -282,12 +395,22 @@ func TestPositionsGoOnAfterRestart(t *testing.T) {
 	var last appendResult
 	for i := range int64(4) {
 		n, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		result, err := n.append(newRequest("stream", i-1, uuid.New()))
-		require.NoError(t, err)
-		require.Equal(t, i, result.revision)
-		require.Greater(t, result.position, last.position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.revision != i {
+			t.Fatalf("result.revision = %v, want %v", result.revision, i)
+		}
+		if result.position <= last.position {
+			t.Fatalf("result.position = %v, want more than %v", result.position, last.position)
+		}
 		last = result
-		require.NoError(t, n.Close())
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -29,23 +31,37 @@ func FuzzStoredRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		stored, err := parseRecord(value)
 		if err != nil {
-			require.ErrorIs(t, err, errBadRecord)
+			if !errors.Is(err, errBadRecord) {
+				t.Fatalf("%v, want %v", err, errBadRecord)
+			}
 			return
 		}
-		require.True(t, bytes.Contains(value, stored.eventType()))
-		require.True(t, bytes.Contains(value, stored.stream()))
+		if !bytes.Contains(value, stored.eventType()) {
+			t.Fatal("not so: bytes.Contains(value, stored.eventType())")
+		}
+		if !bytes.Contains(value, stored.stream()) {
+			t.Fatal("not so: bytes.Contains(value, stored.stream())")
+		}
 		data, err := stored.eventData()
 		if err != nil {
-			require.ErrorIs(t, err, errBadRecord)
+			if !errors.Is(err, errBadRecord) {
+				t.Fatalf("%v, want %v", err, errBadRecord)
+			}
 			return
 		}
 		asText, err := stored.withStringID([]byte("before"))
 		if err != nil {
-			require.ErrorIs(t, err, errBadRecord)
+			if !errors.Is(err, errBadRecord) {
+				t.Fatalf("%v, want %v", err, errBadRecord)
+			}
 			return
 		}
-		require.True(t, bytes.HasPrefix(asText, []byte("before")))
-		require.True(t, bytes.Contains(value, data))
+		if !bytes.HasPrefix(asText, []byte("before")) {
+			t.Fatal("not so: bytes.HasPrefix(asText, []byte(\"before\"))")
+		}
+		if !bytes.Contains(value, data) {
+			t.Fatal("not so: bytes.Contains(value, data)")
+		}
 	})
 }
 
@@ -85,7 +101,9 @@ func FuzzReadRequest(f *testing.F) {
 	appendMany(f, n, "company-1", 5)
 	seed := func(options *api.ReadReq_Options) {
 		wire, err := proto.Marshal(&api.ReadReq{Options: options})
-		require.NoError(f, err)
+		if err != nil {
+			f.Fatal(err)
+		}
 		f.Add(wire)
 	}
 	ids := &api.ReadReq_Options_UUIDOption{Content: &api.ReadReq_Options_UUIDOption_String_{}}
@@ -125,27 +143,40 @@ func FuzzReadRequest(f *testing.F) {
 		}
 		got := &answers{ctx: ctx}
 		if err := server.Read(&request, got); err != nil {
-			require.Contains(t, []codes.Code{codes.InvalidArgument, codes.Canceled}, status.Code(err), "%v", err)
+			if got := []codes.Code{codes.InvalidArgument, codes.Canceled}; !slices.Contains(got, status.Code(err)) {
+				t.Fatalf("%v: %v lacks %v", err, got, status.Code(err))
+			}
 			if status.Code(err) == codes.InvalidArgument {
-				require.Empty(t, got.sent)
+				if len(got.sent) != 0 {
+					t.Fatalf("got.sent = %v, want nothing", got.sent)
+				}
 			}
 			return
 		}
 		options := request.GetOptions()
-		require.LessOrEqual(t, uint64(len(got.sent)), options.GetCount())
+		if gotNow := uint64(len(got.sent)); gotNow > options.GetCount() {
+			t.Fatalf("uint64(len(got.sent)) = %v, want at most %v", gotNow, options.GetCount())
+		}
 		var before *uint64
 		for _, message := range got.sent {
 			recorded := message.GetEvent().GetEvent()
 			if recorded == nil {
-				require.NotNil(t, message.GetStreamNotFound())
+				if got := message.GetStreamNotFound(); got == nil {
+					t.Fatalf("message.GetStreamNotFound() = %v, want something", got)
+				}
 				continue
 			}
 			if wanted := options.GetStream(); wanted != nil {
-				require.Equal(t, wanted.GetStreamIdentifier().GetStreamName(), recorded.GetStreamIdentifier().GetStreamName())
+				if diff := cmp.Diff(wanted.GetStreamIdentifier().GetStreamName(), recorded.GetStreamIdentifier().GetStreamName()); diff != "" {
+					t.Fatalf("recorded.GetStreamIdentifier().GetStreamName() (-want +got):\n%s", diff)
+				}
 			}
 			position := recorded.GetCommitPosition()
 			if before != nil {
-				require.Equal(t, options.GetReadDirection() == api.ReadReq_Options_Forwards, position > *before)
+				forwards := options.GetReadDirection() == api.ReadReq_Options_Forwards
+				if got := position > *before; got != forwards {
+					t.Fatalf("position > *before = %v, want %v", got, forwards)
+				}
 			}
 			before = &position
 		}
@@ -171,13 +202,21 @@ func FuzzCredentials(f *testing.F) {
 		}
 		err := guard.check(metadata.NewIncomingContext(t.Context(), headers), api.Streams_Read_FullMethodName)
 		if err != nil {
-			require.Equal(t, errUnauthenticated, err)
+			if !errors.Is(err, errUnauthenticated) {
+				t.Fatalf("%v, want %v", err, errUnauthenticated)
+			}
 			return
 		}
-		require.False(t, twice, "two headers: a proxy in front may have looked at the other one")
+		if twice {
+			t.Fatal("two headers: a proxy in front may have looked at the other one")
+		}
 		_, given, _ := strings.Cut(header, " ")
 		decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(given))
-		require.NoError(t, err)
-		require.Equal(t, right, string(decoded))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(decoded); got != right {
+			t.Fatalf("string(decoded) = %q, want %q", got, right)
+		}
 	})
 }

@@ -9,14 +9,19 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/stretchr/testify/require"
 )
 
 func openNode(t testing.TB, dir string) *Node {
 	t.Helper()
 	n, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	return n
 }
 
@@ -25,7 +30,9 @@ func serveUnix(t testing.TB, n *Node) string {
 	t.Helper()
 	socket := filepath.Join(shortDir(t), "s")
 	listener, err := listenUnix(socket)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	serve(t, func(ctx context.Context) error { return n.serve(ctx, listener) })
 	return socket
 }
@@ -38,7 +45,9 @@ func serve(t testing.TB, run func(context.Context) error) {
 	go func() { done <- run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		require.NoError(t, <-done)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
@@ -61,14 +70,22 @@ func newClient(t testing.TB, configuration *esdb.Configuration) *esdb.Client {
 	configuration.KeepAliveTimeout, configuration.DefaultDeadline = patience, new(patience)
 	configuration.Logger = esdb.NoopLogging()
 	client, err := esdb.NewClient(configuration)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	return client
 }
 
 func listenTCP(t testing.TB) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return listener
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -30,7 +29,9 @@ func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 			request.events = append(request.events, newProposal(request.stream, uuid.New(), "test.filled", false, []byte("{}"), filled(i)))
 		}
 		_, err := n.append(request)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	socket := serveUnix(t, n)
 	clients := []*esdb.Client{unixClient(t, socket), unixClient(t, socket)}
@@ -74,5 +75,7 @@ func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 			return nil
 		})
 	}
-	require.NoError(t, readers.Wait())
+	if err := readers.Wait(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 func TestAnErrorThatRepeatsDoesNotFillTheLog(t *testing.T) {
@@ -18,10 +16,18 @@ func TestAnErrorThatRepeatsDoesNotFillTheLog(t *testing.T) {
 		logger.Errorf("background error: %s", "no space left on device")
 	}
 	logger.Errorf("another error: %s", "of another kind")
-	require.Equal(t, 1, strings.Count(log.String(), "no space left on device"))
-	require.Contains(t, log.String(), "of another kind")
+	if got := strings.Count(log.String(), "no space left on device"); got != 1 {
+		t.Fatalf("strings.Count(log.String(), \"no space left on device\") = %v, want 1", got)
+	}
+	if got := log.String(); !strings.Contains(got, "of another kind") {
+		t.Fatalf("%q lacks \"of another kind\"", got)
+	}
 
 	left, due := logger.errors.due("background error: %s", time.Now().Add(errorPace))
-	require.True(t, due)
-	require.Equal(t, 499, left)
+	if !due {
+		t.Fatal("not so: due")
+	}
+	if left != 499 {
+		t.Fatalf("left = %v, want 499", left)
+	}
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 )
@@ -22,13 +22,19 @@ func TestStreamKeysAreApartAndOrdered(t *testing.T) {
 		name := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 2, 'a', 0xfe, 0xff}), 0, 6)
 		a, b := name.Draw(t, "a"), name.Draw(t, "b")
 		keyA, keyB := streamPrefix(a), streamPrefix(b)
-		require.Equal(t, bytes.Compare(a, b), bytes.Compare(keyA, keyB))
+		if got := bytes.Compare(keyA, keyB); got != bytes.Compare(a, b) {
+			t.Fatalf("bytes.Compare(keyA, keyB) = %v, want %v", got, bytes.Compare(a, b))
+		}
 		if !bytes.Equal(a, b) {
-			require.False(t, bytes.HasPrefix(keyB, keyA))
+			if bytes.HasPrefix(keyB, keyA) {
+				t.Fatal("so it is: bytes.HasPrefix(keyB, keyA)")
+			}
 			// No event of b lies in the range of a.
 			eventB := streamEventKey(b, rapid.Uint64().Draw(t, "revision"))
 			inside := bytes.Compare(keyA, eventB) <= 0 && bytes.Compare(eventB, prefixEnd(keyA)) < 0
-			require.False(t, inside)
+			if inside {
+				t.Fatal("so it is: inside")
+			}
 		}
 	})
 }
@@ -48,31 +54,69 @@ func TestRecordIsTheMessageAndItsHeader(t *testing.T) {
 
 		proposed := newProposal(stream, id, eventType, json, metadata, data)
 		stored, err := parseRecord(proposed.appendRecord(nil, revision, position, created))
-		require.NoError(t, err)
-		require.Equal(t, created, stored.created())
-		require.Equal(t, id, stored.id())
-		require.Equal(t, eventType, string(stored.eventType()))
-		require.Equal(t, stream, stored.stream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stored.created(); got != created {
+			t.Fatalf("stored.created() = %v, want %v", got, created)
+		}
+		if got := stored.id(); got != id {
+			t.Fatalf("stored.id() = %v, want %v", got, id)
+		}
+		if got := string(stored.eventType()); got != eventType {
+			t.Fatalf("string(stored.eventType()) = %q, want %q", got, eventType)
+		}
+		if diff := cmp.Diff(stream, stored.stream()); diff != "" {
+			t.Fatalf("stored.stream() (-want +got):\n%s", diff)
+		}
 
 		asText, err := stored.withStringID(nil)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, wire := range [][]byte{stored.message(), asText} {
 			var message api.ReadResp
-			require.NoError(t, proto.Unmarshal(wire, &message))
-			require.Empty(t, message.ProtoReflect().GetUnknown())
+			if err := proto.Unmarshal(wire, &message); err != nil {
+				t.Fatal(err)
+			}
+			if got := message.ProtoReflect().GetUnknown(); len(got) != 0 {
+				t.Fatalf("message.ProtoReflect().GetUnknown() = %v, want nothing", got)
+			}
 			recorded := message.GetEvent().GetEvent()
 			gotID, err := parseID(recorded.GetId())
-			require.NoError(t, err)
-			require.Equal(t, id, gotID)
-			require.Equal(t, stream, recorded.GetStreamIdentifier().GetStreamName())
-			require.Equal(t, revision, recorded.GetStreamRevision())
-			require.Equal(t, position, recorded.GetCommitPosition())
-			require.Equal(t, position, recorded.GetPreparePosition())
-			require.Equal(t, position, message.GetEvent().GetCommitPosition())
-			require.True(t, bytes.Equal(data, recorded.GetData()))
-			require.True(t, bytes.Equal(metadata, recorded.GetCustomMetadata()))
-			require.Len(t, recorded.GetMetadata(), 3)
-			require.Equal(t, eventType, recorded.GetMetadata()["type"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if gotID != id {
+				t.Fatalf("gotID = %v, want %v", gotID, id)
+			}
+			if diff := cmp.Diff(stream, recorded.GetStreamIdentifier().GetStreamName()); diff != "" {
+				t.Fatalf("recorded.GetStreamIdentifier().GetStreamName() (-want +got):\n%s", diff)
+			}
+			if got := recorded.GetStreamRevision(); got != revision {
+				t.Fatalf("recorded.GetStreamRevision() = %v, want %v", got, revision)
+			}
+			if got := recorded.GetCommitPosition(); got != position {
+				t.Fatalf("recorded.GetCommitPosition() = %v, want %v", got, position)
+			}
+			if got := recorded.GetPreparePosition(); got != position {
+				t.Fatalf("recorded.GetPreparePosition() = %v, want %v", got, position)
+			}
+			if got := message.GetEvent().GetCommitPosition(); got != position {
+				t.Fatalf("message.GetEvent().GetCommitPosition() = %v, want %v", got, position)
+			}
+			if !bytes.Equal(data, recorded.GetData()) {
+				t.Fatal("not so: bytes.Equal(data, recorded.GetData())")
+			}
+			if !bytes.Equal(metadata, recorded.GetCustomMetadata()) {
+				t.Fatal("not so: bytes.Equal(metadata, recorded.GetCustomMetadata())")
+			}
+			if got := recorded.GetMetadata(); len(got) != 3 {
+				t.Fatalf("recorded.GetMetadata() has %d elements, want 3: %v", len(got), got)
+			}
+			if got := recorded.GetMetadata()["type"]; got != eventType {
+				t.Fatalf("recorded.GetMetadata()[\"type\"] = %q, want %q", got, eventType)
+			}
 		}
 	})
 }
@@ -83,31 +127,45 @@ func TestDamagedRecordsAreNoticed(t *testing.T) {
 	whole := proposed.appendRecord(nil, 1, 2, 3)
 	for length := range recordHeader {
 		_, err := parseRecord(whole[:length])
-		require.ErrorIs(t, err, errBadRecord)
+		if !errors.Is(err, errBadRecord) {
+			t.Fatalf("%v, want %v", err, errBadRecord)
+		}
 	}
 	outside := slices.Clone(whole)
 	outside[24] = 0xff
 	_, err := parseRecord(outside)
-	require.ErrorIs(t, err, errBadRecord)
+	if !errors.Is(err, errBadRecord) {
+		t.Fatalf("%v, want %v", err, errBadRecord)
+	}
 
 	// The header fits, but the message has an event without anything in it.
 	hollow, err := parseRecord(append(make([]byte, recordHeader), 0x0a, 0x02, 0x0a, 0x00))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = hollow.withStringID(nil)
-	require.ErrorIs(t, err, errBadRecord)
+	if !errors.Is(err, errBadRecord) {
+		t.Fatalf("%v, want %v", err, errBadRecord)
+	}
 }
 
 // FuzzAppendRequest feeds the decoder whatever messages come, and checks that what it takes is
 // stored as it was sent.
 func FuzzAppendRequest(f *testing.F) {
 	options, err := proto.Marshal(appendOptions("stream"))
-	require.NoError(f, err)
+	if err != nil {
+		f.Fatal(err)
+	}
 	event, err := proto.Marshal(appendEvent())
-	require.NoError(f, err)
+	if err != nil {
+		f.Fatal(err)
+	}
 	structured := appendEvent()
 	structured.GetProposedMessage().Id = &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{MostSignificantBits: -1, LeastSignificantBits: 1}}}
 	other, err := proto.Marshal(structured)
-	require.NoError(f, err)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Add(options, event, other)
 	f.Add(event, options, options)
 	f.Add([]byte{}, []byte{0xff}, event)
@@ -129,23 +187,41 @@ func FuzzAppendRequest(f *testing.F) {
 			at++
 			return messages[at-1], nil
 		})
-		require.Equal(t, len(messages), at, "the request was not read to its end")
+		if at != len(messages) {
+			t.Fatalf("the request was not read to its end: got %v, want %v", at, len(messages))
+		}
 		if err != nil {
 			var refused *refusal
-			require.True(t, errors.As(err, &refused))
+			if !errors.As(err, &refused) {
+				t.Fatal("not so: errors.As(err, &refused)")
+			}
 			return
 		}
-		require.Len(t, request.events, 2)
+		if len(request.events) != 2 {
+			t.Fatalf("request.events has %d elements, want 2: %v", len(request.events), request.events)
+		}
 		for i := range request.events {
 			stored, err := parseRecord(request.events[i].appendRecord(nil, 7, 8, 9))
-			require.NoError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var message api.ReadResp
-			require.NoError(t, proto.Unmarshal(stored.message(), &message))
+			if err := proto.Unmarshal(stored.message(), &message); err != nil {
+				t.Fatal(err)
+			}
 			sent := messages[i+1].GetProposedMessage()
-			require.True(t, bytes.Equal(sent.GetData(), message.GetEvent().GetEvent().GetData()))
-			require.Equal(t, sent.GetMetadata()["type"], message.GetEvent().GetEvent().GetMetadata()["type"])
-			require.Equal(t, request.stream, stored.stream())
-			require.NotEqual(t, uuid.Nil, stored.id())
+			if !bytes.Equal(sent.GetData(), message.GetEvent().GetEvent().GetData()) {
+				t.Fatal("not so: not what was expected")
+			}
+			if got := message.GetEvent().GetEvent().GetMetadata()["type"]; got != sent.GetMetadata()["type"] {
+				t.Fatalf("message.GetEvent().GetEvent().GetMetadata()[\"type\"] = %q, want %q", got, sent.GetMetadata()["type"])
+			}
+			if diff := cmp.Diff(request.stream, stored.stream()); diff != "" {
+				t.Fatalf("stored.stream() (-want +got):\n%s", diff)
+			}
+			if got := stored.id(); got == uuid.Nil {
+				t.Fatalf("stored.id() = %v, want anything but %v", got, uuid.Nil)
+			}
 		}
 	})
 }

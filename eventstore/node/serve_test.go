@@ -8,18 +8,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/secboard/secboard/pause/pausetest"
 )
 
 func TestSocketIsPrivate(t *testing.T) {
@@ -31,22 +32,36 @@ func TestSocketIsPrivate(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.ServeUnix(ctx, socket) }()
 	client := unixClient(t, socket)
-	require.Eventually(t, func() bool { _, err := os.Stat(socket); return err == nil }, patience, time.Millisecond)
+	pausetest.Until(t, "a socket", func() bool { _, err := os.Stat(socket); return err == nil })
 
 	info, err := os.Stat(socket)
-	require.NoError(t, err)
-	require.Equal(t, os.ModeSocket|0o600, info.Mode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode(); got != os.ModeSocket|0o600 {
+		t.Fatalf("info.Mode() = %v, want %v", got, os.ModeSocket|0o600)
+	}
 	_, err = client.AppendToStream(ctx, "stream", esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "x"})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	// Somebody answers there: another node doesn't take the socket away.
-	require.ErrorIs(t, openNode(t, t.TempDir()).ServeUnix(ctx, socket), ErrInUse)
+	if err := openNode(t, t.TempDir()).ServeUnix(ctx, socket); !errors.Is(err, ErrInUse) {
+		t.Fatalf("%v, want %v", err, ErrInUse)
+	}
 
 	cancel()
-	require.NoError(t, <-stopped)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
 	left, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Len(t, left, 1, "nothing but the store is left: %v", left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 1 {
+		t.Fatalf("nothing but the store is left: %v: got has %d elements, want 1: %v", left, len(left), left)
+	}
 }
 
 func TestStaleSocketIsReplaced(t *testing.T) {
@@ -54,13 +69,21 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	socket := filepath.Join(shortDir(t), "s")
 	// What a killed process leaves: a socket that nobody listens on.
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stale.SetUnlinkOnClose(false)
-	require.NoError(t, stale.Close())
+	if err := stale.Close(); err != nil {
+		t.Fatal(err)
+	}
 
 	listener, err := listenUnix(socket)
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSocketPathMustMakeSense(t *testing.T) {
@@ -68,15 +91,27 @@ func TestSocketPathMustMakeSense(t *testing.T) {
 	dir := shortDir(t)
 	n := openNode(t, t.TempDir())
 	file := filepath.Join(dir, "file")
-	require.NoError(t, os.WriteFile(file, []byte("precious"), 0o600))
-	require.ErrorContains(t, n.ServeUnix(t.Context(), file), "something else than a socket")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ServeUnix(t.Context(), file); err == nil || !strings.Contains(err.Error(), "something else than a socket") {
+		t.Fatalf("%v does not say \"something else than a socket\"", err)
+	}
 	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.Equal(t, "precious", string(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(content); got != "precious" {
+		t.Fatalf("string(content) = %q, want \"precious\"", got)
+	}
 
 	long := filepath.Join(dir, strings.Repeat("x", 120))
-	require.ErrorContains(t, n.ServeUnix(t.Context(), long), "too long for a Unix socket")
-	require.ErrorContains(t, n.ServeUnix(t.Context(), filepath.Join(dir, "missing", "s")), "no such file")
+	if err := n.ServeUnix(t.Context(), long); err == nil || !strings.Contains(err.Error(), "too long for a Unix socket") {
+		t.Fatalf("%v does not say \"too long for a Unix socket\"", err)
+	}
+	if err := n.ServeUnix(t.Context(), filepath.Join(dir, "missing", "s")); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Fatalf("%v does not say \"no such file\"", err)
+	}
 }
 
 func TestStoppingEndsSubscriptionsAndFinishesAppends(t *testing.T) {
@@ -86,39 +121,73 @@ func TestStoppingEndsSubscriptionsAndFinishesAppends(t *testing.T) {
 	streamsClient := api.NewStreamsClient(dialUnix(t, socket))
 
 	subscription, err := streamsClient.Read(t.Context(), subscribeRequest())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	confirmation, err := subscription.Recv()
-	require.NoError(t, err)
-	require.NotNil(t, confirmation.GetConfirmation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := confirmation.GetConfirmation(); got == nil {
+		t.Fatalf("confirmation.GetConfirmation() = %v, want something", got)
+	}
 	caughtUp, err := subscription.Recv()
-	require.NoError(t, err)
-	require.NotNil(t, caughtUp.GetCaughtUp())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := caughtUp.GetCaughtUp(); got == nil {
+		t.Fatalf("caughtUp.GetCaughtUp() = %v, want something", got)
+	}
 
 	underWay, err := streamsClient.Append(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, underWay.Send(appendOptions("stream")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := underWay.Send(appendOptions("stream")); err != nil {
+		t.Fatal(err)
+	}
 	// Calls of one connection arrive in order: when this one is answered, the append has begun.
 	_, err = streamsClient.Delete(t.Context(), &api.DeleteReq{})
-	require.Equal(t, codes.PermissionDenied, status.Code(err))
+	if got := status.Code(err); got != codes.PermissionDenied {
+		t.Fatalf("status.Code(err) = %v, want %v", got, codes.PermissionDenied)
+	}
 
 	closed := make(chan error, 1)
 	go func() { closed <- n.Close() }()
 	_, err = subscription.Recv()
-	require.Equal(t, codes.Unavailable, status.Code(err))
+	if got := status.Code(err); got != codes.Unavailable {
+		t.Fatalf("status.Code(err) = %v, want %v", got, codes.Unavailable)
+	}
 
-	require.NoError(t, underWay.Send(appendEvent()))
+	if err := underWay.Send(appendEvent()); err != nil {
+		t.Fatal(err)
+	}
 	answer, err := underWay.CloseAndRecv()
-	require.NoError(t, err)
-	require.NotNil(t, answer.GetSuccess())
-	require.NoError(t, <-closed)
-	require.ErrorIs(t, n.ServeUnix(t.Context(), filepath.Join(shortDir(t), "s")), ErrClosed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := answer.GetSuccess(); got == nil {
+		t.Fatalf("answer.GetSuccess() = %v, want something", got)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ServeUnix(t.Context(), filepath.Join(shortDir(t), "s")); !errors.Is(err, ErrClosed) {
+		t.Fatalf("%v, want %v", err, ErrClosed)
+	}
 }
 
 func dialUnix(t testing.TB, socket string) *grpc.ClientConn {
 	t.Helper()
 	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, connection.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := connection.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	return connection
 }
 
@@ -152,24 +221,44 @@ func TestDeletingIsRefused(t *testing.T) {
 	socket := serveUnix(t, openNode(t, t.TempDir()))
 	client, raw := unixClient(t, socket), api.NewStreamsClient(dialUnix(t, socket))
 	_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "x"})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	var clientError *esdb.Error
 	_, err = client.DeleteStream(t.Context(), "stream", esdb.DeleteStreamOptions{})
-	require.ErrorAs(t, err, &clientError)
-	require.Equal(t, esdb.ErrorCodeAccessDenied, clientError.Code())
+	if !errors.As(err, &clientError) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if got := clientError.Code(); got != esdb.ErrorCodeAccessDenied {
+		t.Fatalf("clientError.Code() = %v, want %v", got, esdb.ErrorCodeAccessDenied)
+	}
 	_, err = client.TombstoneStream(t.Context(), "stream", esdb.TombstoneStreamOptions{})
-	require.ErrorAs(t, err, &clientError)
-	require.Equal(t, esdb.ErrorCodeAccessDenied, clientError.Code())
-	require.Equal(t, 1, countEvents(t.Context(), t, client, "stream", esdb.Forwards, esdb.Start{}))
+	if !errors.As(err, &clientError) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if got := clientError.Code(); got != esdb.ErrorCodeAccessDenied {
+		t.Fatalf("clientError.Code() = %v, want %v", got, esdb.ErrorCodeAccessDenied)
+	}
+	if got := countEvents(t.Context(), t, client, "stream", esdb.Forwards, esdb.Start{}); got != 1 {
+		t.Fatalf("got %v, want 1", got)
+	}
 
 	var trailers metadata.MD
 	_, err = raw.Delete(t.Context(), &api.DeleteReq{}, grpc.Trailer(&trailers))
-	require.Equal(t, codes.PermissionDenied, status.Code(err))
-	require.Equal(t, []string{"access-denied"}, trailers.Get("exception"))
+	if got := status.Code(err); got != codes.PermissionDenied {
+		t.Fatalf("status.Code(err) = %v, want %v", got, codes.PermissionDenied)
+	}
+	if diff := cmp.Diff([]string{"access-denied"}, trailers.Get("exception")); diff != "" {
+		t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
+	}
 	_, err = raw.Tombstone(t.Context(), &api.TombstoneReq{}, grpc.Trailer(&trailers))
-	require.Equal(t, codes.PermissionDenied, status.Code(err))
-	require.Equal(t, []string{"access-denied"}, trailers.Get("exception"))
+	if got := status.Code(err); got != codes.PermissionDenied {
+		t.Fatalf("status.Code(err) = %v, want %v", got, codes.PermissionDenied)
+	}
+	if diff := cmp.Diff([]string{"access-denied"}, trailers.Get("exception")); diff != "" {
+		t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
+	}
 }
 
 func TestWhatIsLeftOutIsUnimplemented(t *testing.T) {
@@ -178,18 +267,30 @@ func TestWhatIsLeftOutIsUnimplemented(t *testing.T) {
 	client := unixClient(t, socket)
 	err := client.CreatePersistentSubscription(t.Context(), "stream", "group", esdb.PersistentStreamSubscriptionOptions{})
 	var clientError *esdb.Error
-	require.ErrorAs(t, err, &clientError)
-	require.Equal(t, esdb.ErrorCodeUnsupportedFeature, clientError.Code())
+	if !errors.As(err, &clientError) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if got := clientError.Code(); got != esdb.ErrorCodeUnsupportedFeature {
+		t.Fatalf("clientError.Code() = %v, want %v", got, esdb.ErrorCodeUnsupportedFeature)
+	}
 
 	batch, err := api.NewStreamsClient(dialUnix(t, socket)).BatchAppend(t.Context())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = batch.Recv()
-	require.Equal(t, codes.Unimplemented, status.Code(err))
+	if got := status.Code(err); got != codes.Unimplemented {
+		t.Fatalf("status.Code(err) = %v, want %v", got, codes.Unimplemented)
+	}
 
 	methods, err := features{}.GetSupportedMethods(t.Context(), nil)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, method := range methods.GetMethods() {
-		require.NotEqual(t, "batchappend", method.GetMethodName())
+		if got := method.GetMethodName(); got == "batchappend" {
+			t.Fatalf("method.GetMethodName() = %q, want anything but \"batchappend\"", got)
+		}
 	}
 }
 
@@ -201,15 +302,21 @@ func TestPanicInCallIsContained(t *testing.T) {
 		defer n.recoverPanic("/method", &err)
 		panic(errors.New("secret detail"))
 	}()
-	require.Equal(t, codes.Internal, status.Code(err))
-	require.NotContains(t, err.Error(), "secret detail")
+	if got := status.Code(err); got != codes.Internal {
+		t.Fatalf("status.Code(err) = %v, want %v", got, codes.Internal)
+	}
+	if got := err.Error(); strings.Contains(got, "secret detail") {
+		t.Fatalf("%q contains \"secret detail\"", got)
+	}
 }
 
 func TestCredentialsGuardReadingAndAppending(t *testing.T) {
 	t.Parallel()
 	n := openNode(t, t.TempDir())
 	credentials, err := LoadOrCreateCredentials(t.TempDir())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	listener := listenTCP(t)
 	address := listener.Addr().String()
 	serve(t, func(ctx context.Context) error { return n.ServeTCP(ctx, listener, credentials) })
@@ -218,44 +325,68 @@ func TestCredentialsGuardReadingAndAppending(t *testing.T) {
 		c := credentials
 		c.Password = password
 		configuration, err := esdb.ParseConnectionString(c.ConnectionString(address))
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return newClient(t, configuration)
 	}
 	event := esdb.EventData{EventType: "x"}
 	_, err = connect(credentials.Password).AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	nobody, err := esdb.ParseConnectionString("esdb://" + address + "?tlsCAFile=" + credentials.CertificateFile)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, client := range map[string]*esdb.Client{
 		"wrong password": connect(credentials.Password + "x"), "part of the password": connect(credentials.Password[:5]), "nobody": newClient(t, nobody),
 	} {
 		_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
 		var clientError *esdb.Error
-		require.ErrorAs(t, err, &clientError, name)
-		require.Equal(t, esdb.ErrorCodeUnauthenticated, clientError.Code(), name)
+		if !errors.As(err, &clientError) {
+			t.Fatalf("%s: %T is not of the wanted type: %v", name, err, err)
+		}
+		if got := clientError.Code(); got != esdb.ErrorCodeUnauthenticated {
+			t.Fatalf("%s: got %v, want %v", name, got, esdb.ErrorCodeUnauthenticated)
+		}
 		reader, err := client.ReadAll(t.Context(), esdb.ReadAllOptions{}, 10)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		_, err = reader.Recv()
-		require.ErrorAs(t, err, &clientError, name)
-		require.Equal(t, esdb.ErrorCodeUnauthenticated, clientError.Code(), name)
+		if !errors.As(err, &clientError) {
+			t.Fatalf("%s: %T is not of the wanted type: %v", name, err, err)
+		}
+		if got := clientError.Code(); got != esdb.ErrorCodeUnauthenticated {
+			t.Fatalf("%s: got %v, want %v", name, got, esdb.ErrorCodeUnauthenticated)
+		}
 	}
 
 	// The node is found by gossip too, under the address that was asked.
 	discovered, err := esdb.ParseConnectionString(strings.Replace(credentials.ConnectionString(
 		strings.Replace(address, "127.0.0.1", "localhost", 1)), "esdb://", "esdb+discover://", 1))
-	require.NoError(t, err)
-	require.Equal(t, 1, countEvents(t.Context(), t, newClient(t, discovered), "stream", esdb.Forwards, esdb.Start{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := countEvents(t.Context(), t, newClient(t, discovered), "stream", esdb.Forwards, esdb.Start{}); got != 1 {
+		t.Fatalf("got %v, want 1", got)
+	}
 
 	plain := &esdb.Configuration{Address: address, DisableTLS: true, MaxDiscoverAttempts: 1, GossipTimeout: 60}
 	_, err = newClient(t, plain).AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
-	require.Error(t, err)
+	if err == nil {
+		t.Fatal("no error")
+	}
 }
 
 func TestServeTCPNeedsCredentials(t *testing.T) {
 	t.Parallel()
 	n := openNode(t, t.TempDir())
-	require.ErrorContains(t, n.ServeTCP(t.Context(), listenTCP(t), Credentials{}), "certificate")
+	if err := n.ServeTCP(t.Context(), listenTCP(t), Credentials{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Fatalf("%v does not say \"certificate\"", err)
+	}
 }
 
 func TestServeInsecure(t *testing.T) {
@@ -264,44 +395,82 @@ func TestServeInsecure(t *testing.T) {
 	listener := listenTCP(t)
 	serve(t, func(ctx context.Context) error { return n.ServeInsecure(ctx, listener) })
 	configuration, err := esdb.ParseConnectionString("esdb+discover://" + listener.Addr().String() + "?tls=false")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = newClient(t, configuration).AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "x"})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestCredentialsAreKept(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "credentials")
 	first, err := LoadOrCreateCredentials(dir)
-	require.NoError(t, err)
-	require.Equal(t, "admin", first.Username)
-	require.GreaterOrEqual(t, len(first.Password), 26, "128 bits of randomness")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Username != "admin" {
+		t.Fatalf("first.Username = %q, want \"admin\"", first.Username)
+	}
+	if got := len(first.Password); got < 26 {
+		t.Fatalf("128 bits of randomness: got %v, want at least 26", got)
+	}
 	files, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Len(t, files, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 3 {
+		t.Fatalf("files has %d elements, want 3: %v", len(files), files)
+	}
 	for _, file := range files {
 		info, err := file.Info()
-		require.NoError(t, err)
-		require.Equal(t, os.FileMode(0o600), info.Mode(), file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode(); got != os.FileMode(0o600) {
+			t.Fatalf("%s: got %v, want %v", file.Name(), got, os.FileMode(0o600))
+		}
 	}
 
 	again, err := LoadOrCreateCredentials(dir)
-	require.NoError(t, err)
-	require.Equal(t, first, again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Fatalf("again (-want +got):\n%s", diff)
+	}
 
 	// A new host needs a new certificate, which is still good for the former ones.
 	wider, err := LoadOrCreateCredentials(dir, "", "events.example.org", "10.1.2.3")
-	require.NoError(t, err)
-	require.Equal(t, first.Password, wider.Password)
-	require.NotEqual(t, first.Certificate.Certificate, wider.Certificate.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wider.Password != first.Password {
+		t.Fatalf("wider.Password = %q, want %q", wider.Password, first.Password)
+	}
+	if cmp.Equal(first.Certificate.Certificate, wider.Certificate.Certificate) {
+		t.Fatalf("wider.Certificate.Certificate = %v, want anything but that", wider.Certificate.Certificate)
+	}
 	for _, host := range []string{"localhost", "127.0.0.1", "::1", "events.example.org", "10.1.2.3"} {
-		require.NoError(t, wider.Certificate.Leaf.VerifyHostname(host))
+		if err := wider.Certificate.Leaf.VerifyHostname(host); err != nil {
+			t.Fatal(err)
+		}
 	}
 	back, err := LoadOrCreateCredentials(dir)
-	require.NoError(t, err)
-	require.Equal(t, wider, back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wider, back); diff != "" {
+		t.Fatalf("back (-want +got):\n%s", diff)
+	}
 
-	require.NoError(t, os.WriteFile(filepath.Join(dir, passwordFile), nil, 0o600))
+	if err := os.WriteFile(filepath.Join(dir, passwordFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	_, err = LoadOrCreateCredentials(dir)
-	require.ErrorContains(t, err, "is empty")
+	if err == nil || !strings.Contains(err.Error(), "is empty") {
+		t.Fatalf("%v does not say \"is empty\"", err)
+	}
 }

@@ -6,8 +6,8 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -23,7 +23,9 @@ func appendMany(t testing.TB, n *Node, stream string, events int) appendResult {
 		events -= len(ids)
 		var err error
 		last, err = n.append(newRequest(stream, expectAny, ids...))
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return last
 }
@@ -38,21 +40,37 @@ func TestFilteredSubscriptionGetsCheckpointBeforeCaughtUp(t *testing.T) {
 
 	// Of an empty log there is no position to resume from.
 	empty, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}, Filter: none})
-	require.NoError(t, err)
-	require.NotNil(t, empty.Recv().CaughtUp)
-	require.NoError(t, empty.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := empty.Recv().CaughtUp; got == nil {
+		t.Fatalf("empty.Recv().CaughtUp = %v, want something", got)
+	}
+	if err := empty.Close(); err != nil {
+		t.Fatal(err)
+	}
 
 	end := appendMany(t, n, "stream", 50)
 	for name, from := range map[string]esdb.AllPosition{
 		"start": esdb.Start{}, "middle": esdb.Position{Commit: 20, Prepare: 20}, "end": esdb.End{},
 	} {
 		subscription, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: from, Filter: none, MaxSearchWindow: 32, CheckpointInterval: 1000})
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		checkpoint := subscription.Recv()
-		require.NotNil(t, checkpoint.CheckPointReached, name)
-		require.Equal(t, esdb.Position{Commit: end.position, Prepare: end.position}, *checkpoint.CheckPointReached)
-		require.NotNil(t, subscription.Recv().CaughtUp, name)
-		require.NoError(t, subscription.Close())
+		if checkpoint.CheckPointReached == nil {
+			t.Fatalf("%s: got %v, want something", name, checkpoint.CheckPointReached)
+		}
+		if *checkpoint.CheckPointReached != (esdb.Position{Commit: end.position, Prepare: end.position}) {
+			t.Fatalf("*checkpoint.CheckPointReached = %v, want %v", *checkpoint.CheckPointReached, (esdb.Position{Commit: end.position, Prepare: end.position}))
+		}
+		if got := subscription.Recv().CaughtUp; got == nil {
+			t.Fatalf("%s: got %v, want something", name, got)
+		}
+		if err := subscription.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -67,18 +85,32 @@ func TestCheckpointsComeExactlyAtTheInterval(t *testing.T) {
 		From: esdb.Start{}, MaxSearchWindow: 5, CheckpointInterval: 2,
 		Filter: &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Prefixes: []string{"none"}},
 	})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, subscription.Close()) }()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := subscription.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}()
 	next := func() uint64 {
 		received := subscription.Recv()
-		require.NotNil(t, received.CheckPointReached)
+		if received.CheckPointReached == nil {
+			t.Fatalf("received.CheckPointReached = %v, want something", received.CheckPointReached)
+		}
 		return received.CheckPointReached.Commit
 	}
-	require.Equal(t, []uint64{10, 20, 25}, []uint64{next(), next(), next()})
-	require.NotNil(t, subscription.Recv().CaughtUp)
+	if diff := cmp.Diff([]uint64{10, 20, 25}, []uint64{next(), next(), next()}); diff != "" {
+		t.Fatalf("[]uint64{next(), next(), next()} (-want +got):\n%s", diff)
+	}
+	if got := subscription.Recv().CaughtUp; got == nil {
+		t.Fatalf("subscription.Recv().CaughtUp = %v, want something", got)
+	}
 	// Live, the count begins again after the checkpoint before CaughtUp.
 	appendMany(t, n, "stream", 20)
-	require.Equal(t, []uint64{35, 45}, []uint64{next(), next()})
+	if diff := cmp.Diff([]uint64{35, 45}, []uint64{next(), next()}); diff != "" {
+		t.Fatalf("[]uint64{next(), next()} (-want +got):\n%s", diff)
+	}
 }
 
 func TestSubscriberThatFallsBehindIsTold(t *testing.T) {
@@ -89,9 +121,13 @@ func TestSubscriberThatFallsBehindIsTold(t *testing.T) {
 	defer cancel()
 	appendMany(t, n, "stream", 10)
 	toAll, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	toStream, err := client.SubscribeToStream(ctx, "stream", esdb.SubscribeToStreamOptions{From: esdb.Start{}})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, subscription := range []*esdb.Subscription{toAll, toStream} {
 		requireRun(t, subscription, 0, 10)
 	}
@@ -101,11 +137,17 @@ func TestSubscriberThatFallsBehindIsTold(t *testing.T) {
 		ids[i] = uuid.New()
 	}
 	_, err = n.append(newRequest("stream", 9, ids...))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, subscription := range []*esdb.Subscription{toAll, toStream} {
-		require.NotNil(t, subscription.Recv().FellBehind)
+		if got := subscription.Recv().FellBehind; got == nil {
+			t.Fatalf("subscription.Recv().FellBehind = %v, want something", got)
+		}
 		requireRun(t, subscription, 10, len(ids))
-		require.NoError(t, subscription.Close())
+		if err := subscription.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -114,10 +156,16 @@ func requireRun(t *testing.T, subscription *esdb.Subscription, from, count int) 
 	t.Helper()
 	for i := range count {
 		received := subscription.Recv()
-		require.NotNil(t, received.EventAppeared)
-		require.Equal(t, uint64(from+i), received.EventAppeared.Event.EventNumber)
+		if received.EventAppeared == nil {
+			t.Fatalf("received.EventAppeared = %v, want something", received.EventAppeared)
+		}
+		if received.EventAppeared.Event.EventNumber != uint64(from+i) {
+			t.Fatalf("received.EventAppeared.Event.EventNumber = %v, want %v", received.EventAppeared.Event.EventNumber, uint64(from+i))
+		}
 	}
-	require.NotNil(t, subscription.Recv().CaughtUp)
+	if got := subscription.Recv().CaughtUp; got == nil {
+		t.Fatalf("subscription.Recv().CaughtUp = %v, want something", got)
+	}
 }
 
 // A subscriber that doesn't read is held up by flow control. It must not hold up the others.
@@ -126,19 +174,27 @@ func TestSlowSubscriberHoldsNobodyUp(t *testing.T) {
 	n := openNode(t, t.TempDir())
 	socket := serveUnix(t, n)
 	slow, err := api.NewStreamsClient(dialUnix(t, socket)).Read(t.Context(), subscribeRequest())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	appendMany(t, n, "stream", 20_000)
 	client := unixClient(t, socket)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	require.Equal(t, 1000, countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}))
+	if got := countEvents(ctx, t, client, "stream", esdb.Forwards, esdb.Start{}); got != 1000 {
+		t.Fatalf("got %v, want 1000", got)
+	}
 
 	events := uint64(0)
 	for events < 20_000 {
 		message, err := slow.Recv()
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if recorded := message.GetEvent().GetEvent(); recorded != nil {
-			require.Equal(t, events, recorded.GetStreamRevision())
+			if got := recorded.GetStreamRevision(); got != events {
+				t.Fatalf("recorded.GetStreamRevision() = %v, want %v", got, events)
+			}
 			events++
 		}
 	}
@@ -165,8 +221,12 @@ func TestWrongFiltersAreRefused(t *testing.T) {
 		request := subscribeRequest()
 		request.Options.FilterOption = &api.ReadReq_Options_Filter{Filter: filter}
 		call, err := api.NewStreamsClient(dialUnix(t, socket)).Read(t.Context(), request)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		_, err = call.Recv()
-		require.Equal(t, codes.InvalidArgument, status.Code(err), name)
+		if got := status.Code(err); got != codes.InvalidArgument {
+			t.Fatalf("%s: got %v, want %v", name, got, codes.InvalidArgument)
+		}
 	}
 }

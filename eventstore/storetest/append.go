@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
 )
 
 var appendTests = []test{
@@ -44,18 +44,38 @@ func eventComesBack(ctx context.Context, t *testing.T, s *store) {
 		result := s.mustAppend(ctx, t, stream, esdb.NoStream{}, given)
 
 		got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
-		require.Len(t, got, 1)
+		if len(got) != 1 {
+			t.Fatalf("got has %d elements, want 1: %v", len(got), got)
+		}
 		event := got[0]
-		require.Equal(t, given.EventID, event.EventID)
-		require.Equal(t, given.EventType, event.EventType)
-		require.Equal(t, stream, event.StreamID)
-		require.Equal(t, given.Data, event.Data)
-		require.Equal(t, given.Metadata, event.UserMetadata)
-		require.Equal(t, contentType.back, event.ContentType)
-		require.Equal(t, positionOf(result), event.Position)
-		require.Equal(t, uint64(0), event.EventNumber)
+		if event.EventID != given.EventID {
+			t.Fatalf("event.EventID = %v, want %v", event.EventID, given.EventID)
+		}
+		if event.EventType != given.EventType {
+			t.Fatalf("event.EventType = %q, want %q", event.EventType, given.EventType)
+		}
+		if event.StreamID != stream {
+			t.Fatalf("event.StreamID = %q, want %q", event.StreamID, stream)
+		}
+		if diff := cmp.Diff(given.Data, event.Data); diff != "" {
+			t.Fatalf("event.Data (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(given.Metadata, event.UserMetadata); diff != "" {
+			t.Fatalf("event.UserMetadata (-want +got):\n%s", diff)
+		}
+		if event.ContentType != contentType.back {
+			t.Fatalf("event.ContentType = %q, want %q", event.ContentType, contentType.back)
+		}
+		if event.Position != positionOf(result) {
+			t.Fatalf("event.Position = %v, want %v", event.Position, positionOf(result))
+		}
+		if event.EventNumber != uint64(0) {
+			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(0))
+		}
 		// The store's clock may differ from ours, but not by much, and it must be in ticks of 100 ns.
-		require.WithinDuration(t, time.Now(), event.CreatedDate, time.Hour)
+		if age := time.Since(event.CreatedDate).Abs(); age > time.Hour {
+			t.Fatalf("event.CreatedDate is %v away from now", age)
+		}
 	}
 }
 
@@ -66,26 +86,46 @@ func emptyEventComesBack(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, given)
 
 	got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
-	require.Len(t, got, 1)
-	require.Empty(t, got[0].Data)
-	require.Empty(t, got[0].UserMetadata)
+	if len(got) != 1 {
+		t.Fatalf("got has %d elements, want 1: %v", len(got), got)
+	}
+	if len(got[0].Data) != 0 {
+		t.Fatalf("got[0].Data = %v, want nothing", got[0].Data)
+	}
+	if len(got[0].UserMetadata) != 0 {
+		t.Fatalf("got[0].UserMetadata = %v, want nothing", got[0].UserMetadata)
+	}
 }
 
 func batchAnswer(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("batch")
 	first := s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("thing.happened", 3)...)
 	second := s.mustAppend(ctx, t, stream, esdb.Revision(2), newEvents("thing.happened", 2)...)
-	require.Equal(t, uint64(2), first.NextExpectedVersion)
-	require.Equal(t, uint64(4), second.NextExpectedVersion)
+	if first.NextExpectedVersion != uint64(2) {
+		t.Fatalf("first.NextExpectedVersion = %v, want %v", first.NextExpectedVersion, uint64(2))
+	}
+	if second.NextExpectedVersion != uint64(4) {
+		t.Fatalf("second.NextExpectedVersion = %v, want %v", second.NextExpectedVersion, uint64(4))
+	}
 
 	got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
-	require.Equal(t, []uint64{0, 1, 2, 3, 4}, revisions(got))
-	require.Equal(t, got[2].Position, positionOf(first))
-	require.Equal(t, got[4].Position, positionOf(second))
+	if diff := cmp.Diff([]uint64{0, 1, 2, 3, 4}, revisions(got)); diff != "" {
+		t.Fatalf("revisions(got) (-want +got):\n%s", diff)
+	}
+	if gotNow := positionOf(first); gotNow != got[2].Position {
+		t.Fatalf("positionOf(first) = %v, want %v", gotNow, got[2].Position)
+	}
+	if gotNow := positionOf(second); gotNow != got[4].Position {
+		t.Fatalf("positionOf(second) = %v, want %v", gotNow, got[4].Position)
+	}
 	before := uint64(0)
 	for _, event := range got {
-		require.Equal(t, event.Position.Commit, event.Position.Prepare)
-		require.Greater(t, event.Position.Commit, before)
+		if event.Position.Prepare != event.Position.Commit {
+			t.Fatalf("event.Position.Prepare = %v, want %v", event.Position.Prepare, event.Position.Commit)
+		}
+		if event.Position.Commit <= before {
+			t.Fatalf("event.Position.Commit = %v, want more than %v", event.Position.Commit, before)
+		}
 		before = event.Position.Commit
 	}
 }
@@ -120,8 +160,12 @@ func expectedRevisionDecides(ctx context.Context, t *testing.T, s *store) {
 			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
 			continue
 		}
-		require.NoError(t, err, c.name)
-		require.Equal(t, uint64(c.have), result.NextExpectedVersion, c.name)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if result.NextExpectedVersion != uint64(c.have) {
+			t.Fatalf("%s: got %v, want %v", c.name, result.NextExpectedVersion, uint64(c.have))
+		}
 	}
 }
 
@@ -133,8 +177,12 @@ func refusedBatchLeavesNothing(ctx context.Context, t *testing.T, s *store) {
 	tooMuch := newEvent("after")
 	tooMuch.Data = make([]byte, 1<<20)
 	_, err = s.append(ctx, stream, esdb.Revision(1), newEvent("after"), tooMuch)
-	require.Error(t, err)
-	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 2)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 2 {
+		t.Fatalf("the list has %d elements, want 2: %v", len(got), got)
+	}
 
 	missing := newStream("refused")
 	_, err = s.append(ctx, missing, esdb.Revision(0), newEvent("after"))
@@ -164,9 +212,13 @@ func oneWriterWins(ctx context.Context, t *testing.T, s *store) {
 			}
 			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
 		}
-		require.Equal(t, 1, won)
+		if won != 1 {
+			t.Fatalf("won = %v, want 1", won)
+		}
 	}
-	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), rounds+1)
+	if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != rounds+1 {
+		t.Fatalf("the list has %d elements, want %d: %v", len(got), rounds+1, got)
+	}
 }
 
 func positionsRise(ctx context.Context, t *testing.T, s *store) {
@@ -189,17 +241,27 @@ func positionsRise(ctx context.Context, t *testing.T, s *store) {
 	running.Wait()
 	seen := map[uint64]bool{}
 	for i := range writers {
-		require.Len(t, results[i], rounds)
+		if len(results[i]) != rounds {
+			t.Fatalf("results[i] has %d elements, want %d: %v", len(results[i]), rounds, results[i])
+		}
 		for _, event := range s.mustRead(ctx, t, streams[i], esdb.Forwards, esdb.Start{}, everything) {
-			require.False(t, seen[event.Position.Commit], "two events at position %d", event.Position.Commit)
+			if seen[event.Position.Commit] {
+				t.Fatalf("two events at position %d", event.Position.Commit)
+			}
 			seen[event.Position.Commit] = true
 		}
 		for j := 1; j < rounds; j++ {
-			require.Greater(t, results[i][j].CommitPosition, results[i][j-1].CommitPosition)
-			require.Equal(t, uint64(2*j+1), results[i][j].NextExpectedVersion)
+			if results[i][j].CommitPosition <= results[i][j-1].CommitPosition {
+				t.Fatalf("results[i][j].CommitPosition = %v, want more than %v", results[i][j].CommitPosition, results[i][j-1].CommitPosition)
+			}
+			if results[i][j].NextExpectedVersion != uint64(2*j+1) {
+				t.Fatalf("results[i][j].NextExpectedVersion = %v, want %v", results[i][j].NextExpectedVersion, uint64(2*j+1))
+			}
 		}
 	}
-	require.Len(t, seen, writers*rounds*2)
+	if len(seen) != writers*rounds*2 {
+		t.Fatalf("seen has %d elements, want %d: %v", len(seen), writers*rounds*2, seen)
+	}
 }
 
 // maxAppendSize is the limit of EventStoreDB: data, metadata and types of one append together.
@@ -213,17 +275,23 @@ func sizeLimit(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("size")
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
 	got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 1)
-	require.Len(t, got[0].Data, len(event.Data))
+	if len(got[0].Data) != len(event.Data) {
+		t.Fatalf("got[0].Data has %d elements, want %d: %v", len(got[0].Data), len(event.Data), got[0].Data)
+	}
 
 	event.Metadata = append(event.Metadata, 0)
 	_, err := s.append(ctx, newStream("size"), esdb.NoStream{}, event)
-	require.ErrorContains(t, err, "InvalidArgument")
+	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
+		t.Fatalf("%v does not say \"InvalidArgument\"", err)
+	}
 
 	// It is the sum that counts.
 	half := newEvent("size")
 	half.Data = make([]byte, maxAppendSize/2)
 	_, err = s.append(ctx, newStream("size"), esdb.NoStream{}, half, half)
-	require.ErrorContains(t, err, "InvalidArgument")
+	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
+		t.Fatalf("%v does not say \"InvalidArgument\"", err)
+	}
 }
 
 func typeCountsAsUTF16(ctx context.Context, t *testing.T, s *store) {
@@ -238,7 +306,9 @@ func typeCountsAsUTF16(ctx context.Context, t *testing.T, s *store) {
 		s.mustAppend(ctx, t, newStream("utf16"), esdb.NoStream{}, event)
 		event.Data = append(event.Data, 0)
 		_, err := s.append(ctx, newStream("utf16"), esdb.NoStream{}, event)
-		require.ErrorContains(t, err, "InvalidArgument", c.eventType)
+		if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
+			t.Fatalf("%s: %v does not say \"InvalidArgument\"", c.eventType, err)
+		}
 	}
 }
 
@@ -248,16 +318,22 @@ func oversizeIsRefusedWithReason(ctx context.Context, t *testing.T, s *store) {
 		events[i].Data = make([]byte, 100_000)
 	}
 	_, err := s.append(ctx, newStream("oversize"), esdb.NoStream{}, events...)
-	require.ErrorContains(t, err, "InvalidArgument")
+	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
+		t.Fatalf("%v does not say \"InvalidArgument\"", err)
+	}
 }
 
 func largeBatch(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("large")
 	events := newEvents("large.batch", 5000)
 	result := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
-	require.Equal(t, uint64(4999), result.NextExpectedVersion)
+	if result.NextExpectedVersion != uint64(4999) {
+		t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(4999))
+	}
 	got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
-	require.Equal(t, proposedIDs(events), ids(got))
+	if diff := cmp.Diff(proposedIDs(events), ids(got)); diff != "" {
+		t.Fatalf("ids(got) (-want +got):\n%s", diff)
+	}
 }
 
 func streamNames(ctx context.Context, t *testing.T, s *store) {
@@ -266,13 +342,21 @@ func streamNames(ctx context.Context, t *testing.T, s *store) {
 		event := newEvent("named")
 		s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
 		got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
-		require.Len(t, got, 1)
-		require.Equal(t, stream, got[0].StreamID)
-		require.Equal(t, event.EventID, got[0].EventID)
+		if len(got) != 1 {
+			t.Fatalf("got has %d elements, want 1: %v", len(got), got)
+		}
+		if got[0].StreamID != stream {
+			t.Fatalf("got[0].StreamID = %q, want %q", got[0].StreamID, stream)
+		}
+		if got[0].EventID != event.EventID {
+			t.Fatalf("got[0].EventID = %v, want %v", got[0].EventID, event.EventID)
+		}
 	}
 	for _, name := range []string{"", "$$"} {
 		_, err := s.append(ctx, name, esdb.Any{}, newEvent("named"))
-		require.Error(t, err, "stream %q", name)
+		if err == nil {
+			t.Fatalf("stream %q: no error", name)
+		}
 	}
 }
 
@@ -289,8 +373,12 @@ func streamsWithCommonPrefix(ctx context.Context, t *testing.T, s *store) {
 				from = esdb.End{}
 			}
 			got := s.mustRead(ctx, t, name, direction, from, everything)
-			require.Len(t, got, i+1)
-			require.Len(t, of(name, got), i+1)
+			if len(got) != i+1 {
+				t.Fatalf("got has %d elements, want %d: %v", len(got), i+1, got)
+			}
+			if gotNow := of(name, got); len(gotNow) != i+1 {
+				t.Fatalf("of(name, got) has %d elements, want %d: %v", len(gotNow), i+1, gotNow)
+			}
 		}
 	}
 }

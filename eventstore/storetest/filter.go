@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 )
 
 var filterTests = []test{
@@ -67,7 +67,9 @@ func filtersChoose(ctx context.Context, t *testing.T, s *store) {
 				want = append(want, event.EventID)
 			}
 		}
-		require.NotEmpty(t, want, name)
+		if len(want) == 0 {
+			t.Fatalf("%s: got %v, want something", name, want)
+		}
 		subscription := s.subscribeAll(ctx, t, esdb.SubscribeToAllOptions{From: positionOf(start), Filter: &c.filter})
 		var got []uuid.UUID
 		for {
@@ -78,12 +80,16 @@ func filtersChoose(ctx context.Context, t *testing.T, s *store) {
 			if m.event == nil {
 				continue
 			}
-			require.True(t, c.want(m.event), "%s: got %s of %s", name, m.event.EventType, m.event.StreamID)
+			if !c.want(m.event) {
+				t.Fatalf("%s: got %s of %s", name, m.event.EventType, m.event.StreamID)
+			}
 			if m.event.StreamID == stream || m.event.StreamID == other {
 				got = append(got, m.event.EventID)
 			}
 		}
-		require.Equal(t, want, got, name)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -100,8 +106,12 @@ func filtersChooseLive(ctx context.Context, t *testing.T, s *store) {
 	}
 	got := receiveEvents(t, subscription, stream, 10)
 	for i, event := range got {
-		require.Equal(t, wanted, event.EventType)
-		require.Equal(t, uint64(3*i+1), event.EventNumber)
+		if event.EventType != wanted {
+			t.Fatalf("event.EventType = %q, want %q", event.EventType, wanted)
+		}
+		if event.EventNumber != uint64(3*i+1) {
+			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(3*i+1))
+		}
 	}
 }
 
@@ -116,7 +126,9 @@ func filterSystemEvents(ctx context.Context, t *testing.T, s *store) {
 		if m.event == nil {
 			continue
 		}
-		require.False(t, strings.HasPrefix(m.event.EventType, "$"), "got %s", m.event.EventType)
+		if strings.HasPrefix(m.event.EventType, "$") {
+			t.Fatalf("got %s", m.event.EventType)
+		}
 		if m.event.StreamID == stream && m.event.EventType == "last" {
 			return
 		}
@@ -133,7 +145,9 @@ func requireUsable(t *testing.T, checkpoints []esdb.Position) []esdb.Position {
 		if checkpoint.Commit == math.MaxUint64 {
 			continue
 		}
-		require.GreaterOrEqual(t, checkpoint.Commit, before)
+		if checkpoint.Commit < before {
+			t.Fatalf("checkpoint.Commit = %v, want at least %v", checkpoint.Commit, before)
+		}
 		before = checkpoint.Commit
 		usable = append(usable, checkpoint)
 	}
@@ -149,12 +163,20 @@ func checkpointsWithoutMatches(ctx context.Context, t *testing.T, s *store) {
 		Filter: &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{"none-" + stream}},
 	})
 	events, checkpoints := receiveUntilCaughtUp(t, subscription, stream)
-	require.Empty(t, events)
+	if len(events) != 0 {
+		t.Fatalf("events = %v, want nothing", events)
+	}
 	checkpoints = requireUsable(t, checkpoints)
-	require.GreaterOrEqual(t, len(checkpoints), 9, "200 events at one checkpoint every 20")
+	if got := len(checkpoints); got < 9 {
+		t.Fatalf("200 events at one checkpoint every 20: got %v, want at least 9", got)
+	}
 	last := checkpoints[len(checkpoints)-1]
-	require.Greater(t, last.Commit, start.CommitPosition)
-	require.GreaterOrEqual(t, last.Commit, end.CommitPosition-(end.CommitPosition-start.CommitPosition)/5)
+	if last.Commit <= start.CommitPosition {
+		t.Fatalf("last.Commit = %v, want more than %v", last.Commit, start.CommitPosition)
+	}
+	if last.Commit < end.CommitPosition-(end.CommitPosition-start.CommitPosition)/5 {
+		t.Fatalf("last.Commit = %v, want at least %v", last.Commit, end.CommitPosition-(end.CommitPosition-start.CommitPosition)/5)
+	}
 }
 
 func checkpointInterval(ctx context.Context, t *testing.T, s *store) {
@@ -173,14 +195,22 @@ func checkpointInterval(ctx context.Context, t *testing.T, s *store) {
 			checkpoints = append(checkpoints, *m.checkpoint)
 		}
 		if m.event != nil {
-			require.Equal(t, positionOf(marker), m.event.Position)
+			if m.event.Position != positionOf(marker) {
+				t.Fatalf("m.event.Position = %v, want %v", m.event.Position, positionOf(marker))
+			}
 			break
 		}
 	}
 	checkpoints = requireUsable(t, checkpoints)
-	require.GreaterOrEqual(t, len(checkpoints), 9, "50 events at one checkpoint every 5")
-	require.Less(t, checkpoints[len(checkpoints)-1].Commit, marker.CommitPosition)
-	require.LessOrEqual(t, checkpoints[0].Commit, appended.CommitPosition)
+	if got := len(checkpoints); got < 9 {
+		t.Fatalf("50 events at one checkpoint every 5: got %v, want at least 9", got)
+	}
+	if got := checkpoints[len(checkpoints)-1].Commit; got >= marker.CommitPosition {
+		t.Fatalf("checkpoints[len(checkpoints)-1].Commit = %v, want less than %v", got, marker.CommitPosition)
+	}
+	if checkpoints[0].Commit > appended.CommitPosition {
+		t.Fatalf("checkpoints[0].Commit = %v, want at most %v", checkpoints[0].Commit, appended.CommitPosition)
+	}
 }
 
 func resumeFromCheckpoint(ctx context.Context, t *testing.T, s *store) {
@@ -195,9 +225,13 @@ func resumeFromCheckpoint(ctx context.Context, t *testing.T, s *store) {
 		Filter: &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{wanted}},
 	}
 	all, checkpoints := receiveUntilCaughtUp(t, s.subscribeAll(ctx, t, options), stream)
-	require.Len(t, all, 20)
+	if len(all) != 20 {
+		t.Fatalf("all has %d elements, want 20: %v", len(all), all)
+	}
 	checkpoints = requireUsable(t, checkpoints)
-	require.NotEmpty(t, checkpoints)
+	if len(checkpoints) == 0 {
+		t.Fatalf("checkpoints = %v, want something", checkpoints)
+	}
 	for _, checkpoint := range checkpoints {
 		var want []uuid.UUID
 		for _, event := range all {
@@ -208,11 +242,17 @@ func resumeFromCheckpoint(ctx context.Context, t *testing.T, s *store) {
 		options.From = checkpoint
 		resumed := s.subscribeAll(ctx, t, options)
 		rest, _ := receiveUntilCaughtUp(t, resumed, stream)
-		require.NoError(t, resumed.Close())
+		if err := resumed.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if len(want) == 0 {
-			require.Empty(t, rest)
+			if len(rest) != 0 {
+				t.Fatalf("rest = %v, want nothing", rest)
+			}
 			continue
 		}
-		require.Equal(t, want, ids(rest))
+		if diff := cmp.Diff(want, ids(rest)); diff != "" {
+			t.Fatalf("ids(rest) (-want +got):\n%s", diff)
+		}
 	}
 }

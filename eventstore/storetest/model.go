@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -135,11 +135,19 @@ func (s *store) appendLikeModel(ctx context.Context, t *rapid.T, want model, str
 		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
 		return
 	}
-	require.NoError(t, err)
-	require.Equal(t, uint64(wanted), result.NextExpectedVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.NextExpectedVersion != uint64(wanted) {
+		t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(wanted))
+	}
 	at := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Revision(uint64(wanted)), 1)
-	require.Len(t, at, 1)
-	require.Equal(t, at[0].Position, positionOf(result))
+	if len(at) != 1 {
+		t.Fatalf("at has %d elements, want 1: %v", len(at), at)
+	}
+	if got := positionOf(result); got != at[0].Position {
+		t.Fatalf("positionOf(result) = %v, want %v", got, at[0].Position)
+	}
 }
 
 func (s *store) readLikeModel(ctx context.Context, t *rapid.T, want model, stream string) {
@@ -155,24 +163,40 @@ func (s *store) readLikeModel(ctx context.Context, t *rapid.T, want model, strea
 		requireCode(t, esdb.ErrorCodeResourceNotFound, err)
 		return
 	}
-	require.NoError(t, err)
-	require.Equal(t, want.read(stream, backwards, from, count), ids(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.read(stream, backwards, from, count), ids(got)); diff != "" {
+		t.Fatalf("ids(got) (-want +got):\n%s", diff)
+	}
 }
 
 func (s *store) requireModel(ctx context.Context, t *rapid.T, want model, stream string) {
 	got, err := s.read(ctx, stream, esdb.Forwards, esdb.Start{}, everything)
 	var clientError *esdb.Error
 	if errors.As(err, &clientError) && clientError.Code() == esdb.ErrorCodeResourceNotFound {
-		require.Empty(t, want[stream])
+		if len(want[stream]) != 0 {
+			t.Fatalf("want[stream] = %v, want nothing", want[stream])
+		}
 		return
 	}
-	require.NoError(t, err)
-	require.Equal(t, want[stream], ids(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want[stream], ids(got)); diff != "" {
+		t.Fatalf("ids(got) (-want +got):\n%s", diff)
+	}
 	for i, event := range got {
-		require.Equal(t, uint64(i), event.EventNumber)
-		require.Equal(t, event.EventID[:], event.Data)
+		if event.EventNumber != uint64(i) {
+			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(i))
+		}
+		if diff := cmp.Diff(event.EventID[:], event.Data); diff != "" {
+			t.Fatalf("event.Data (-want +got):\n%s", diff)
+		}
 		if i > 0 {
-			require.Greater(t, event.Position.Commit, got[i-1].Position.Commit)
+			if event.Position.Commit <= got[i-1].Position.Commit {
+				t.Fatalf("event.Position.Commit = %v, want more than %v", event.Position.Commit, got[i-1].Position.Commit)
+			}
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/secboard/secboard/pause/pausetest"
 )
 
 var readTests = []test{
@@ -49,7 +51,9 @@ func readStreamBounds(ctx context.Context, t *testing.T, s *store) {
 		{"back from past the end", esdb.Backwards, esdb.Revision(9), everything, []uint64{5, 4, 3, 2, 1, 0}},
 	} {
 		got := s.mustRead(ctx, t, stream, c.direction, c.from, c.count)
-		require.Equal(t, c.want, revisions(got), c.name)
+		if diff := cmp.Diff(c.want, revisions(got)); diff != "" {
+			t.Fatalf("%s (-want +got):\n%s", c.name, diff)
+		}
 	}
 }
 
@@ -64,11 +68,17 @@ func readNothing(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("nothing")
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("here"))
 	_, err := s.read(ctx, stream, esdb.Forwards, esdb.Start{}, 0)
-	require.Error(t, err)
+	if err == nil {
+		t.Fatal("no error")
+	}
 	reader, err := s.client.ReadAll(ctx, esdb.ReadAllOptions{}, 0)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = drain(reader)
-	require.Error(t, err)
+	if err == nil {
+		t.Fatal("no error")
+	}
 }
 
 func readAllBounds(ctx context.Context, t *testing.T, s *store) {
@@ -77,13 +87,21 @@ func readAllBounds(ctx context.Context, t *testing.T, s *store) {
 	events := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 3)
 
 	forwards := s.mustReadAll(ctx, t, esdb.Forwards, events[1].Position, 1)
-	require.Equal(t, ids(events[1:2]), ids(forwards), "forwards begins with the event at the position")
+	if diff := cmp.Diff(ids(events[1:2]), ids(forwards)); diff != "" {
+		t.Fatalf("forwards begins with the event at the position (-want +got):\n%s", diff)
+	}
 
 	backwards := s.mustReadAll(ctx, t, esdb.Backwards, events[1].Position, 1)
-	require.Equal(t, ids(events[0:1]), ids(backwards), "backwards begins before the event at the position")
+	if diff := cmp.Diff(ids(events[0:1]), ids(backwards)); diff != "" {
+		t.Fatalf("backwards begins before the event at the position (-want +got):\n%s", diff)
+	}
 
-	require.Equal(t, uint64(0), events[0].EventNumber)
-	require.Equal(t, events[1].Position, forwards[0].Position)
+	if events[0].EventNumber != uint64(0) {
+		t.Fatalf("events[0].EventNumber = %v, want %v", events[0].EventNumber, uint64(0))
+	}
+	if forwards[0].Position != events[1].Position {
+		t.Fatalf("forwards[0].Position = %v, want %v", forwards[0].Position, events[1].Position)
+	}
 }
 
 func readAllInOrder(ctx context.Context, t *testing.T, s *store) {
@@ -94,16 +112,22 @@ func readAllInOrder(ctx context.Context, t *testing.T, s *store) {
 		s.mustAppend(ctx, t, first, esdb.Revision(i), newEvent("in all"))
 	}
 	forwards := s.mustReadAll(ctx, t, esdb.Forwards, positionOf(start), everything)
-	require.Equal(t, first, forwards[0].StreamID)
-	require.True(t, slices.IsSortedFunc(forwards, func(a, b *esdb.RecordedEvent) int {
+	if forwards[0].StreamID != first {
+		t.Fatalf("forwards[0].StreamID = %q, want %q", forwards[0].StreamID, first)
+	}
+	if !slices.IsSortedFunc(forwards, func(a, b *esdb.RecordedEvent) int {
 		if a.Position.Commit >= b.Position.Commit {
 			return 1
 		}
 		return -1
-	}), "positions rise strictly")
+	}) {
+		t.Fatal("positions rise strictly")
+	}
 	for _, stream := range []string{first, second} {
 		want := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
-		require.Equal(t, want, of(stream, forwards), "an event looks the same in $all and in its stream")
+		if diff := cmp.Diff(want, of(stream, forwards)); diff != "" {
+			t.Fatalf("an event looks the same in $all and in its stream (-want +got):\n%s", diff)
+		}
 	}
 
 	end := s.mustAppend(ctx, t, first, esdb.StreamExists{}, newEvent("end"))
@@ -111,17 +135,25 @@ func readAllInOrder(ctx context.Context, t *testing.T, s *store) {
 	for _, stream := range []string{first, second} {
 		want := of(stream, forwards)
 		slices.Reverse(want)
-		require.Equal(t, ids(want), ids(of(stream, backwards)))
+		if diff := cmp.Diff(ids(want), ids(of(stream, backwards))); diff != "" {
+			t.Fatalf("ids(of(stream, backwards)) (-want +got):\n%s", diff)
+		}
 	}
 }
 
 func readAllEnds(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("all")
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("in all"))
-	require.Empty(t, of(stream, s.mustReadAll(ctx, t, esdb.Forwards, esdb.End{}, 100)))
-	require.Empty(t, s.mustReadAll(ctx, t, esdb.Backwards, esdb.Start{}, 100))
+	if got := of(stream, s.mustReadAll(ctx, t, esdb.Forwards, esdb.End{}, 100)); len(got) != 0 {
+		t.Fatalf("got %v, want nothing", got)
+	}
+	if got := s.mustReadAll(ctx, t, esdb.Backwards, esdb.Start{}, 100); len(got) != 0 {
+		t.Fatalf("s.mustReadAll(ctx, t, esdb.Backwards, esdb.Start{}, 100) = %v, want nothing", got)
+	}
 	last := s.mustReadAll(ctx, t, esdb.Backwards, esdb.End{}, 1)
-	require.Len(t, last, 1)
+	if len(last) != 1 {
+		t.Fatalf("last has %d elements, want 1: %v", len(last), last)
+	}
 }
 
 func readLongStream(ctx context.Context, t *testing.T, s *store) {
@@ -131,19 +163,29 @@ func readLongStream(ctx context.Context, t *testing.T, s *store) {
 		s.mustAppend(ctx, t, stream, esdb.Any{}, newEvents("long", 500)...)
 	}
 	forwards := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
-	require.Len(t, forwards, total)
+	if len(forwards) != total {
+		t.Fatalf("forwards has %d elements, want %d: %v", len(forwards), total, forwards)
+	}
 	for i, event := range forwards {
-		require.Equal(t, uint64(i), event.EventNumber)
+		if event.EventNumber != uint64(i) {
+			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(i))
+		}
 	}
 	backwards := s.mustRead(ctx, t, stream, esdb.Backwards, esdb.Revision(total-2), total-3)
 	slices.Reverse(backwards)
-	require.Equal(t, ids(forwards[2:total-1]), ids(backwards))
+	if diff := cmp.Diff(ids(forwards[2:total-1]), ids(backwards)); diff != "" {
+		t.Fatalf("ids(backwards) (-want +got):\n%s", diff)
+	}
 }
 
 func serverVersion(_ context.Context, t *testing.T, s *store) {
 	version, err := s.client.GetServerVersion()
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, version.Major, 23)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version.Major < 23 {
+		t.Fatalf("version.Major = %v, want at least 23", version.Major)
+	}
 }
 
 // What the metadata of a stream hide in reads of the stream, and only there.
@@ -162,7 +204,9 @@ func (s *store) setMetadata(ctx context.Context, t *testing.T, stream string, se
 	metadata := esdb.StreamMetadata{}
 	set(&metadata)
 	_, err := s.client.SetStreamMetadata(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: esdb.Any{}}, metadata)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *store) requireVisible(ctx context.Context, t *testing.T, stream string, want ...uint64) {
@@ -170,10 +214,14 @@ func (s *store) requireVisible(ctx context.Context, t *testing.T, stream string,
 	if want == nil {
 		want = []uint64{}
 	}
-	require.Equal(t, want, revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)))
+	if diff := cmp.Diff(want, revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything))); diff != "" {
+		t.Fatalf("got (-want +got):\n%s", diff)
+	}
 	backwards := revisions(s.mustRead(ctx, t, stream, esdb.Backwards, esdb.End{}, everything))
 	slices.Reverse(backwards)
-	require.Equal(t, want, backwards)
+	if diff := cmp.Diff(want, backwards); diff != "" {
+		t.Fatalf("backwards (-want +got):\n%s", diff)
+	}
 }
 
 func maxCount(ctx context.Context, t *testing.T, s *store) {
@@ -181,7 +229,9 @@ func maxCount(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("counted", 5)...)
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetMaxCount(2) })
 	s.requireVisible(ctx, t, stream, 3, 4)
-	require.Equal(t, []uint64{3}, revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Revision(1), 1)))
+	if diff := cmp.Diff([]uint64{3}, revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Revision(1), 1))); diff != "" {
+		t.Fatalf("got (-want +got):\n%s", diff)
+	}
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvent("counted"))
 	s.requireVisible(ctx, t, stream, 4, 5)
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetMaxCount(100) })
@@ -193,7 +243,9 @@ func truncateBefore(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("counted", 5)...)
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetTruncateBefore(3) })
 	s.requireVisible(ctx, t, stream, 3, 4)
-	require.Empty(t, s.mustRead(ctx, t, stream, esdb.Backwards, esdb.Revision(2), everything))
+	if got := s.mustRead(ctx, t, stream, esdb.Backwards, esdb.Revision(2), everything); len(got) != 0 {
+		t.Fatalf("got %v, want nothing", got)
+	}
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetTruncateBefore(5) })
 	s.requireVisible(ctx, t, stream)
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvent("counted"))
@@ -206,10 +258,10 @@ func maxAge(ctx context.Context, t *testing.T, s *store) {
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetMaxAge(time.Hour) })
 	s.requireVisible(ctx, t, stream, 0, 1)
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetMaxAge(time.Second) })
-	require.Eventually(t, func() bool {
+	pausetest.Until(t, "events grow too old", func() bool {
 		events, err := s.read(ctx, stream, esdb.Forwards, esdb.Start{}, everything)
 		return err == nil && len(events) == 0
-	}, timeout, 50*time.Millisecond, "the events grow too old")
+	})
 }
 
 func maxCountAndTruncateBefore(ctx context.Context, t *testing.T, s *store) {
@@ -236,9 +288,15 @@ func laterMetadata(ctx context.Context, t *testing.T, s *store) {
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetTruncateBefore(2) })
 	s.requireVisible(ctx, t, stream, 2, 3)
 	metadata, err := s.client.GetStreamMetadata(ctx, stream, esdb.ReadStreamOptions{})
-	require.NoError(t, err)
-	require.Nil(t, metadata.MaxCount())
-	require.Equal(t, uint64(2), *metadata.TruncateBefore())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := metadata.MaxCount(); got != nil {
+		t.Fatalf("metadata.MaxCount() = %v, want nil", got)
+	}
+	if got := *metadata.TruncateBefore(); got != uint64(2) {
+		t.Fatalf("*metadata.TruncateBefore() = %v, want %v", got, uint64(2))
+	}
 }
 
 func allShowsHidden(ctx context.Context, t *testing.T, s *store) {
@@ -248,7 +306,9 @@ func allShowsHidden(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("counted", 4)...)
 	s.requireVisible(ctx, t, stream, 3)
 	all := s.mustReadAll(ctx, t, esdb.Forwards, before[0].Position, everything)
-	require.Equal(t, []uint64{0, 1, 2, 3}, revisions(of(stream, all)))
+	if diff := cmp.Diff([]uint64{0, 1, 2, 3}, revisions(of(stream, all))); diff != "" {
+		t.Fatalf("revisions(of(stream, all)) (-want +got):\n%s", diff)
+	}
 }
 
 func hiddenRevisions(ctx context.Context, t *testing.T, s *store) {
@@ -258,5 +318,7 @@ func hiddenRevisions(ctx context.Context, t *testing.T, s *store) {
 	_, err := s.append(ctx, stream, esdb.NoStream{}, newEvent("counted"))
 	requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
 	result := s.mustAppend(ctx, t, stream, esdb.Revision(3), newEvent("counted"))
-	require.Equal(t, uint64(4), result.NextExpectedVersion)
+	if result.NextExpectedVersion != uint64(4) {
+		t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(4))
+	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
 )
 
 // What becomes of an append that is sent again, because its answer got lost, is decided by the
@@ -28,8 +28,12 @@ func sameAppendAgain(ctx context.Context, t *testing.T, s *store) {
 	events := newEvents("repeated", 3)
 	first := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
 	again := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
-	require.Equal(t, first, again)
-	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 3)
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Fatalf("again (-want +got):\n%s", diff)
+	}
+	if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 3 {
+		t.Fatalf("the list has %d elements, want 3: %v", len(got), got)
+	}
 }
 
 func sameAppendInsideStream(ctx context.Context, t *testing.T, s *store) {
@@ -40,8 +44,12 @@ func sameAppendInsideStream(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvents("after", 4)...)
 
 	again := s.mustAppend(ctx, t, stream, esdb.Revision(1), events...)
-	require.Equal(t, first, again)
-	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 9)
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Fatalf("again (-want +got):\n%s", diff)
+	}
+	if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 9 {
+		t.Fatalf("the list has %d elements, want 9: %v", len(got), got)
+	}
 }
 
 func beginningOfAppendAgain(ctx context.Context, t *testing.T, s *store) {
@@ -49,10 +57,16 @@ func beginningOfAppendAgain(ctx context.Context, t *testing.T, s *store) {
 	events := newEvents("repeated", 3)
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, events...)
 	again := s.mustAppend(ctx, t, stream, esdb.NoStream{}, events[:2]...)
-	require.Equal(t, uint64(1), again.NextExpectedVersion)
+	if again.NextExpectedVersion != uint64(1) {
+		t.Fatalf("again.NextExpectedVersion = %v, want %v", again.NextExpectedVersion, uint64(1))
+	}
 	stored := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
-	require.Len(t, stored, 3)
-	require.Equal(t, stored[1].Position, positionOf(again))
+	if len(stored) != 3 {
+		t.Fatalf("stored has %d elements, want 3: %v", len(stored), stored)
+	}
+	if got := positionOf(again); got != stored[1].Position {
+		t.Fatalf("positionOf(again) = %v, want %v", got, stored[1].Position)
+	}
 }
 
 func otherAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
@@ -67,10 +81,14 @@ func otherAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
 		"begins elsewhere": {events[1], events[2]},
 	} {
 		_, err := s.append(ctx, stream, esdb.NoStream{}, other...)
-		require.Error(t, err, name)
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
 		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
 	}
-	require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 3)
+	if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 3 {
+		t.Fatalf("the list has %d elements, want 3: %v", len(got), got)
+	}
 }
 
 func emptyAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
@@ -87,10 +105,16 @@ func idsDontMatterAtCurrentRevision(ctx context.Context, t *testing.T, s *store)
 	event := newEvent("repeated")
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
 	result := s.mustAppend(ctx, t, stream, esdb.Revision(0), event)
-	require.Equal(t, uint64(1), result.NextExpectedVersion)
+	if result.NextExpectedVersion != uint64(1) {
+		t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(1))
+	}
 	got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
-	require.Len(t, got, 2)
-	require.Equal(t, got[0].EventID, got[1].EventID)
+	if len(got) != 2 {
+		t.Fatalf("got has %d elements, want 2: %v", len(got), got)
+	}
+	if got[1].EventID != got[0].EventID {
+		t.Fatalf("got[1].EventID = %v, want %v", got[1].EventID, got[0].EventID)
+	}
 }
 
 func knownIDsWithoutRevision(ctx context.Context, t *testing.T, s *store) {
@@ -101,8 +125,12 @@ func knownIDsWithoutRevision(ctx context.Context, t *testing.T, s *store) {
 		first := s.mustAppend(ctx, t, stream, expected, events...)
 		s.mustAppend(ctx, t, stream, expected, newEvent("after"))
 		again := s.mustAppend(ctx, t, stream, expected, events...)
-		require.Equal(t, first, again)
-		require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 4)
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Fatalf("again (-want +got):\n%s", diff)
+		}
+		if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 4 {
+			t.Fatalf("the list has %d elements, want 4: %v", len(got), got)
+		}
 	}
 }
 
@@ -112,7 +140,9 @@ func unknownFirstID(ctx context.Context, t *testing.T, s *store) {
 		known := newEvent("known")
 		s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
 		result := s.mustAppend(ctx, t, stream, expected, newEvent("new"), known)
-		require.Equal(t, uint64(2), result.NextExpectedVersion)
+		if result.NextExpectedVersion != uint64(2) {
+			t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(2))
+		}
 	}
 }
 
@@ -123,7 +153,9 @@ func knownThenUnknown(ctx context.Context, t *testing.T, s *store) {
 		s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
 		_, err := s.append(ctx, stream, expected, known, newEvent("new"))
 		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
-		require.Len(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), 1)
+		if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 1 {
+			t.Fatalf("the list has %d elements, want 1: %v", len(got), got)
+		}
 	}
 }
 
@@ -133,7 +165,11 @@ func idsOfOtherStreams(ctx context.Context, t *testing.T, s *store) {
 		first, second := newStream("repeat"), newStream("repeat")
 		one := s.mustAppend(ctx, t, first, expected, event)
 		other := s.mustAppend(ctx, t, second, expected, event)
-		require.NotEqual(t, one.CommitPosition, other.CommitPosition)
-		require.Len(t, s.mustRead(ctx, t, second, esdb.Forwards, esdb.Start{}, everything), 1)
+		if other.CommitPosition == one.CommitPosition {
+			t.Fatalf("other.CommitPosition = %v, want anything but %v", other.CommitPosition, one.CommitPosition)
+		}
+		if got := s.mustRead(ctx, t, second, esdb.Forwards, esdb.Start{}, everything); len(got) != 1 {
+			t.Fatalf("the list has %d elements, want 1: %v", len(got), got)
+		}
 	}
 }

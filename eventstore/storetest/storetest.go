@@ -12,7 +12,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 // timeout bounds each test, and each call and sign of life. It is far more than a healthy store on a busy machine needs.
@@ -25,8 +25,14 @@ func Run(t *testing.T, configuration esdb.Configuration) {
 	configuration.DefaultDeadline = new(timeout) // the client's own is ten seconds, also for what else keeps the machine busy
 	configuration.KeepAliveTimeout = timeout
 	client, err := esdb.NewClient(&configuration)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	s := &store{configuration: configuration, client: client}
 
 	for _, group := range []struct {
@@ -86,17 +92,23 @@ func (s *store) append(ctx context.Context, stream string, expected esdb.Expecte
 	return s.client.AppendToStream(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected}, events...)
 }
 
-func (s *store) mustAppend(ctx context.Context, t require.TestingT, stream string, expected esdb.ExpectedRevision, events ...esdb.EventData) *esdb.WriteResult {
+func (s *store) mustAppend(ctx context.Context, t rapid.TB, stream string, expected esdb.ExpectedRevision, events ...esdb.EventData) *esdb.WriteResult {
 	result, err := s.append(ctx, stream, expected, events...)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return result
 }
 
 // requireCode checks that err is an error of the client with this code.
-func requireCode(t require.TestingT, code esdb.ErrorCode, err error) {
+func requireCode(t rapid.TB, code esdb.ErrorCode, err error) {
 	var clientError *esdb.Error
-	require.ErrorAs(t, err, &clientError)
-	require.Equal(t, code, clientError.Code(), "%v", err)
+	if !errors.As(err, &clientError) {
+		t.Fatalf("%T is not of the wanted type: %v", err, err)
+	}
+	if got := clientError.Code(); got != code {
+		t.Fatalf("%v: got %v, want %v", err, got, code)
+	}
 }
 
 // everything is more than the suite ever writes to one stream.
@@ -110,18 +122,24 @@ func (s *store) read(ctx context.Context, stream string, direction esdb.Directio
 	return drain(reader)
 }
 
-func (s *store) mustRead(ctx context.Context, t require.TestingT, stream string, direction esdb.Direction, from esdb.StreamPosition, count uint64) []*esdb.RecordedEvent {
+func (s *store) mustRead(ctx context.Context, t rapid.TB, stream string, direction esdb.Direction, from esdb.StreamPosition, count uint64) []*esdb.RecordedEvent {
 	events, err := s.read(ctx, stream, direction, from, count)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return events
 }
 
 func (s *store) mustReadAll(ctx context.Context, t *testing.T, direction esdb.Direction, from esdb.AllPosition, count uint64) []*esdb.RecordedEvent {
 	t.Helper()
 	reader, err := s.client.ReadAll(ctx, esdb.ReadAllOptions{Direction: direction, From: from}, count)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	events, err := drain(reader)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return events
 }
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 )
 
 var subscribeTests = []test{
@@ -35,7 +35,9 @@ func receive(t *testing.T, subscription *esdb.Subscription) message {
 		received := subscription.Recv()
 		switch {
 		case received.SubscriptionDropped != nil:
-			require.NoError(t, received.SubscriptionDropped.Error, "the subscription was dropped")
+			if received.SubscriptionDropped.Error != nil {
+				t.Fatalf("the subscription was dropped: %v", received.SubscriptionDropped.Error)
+			}
 		case received.EventAppeared != nil:
 			return message{event: received.EventAppeared.Event}
 		case received.CheckPointReached != nil:
@@ -76,17 +78,31 @@ func receiveUntilCaughtUp(t *testing.T, subscription *esdb.Subscription, stream 
 func (s *store) subscribe(ctx context.Context, t *testing.T, stream string, from esdb.StreamPosition) *esdb.Subscription {
 	t.Helper()
 	subscription, err := s.client.SubscribeToStream(ctx, stream, esdb.SubscribeToStreamOptions{From: from})
-	require.NoError(t, err)
-	require.NotEmpty(t, subscription.Id())
-	t.Cleanup(func() { require.NoError(t, subscription.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := subscription.Id(); got == "" {
+		t.Fatalf("subscription.Id() = %q, want something", got)
+	}
+	t.Cleanup(func() {
+		if err := subscription.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	return subscription
 }
 
 func (s *store) subscribeAll(ctx context.Context, t *testing.T, options esdb.SubscribeToAllOptions) *esdb.Subscription {
 	t.Helper()
 	subscription, err := s.client.SubscribeToAll(ctx, options)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, subscription.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := subscription.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	return subscription
 }
 
@@ -95,14 +111,20 @@ func subscribeStreamFromStart(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("past", 1500)...)
 	subscription := s.subscribe(ctx, t, stream, esdb.Start{})
 	past, _ := receiveUntilCaughtUp(t, subscription, stream)
-	require.Equal(t, s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), past)
+	if diff := cmp.Diff(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything), past); diff != "" {
+		t.Fatalf("past (-want +got):\n%s", diff)
+	}
 
 	for revision := uint64(1499); revision < 1509; revision++ {
 		event := newEvent("live")
 		s.mustAppend(ctx, t, stream, esdb.Revision(revision), event)
 		live := receiveEvents(t, subscription, stream, 1)
-		require.Equal(t, []uuid.UUID{event.EventID}, ids(live))
-		require.Equal(t, revision+1, live[0].EventNumber)
+		if diff := cmp.Diff([]uuid.UUID{event.EventID}, ids(live)); diff != "" {
+			t.Fatalf("ids(live) (-want +got):\n%s", diff)
+		}
+		if live[0].EventNumber != revision+1 {
+			t.Fatalf("live[0].EventNumber = %v, want %v", live[0].EventNumber, revision+1)
+		}
 	}
 }
 
@@ -111,11 +133,15 @@ func subscribeStreamExclusive(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("past", 5)...)
 	subscription := s.subscribe(ctx, t, stream, esdb.Revision(2))
 	past, _ := receiveUntilCaughtUp(t, subscription, stream)
-	require.Equal(t, []uint64{3, 4}, revisions(past))
+	if diff := cmp.Diff([]uint64{3, 4}, revisions(past)); diff != "" {
+		t.Fatalf("revisions(past) (-want +got):\n%s", diff)
+	}
 
 	atEnd := s.subscribe(ctx, t, stream, esdb.Revision(4))
 	past, _ = receiveUntilCaughtUp(t, atEnd, stream)
-	require.Empty(t, past)
+	if len(past) != 0 {
+		t.Fatalf("past = %v, want nothing", past)
+	}
 }
 
 func subscribeStreamFromEnd(ctx context.Context, t *testing.T, s *store) {
@@ -123,17 +149,23 @@ func subscribeStreamFromEnd(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("past", 5)...)
 	subscription := s.subscribe(ctx, t, stream, esdb.End{})
 	past, _ := receiveUntilCaughtUp(t, subscription, stream)
-	require.Empty(t, past)
+	if len(past) != 0 {
+		t.Fatalf("past = %v, want nothing", past)
+	}
 	s.mustAppend(ctx, t, newStream("other"), esdb.NoStream{}, newEvent("live"))
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvents("live", 2)...)
-	require.Equal(t, []uint64{5, 6}, revisions(receiveEvents(t, subscription, stream, 2)))
+	if diff := cmp.Diff([]uint64{5, 6}, revisions(receiveEvents(t, subscription, stream, 2))); diff != "" {
+		t.Fatalf("revisions(receiveEvents(t, subscription, stream, 2)) (-want +got):\n%s", diff)
+	}
 }
 
 func subscribeMissingStream(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("subscribed")
 	subscription := s.subscribe(ctx, t, stream, esdb.Start{})
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("first", 2)...)
-	require.Equal(t, []uint64{0, 1}, revisions(receiveEvents(t, subscription, stream, 2)))
+	if diff := cmp.Diff([]uint64{0, 1}, revisions(receiveEvents(t, subscription, stream, 2))); diff != "" {
+		t.Fatalf("revisions(receiveEvents(t, subscription, stream, 2)) (-want +got):\n%s", diff)
+	}
 }
 
 func subscribeHidden(ctx context.Context, t *testing.T, s *store) {
@@ -142,7 +174,9 @@ func subscribeHidden(ctx context.Context, t *testing.T, s *store) {
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetTruncateBefore(3) })
 	subscription := s.subscribe(ctx, t, stream, esdb.Start{})
 	past, _ := receiveUntilCaughtUp(t, subscription, stream)
-	require.Equal(t, []uint64{3, 4}, revisions(past))
+	if diff := cmp.Diff([]uint64{3, 4}, revisions(past)); diff != "" {
+		t.Fatalf("revisions(past) (-want +got):\n%s", diff)
+	}
 }
 
 func subscribeAllExclusive(ctx context.Context, t *testing.T, s *store) {
@@ -151,10 +185,14 @@ func subscribeAllExclusive(ctx context.Context, t *testing.T, s *store) {
 	events := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything)
 	subscription := s.subscribeAll(ctx, t, esdb.SubscribeToAllOptions{From: events[1].Position})
 	past, _ := receiveUntilCaughtUp(t, subscription, stream)
-	require.Equal(t, events[2:], past)
+	if diff := cmp.Diff(events[2:], past); diff != "" {
+		t.Fatalf("past (-want +got):\n%s", diff)
+	}
 
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvents("live", 2)...)
-	require.Equal(t, []uint64{5, 6}, revisions(receiveEvents(t, subscription, stream, 2)))
+	if diff := cmp.Diff([]uint64{5, 6}, revisions(receiveEvents(t, subscription, stream, 2))); diff != "" {
+		t.Fatalf("revisions(receiveEvents(t, subscription, stream, 2)) (-want +got):\n%s", diff)
+	}
 }
 
 func subscribeAllFromEnd(ctx context.Context, t *testing.T, s *store) {
@@ -162,9 +200,13 @@ func subscribeAllFromEnd(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("past", 5)...)
 	subscription := s.subscribeAll(ctx, t, esdb.SubscribeToAllOptions{From: esdb.End{}})
 	past, _ := receiveUntilCaughtUp(t, subscription, stream)
-	require.Empty(t, past)
+	if len(past) != 0 {
+		t.Fatalf("past = %v, want nothing", past)
+	}
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvent("live"))
-	require.Equal(t, []uint64{5}, revisions(receiveEvents(t, subscription, stream, 1)))
+	if diff := cmp.Diff([]uint64{5}, revisions(receiveEvents(t, subscription, stream, 1))); diff != "" {
+		t.Fatalf("revisions(receiveEvents(t, subscription, stream, 1)) (-want +got):\n%s", diff)
+	}
 }
 
 func subscribeWhileAppending(ctx context.Context, t *testing.T, s *store) {
@@ -184,16 +226,26 @@ func subscribeWhileAppending(ctx context.Context, t *testing.T, s *store) {
 	toStream := s.subscribe(ctx, t, stream, esdb.Start{})
 	toAll := s.subscribeAll(ctx, t, esdb.SubscribeToAllOptions{From: positionOf(start)})
 	for i, event := range receiveEvents(t, toStream, stream, 1+appends*batch) {
-		require.Equal(t, uint64(i), event.EventNumber)
+		if event.EventNumber != uint64(i) {
+			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(i))
+		}
 	}
 	for i, event := range receiveEvents(t, toAll, stream, appends*batch) {
-		require.Equal(t, uint64(i+1), event.EventNumber)
+		if event.EventNumber != uint64(i+1) {
+			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(i+1))
+		}
 	}
-	require.NoError(t, <-appended)
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func closedSubscription(ctx context.Context, t *testing.T, s *store) {
 	subscription := s.subscribe(ctx, t, newStream("subscribed"), esdb.Start{})
-	require.NoError(t, subscription.Close())
-	require.NotNil(t, subscription.Recv().SubscriptionDropped)
+	if err := subscription.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := subscription.Recv().SubscriptionDropped; got == nil {
+		t.Fatalf("subscription.Recv().SubscriptionDropped = %v, want something", got)
+	}
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -54,8 +55,14 @@ func (s *store) dial(t *testing.T) *grpc.ClientConn {
 		address = c.GossipSeeds[0].String()
 	}
 	connection, err := grpc.NewClient(address, append(options, grpc.WithTransportCredentials(transport))...)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, connection.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := connection.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 	return connection
 }
 
@@ -91,14 +98,20 @@ func proposed() *api.AppendReq_ProposedMessage {
 func (s *store) appendRaw(ctx context.Context, t *testing.T, options *api.AppendReq_Options, events ...*api.AppendReq_ProposedMessage) (*api.AppendResp, metadata.MD, error) {
 	t.Helper()
 	call, err := api.NewStreamsClient(s.dial(t)).Append(ctx)
-	require.NoError(t, err)
-	require.NoError(t, call.Send(&api.AppendReq{Content: &api.AppendReq_Options_{Options: options}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Send(&api.AppendReq{Content: &api.AppendReq_Options_{Options: options}}); err != nil {
+		t.Fatal(err)
+	}
 	for _, event := range events {
 		err := call.Send(&api.AppendReq{Content: &api.AppendReq_ProposedMessage_{ProposedMessage: event}})
 		if errors.Is(err, io.EOF) {
 			break // the reason comes with the answer
 		}
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	answer, err := call.CloseAndRecv()
 	return answer, call.Trailer(), err
@@ -111,24 +124,48 @@ func wrongRevisionFields(ctx context.Context, t *testing.T, s *store) {
 	options := optionsFor(stream)
 	options.ExpectedStreamRevision = &api.AppendReq_Options_Revision{Revision: 7}
 	answer, _, err := s.appendRaw(ctx, t, options, proposed())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	wrong := answer.GetWrongExpectedVersion()
-	require.NotNil(t, wrong)
-	require.Equal(t, uint64(2), wrong.GetCurrentRevision())
-	require.Equal(t, uint64(2), wrong.GetCurrentRevision_20_6_0())
-	require.Equal(t, uint64(7), wrong.GetExpectedRevision())
-	require.Equal(t, uint64(7), wrong.GetExpectedRevision_20_6_0())
+	if wrong == nil {
+		t.Fatalf("wrong = %v, want something", wrong)
+	}
+	if got := wrong.GetCurrentRevision(); got != uint64(2) {
+		t.Fatalf("wrong.GetCurrentRevision() = %v, want %v", got, uint64(2))
+	}
+	if got := wrong.GetCurrentRevision_20_6_0(); got != uint64(2) {
+		t.Fatalf("wrong.GetCurrentRevision_20_6_0() = %v, want %v", got, uint64(2))
+	}
+	if got := wrong.GetExpectedRevision(); got != uint64(7) {
+		t.Fatalf("wrong.GetExpectedRevision() = %v, want %v", got, uint64(7))
+	}
+	if got := wrong.GetExpectedRevision_20_6_0(); got != uint64(7) {
+		t.Fatalf("wrong.GetExpectedRevision_20_6_0() = %v, want %v", got, uint64(7))
+	}
 
 	options = optionsFor(missing)
 	options.ExpectedStreamRevision = &api.AppendReq_Options_StreamExists{StreamExists: &shared.Empty{}}
 	answer, _, err = s.appendRaw(ctx, t, options, proposed())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	wrong = answer.GetWrongExpectedVersion()
-	require.NotNil(t, wrong)
-	require.NotNil(t, wrong.GetCurrentNoStream())
-	require.NotNil(t, wrong.GetNoStream_20_6_0())
-	require.NotNil(t, wrong.GetExpectedStreamExists())
-	require.NotNil(t, wrong.GetStreamExists_20_6_0())
+	if wrong == nil {
+		t.Fatalf("wrong = %v, want something", wrong)
+	}
+	if got := wrong.GetCurrentNoStream(); got == nil {
+		t.Fatalf("wrong.GetCurrentNoStream() = %v, want something", got)
+	}
+	if got := wrong.GetNoStream_20_6_0(); got == nil {
+		t.Fatalf("wrong.GetNoStream_20_6_0() = %v, want something", got)
+	}
+	if got := wrong.GetExpectedStreamExists(); got == nil {
+		t.Fatalf("wrong.GetExpectedStreamExists() = %v, want something", got)
+	}
+	if got := wrong.GetStreamExists_20_6_0(); got == nil {
+		t.Fatalf("wrong.GetStreamExists_20_6_0() = %v, want something", got)
+	}
 }
 
 func requiredProperties(ctx context.Context, t *testing.T, s *store) {
@@ -137,13 +174,19 @@ func requiredProperties(ctx context.Context, t *testing.T, s *store) {
 		event.Metadata = maps.Clone(event.Metadata)
 		delete(event.Metadata, property)
 		_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), proposed(), event)
-		require.Equal(t, codes.InvalidArgument, status.Code(err))
-		require.Equal(t, []string{"missing-required-metadata-property"}, trailers.Get("exception"))
+		if got := status.Code(err); got != codes.InvalidArgument {
+			t.Fatalf("status.Code(err) = %v, want %v", got, codes.InvalidArgument)
+		}
+		if diff := cmp.Diff([]string{"missing-required-metadata-property"}, trailers.Get("exception")); diff != "" {
+			t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
+		}
 	}
 	event := proposed()
 	event.Metadata["type"] = ""
 	_, _, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), event)
-	require.Error(t, err)
+	if err == nil {
+		t.Fatal("no error")
+	}
 }
 
 func requiredID(ctx context.Context, t *testing.T, s *store) {
@@ -154,7 +197,9 @@ func requiredID(ctx context.Context, t *testing.T, s *store) {
 		event.Id = id
 		stream := newStream("wire")
 		_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
-		require.Error(t, err, name)
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
 		_, err = s.read(ctx, stream, esdb.Forwards, esdb.Start{}, 1)
 		requireCode(t, esdb.ErrorCodeResourceNotFound, err)
 	}
@@ -175,7 +220,9 @@ func readRequest(stream string) *api.ReadReq {
 func (s *store) readRaw(ctx context.Context, t *testing.T, request *api.ReadReq) ([]*api.ReadResp, error) {
 	t.Helper()
 	call, err := api.NewStreamsClient(s.dial(t)).Read(ctx, request)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var answers []*api.ReadResp
 	for {
 		answer, err := call.Recv()
@@ -196,22 +243,42 @@ func idForms(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
 	message := proposed()
 	_, _, err := s.appendRaw(ctx, t, optionsFor(stream), message)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []uuid.UUID{event.EventID, uuid.MustParse(message.GetId().GetString_())}
-	require.Equal(t, want, ids(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)))
+	if diff := cmp.Diff(want, ids(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10))); diff != "" {
+		t.Fatalf("got (-want +got):\n%s", diff)
+	}
 
 	answers, err := s.readRaw(ctx, t, readRequest(stream))
-	require.NoError(t, err)
-	require.Len(t, answers, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(answers) != 2 {
+		t.Fatalf("answers has %d elements, want 2: %v", len(answers), answers)
+	}
 	for i, answer := range answers {
 		recorded := answer.GetEvent().GetEvent()
-		require.Equal(t, want[i].String(), recorded.GetId().GetString_())
-		require.Equal(t, uint64(i), recorded.GetStreamRevision())
-		require.Equal(t, stream, string(recorded.GetStreamIdentifier().GetStreamName()))
-		require.ElementsMatch(t, []string{"type", "content-type", "created"}, slices.Collect(maps.Keys(recorded.GetMetadata())))
-		require.Equal(t, recorded.GetPreparePosition(), recorded.GetCommitPosition())
+		if got := recorded.GetId().GetString_(); got != want[i].String() {
+			t.Fatalf("recorded.GetId().GetString_() = %q, want %q", got, want[i].String())
+		}
+		if got := recorded.GetStreamRevision(); got != uint64(i) {
+			t.Fatalf("recorded.GetStreamRevision() = %v, want %v", got, uint64(i))
+		}
+		if got := string(recorded.GetStreamIdentifier().GetStreamName()); got != stream {
+			t.Fatalf("string(recorded.GetStreamIdentifier().GetStreamName()) = %q, want %q", got, stream)
+		}
+		if diff := cmp.Diff([]string{"type", "content-type", "created"}, slices.Collect(maps.Keys(recorded.GetMetadata())), cmpopts.SortSlices(strings.Compare)); diff != "" {
+			t.Fatalf("slices.Collect(maps.Keys(recorded.GetMetadata())) (-want +got):\n%s", diff)
+		}
+		if got := recorded.GetCommitPosition(); got != recorded.GetPreparePosition() {
+			t.Fatalf("recorded.GetCommitPosition() = %v, want %v", got, recorded.GetPreparePosition())
+		}
 	}
-	require.Equal(t, event.Data, answers[0].GetEvent().GetEvent().GetData())
+	if diff := cmp.Diff(event.Data, answers[0].GetEvent().GetEvent().GetData()); diff != "" {
+		t.Fatalf("answers[0].GetEvent().GetEvent().GetData() (-want +got):\n%s", diff)
+	}
 }
 
 func contentTypes(ctx context.Context, t *testing.T, s *store) {
@@ -220,13 +287,17 @@ func contentTypes(ctx context.Context, t *testing.T, s *store) {
 		event := proposed()
 		event.Metadata["content-type"] = given
 		_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	var got []string
 	for _, event := range s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10) {
 		got = append(got, event.ContentType)
 	}
-	require.Equal(t, []string{"application/json", "application/octet-stream", "application/octet-stream"}, got)
+	if diff := cmp.Diff([]string{"application/json", "application/octet-stream", "application/octet-stream"}, got); diff != "" {
+		t.Fatalf("got (-want +got):\n%s", diff)
+	}
 }
 
 func sizeTrailer(ctx context.Context, t *testing.T, s *store) {
@@ -239,8 +310,12 @@ func sizeTrailer(ctx context.Context, t *testing.T, s *store) {
 	oneBig.Data = make([]byte, 8<<20) // far over gRPC's own default limit of a message
 	for _, batch := range [][]*api.AppendReq_ProposedMessage{events, {oneBig}} {
 		_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), batch...)
-		require.Equal(t, codes.InvalidArgument, status.Code(err))
-		require.Equal(t, []string{"maximum-append-size-exceeded"}, trailers.Get("exception"))
+		if got := status.Code(err); got != codes.InvalidArgument {
+			t.Fatalf("status.Code(err) = %v, want %v", got, codes.InvalidArgument)
+		}
+		if diff := cmp.Diff([]string{"maximum-append-size-exceeded"}, trailers.Get("exception")); diff != "" {
+			t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
+		}
 	}
 }
 
@@ -266,8 +341,12 @@ func incompleteReads(ctx context.Context, t *testing.T, s *store) {
 		request := readRequest(stream)
 		spoil(request.Options)
 		answers, err := s.readRaw(ctx, t, request)
-		require.Error(t, err, name)
-		require.Empty(t, answers, name)
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if len(answers) != 0 {
+			t.Fatalf("%s: got %v, want nothing", name, answers)
+		}
 	}
 }
 
@@ -281,26 +360,42 @@ func readsAnswerEventsOnly(ctx context.Context, t *testing.T, s *store) {
 			request.Options.GetStream().RevisionOption = &api.ReadReq_Options_StreamOptions_End{End: &shared.Empty{}}
 		}
 		answers, err := s.readRaw(ctx, t, request)
-		require.NoError(t, err)
-		require.Len(t, answers, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(answers) != 5 {
+			t.Fatalf("answers has %d elements, want 5: %v", len(answers), answers)
+		}
 		for _, answer := range answers {
-			require.NotNil(t, answer.GetEvent(), "the Go client panics on %T", answer.GetContent())
+			if got := answer.GetEvent(); got == nil {
+				t.Fatalf("the Go client panics on %T: got %v, want something", answer.GetContent(), got)
+			}
 		}
 	}
 	answers, err := s.readRaw(ctx, t, readRequest(newStream("missing")))
-	require.NoError(t, err)
-	require.Len(t, answers, 1)
-	require.NotNil(t, answers[0].GetStreamNotFound().GetStreamIdentifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(answers) != 1 {
+		t.Fatalf("answers has %d elements, want 1: %v", len(answers), answers)
+	}
+	if got := answers[0].GetStreamNotFound().GetStreamIdentifier(); got == nil {
+		t.Fatalf("answers[0].GetStreamNotFound().GetStreamIdentifier() = %v, want something", got)
+	}
 }
 
 func gossipShowsLeader(ctx context.Context, t *testing.T, s *store) {
 	cluster, err := gossip.NewGossipClient(s.dial(t)).Read(ctx, &shared.Empty{})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	leaders := 0
 	for _, member := range cluster.GetMembers() {
 		if member.GetState() == gossip.MemberInfo_Leader && member.GetIsAlive() {
 			leaders++
 		}
 	}
-	require.Equal(t, 1, leaders)
+	if leaders != 1 {
+		t.Fatalf("leaders = %v, want 1", leaders)
+	}
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/secboard/secboard/eventstore/feed"
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/migrations"
-	"github.com/secboard/secboard/pause"
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
@@ -445,19 +444,6 @@ func waitFor(t testing.TB, runner *Runner, position eventstore.Position) {
 
 // patience is for what has to happen, however busy the machine is.
 const patience = 2 * time.Minute
-
-// eventually polls until a condition holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for !holds() {
-		pause.For(ctx, 10*time.Millisecond)
-		if ctx.Err() != nil {
-			t.Fatal("never happened: " + what)
-		}
-	}
-}
 
 func show(t testing.TB, value any) string {
 	t.Helper()

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -181,7 +183,7 @@ func TestASwapHoldsUpNoQueryOfTheCheckpoints(t *testing.T) {
 				}
 				return held
 			}
-			eventually(t, "the swap has its lock", func() bool { return locked() || t.Failed() || len(ended) > 0 })
+			pausetest.Until(t, "the swap has its lock", func() bool { return locked() || t.Failed() || len(ended) > 0 })
 			if _, err := w.pool.Exec(t.Context(), "BEGIN; LOCK TABLE readmodels.checkpoints IN ACCESS SHARE MODE NOWAIT; COMMIT"); err != nil {
 				t.Error("a query of the checkpoints waits:", err)
 			}
@@ -271,7 +273,7 @@ func TestASwapWaitsForWhoeverMigratesAndThenRefuses(t *testing.T) {
 	case err := <-ended:
 		t.Fatal("it ended before the swap:", err)
 	}
-	eventually(t, "the swap waits", func() (waits bool) {
+	pausetest.Until(t, "the swap waits", func() (waits bool) {
 		const q = `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
 			WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted)`
 		if err := w.pool.QueryRow(t.Context(), q).Scan(&waits); err != nil {
@@ -342,7 +344,7 @@ func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) 
 		first, err = RunRebuild(t.Context(), parcelSet(), w.pool, log, request, nil)
 		ended <- err
 	}()
-	eventually(t, "it reads", func() bool { return isClosed(log.reached) })
+	pausetest.Until(t, "it reads", func() bool { return isClosed(log.reached) })
 	if _, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Mode: ModeVerify}, nil); !errors.Is(err, ErrRebuildRunning) {
 		t.Error("a second one at the same time:", err)
 	}
@@ -401,7 +403,7 @@ func TestARebuildContinuesInTheBackgroundUntilTheRunnerEnds(t *testing.T) {
 	if err != nil || begun.Ended() {
 		t.Fatal(show(t, begun), err)
 	}
-	eventually(t, "it reads", func() bool { return isClosed(gate.reached) })
+	pausetest.Until(t, "it reads", func() bool { return isClosed(gate.reached) })
 	stop()
 	stopped, err := RebuildByID(t.Context(), w.pool, begun.ID)
 	if err != nil || stopped.State != RebuildAborted {
@@ -417,7 +419,7 @@ func TestARebuildContinuesInTheBackgroundUntilTheRunnerEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the rebuild is done", func() bool {
+	pausetest.Until(t, "the rebuild is done", func() bool {
 		r, err := runner.Rebuild(t.Context(), begun.ID)
 		return err == nil && r.State == RebuildDone
 	})

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -227,7 +229,7 @@ func TestAnEventThatPostgresRefusesStopsOneProjectionOnly(t *testing.T) {
 	_, bad := w.post(t, "Atlantis")
 	_, after := w.post(t, "Kyiv")
 	var stopped Status
-	eventually(t, "parcels is stopped", func() bool {
+	pausetest.Until(t, "parcels is stopped", func() bool {
 		stopped = statuses(t, w.runner)["parcels"]
 		return stopped.State == StateStopped
 	})
@@ -251,12 +253,12 @@ func TestAnEventThatPostgresRefusesStopsOneProjectionOnly(t *testing.T) {
 		}
 		return true
 	}
-	eventually(t, "all others are live", others)
+	pausetest.Until(t, "all others are live", others)
 	stopped = statuses(t, w.runner)["parcels"]
 	if stopped.LagEvents != 2 || stopped.Position >= bad || stopped.Position < good {
 		t.Errorf("%+v", stopped)
 	}
-	eventually(t, "it looks the same from outside", func() bool {
+	pausetest.Until(t, "it looks the same from outside", func() bool {
 		outside, err := StatusOf(t.Context(), parcelSet(), w.pool, w.log)
 		if err != nil {
 			t.Fatal(err)
@@ -277,7 +279,7 @@ func TestAnEventThatPostgresRefusesStopsOneProjectionOnly(t *testing.T) {
 	if _, err := w.pool.Exec(t.Context(), "ALTER TABLE parcels DROP CONSTRAINT no_such_place"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "parcels is resumed", func() bool { return strings.Contains(contents(t, w.pool)["parcels"], "Kyiv") })
+	pausetest.Until(t, "parcels is resumed", func() bool { return strings.Contains(contents(t, w.pool)["parcels"], "Kyiv") })
 	w.assertReplayed(t)
 }
 
@@ -318,7 +320,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	runner, stop := startStoppable(t, w.pool, log, registry)
 	w.send(t, "Lviv")
-	eventually(t, "depots and the journal are stopped", func() bool {
+	pausetest.Until(t, "depots and the journal are stopped", func() bool {
 		var stopped []string
 		for name, s := range statuses(t, runner) {
 			if s.State != StateLive {
@@ -333,7 +335,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 	})
 	want := map[string]float64{"parcels": 0, "depots": 1, "routes": 0, "journal": 1}
 	// The process knows it a moment after the database.
-	eventually(t, "the metrics say so", func() bool {
+	pausetest.Until(t, "the metrics say so", func() bool {
 		families, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
@@ -351,7 +353,7 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 	stop()
 	log.unknown.Store(false) // an upgrade
 	w.runner = startRunner(t, w.pool, log)
-	eventually(t, "the upgraded program is live", func() bool {
+	pausetest.Until(t, "the upgraded program is live", func() bool {
 		for _, s := range statuses(t, w.runner) {
 			if s.State != StateLive {
 				return false
@@ -376,7 +378,7 @@ func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 			w := newWorld(t)
 			w.appendRaw(t, tt.stream, tt.eventType, tt.data)
 			after := w.send(t, "Lviv")
-			eventually(t, tt.stopped+" stopped", func() bool {
+			pausetest.Until(t, tt.stopped+" stopped", func() bool {
 				var stopped []string
 				for name, s := range statuses(t, w.runner) {
 					if s.State == StateStopped {

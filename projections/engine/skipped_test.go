@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/secboard/secboard/pause/pausetest"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -42,7 +44,7 @@ func TestACheckpointMovedByOthersIsReadAgain(t *testing.T) {
 		checkpoints := slices.Collect(maps.Values(checkpointsIn(t, w.pool)))
 		return !slices.ContainsFunc(checkpoints, func(c checkpoint) bool { return c != checkpoints[0] })
 	}
-	eventually(t, "all checkpoints are written", same)
+	pausetest.Until(t, "all checkpoints are written", same)
 	// depots skips what comes next, and parcels does not.
 	const back = "UPDATE checkpoints SET position = 0, events = 0 WHERE name IN ('depots', 'parcels')"
 	if _, err := w.pool.Exec(t.Context(), back+"; TRUNCATE parcels, storage, labels, depots"); err != nil {
@@ -50,7 +52,7 @@ func TestACheckpointMovedByOthersIsReadAgain(t *testing.T) {
 	}
 	_, last := w.post(t, "Odesa")
 	waitFor(t, w.runner, last)
-	eventually(t, "all checkpoints are written", func() bool {
+	pausetest.Until(t, "all checkpoints are written", func() bool {
 		return same() && checkpointsIn(t, w.pool)["depots"].position >= last
 	})
 	w.assertReplayed(t)
