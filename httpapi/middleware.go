@@ -20,6 +20,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -34,7 +35,7 @@ type requestInfo struct {
 	userAgent   string
 	https       bool
 	logger      *slog.Logger
-	session     projections.Session // zero until somebody is signed in
+	session     sessions.Session // zero until somebody is signed in
 	access      projections.Access
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
@@ -70,6 +71,7 @@ type server struct {
 	metrics  *metrics
 	origins  *http.CrossOriginProtection
 	routes   []operation // what register was called with, in order
+	sessions *sessions.Store
 	cleaning cleaning
 	patience time.Duration
 	work     work
@@ -89,7 +91,7 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options, patience: defaultPatience, work: work{most: mostAtWork}, mailing: newWaitingRoom(mostTests)}
+	s := &server{Options: options, sessions: sessions.NewStore(options.Pool), patience: defaultPatience, work: work{most: mostAtWork}, mailing: newWaitingRoom(mostTests)}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
