@@ -13,6 +13,7 @@ import (
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/export"
+	"github.com/secboard/secboard/httpapi/load"
 )
 
 type auditExportRequest struct {
@@ -36,7 +37,7 @@ var exportTypes = map[string]string{
 
 func (s *server) addAuditExport() {
 	register(s, operation{
-		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout, room: newWaitingRoom(mostExports),
+		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
 		summary: "Copy of the log, streamed",
 		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one line each with at least `id`, `position`, " +
 			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that broke off, which the missing end of the " +

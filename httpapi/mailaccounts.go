@@ -187,7 +187,7 @@ func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*tes
 	}
 	var steps []smtpclient.Step
 	var failure error // that of the try, which is what was asked for
-	err = s.work.waitIn(s.mailing, sender.Server.Host, func() error {
+	err = s.testMails.WithoutSlot(ctx, sender.Server.Host, func() error {
 		steps, failure = s.MailTransport.Send(ctx, sender, msg)
 		return nil
 	})

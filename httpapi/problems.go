@@ -20,6 +20,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
@@ -78,6 +79,10 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 	var decided *domain.Error
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, load.ErrOverloaded):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "there are too many requests at the moment: try again"), retryAfter(time.Second), false
+	case errors.Is(err, load.ErrTooManyWaiting):
+		return newProblem(http.StatusServiceUnavailable, "unavailable", "as many requests of this kind as are allowed are under way: try again"), retryAfter(5 * time.Second), false
 	case errors.As(err, &refused):
 		return newProblem(refused.status, refused.code, refused.detail), refused.headers, false
 	case errors.As(err, &invalid):
@@ -186,7 +191,7 @@ func describe(ctx context.Context, err error, set func(name, value string)) *Pro
 	switch {
 	case unexpected:
 		info.logger.ErrorContext(ctx, "unexpected error", "request_id", info.id, "route", info.route, "error", err)
-	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, errOverloaded):
+	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, load.ErrOverloaded):
 		info.logger.WarnContext(ctx, "unavailable", slog.String("code", problem.Code), "request_id", info.id, "route", info.route, "error", err)
 	}
 	return problem

@@ -26,6 +26,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/projections"
@@ -66,16 +67,17 @@ type Options struct {
 
 type server struct {
 	Options
-	api      huma.API
-	engine   *gin.Engine
-	metrics  *metrics
-	origins  *http.CrossOriginProtection
-	routes   []operation // what register was called with, in order
-	sessions *sessions.Store
-	cleaning cleaning
-	patience time.Duration
-	work     work
-	mailing  *waitingRoom // test mails, by mail server
+	api        huma.API
+	engine     *gin.Engine
+	metrics    *metrics
+	origins    *http.CrossOriginProtection
+	routes     []operation // what register was called with, in order
+	sessions   *sessions.Store
+	cleaning   cleaning
+	patience   time.Duration
+	limiter    *load.Limiter
+	rejections rejections
+	testMails  *load.Waiting // by mail server
 }
 
 // New makes the API's handler. It fails on options that are missing.
@@ -91,7 +93,7 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options, sessions: sessions.NewStore(options.Pool), patience: defaultPatience, work: work{most: mostAtWork}, mailing: newWaitingRoom(mostTests)}
+	s := &server{Options: options, sessions: sessions.NewStore(options.Pool), patience: defaultPatience, limiter: load.NewLimiter(), testMails: load.NewWaiting(load.MostTests)}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -115,16 +117,9 @@ func newServer(options Options) (*server, error) {
 	if s.metrics, err = newMetrics(s.Registry); err != nil {
 		return nil, err
 	}
-	counted := *options.Commands
-	counted.Log = countedLog{Log: counted.Log, appended: s.metrics.appended}
-	counted.Pause = s.work.uncountedPause(counted.Pause)
-	if counted.Directory != nil {
-		counted.Directory = uncountedDirectory{counted.Directory, &s.work, newWaitingRoom(mostAtDirectory), newWaitingRoom(mostTests)}
-	}
-	s.Commands = &counted
 	if s.PingStore == nil {
 		s.PingStore = func(ctx context.Context) error {
-			_, err := counted.Log.ReadStream(ctx, "readiness-probe")
+			_, err := s.Commands.Log.ReadStream(ctx, "readiness-probe")
 			return err
 		}
 	}
