@@ -39,7 +39,7 @@ func (b *newMailAccount) command(problems *domain.Invalid) mailAccountCommand {
 	}, b.Password}
 	merge(problems, command.Normalized().Validate())
 	if problem := mailaccount.PasswordProblem(b.Password); problem != "" {
-		problems.Add("password", "password", "%s", problem)
+		problems.Add("password", domain.CodePassword, "%s", problem)
 	}
 	return command
 }
@@ -69,7 +69,7 @@ func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch 
 	merge(problems, patch.Validate())
 	if patch.password != nil {
 		if problem := mailaccount.PasswordProblem(*patch.password); problem != "" {
-			problems.Add("password", "password", "%s", problem)
+			problems.Add("password", domain.CodePassword, "%s", problem)
 		}
 	}
 	return patch
@@ -155,7 +155,7 @@ func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, 
 		return commands.Result{}, err
 	}
 	if len(uses) > 0 {
-		return commands.Result{}, domain.Refusef("in_use", "the mail account is %s: choose another one there first", strings.Join(uses, ", "))
+		return commands.Result{}, domain.Refusef(domain.CodeInUse, "the mail account is %s: choose another one there first", strings.Join(uses, ", "))
 	}
 	return s.Commands.RetireMailAccount(ctx, caller, id, reason)
 }
@@ -163,7 +163,7 @@ func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, 
 func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*testAnswer, error) {
 	if problem := domain.EmailProblem(in.Body.To); problem != "" {
 		var problems domain.Invalid
-		problems.Add("to", "email", "%s", problem)
+		problems.Add("to", domain.CodeEmail, "%s", problem)
 		return nil, problems.Err()
 	}
 	sender, err := s.Commands.MailSenderOf(ctx, in.ID)

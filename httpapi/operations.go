@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/projections"
@@ -122,7 +123,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 	position, err := strconv.ParseUint(wanted, 10, 63)
 	if err != nil {
 		s.refuse(ctx, &refusal{
-			status: http.StatusUnprocessableEntity, code: "invalid",
+			status: http.StatusUnprocessableEntity, code: domain.CodeInvalid,
 			detail: "Secboard-Min-Position must be a Secboard-Position as a command answered it",
 		})
 		return

@@ -118,7 +118,7 @@ func (s *server) addOwnAccount() {
 
 func (s *server) changeProfile(ctx context.Context, in *changeProfileRequest) (*answer[projections.User], error) {
 	if field := in.Body.readOnly(); field != "" {
-		return nil, &refusal{status: http.StatusForbidden, code: "read_only_field", detail: field + " can only be changed by an administrator"}
+		return nil, &refusal{status: http.StatusForbidden, code: domain.CodeReadOnlyField, detail: field + " can only be changed by an administrator"}
 	}
 	var problems domain.Invalid
 	profile := in.Body.command(&problems)

@@ -208,13 +208,13 @@ func (s *server) refuseMethod(c *gin.Context) {
 	kind := strings.TrimPrefix(path.Dir(c.Request.URL.Path), basePath+"/")
 	if call := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && call != "" {
 		writeProblem(c, &refusal{
-			status: http.StatusMethodNotAllowed, code: "history_is_kept",
+			status: http.StatusMethodNotAllowed, code: domain.CodeHistoryIsKept,
 			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),
 		})
 		return
 	}
 	writeProblem(c, &refusal{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed",
+		status: http.StatusMethodNotAllowed, code: domain.CodeMethodNotAllowed,
 		detail: c.Request.Method + " is not possible here; possible is " + c.Writer.Header().Get("Allow"),
 	})
 }

@@ -40,9 +40,9 @@ func (b *secondFactor) Resolve(huma.Context) []error {
 	var problems domain.Invalid
 	switch {
 	case b.Code == "" && b.BackupCode == "":
-		problems.Add("code", "required", "must be given, or backup_code")
+		problems.Add("code", domain.CodeRequired, "must be given, or backup_code")
 	case b.Code != "" && b.BackupCode != "":
-		problems.Add("backup_code", "conflict", "must not be given together with code")
+		problems.Add("backup_code", domain.CodeConflict, "must not be given together with code")
 	}
 	return findings(problems)
 }
