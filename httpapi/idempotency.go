@@ -46,7 +46,7 @@ func (s *server) idempotent(o operation) func(huma.Context, func(huma.Context)) 
 		c := humagin.Unwrap(ctx)
 		body, complete, err := readAhead(ctx, c.Request, o)
 		if err != nil {
-			s.refuse(ctx, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body broke off"})
+			s.refuse(ctx, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body ended early"})
 			return
 		}
 		if !complete {

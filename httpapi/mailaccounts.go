@@ -99,7 +99,7 @@ type testStep struct {
 	OK     bool    `json:"ok"`
 	Detail string  `json:"detail" doc:"What happened"`
 	MS     int64   `json:"ms" doc:"How long it took, in milliseconds"`
-	Fix    *string `json:"fix" doc:"What cures it; null where it is well"`
+	Fix    *string `json:"fix" doc:"How to fix it; null when nothing is wrong"`
 }
 
 type testAnswer struct {

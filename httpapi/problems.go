@@ -229,7 +229,7 @@ func humaError(operation *huma.Operation, status int, message string, errs []err
 		if errors.As(errs[0], &tooLarge) {
 			return tooLarge
 		}
-		return &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body broke off"}
+		return &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body ended early"}
 	case len(errs) > 0:
 		return errs[0]
 	}

@@ -22,7 +22,7 @@ func (s *server) redirectToHTTPS(c *gin.Context) {
 	case strings.Contains(strings.ToLower(strings.Join(forwarded, ",")), "https"):
 		writeProblem(c, &refusal{
 			status: http.StatusBadRequest, code: domain.CodeHTTPSUnknown,
-			detail: "X-Forwarded-Proto says https, but not in a way that counts: the proxy must be in SECBOARD_TRUSTED_PROXIES and send the one scheme of the client",
+			detail: "X-Forwarded-Proto says https but isn't trusted: the proxy must be one of the trusted proxies (SECBOARD_TRUSTED_PROXIES) and send the one scheme of the client",
 		})
 	case len(forwarded) == 0 && s.isTrustedProxy(proxy):
 		writeProblem(c, &refusal{

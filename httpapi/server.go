@@ -215,6 +215,6 @@ func (s *server) refuseMethod(c *gin.Context) {
 	}
 	writeProblem(c, &refusal{
 		status: http.StatusMethodNotAllowed, code: domain.CodeMethodNotAllowed,
-		detail: c.Request.Method + " is not possible here; possible is " + c.Writer.Header().Get("Allow"),
+		detail: c.Request.Method + " is not allowed here; allowed: " + c.Writer.Header().Get("Allow"),
 	})
 }
