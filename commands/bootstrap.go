@@ -80,7 +80,7 @@ func (h *Handler) CreateSuperuser(ctx context.Context, caller Caller, email, pas
 	details := user.Details{Email: email}.Normalized()
 	problems := problemsOf(details.Validate())
 	if problem := secrets.PasswordProblem(password, details.Email); problem != "" {
-		problems.Add("password", "weak_password", "%s", problem)
+		problems.Add("password", domain.CodeWeakPassword, "%s", problem)
 	}
 	if err := problems.Err(); err != nil {
 		return Result{}, err

@@ -50,7 +50,7 @@ func must(t *testing.T) func(commands.Result, error) uuid.UUID {
 	}
 }
 
-func refused(err error, code string) bool {
+func refused(err error, code domain.Code) bool {
 	var refusal *domain.Error
 	return errors.As(err, &refusal) && refusal.Code == code
 }

@@ -62,7 +62,7 @@ func ParseUsersCSV(r io.Reader) ([]ImportLine, error) {
 		switch {
 		case errors.As(err, &broken):
 			lines = append(lines, ImportLine{Line: broken.StartLine, Problems: []domain.FieldError{{
-				Field: "line", Code: "csv", Message: "is not CSV: " + broken.Err.Error(),
+				Field: "line", Code: domain.CodeCSV, Message: "is not CSV: " + broken.Err.Error(),
 			}}})
 		case err != nil:
 			return nil, err
@@ -72,12 +72,12 @@ func ParseUsersCSV(r io.Reader) ([]ImportLine, error) {
 			lines = append(lines, parseLine(line, columns, cells))
 		}
 		if len(lines) > maxImportLines {
-			return nil, fileProblem("too_many_lines", fmt.Sprintf("has more than %d accounts: split it", maxImportLines))
+			return nil, fileProblem(domain.CodeTooManyLines, fmt.Sprintf("has more than %d accounts: split it", maxImportLines))
 		}
 	}
 }
 
-func fileProblem(code, message string) error {
+func fileProblem(code domain.Code, message string) error {
 	return &domain.Invalid{Fields: []domain.FieldError{{Field: "file", Code: code, Message: message}}}
 }
 
@@ -99,9 +99,9 @@ func readHeader(reader *csv.Reader) ([]string, error) {
 	var broken *csv.ParseError
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, fileProblem("empty", "is empty: the first line must name the columns, at least email")
+		return nil, fileProblem(domain.CodeEmpty, "is empty: the first line must name the columns, at least email")
 	case errors.As(err, &broken):
-		return nil, fileProblem("csv", "is not CSV: "+broken.Err.Error())
+		return nil, fileProblem(domain.CodeCSV, "is not CSV: "+broken.Err.Error())
 	case err != nil:
 		return nil, err
 	}
@@ -110,14 +110,14 @@ func readHeader(reader *csv.Reader) ([]string, error) {
 		name = strings.ToLower(strings.TrimSpace(name))
 		switch {
 		case !slices.Contains(importColumns, name):
-			return nil, fileProblem("unknown_column", fmt.Sprintf("has the column %.50q; the columns are %s", name, strings.Join(importColumns, ", ")))
+			return nil, fileProblem(domain.CodeUnknownColumn, fmt.Sprintf("has the column %.50q; the columns are %s", name, strings.Join(importColumns, ", ")))
 		case slices.Contains(columns[:i], name):
-			return nil, fileProblem("duplicate_column", "has the column "+name+" twice")
+			return nil, fileProblem(domain.CodeDuplicateColumn, "has the column "+name+" twice")
 		}
 		columns[i] = name
 	}
 	if !slices.Contains(columns, "email") {
-		return nil, fileProblem("no_email_column", "has no column email: the first line must name the columns")
+		return nil, fileProblem(domain.CodeNoEmailColumn, "has no column email: the first line must name the columns")
 	}
 	return columns, nil
 }
@@ -130,7 +130,7 @@ func parseLine(number int, columns, cells []string) ImportLine {
 	line := ImportLine{Line: number, columns: columns}
 	var problems domain.Invalid
 	if len(cells) != len(columns) {
-		problems.Add("line", "cells", "has %d cells, but the first line names %d columns", len(cells), len(columns))
+		problems.Add("line", domain.CodeCells, "has %d cells, but the first line names %d columns", len(cells), len(columns))
 		line.Problems = problems.Fields
 		return line
 	}
@@ -138,7 +138,7 @@ func parseLine(number int, columns, cells []string) ImportLine {
 	for i, column := range columns {
 		cell := strings.TrimSpace(cells[i])
 		if !utf8.ValidString(cell) {
-			problems.Add(column, "not_utf8", "is not UTF-8: save the file as CSV UTF-8")
+			problems.Add(column, domain.CodeNotUTF8, "is not UTF-8: save the file as CSV UTF-8")
 			continue
 		}
 		switch column {
@@ -188,13 +188,13 @@ func parseIDs(column, cell string, problems *domain.Invalid) []uuid.UUID {
 	for _, part := range strings.FieldsFunc(cell, func(r rune) bool { return r == ' ' || r == ';' || r == ',' }) {
 		id, err := uuid.Parse(part)
 		if err != nil || id.String() != strings.ToLower(part) { // Parse takes any two characters around an id for braces
-			problems.Add(column, "uuid", "%.50q is not an id such as 0190a0f0-0000-7000-8000-000000000000", part)
+			problems.Add(column, domain.CodeUUID, "%.50q is not an id such as 0190a0f0-0000-7000-8000-000000000000", part)
 			continue
 		}
 		ids = append(ids, id)
 	}
 	if column == "company_id" && len(ids) > 1 {
-		problems.Add(column, "one_id", "must be one id")
+		problems.Add(column, domain.CodeOneID, "must be one id")
 	}
 	return ids
 }
@@ -202,7 +202,7 @@ func parseIDs(column, cell string, problems *domain.Invalid) []uuid.UUID {
 func parseDate(column, cell string, problems *domain.Invalid) domain.Date {
 	date, err := domain.ParseDate(cell)
 	if err != nil {
-		problems.Add(column, "date", "%s", err)
+		problems.Add(column, domain.CodeDate, "%s", err)
 	}
 	return date
 }
@@ -218,7 +218,7 @@ func parseBool(column, cell string, empty bool, problems *domain.Invalid) bool {
 	}
 	value, err := strconv.ParseBool(cell)
 	if err != nil {
-		problems.Add(column, "bool", "%.50q is neither true nor false", cell)
+		problems.Add(column, domain.CodeBool, "%.50q is neither true nor false", cell)
 		return empty
 	}
 	return value

@@ -80,7 +80,7 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt, 
 func unknownReason(account user.State, asked, othersUnapproved bool) string {
 	switch {
 	case othersUnapproved:
-		return user.ErrNotApproved.Code
+		return string(user.ErrNotApproved.Code)
 	case account.Directory.Linked() && !asked:
 		return signin.NoDirectory
 	case account.Directory.Linked():
@@ -111,7 +111,7 @@ func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt, 
 			return next, "", nil
 		case errors.Is(err, user.ErrOtherEntry), errors.Is(err, user.ErrEntryTaken), errors.Is(err, user.ErrOwnLogin),
 			errors.Is(err, user.ErrNotApproved):
-			return a, refused.Code, nil
+			return a, string(refused.Code), nil
 		case isInvalid: // only the address can be wrong: all else is made to fit
 			return a, signin.Directory + directory.NoEmail, nil
 		case !isRefused || refused.Code != domain.CodeEmailTaken:

@@ -176,14 +176,14 @@ func TestSignInThroughADirectory(t *testing.T) {
 		},
 		"moved to another entry": {
 			given: and(known, entry(func(p *fakePerson) { p.GUID = "guid of another Olena" })), want: refused,
-			recorded: []string{byDirectory, user.ErrOtherEntry.Code},
+			recorded: []string{byDirectory, string(user.ErrOtherEntry.Code)},
 		},
 		"entry of another account": {
 			given: and(known, hasAccount("boris@acme.example"), func(_ *testing.T, s *directoryStory) {
 				hers := olena() // she has written his address into her own entry
 				hers.Email = "boris@acme.example"
 				s.servers["hq"].people["boris@acme.example"] = hers
-			}), email: "boris@acme.example", want: refused, recorded: []string{byDirectory, user.ErrEntryTaken.Code},
+			}), email: "boris@acme.example", want: refused, recorded: []string{byDirectory, string(user.ErrEntryTaken.Code)},
 		},
 		"another address of the same entry": {
 			given: and(known, func(_ *testing.T, s *directoryStory) {
@@ -236,7 +236,7 @@ func TestSignInThroughADirectory(t *testing.T) {
 				command := register(olenasEmail)
 				command.GroupIDs = []uuid.UUID{must(t)(s.CreateGroup(t.Context(), admin(), group.Details{Name: "Readers"}))}
 				must(t)(s.RegisterUser(t.Context(), admin(), command))
-			}, want: refused, recorded: []string{user.ErrNotApproved.Code}, then: asked("hq", 0),
+			}, want: refused, recorded: []string{string(user.ErrNotApproved.Code)}, then: asked("hq", 0),
 		},
 		"rights given while a directory without approval answers": {
 			given: and(approved, func(t *testing.T, s *directoryStory) {
@@ -247,7 +247,7 @@ func TestSignInThroughADirectory(t *testing.T) {
 				}
 				patch := commands.ChangeDirectory{Patch: directory.Patch{UserFilter: new("(objectClass=person)")}}
 				must(t)(s.ChangeDirectory(t.Context(), clerk(), s.ids["hq"], patch))
-			}), want: refused, recorded: []string{user.ErrNotApproved.Code},
+			}), want: refused, recorded: []string{string(user.ErrNotApproved.Code)},
 		},
 		"somebody else was faster": {
 			given: and(approved, func(t *testing.T, s *directoryStory) {
@@ -259,7 +259,7 @@ func TestSignInThroughADirectory(t *testing.T) {
 				s.servers["hq"].before = func() {
 					must(t)(s.CreateSuperuser(t.Context(), commands.Operator(), olenasEmail, password))
 				}
-			}), want: refused, recorded: []string{user.ErrOwnLogin.Code},
+			}), want: refused, recorded: []string{string(user.ErrOwnLogin.Code)},
 		},
 		"deactivated account": {
 			given: and(known, func(t *testing.T, s *directoryStory) {
@@ -405,7 +405,7 @@ func TestADirectorysPasswordConfirmsToo(t *testing.T) {
 			_, err = s.DisableTwoFactor(t.Context(), admin(), id, test.password)
 			var codes []string
 			if invalid, ok := errors.AsType[*domain.Invalid](err); ok {
-				codes = append(codes, invalid.Fields[0].Code)
+				codes = append(codes, string(invalid.Fields[0].Code))
 			}
 			if test.code == "" && err != nil || test.code != "" && !cmp.Equal(codes, []string{test.code}) {
 				t.Errorf("answered %v, want %q", err, test.code)

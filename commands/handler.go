@@ -102,7 +102,7 @@ func (r *Result) endSessions(event domain.Event, session string) {
 }
 
 // ErrBusy says that others changed the aggregate again and again while the command was being decided.
-var ErrBusy = &domain.Error{Code: "conflict", Detail: "others are changing this at the same time: try again"}
+var ErrBusy = &domain.Error{Code: domain.CodeConflict, Detail: "others are changing this at the same time: try again"}
 
 // attempts is how often a command is decided again after a conflict.
 const attempts = 10

@@ -90,7 +90,7 @@ func markDuplicates(lines []ImportLine) {
 		email := user.NormalizeEmail(lines[i].Register.Details.Email)
 		if line, seen := first[email]; seen && email != "" {
 			problems := domain.Invalid{Fields: lines[i].Problems}
-			problems.Add("email", "duplicate_line", "is in line %d already", line)
+			problems.Add("email", domain.CodeDuplicateLine, "is in line %d already", line)
 			lines[i].Problems = problems.Fields
 			continue
 		}
@@ -139,7 +139,7 @@ func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine
 }
 
 var notImported = domain.FieldError{
-	Field: "line", Code: "unavailable", Message: "was not imported because a part of the system failed: import the file again later",
+	Field: "line", Code: domain.CodeUnavailable, Message: "was not imported because a part of the system failed: import the file again later",
 }
 
 func (h *Handler) importAccount(ctx context.Context, caller Caller, command RegisterUser, dryRun bool) (uuid.UUID, eventstore.Position, error) {

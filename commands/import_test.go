@@ -27,7 +27,7 @@ func parse(t *testing.T, file string) []commands.ImportLine {
 func problems(report commands.LineReport) string {
 	var found []string
 	for _, problem := range report.Errors {
-		found = append(found, problem.Field+":"+problem.Code)
+		found = append(found, problem.Field+":"+string(problem.Code))
 	}
 	return strings.Join(found, " ")
 }
@@ -110,7 +110,7 @@ func TestFilesThatCannotBeImported(t *testing.T) {
 	} {
 		_, err := commands.ParseUsersCSV(strings.NewReader(file))
 		var invalid *domain.Invalid
-		if !errors.As(err, &invalid) || invalid.Fields[0].Code != code {
+		if !errors.As(err, &invalid) || invalid.Fields[0].Code != domain.Code(code) {
 			t.Errorf("%q: %v", file, err)
 		}
 	}

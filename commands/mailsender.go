@@ -24,7 +24,7 @@ type MailSender struct {
 }
 
 // ErrNoMailAccount says that no mail account is chosen for a mail.
-var ErrNoMailAccount = &domain.Error{Code: "no_mail_account"}
+var ErrNoMailAccount = &domain.Error{Code: domain.CodeNoMailAccount}
 
 // MailPurpose is what a mail is for, as far as that decides who sends it.
 type MailPurpose struct {
@@ -120,7 +120,7 @@ func (h *Handler) mailSender(ctx context.Context, id uuid.UUID, bySuperusers boo
 		if may, err := h.bySuperusers(ctx, slices.Concat(account.metadata, server.metadata)); err != nil {
 			return MailSender{}, err
 		} else if !may {
-			return MailSender{}, domain.Refusef("not_by_superuser", "this link opens an account that administers SecBoard, and somebody else than a superuser has set up the mail account %s or its server: have a superuser set up another one",
+			return MailSender{}, domain.Refusef(domain.CodeNotBySuperuser, "this link opens an account that administers SecBoard, and somebody else than a superuser has set up the mail account %s or its server: have a superuser set up another one",
 				sender.Account.Address)
 		}
 	}
@@ -177,6 +177,6 @@ func (h *Handler) checkPasswordDestination(ctx context.Context, account loaded[m
 	if may, err := h.bySuperusers(ctx, redirected); err != nil || may {
 		return err
 	}
-	return domain.Refusef("password_withheld", "somebody else changed the mail server %s or chose it after the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
+	return domain.Refusef(domain.CodePasswordWithheld, "somebody else changed the mail server %s or chose it after the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
 		server.State.Details.Name, account.State.Details.Address)
 }

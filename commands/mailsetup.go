@@ -97,7 +97,7 @@ func (h *Handler) checkMailServer(ctx context.Context, id uuid.UUID, problems *d
 		return err
 	}
 	if found.State.Usable() != nil {
-		problems.Add("server_id", "unknown_mail_server", "there is no mail server %s in use", id)
+		problems.Add("server_id", domain.CodeUnknownMailServer, "there is no mail server %s in use", id)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (h *Handler) checkMailAccount(ctx context.Context, field string, id uuid.UU
 		return err
 	}
 	if found.State.Usable() != nil {
-		return wrongField(field, "unknown_mail_account", fmt.Sprintf("there is no mail account %s in use", id))
+		return wrongField(field, domain.CodeUnknownMailAccount, fmt.Sprintf("there is no mail account %s in use", id))
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (h *Handler) checkMailAccount(ctx context.Context, field string, id uuid.UU
 // sealServerPassword seals a password for a mail server, "" as none, and adds what is wrong with it to the other problems.
 func (h *Handler) sealServerPassword(stream, password string, problems *domain.Invalid) (domain.Sealed, error) {
 	if problem := mailaccount.PasswordProblem(password); problem != "" {
-		problems.Add("password", "password", "%s", problem)
+		problems.Add("password", domain.CodePassword, "%s", problem)
 	}
 	if err := problems.Err(); err != nil || password == "" {
 		return nil, err

@@ -189,9 +189,9 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 		return err
 	}
 	if locked {
-		return wrongField(field, "locked_out", "isn't checked for some minutes: there were too many wrong passwords or codes")
+		return wrongField(field, domain.CodeLockedOut, "isn't checked for some minutes: there were too many wrong passwords or codes")
 	}
-	return wrongField(field, "wrong_password", "is not the password of this account")
+	return wrongField(field, domain.CodeWrongPassword, "is not the password of this account")
 }
 
 // ChangeProfile changes what people may change of their own account.

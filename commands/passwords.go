@@ -48,7 +48,7 @@ func (h *Handler) accountOf(ctx context.Context, email string) (uuid.UUID, bool,
 func (h *Handler) sealPassword(ctx context.Context, stream, field, password, email string) (domain.Sealed, error) {
 	if problem := secrets.PasswordProblem(password, email); problem != "" {
 		var problems domain.Invalid
-		problems.Add(field, "weak_password", "%s", problem)
+		problems.Add(field, domain.CodeWeakPassword, "%s", problem)
 		return nil, problems.Err()
 	}
 	hash, err := h.Hasher.Hash(ctx, password)

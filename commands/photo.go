@@ -41,17 +41,17 @@ func (h *Handler) SetPhoto(ctx context.Context, caller Caller, id uuid.UUID, fil
 
 func reencode(ctx context.Context, file []byte) ([]byte, image.Point, error) {
 	if len(file) >= MaxPhotoBytes {
-		return nil, image.Point{}, wrongField("photo", "too_large", "must be smaller than 2 MB")
+		return nil, image.Point{}, wrongField("photo", domain.CodeTooLarge, "must be smaller than 2 MB")
 	}
 	config, _, err := image.DecodeConfig(bytes.NewReader(file))
 	switch {
 	case err != nil:
-		return nil, image.Point{}, wrongField("photo", "format", "must be a JPEG or PNG picture")
+		return nil, image.Point{}, wrongField("photo", domain.CodeFormat, "must be a JPEG or PNG picture")
 	case config.Width < minPhotoSide || config.Height < minPhotoSide:
-		return nil, image.Point{}, wrongField("photo", "too_small",
+		return nil, image.Point{}, wrongField("photo", domain.CodeTooSmall,
 			fmt.Sprintf("must be at least %d×%d pixels, but is %d×%d", minPhotoSide, minPhotoSide, config.Width, config.Height))
 	case config.Width > maxPhotoPixels/config.Height:
-		return nil, image.Point{}, wrongField("photo", "too_many_pixels",
+		return nil, image.Point{}, wrongField("photo", domain.CodeTooManyPixels,
 			fmt.Sprintf("must have at most %d million pixels, such as 4000×3000, but is %d×%d: make it smaller",
 				maxPhotoPixels/1_000_000, config.Width, config.Height))
 	}
@@ -63,7 +63,7 @@ func reencode(ctx context.Context, file []byte) ([]byte, image.Point, error) {
 	}
 	picture, _, err := image.Decode(bytes.NewReader(file))
 	if err != nil {
-		return nil, image.Point{}, wrongField("photo", "damaged", "is damaged: save it again")
+		return nil, image.Point{}, wrongField("photo", domain.CodeDamaged, "is damaged: save it again")
 	}
 	size := picture.Bounds().Size()
 	if longest := max(size.X, size.Y); longest > keptPhotoSide {

@@ -15,7 +15,7 @@ import (
 
 // ErrCredentials is the only answer to a refused sign-in, whatever the reason.
 var ErrCredentials = &domain.Error{
-	Code: "invalid_credentials", Detail: "the e-mail address, the password or the code is wrong",
+	Code: domain.CodeInvalidCredentials, Detail: "the e-mail address, the password or the code is wrong",
 }
 
 // ErrDirectory says that the directory that keeps this account's password can't be reached.

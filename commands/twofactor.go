@@ -76,7 +76,7 @@ func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.U
 		}
 		step, ok := stepOf(string(secret), code, h.Now())
 		if !ok {
-			return nil, wrongField("code", "wrong_code", "is not the code that the device shows now: check the device's clock")
+			return nil, wrongField("code", domain.CodeWrongCode, "is not the code that the device shows now: check the device's clock")
 		}
 		var names []string
 		if codes, names, err = h.newBackupCodes(id); err != nil {
@@ -137,6 +137,6 @@ func (h *Handler) backupCodeName(account uuid.UUID, code string) (string, error)
 	return h.Keys.Name("backup_code", account.String()+code)
 }
 
-func wrongField(field, code, message string) error {
+func wrongField(field string, code domain.Code, message string) error {
 	return &domain.Invalid{Fields: []domain.FieldError{{Field: field, Code: code, Message: message}}}
 }

@@ -187,9 +187,9 @@ func (h *Handler) checkCompany(ctx context.Context, id uuid.UUID, problems *doma
 	case err != nil:
 		return err
 	case !found.State.Exists:
-		problems.Add("company_id", "unknown_company", "there is no company %s", id)
+		problems.Add("company_id", domain.CodeUnknownCompany, "there is no company %s", id)
 	case found.State.Retired:
-		problems.Add("company_id", "retired_company", "the company %s is retired", found.State.Name)
+		problems.Add("company_id", domain.CodeRetiredCompany, "the company %s is retired", found.State.Name)
 	}
 	return nil
 }
@@ -206,14 +206,14 @@ func (h *Handler) group(ctx context.Context, id uuid.UUID) (user.Group, bool, er
 }
 
 func (h *Handler) roles(ctx context.Context, ids []uuid.UUID, problems *domain.Invalid) ([]user.Role, error) {
-	return resolve(ids, "role_ids", "unknown_role", problems, func(id uuid.UUID) (user.Role, bool, error) { return h.role(ctx, id) })
+	return resolve(ids, "role_ids", domain.CodeUnknownRole, problems, func(id uuid.UUID) (user.Role, bool, error) { return h.role(ctx, id) })
 }
 
 func (h *Handler) groups(ctx context.Context, ids []uuid.UUID, problems *domain.Invalid) ([]user.Group, error) {
-	return resolve(ids, "group_ids", "unknown_group", problems, func(id uuid.UUID) (user.Group, bool, error) { return h.group(ctx, id) })
+	return resolve(ids, "group_ids", domain.CodeUnknownGroup, problems, func(id uuid.UUID) (user.Group, bool, error) { return h.group(ctx, id) })
 }
 
-func resolve[T any](ids []uuid.UUID, field, code string, problems *domain.Invalid, find func(uuid.UUID) (T, bool, error)) ([]T, error) {
+func resolve[T any](ids []uuid.UUID, field string, code domain.Code, problems *domain.Invalid, find func(uuid.UUID) (T, bool, error)) ([]T, error) {
 	found := make([]T, 0, len(ids))
 	for i, id := range ids {
 		item, exists, err := find(id)

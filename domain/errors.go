@@ -9,11 +9,11 @@ import (
 
 // Error is a refusal by a rule of the domain. Code is stable and part of the HTTP contract; Detail is for people.
 type Error struct {
-	Code   string
+	Code   Code
 	Detail string
 }
 
-func (e *Error) Error() string { return e.Code + ": " + e.Detail }
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Detail }
 
 // Is makes errors.Is match two refusals by their code.
 func (e *Error) Is(target error) bool {
@@ -22,24 +22,14 @@ func (e *Error) Is(target error) bool {
 }
 
 // Refusef makes an Error.
-func Refusef(code, format string, args ...any) *Error {
+func Refusef(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
-
-// Codes that several aggregates use.
-const (
-	CodeNotFound         = "not_found"
-	CodeForbidden        = "forbidden"
-	CodeRevisionMismatch = "revision_mismatch"
-	CodeRetired          = "retired"
-	CodeNameTaken        = "name_taken"
-	CodeEmailTaken       = "email_taken"
-)
 
 // FieldError names one wrong field: Field as in the HTTP API ("permissions.risks"), Code stable, Message for people.
 type FieldError struct {
 	Field   string `json:"field"`
-	Code    string `json:"code"`
+	Code    Code   `json:"code"`
 	Message string `json:"message"`
 }
 
@@ -55,7 +45,7 @@ func (e *Invalid) Error() string {
 }
 
 // Add notes one wrong field.
-func (e *Invalid) Add(field, code, format string, args ...any) {
+func (e *Invalid) Add(field string, code Code, format string, args ...any) {
 	e.Fields = append(e.Fields, FieldError{Field: field, Code: code, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -80,20 +70,20 @@ func (e *Invalid) Prose(field, value string, required bool, max int) {
 func (e *Invalid) text(field, value string, required bool, max int, forbidden func(rune) bool) {
 	switch {
 	case required && strings.TrimSpace(value) == "":
-		e.Add(field, "required", "must not be empty")
+		e.Add(field, CodeRequired, "must not be empty")
 	case !utf8.ValidString(value):
-		e.Add(field, "not_utf8", "must be valid UTF-8 text")
+		e.Add(field, CodeNotUTF8, "must be valid UTF-8 text")
 	case utf8.RuneCountInString(value) > max:
-		e.Add(field, "too_long", "must have at most %d characters", max)
+		e.Add(field, CodeTooLong, "must have at most %d characters", max)
 	case strings.ContainsFunc(value, forbidden):
-		e.Add(field, "control_character", "must not contain control characters")
+		e.Add(field, CodeControlCharacter, "must not contain control characters")
 	}
 }
 
 // Between checks a number.
 func (e *Invalid) Between(field string, value, low, high int) {
 	if value < low || value > high {
-		e.Add(field, "range", "must be between %d and %d", low, high)
+		e.Add(field, CodeRange, "must be between %d and %d", low, high)
 	}
 }
 

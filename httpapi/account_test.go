@@ -19,7 +19,7 @@ import (
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
-	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/httpapi/sessions"
 )
 
 const (
@@ -28,14 +28,14 @@ const (
 )
 
 // startSession opens a session for tests about something else than signing in.
-func (a *api) startSession(ctx context.Context, account uuid.UUID, _ time.Time) (string, projections.Session, error) {
+func (a *api) startSession(ctx context.Context, account uuid.UUID, _ time.Time) (string, sessions.Session, error) {
 	events, err := a.Commands.Log.ReadStream(ctx, domain.StreamName(user.Kind, account))
 	if err != nil {
-		return "", projections.Session{}, err
+		return "", sessions.Session{}, err
 	}
 	return a.openSession(ctx, commands.SignedIn{
 		UserID: account, Session: uuid.Must(uuid.NewV7()), Revision: eventstore.Revision(len(events) - 1),
-	}, fullSession)
+	}, sessions.Full)
 }
 
 // account makes an account with a password.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -71,14 +72,14 @@ func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (
 		items = append(items, listedSession{
 			ID: session.ID, CreatedAt: session.CreatedAt.UTC(), LastSeenAt: session.LastSeenAt.UTC(), ExpiresAt: session.ExpiresAt.UTC(),
 			IP: textOrNil(session.IP), UserAgent: textOrNil(session.UserAgent),
-			Limited: session.Kind != fullSession, Current: session.ID == infoOf(ctx).session.ID,
+			Limited: session.Kind != sessions.Full, Current: session.ID == infoOf(ctx).session.ID,
 		})
 	}
 	return listOf(projections.List[listedSession]{Items: items}, nil)
 }
 
 // sessionsOf gives the sessions of an account that have not ended, newest first.
-func (s *server) sessionsOf(ctx context.Context, account uuid.UUID) ([]projections.Session, error) {
+func (s *server) sessionsOf(ctx context.Context, account uuid.UUID) ([]sessions.Session, error) {
 	if _, err := s.ReadModels.User(ctx, account, s.Now()); err != nil {
 		return nil, err
 	}
@@ -86,8 +87,8 @@ func (s *server) sessionsOf(ctx context.Context, account uuid.UUID) ([]projectio
 	if err != nil {
 		return nil, err
 	}
-	stored, err := s.ReadModels.Sessions(ctx, account)
-	return slices.DeleteFunc(stored, func(session projections.Session) bool { return !isAlive(session, security, s.Now()) }), err
+	stored, err := s.sessions.OfAccount(ctx, account)
+	return slices.DeleteFunc(stored, func(session sessions.Session) bool { return !session.Alive(security, s.Now()) }), err
 }
 
 func textOrNil(text string) *string {

@@ -29,6 +29,7 @@ import (
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
@@ -98,6 +99,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	now := func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 	handler := commands.New(store, keys, secretstest.Hasher(t))
 	handler.Now = now
+	handler.Pause = load.Pause(handler.Pause)
 	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, projections.NewReadModels(pool)
 	runner := engine.NewRunner(projections.Set(), pool, store, slog.New(slog.DiscardHandler), nil)
 	a.stopRunner = run(t, runner)

@@ -62,7 +62,7 @@ func (s *server) auditEvents(ctx context.Context, in *auditEventsRequest) (*audi
 	if in.IP != "" {
 		address, err := netip.ParseAddr(in.IP)
 		if err != nil {
-			return nil, &domain.Invalid{Fields: []domain.FieldError{{Field: "ip", Code: "ip", Message: "must be an address such as 203.0.113.9 or 2001:db8::7"}}}
+			return nil, &domain.Invalid{Fields: []domain.FieldError{{Field: "ip", Code: domain.CodeIP, Message: "must be an address such as 203.0.113.9 or 2001:db8::7"}}}
 		}
 		in.IP = textOf(address.Unmap())
 	}

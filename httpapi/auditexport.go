@@ -13,6 +13,7 @@ import (
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/export"
+	"github.com/secboard/secboard/httpapi/load"
 )
 
 type auditExportRequest struct {
@@ -20,7 +21,7 @@ type auditExportRequest struct {
 	Format string `query:"format" enum:"ndjson,csv" default:"ndjson"`
 	From   Moment `query:"from" doc:"Earliest time (RFC 3339), or first day (UTC)"`
 	To     Moment `query:"to" doc:"Latest time (RFC 3339), or last day (UTC)"`
-	After  uint64 `query:"after" maximum:"9007199254740991" doc:"Goes on after the event at this position: that of the last whole line of an export that broke off"`
+	After  uint64 `query:"after" maximum:"9007199254740991" doc:"Goes on after the event at this position: that of the last whole line of an export that ended early"`
 }
 
 const (
@@ -36,11 +37,11 @@ var exportTypes = map[string]string{
 
 func (s *server) addAuditExport() {
 	register(s, operation{
-		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout, room: newWaitingRoom(mostExports),
+		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
 		summary: "Copy of the log, streamed",
 		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one line each with at least `id`, `position`, " +
-			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that broke off, which the missing end of the " +
-			"chunked answer tells, is gone on with `after`; a CSV then has no header line. In a CSV a cell that a spreadsheet would take for a formula " +
+			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that ended early, which the missing end of the " +
+			"chunked answer tells, is resumed with `after`; a CSV then has no header line. In a CSV a cell that a spreadsheet would take for a formula " +
 			"begins with an apostrophe. The export is itself recorded.",
 	}, s.auditExport)
 	content := map[string]*huma.MediaType{}
@@ -83,7 +84,7 @@ func (s *server) streamExport(ctx huma.Context, copied export.Copy) {
 		}
 	}
 	if err != nil {
-		s.Logger.WarnContext(ctx.Context(), "an export broke off", "request_id", info.id, "error", err)
+		s.Logger.WarnContext(ctx.Context(), "an export ended early", "request_id", info.id, "error", err)
 		// The answer must not end as a whole one does: with this its end can't be written.
 		if err := control.SetWriteDeadline(time.Unix(1, 0)); err != nil {
 			panic(err)

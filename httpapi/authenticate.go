@@ -14,8 +14,8 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
-	"github.com/secboard/secboard/secrets"
 )
 
 // permission is one action in one module.
@@ -107,7 +107,7 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 				return
 			}
 		}
-		if (info.session.Kind != fullSession || info.access.MustSetUpTwoFactor) && !required.limited {
+		if (info.session.Kind != sessions.Full || info.access.MustSetUpTwoFactor) && !required.limited {
 			s.refuse(ctx, errSetupOnly)
 			return
 		}
@@ -129,7 +129,7 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 }
 
 // errSetupOnly refuses what a session may not do whose account has to set up two-factor first.
-var errSetupOnly = domain.Refusef("two_factor_setup_required",
+var errSetupOnly = domain.Refusef(domain.CodeTwoFactorSetupRequired,
 	"an administrator requires two-factor for this account: set it up with POST "+basePath+"/me/two-factor and confirm it, then this session may do everything")
 
 // refuse ends a request of Huma with a problem.
@@ -162,16 +162,16 @@ func bearer(header string) string {
 
 func unauthenticated() error {
 	return &refusal{
-		status: http.StatusUnauthorized, code: "unauthenticated", headers: map[string]string{"WWW-Authenticate": `Bearer realm="secboard"`},
+		status: http.StatusUnauthorized, code: domain.CodeUnauthenticated, headers: map[string]string{"WWW-Authenticate": `Bearer realm="secboard"`},
 		detail: "nobody is signed in, or the session has ended: sign in with POST " + basePath + "/sessions and send Authorization: Bearer <token>",
 	}
 }
 
 // authenticate finds who a token belongs to and what that person may do. The account's state counts at this moment: who
 // was deactivated, or whose last day has passed, is nobody.
-func (s *server) authenticate(ctx context.Context, token string) (projections.Session, projections.Access, error) {
+func (s *server) authenticate(ctx context.Context, token string) (sessions.Session, projections.Access, error) {
 	if token == "" || len(token) > 200 {
-		return projections.Session{}, projections.Access{}, unauthenticated()
+		return sessions.Session{}, projections.Access{}, unauthenticated()
 	}
 	limited, cancel := context.WithTimeout(ctx, s.limits.session)
 	defer cancel()
@@ -182,23 +182,23 @@ func (s *server) authenticate(ctx context.Context, token string) (projections.Se
 	return session, access, err
 }
 
-func (s *server) lookUp(ctx context.Context, token string) (projections.Session, projections.Access, error) {
+func (s *server) lookUp(ctx context.Context, token string) (sessions.Session, projections.Access, error) {
 	security, err := s.Security(ctx)
 	if err != nil {
-		return projections.Session{}, projections.Access{}, err
+		return sessions.Session{}, projections.Access{}, err
 	}
 	now := s.Now()
-	session, access, err := s.ReadModels.AccessOfSession(ctx, secrets.TokenHash(token), now)
-	if errors.Is(err, projections.ErrNotFound) {
+	session, access, err := s.sessions.Find(ctx, token, now)
+	if errors.Is(err, sessions.ErrNone) {
 		return session, access, unauthenticated()
 	}
 	if err != nil {
 		return session, access, err
 	}
-	if !access.Usable() || !isAlive(session, security, now) {
-		return projections.Session{}, projections.Access{}, unauthenticated()
+	if !access.Usable() || !session.Alive(security, now) {
+		return sessions.Session{}, projections.Access{}, unauthenticated()
 	}
-	return session, access, s.noteSeen(ctx, session, now)
+	return session, access, s.sessions.Touch(ctx, session, now)
 }
 
 // caller is who asks, for a command; somebody who is not signed in has no id.

@@ -28,11 +28,14 @@ func (c *cleaning) sometimes(ctx context.Context, s *server) {
 	if !c.due(now) {
 		return
 	}
+	err := s.sessions.RemoveExpired(ctx, now)
 	for statement, before := range outdated(now) {
-		if _, err := s.Pool.Exec(ctx, statement, before); err != nil {
-			s.Logger.WarnContext(ctx, "removing outdated rows failed", "error", err)
-			return
+		if err == nil {
+			_, err = s.Pool.Exec(ctx, statement, before)
 		}
+	}
+	if err != nil {
+		s.Logger.WarnContext(ctx, "removing outdated rows failed", "error", err)
 	}
 }
 
@@ -40,7 +43,6 @@ func (c *cleaning) sometimes(ctx context.Context, s *server) {
 func outdated(now time.Time) map[string]time.Time {
 	return map[string]time.Time{
 		`DELETE FROM app.idempotency_keys WHERE created_at < $1`: now.Add(-keysLast),
-		`DELETE FROM app.sessions WHERE expires_at < $1`:         now,
 		`DELETE FROM app.rate_limits WHERE window_start < $1`:    now.Add(-time.Hour),
 	}
 }

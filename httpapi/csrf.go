@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/domain"
 )
 
 // sessionCookie is the cookie that holds a session's token.
@@ -81,5 +83,5 @@ func (s *server) checkCSRFToken(session uuid.UUID, given string) error {
 }
 
 func csrfFailed(detail string) error {
-	return &refusal{status: http.StatusForbidden, code: "csrf_failed", detail: detail}
+	return &refusal{status: http.StatusForbidden, code: domain.CodeCSRFFailed, detail: detail}
 }

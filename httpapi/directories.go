@@ -94,7 +94,7 @@ func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDire
 func (b *directoryChanges) read(problems *domain.Invalid) commands.ChangeDirectory {
 	vouch := readFlag("vouch", b.Vouch, problems)
 	if vouch != nil && !*vouch {
-		problems.Add("vouch", "not_true", "can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
+		problems.Add("vouch", domain.CodeNotTrue, "can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
 	}
 	return commands.ChangeDirectory{
 		BindPassword: b.BindPassword.patch("bind_password", problems),

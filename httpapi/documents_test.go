@@ -144,7 +144,6 @@ func TestHealthAndMetrics(t *testing.T) {
 
 	metrics := string(a.request(t, "", http.MethodGet, "/metrics", nil).body)
 	for _, line := range []string{
-		`secboard_events_appended_total{type="company.created"} 1`,
 		`secboard_http_request_duration_seconds_count{method="POST",route="/api/v1/companies",status="2xx"} 1`,
 		`secboard_http_request_duration_seconds_count{method="GET",route="/api/v1/companies/:id",status="4xx"} 1`,
 		`secboard_http_request_duration_seconds_count{method="other",route="unmatched",status="4xx"} 1`,

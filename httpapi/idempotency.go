@@ -39,14 +39,14 @@ func (s *server) idempotent(o operation) func(huma.Context, func(huma.Context)) 
 		}
 		if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 			var invalid domain.Invalid
-			invalid.Add("Idempotency-Key", "pattern", "must have 1 to 255 visible ASCII characters")
+			invalid.Add("Idempotency-Key", domain.CodePattern, "must have 1 to 255 visible ASCII characters")
 			s.refuse(ctx, &invalid)
 			return
 		}
 		c := humagin.Unwrap(ctx)
 		body, complete, err := readAhead(ctx, c.Request, o)
 		if err != nil {
-			s.refuse(ctx, &refusal{status: http.StatusBadRequest, code: "malformed", detail: "the body broke off"})
+			s.refuse(ctx, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body ended early"})
 			return
 		}
 		if !complete {
@@ -121,7 +121,7 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 		}
 		if time.Now().After(deadline) {
 			return keptAnswer{}, &refusal{
-				status: http.StatusConflict, code: "in_progress", headers: retryAfter(time.Second),
+				status: http.StatusConflict, code: domain.CodeInProgress, headers: retryAfter(time.Second),
 				detail: "a request with the same Idempotency-Key is being carried out: try again",
 			}
 		}
@@ -166,7 +166,7 @@ func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, f
 		return kept, false, err
 	case !bytes.Equal(stored, fingerprint):
 		return kept, false, &refusal{
-			status: http.StatusUnprocessableEntity, code: "idempotency_key_reused",
+			status: http.StatusUnprocessableEntity, code: domain.CodeIdempotencyKeyReused,
 			detail: "this Idempotency-Key was used for another request within the last 24 hours: take a new one for each change",
 		}
 	case status == nil:

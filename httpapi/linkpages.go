@@ -8,6 +8,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -204,7 +205,7 @@ func (s *server) sentPassword(ctx context.Context, v *visit) (page, error) {
 		return refusedPassword(v, err)
 	}
 	done := page{Title: v.t.PasswordSet, Text: v.t.PasswordSetText, Announce: true}
-	if infoOf(ctx).session.Kind != fullSession {
+	if infoOf(ctx).session.Kind != sessions.Full {
 		done.Text += " " + v.t.SetupFollows
 	}
 	return done, nil

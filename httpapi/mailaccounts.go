@@ -39,7 +39,7 @@ func (b *newMailAccount) command(problems *domain.Invalid) mailAccountCommand {
 	}, b.Password}
 	merge(problems, command.Normalized().Validate())
 	if problem := mailaccount.PasswordProblem(b.Password); problem != "" {
-		problems.Add("password", "password", "%s", problem)
+		problems.Add("password", domain.CodePassword, "%s", problem)
 	}
 	return command
 }
@@ -69,7 +69,7 @@ func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch 
 	merge(problems, patch.Validate())
 	if patch.password != nil {
 		if problem := mailaccount.PasswordProblem(*patch.password); problem != "" {
-			problems.Add("password", "password", "%s", problem)
+			problems.Add("password", domain.CodePassword, "%s", problem)
 		}
 	}
 	return patch
@@ -99,7 +99,7 @@ type testStep struct {
 	OK     bool    `json:"ok"`
 	Detail string  `json:"detail" doc:"What happened"`
 	MS     int64   `json:"ms" doc:"How long it took, in milliseconds"`
-	Fix    *string `json:"fix" doc:"What cures it; null where it is well"`
+	Fix    *string `json:"fix" doc:"How to fix it; null when nothing is wrong"`
 }
 
 type testAnswer struct {
@@ -155,7 +155,7 @@ func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, 
 		return commands.Result{}, err
 	}
 	if len(uses) > 0 {
-		return commands.Result{}, domain.Refusef("in_use", "the mail account is %s: choose another one there first", strings.Join(uses, ", "))
+		return commands.Result{}, domain.Refusef(domain.CodeInUse, "the mail account is %s: choose another one there first", strings.Join(uses, ", "))
 	}
 	return s.Commands.RetireMailAccount(ctx, caller, id, reason)
 }
@@ -163,7 +163,7 @@ func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, 
 func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*testAnswer, error) {
 	if problem := domain.EmailProblem(in.Body.To); problem != "" {
 		var problems domain.Invalid
-		problems.Add("to", "email", "%s", problem)
+		problems.Add("to", domain.CodeEmail, "%s", problem)
 		return nil, problems.Err()
 	}
 	sender, err := s.Commands.MailSenderOf(ctx, in.ID)
@@ -187,7 +187,7 @@ func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*tes
 	}
 	var steps []smtpclient.Step
 	var failure error // that of the try, which is what was asked for
-	err = s.work.waitIn(s.mailing, sender.Server.Host, func() error {
+	err = s.testMails.WithoutSlot(ctx, sender.Server.Host, func() error {
 		steps, failure = s.MailTransport.Send(ctx, sender, msg)
 		return nil
 	})

@@ -91,7 +91,7 @@ func (s *server) retireMailServer(ctx context.Context, caller commands.Caller, i
 		for i, account := range accounts.Items {
 			addresses[i] = account.Address
 		}
-		return commands.Result{}, domain.Refusef("in_use", "the mail server is used by %s: move them to another server or retire them first", strings.Join(addresses, ", "))
+		return commands.Result{}, domain.Refusef(domain.CodeInUse, "the mail server is used by %s: move them to another server or retire them first", strings.Join(addresses, ", "))
 	}
 	return s.Commands.RetireMailServer(ctx, caller, id, reason)
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,15 +8,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/secboard/secboard/eventstore"
 )
 
 // metrics of the API, beside those that the projections add to the same registry.
 type metrics struct {
-	latency    *prometheus.HistogramVec
-	appended   *prometheus.CounterVec
-	turnedAway prometheus.Counter
+	latency  *prometheus.HistogramVec
+	rejected prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
@@ -26,14 +22,11 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "secboard_http_request_duration_seconds", Help: "Time to answer a request, by the template of its path.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}, []string{"route", "method", "status"}),
-		appended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "secboard_events_appended_total", Help: "Events that commands of this process recorded, by type.",
-		}, []string{"type"}),
-		turnedAway: prometheus.NewCounter(prometheus.CounterOpts{
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "secboard_http_requests_turned_away_total", Help: "Requests answered 503 because too many were being worked on.",
 		}),
 	}
-	for _, collector := range []prometheus.Collector{m.latency, m.appended, m.turnedAway} {
+	for _, collector := range []prometheus.Collector{m.latency, m.rejected} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register the metrics of the API: %w", err)
 		}
@@ -50,21 +43,4 @@ func (m *metrics) observe(route, method string, status int, took time.Duration) 
 		method = "other" // clients must not be able to make up series
 	}
 	m.latency.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Observe(took.Seconds())
-}
-
-// countedLog counts what is appended.
-type countedLog struct {
-	eventstore.Log
-	appended *prometheus.CounterVec
-}
-
-// Append implements eventstore.Log.
-func (l countedLog) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
-	appended, err := l.Log.Append(ctx, stream, expected, events)
-	if err == nil {
-		for _, event := range events {
-			l.appended.WithLabelValues(event.Type).Inc()
-		}
-	}
-	return appended, err
 }

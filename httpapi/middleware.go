@@ -20,6 +20,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -34,7 +36,7 @@ type requestInfo struct {
 	userAgent   string
 	https       bool
 	logger      *slog.Logger
-	session     projections.Session // zero until somebody is signed in
+	session     sessions.Session // zero until somebody is signed in
 	access      projections.Access
 }
 
@@ -211,7 +213,7 @@ func (s *server) checkHost(c *gin.Context) {
 	host := strings.TrimSuffix(hostName(c.Request), ".")
 	if !slices.ContainsFunc(s.AllowedHosts, func(allowed string) bool { return strings.EqualFold(allowed, host) }) {
 		writeProblem(c, &refusal{
-			status: http.StatusMisdirectedRequest, code: "unknown_host",
+			status: http.StatusMisdirectedRequest, code: domain.CodeUnknownHost,
 			detail: "this server does not answer for this host name: add it to SECBOARD_ALLOWED_HOSTS if it should",
 		})
 	}
@@ -240,13 +242,13 @@ func (s *server) checkRequest(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, s.MaxBody)
 	query, err := url.ParseQuery(c.Request.URL.RawQuery)
 	if err != nil {
-		writeProblem(c, &refusal{status: http.StatusBadRequest, code: "malformed", detail: "the query of the URL can't be read: is something not percent-encoded?"})
+		writeProblem(c, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the query of the URL can't be read: is something not percent-encoded?"})
 		return
 	}
 	for _, values := range query {
 		for _, value := range values {
 			if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
-				writeProblem(c, &refusal{status: http.StatusUnprocessableEntity, code: "invalid", detail: "the query of the URL must be UTF-8 text without control characters"})
+				writeProblem(c, &refusal{status: http.StatusUnprocessableEntity, code: domain.CodeInvalid, detail: "the query of the URL must be UTF-8 text without control characters"})
 				return
 			}
 		}

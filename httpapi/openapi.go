@@ -119,6 +119,7 @@ var (
 func describeSchemas(document *huma.OpenAPI) {
 	registry := document.Components.Schemas
 	closed := bodySchemas(document)
+	listCodes(registry.Map())
 	for name, schema := range registry.Map() {
 		if !closed[name] {
 			schema.AdditionalProperties = nil
@@ -132,6 +133,20 @@ func describeSchemas(document *huma.OpenAPI) {
 			describeField(property, field.Type, strings.Contains(field.Tag.Get("json"), ",omit"))
 			if property.Description == "" && property.Ref == "" && !closed[name] {
 				property.Description = cmp.Or(fieldDescriptions[name+"."+fieldName], fieldDescriptions[fieldName])
+			}
+		}
+	}
+}
+
+// listCodes says which codes a problem may have, and which a wrong field: any, since a line of an import is told each refusal.
+func listCodes(schemas map[string]*huma.Schema) {
+	for _, section := range domain.Codes {
+		for _, entry := range section.Entries {
+			field := schemas["FieldError"].Properties["code"]
+			field.Enum = append(field.Enum, string(entry.Code)) // as in JSON
+			if entry.Status != 0 {
+				problem := schemas["Problem"].Properties["code"]
+				problem.Enum = append(problem.Enum, string(entry.Code))
 			}
 		}
 	}

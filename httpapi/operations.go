@@ -10,7 +10,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 )
@@ -29,7 +31,7 @@ type operation struct {
 	maxBody     int64         // in bytes; 0: 1 MiB
 	timeout     time.Duration // of the whole request; 0: 10 s
 	errors      []int         // answers besides those that every operation has
-	room        *waitingRoom  // not nil: it mostly waits, and only so many do so at once
+	waiting     *load.Waiting // not nil: it mostly waits, and only so many do so at once
 	example     any           // of the body
 }
 
@@ -63,8 +65,8 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 	} else {
 		h.Middlewares = append(h.Middlewares, s.awaitPosition)
 	}
-	if o.room != nil {
-		h.Middlewares = append(h.Middlewares, s.uncounted(o.room))
+	if o.waiting != nil {
+		h.Middlewares = append(h.Middlewares, s.withoutSlot(o.waiting))
 	}
 	if o.keepsAnswer {
 		h.Middlewares = append(h.Middlewares, s.idempotent(o))
@@ -121,7 +123,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 	position, err := strconv.ParseUint(wanted, 10, 63)
 	if err != nil {
 		s.refuse(ctx, &refusal{
-			status: http.StatusUnprocessableEntity, code: "invalid",
+			status: http.StatusUnprocessableEntity, code: domain.CodeInvalid,
 			detail: "Secboard-Min-Position must be a Secboard-Position as a command answered it",
 		})
 		return
@@ -136,7 +138,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 func (s *server) waitFor(ctx context.Context, position eventstore.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	return s.work.withoutSlot(func() error { return s.Runner.WaitFor(ctx, position) })
+	return load.WithoutSlot(ctx, func() error { return s.Runner.WaitFor(ctx, position) })
 }
 
 // QueryHeaders are those that every query takes.

@@ -50,7 +50,7 @@ func (o Optional[T]) patch(field string, problems *domain.Invalid) *T {
 	case !o.Set:
 		return nil
 	case o.Wrong:
-		problems.Add(field, "type", "is of a wrong type")
+		problems.Add(field, domain.CodeType, "is of a wrong type")
 		return nil
 	}
 	return &o.Value
@@ -59,7 +59,7 @@ func (o Optional[T]) patch(field string, problems *domain.Invalid) *T {
 // readFlag is patch for a yes or no, which null can't clear.
 func readFlag(field string, o Optional[bool], problems *domain.Invalid) *bool {
 	if o.Null {
-		problems.Add(field, "type", "must be true or false")
+		problems.Add(field, domain.CodeType, "must be true or false")
 		return nil
 	}
 	return o.patch(field, problems)
@@ -72,7 +72,7 @@ func readID(field, text string, problems *domain.Invalid) uuid.UUID {
 	}
 	parsed, err := uuid.Parse(text)
 	if err != nil {
-		problems.Add(field, "uuid", "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11")
+		problems.Add(field, domain.CodeUUID, "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11")
 	}
 	return parsed
 }
@@ -81,7 +81,7 @@ func readID(field, text string, problems *domain.Invalid) uuid.UUID {
 func readDate(field, text string, problems *domain.Invalid) domain.Date {
 	parsed, err := domain.ParseDate(text)
 	if err != nil {
-		problems.Add(field, "date", "%s", err)
+		problems.Add(field, domain.CodeDate, "%s", err)
 	}
 	return parsed
 }

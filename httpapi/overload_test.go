@@ -39,7 +39,7 @@ func newHeld(t *testing.T) held {
 func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 	t.Parallel()
 	a := newHeld(t)
-	a.work.most = 2
+	a.limiter.Most = 2
 	answers := make(chan answered, 2)
 	for range 2 {
 		go func() {
@@ -54,7 +54,7 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 		assert.Equal(t, "unavailable", refused.text("code"))
 		assert.Equal(t, "1", refused.header.Get("Retry-After"))
 	}
-	assert.Equal(t, 1, strings.Count(a.log.String(), "overload: requests are turned away"), "the log is not flooded too")
+	assert.Equal(t, 1, strings.Count(a.log.String(), "overload: requests are rejected"), "the log is not flooded too")
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		response, err := http.Get(a.url + path)
 		require.NoError(t, err)
@@ -73,17 +73,17 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 		assert.Equal(t, http.StatusOK, (<-answers).status, "who was let in is answered")
 	}
 	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/companies", nil).status, "and all is as before")
-	assert.Zero(t, a.work.now.Load())
+	assert.Zero(t, a.limiter.AtWork())
 }
 
 func TestWhoOnlyWaitsKeepsNobodyOut(t *testing.T) {
 	t.Parallel()
 	a := newHeld(t)
-	a.work.most = 1
+	a.limiter.Most = 1
 	close(a.stop)
 	idle := func() {
 		<-a.arrived
-		require.Eventually(t, func() bool { return a.work.now.Load() == 0 }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return a.limiter.AtWork() == 0 }, patience, time.Millisecond)
 	}
 	for range 3 {
 		slow, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))

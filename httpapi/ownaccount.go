@@ -8,6 +8,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
 )
 
@@ -117,7 +118,7 @@ func (s *server) addOwnAccount() {
 
 func (s *server) changeProfile(ctx context.Context, in *changeProfileRequest) (*answer[projections.User], error) {
 	if field := in.Body.readOnly(); field != "" {
-		return nil, &refusal{status: http.StatusForbidden, code: "read_only_field", detail: field + " can only be changed by an administrator"}
+		return nil, &refusal{status: http.StatusForbidden, code: domain.CodeReadOnlyField, detail: field + " can only be changed by an administrator"}
 	}
 	var problems domain.Invalid
 	profile := in.Body.command(&problems)
@@ -137,7 +138,7 @@ func (s *server) changeProfile(ctx context.Context, in *changeProfileRequest) (*
 
 func (s *server) changePassword(ctx context.Context, in *changePasswordRequest) (*settled, error) {
 	info := infoOf(ctx)
-	if info.session.Kind != fullSession {
+	if info.session.Kind != sessions.Full {
 		account, err := s.ReadModels.User(ctx, info.access.UserID, s.Now())
 		if err != nil {
 			return nil, err

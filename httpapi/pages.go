@@ -181,7 +181,7 @@ func (s *server) readForm(r *http.Request) error {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return tooLarge
 		}
-		return &refusal{status: http.StatusBadRequest, code: "malformed", detail: "the form can't be read"}
+		return &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the form can't be read"}
 	}
 	cookie, err := r.Cookie(formCookie)
 	if err != nil || cookie.Value == "" || !hmac.Equal([]byte(cookie.Value), []byte(r.PostForm.Get("form_token"))) {
@@ -198,7 +198,7 @@ func errorPage(ctx context.Context, v *visit, err error) page {
 	problem := describe(ctx, err, v.answer.Set)
 	text := v.t.WentWrong
 	switch {
-	case problem.Code == "csrf_failed", problem.Status == http.StatusRequestEntityTooLarge, problem.Status == http.StatusBadRequest:
+	case problem.Code == domain.CodeCSRFFailed, problem.Status == http.StatusRequestEntityTooLarge, problem.Status == http.StatusBadRequest:
 		text = v.t.FormExpired
 	case errors.Is(err, user.ErrLink):
 		return deadLink(v)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
@@ -32,12 +34,12 @@ type Problem struct {
 	Status   int                 `json:"status" example:"422" doc:"The HTTP status"`
 	Detail   string              `json:"detail" example:"2 fields are wrong" doc:"What is wrong and what would be right, for people"`
 	Instance string              `json:"instance" example:"urn:uuid:01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11" doc:"This very answer, as it stands in the server's log"`
-	Code     string              `json:"code" example:"invalid" doc:"Stable name of the problem, for programs"`
+	Code     domain.Code         `json:"code" example:"invalid" doc:"Stable name of the problem, for programs"`
 	Errors   []domain.FieldError `json:"errors,omitempty" doc:"With the code invalid: every wrong field"`
 }
 
 // Error makes Problem an error, as Huma wants it.
-func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }
 
 // GetStatus tells Huma the status.
 func (p *Problem) GetStatus() int { return p.Status }
@@ -48,27 +50,28 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 // refusal is an error of the HTTP layer itself.
 type refusal struct {
 	status  int
-	code    string
+	code    domain.Code
 	detail  string
 	headers map[string]string
 }
 
-func (r *refusal) Error() string { return r.code + ": " + r.detail }
+func (r *refusal) Error() string { return string(r.code) + ": " + r.detail }
 
 // fieldError is one wrong field as an error, as Huma's resolvers give them.
 type fieldError struct{ domain.FieldError }
 
 func (e fieldError) Error() string { return e.Field + ": " + e.Message }
 
-// statusOf maps the codes of domain errors to statuses; any other is a 409.
-var statusOf = map[string]int{
-	domain.CodeNotFound:         http.StatusNotFound,
-	domain.CodeForbidden:        http.StatusForbidden,
-	domain.CodeRevisionMismatch: http.StatusPreconditionFailed,
-
-	commands.ErrCredentials.Code: http.StatusUnauthorized,
-	errSetupOnly.Code:            http.StatusForbidden,
-}
+// statusOf has the HTTP status of every code that a problem may have.
+var statusOf = func() map[domain.Code]int {
+	statuses := map[domain.Code]int{}
+	for _, section := range domain.Codes {
+		for _, entry := range section.Entries {
+			statuses[entry.Code] = entry.Status
+		}
+	}
+	return statuses
+}()
 
 // problemOf is the one place where errors become answers. unexpected is true for what nobody foresaw: the answer says
 // nothing about it, so that it has to stand in the log.
@@ -78,6 +81,10 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 	var decided *domain.Error
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, load.ErrOverloaded):
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "there are too many requests at the moment: try again"), retryAfter(time.Second), false
+	case errors.Is(err, load.ErrTooManyWaiting):
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "as many requests of this kind as are allowed are under way: try again"), retryAfter(5 * time.Second), false
 	case errors.As(err, &refused):
 		return newProblem(refused.status, refused.code, refused.detail), refused.headers, false
 	case errors.As(err, &invalid):
@@ -87,40 +94,36 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		problem.Errors = []domain.FieldError{{Field: "token", Code: user.ErrLink.Code, Message: user.ErrLink.Detail}}
 		return problem, nil, false
 	case errors.Is(err, commands.ErrBusy): // it passes, so it must not be kept as the answer to an Idempotency-Key
-		return newProblem(http.StatusServiceUnavailable, "unavailable", commands.ErrBusy.Detail), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, commands.ErrBusy.Detail), retryAfter(time.Second), false
 	case errors.As(err, &decided):
-		status, known := statusOf[decided.Code]
-		if !known {
-			status = http.StatusConflict
-		}
-		return newProblem(status, decided.Code, decided.Detail), nil, false
+		return newProblem(cmp.Or(statusOf[decided.Code], http.StatusConflict), decided.Code, decided.Detail), nil, false
 	case errors.Is(err, projections.ErrNotFound):
 		return newProblem(http.StatusNotFound, domain.CodeNotFound, "there is no such thing, or there was none at that time"), nil, false
 	case errors.Is(err, projections.ErrBadCursor):
-		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: "cursor", Message: "is not a cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
+		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: domain.CodeCursor, Message: "is not a cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
 	case errors.Is(err, projections.ErrBadSort):
-		return invalidProblem([]domain.FieldError{{Field: "sort", Code: "sort", Message: err.Error()}}), nil, false
+		return invalidProblem([]domain.FieldError{{Field: "sort", Code: domain.CodeSort, Message: err.Error()}}), nil, false
 	case errors.Is(err, engine.ErrBehind):
-		return newProblem(http.StatusServiceUnavailable, "behind", "the read models do not have that position yet: try again"), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeBehind, "the read models do not have that position yet: try again"), retryAfter(time.Second), false
 	case errors.Is(err, eventstore.ErrTooLarge), errors.As(err, &tooLarge):
-		return newProblem(http.StatusRequestEntityTooLarge, "too_large", "the request is too large"), nil, false
+		return newProblem(http.StatusRequestEntityTooLarge, domain.CodeTooLarge, "the request is too large"), nil, false
 	case errors.Is(err, secrets.ErrBusy):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "too many passwords are being checked right now: try again"), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "too many passwords are being checked right now: try again"), retryAfter(time.Second), false
 	case errors.Is(err, commands.ErrDirectory):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
 	case errors.Is(err, eventstore.ErrUnavailable):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the event store does not answer: try again"), retryAfter(2 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the event store does not answer: try again"), retryAfter(2 * time.Second), false
 	case isDatabaseAway(err):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the database does not answer: try again"), retryAfter(2 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the database does not answer: try again"), retryAfter(2 * time.Second), false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the request took too long and was given up: try again"), retryAfter(2 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the request took too long and was given up: try again"), retryAfter(2 * time.Second), false
 	}
-	return newProblem(http.StatusInternalServerError, "internal",
+	return newProblem(http.StatusInternalServerError, domain.CodeInternal,
 		"something went wrong that was not foreseen; the server's log has it under the id in instance"), nil, true
 }
 
-func newProblem(status int, code, detail string) *Problem {
-	return &Problem{Type: "urn:secboard:problem:" + code, Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+func newProblem(status int, code domain.Code, detail string) *Problem {
+	return &Problem{Type: "urn:secboard:problem:" + string(code), Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
 
 func invalidProblem(fields []domain.FieldError) *Problem {
@@ -131,8 +134,8 @@ func invalidProblem(fields []domain.FieldError) *Problem {
 	// When nothing is wrong but that the API does not know what it is given, the code of the whole says so.
 	code := fields[0].Code
 	differs := slices.ContainsFunc(fields, func(f domain.FieldError) bool { return f.Code != code })
-	if differs || (code != codeUnknownField && code != codeUnknownParameter) {
-		code = "invalid"
+	if differs || (code != domain.CodeUnknownField && code != domain.CodeUnknownParameter) {
+		code = domain.CodeInvalid
 	}
 	problem := newProblem(http.StatusUnprocessableEntity, code, detail)
 	problem.Errors = fields
@@ -186,8 +189,8 @@ func describe(ctx context.Context, err error, set func(name, value string)) *Pro
 	switch {
 	case unexpected:
 		info.logger.ErrorContext(ctx, "unexpected error", "request_id", info.id, "route", info.route, "error", err)
-	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, errOverloaded):
-		info.logger.WarnContext(ctx, "unavailable", slog.String("code", problem.Code), "request_id", info.id, "route", info.route, "error", err)
+	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, load.ErrOverloaded):
+		info.logger.WarnContext(ctx, "unavailable", slog.String("code", string(problem.Code)), "request_id", info.id, "route", info.route, "error", err)
 	}
 	return problem
 }
@@ -195,7 +198,7 @@ func describe(ctx context.Context, err error, set func(name, value string)) *Pro
 func init() {
 	// Huma takes its errors from these variables; there is no other way to give it a type of one's own.
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
-		return newProblem(status, "internal", message)
+		return newProblem(status, domain.CodeInternal, message)
 	}
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
 		return describe(ctx.Context(), humaError(ctx.Operation(), status, message, errs), ctx.SetHeader)
@@ -212,21 +215,21 @@ func humaError(operation *huma.Operation, status int, message string, errs []err
 	case status == http.StatusUnprocessableEntity && len(errs) > 0:
 		return &domain.Invalid{Fields: fieldErrors(errs)}
 	case status == http.StatusBadRequest && len(errs) > 0:
-		return &refusal{status: status, code: "malformed", detail: "the body is not valid JSON: " + jsonProblem(errs[0])}
+		return &refusal{status: status, code: domain.CodeMalformed, detail: "the body is not valid JSON: " + jsonProblem(errs[0])}
 	case status == http.StatusBadRequest:
-		return &refusal{status: status, code: "malformed", detail: "the request needs a body: " + body}
+		return &refusal{status: status, code: domain.CodeMalformed, detail: "the request needs a body: " + body}
 	case status == http.StatusUnsupportedMediaType:
-		return &refusal{status: status, code: "unsupported_media_type", detail: "the body must be " + body + ", and Content-Type must say so"}
+		return &refusal{status: status, code: domain.CodeUnsupportedMediaType, detail: "the body must be " + body + ", and Content-Type must say so"}
 	case status == http.StatusRequestEntityTooLarge:
-		return &refusal{status: status, code: "too_large", detail: "the body is too large: " + strings.TrimPrefix(message, "request body is too large ")}
+		return &refusal{status: status, code: domain.CodeTooLarge, detail: "the body is too large: " + strings.TrimPrefix(message, "request body is too large ")}
 	case status == http.StatusRequestTimeout:
-		return &refusal{status: status, code: "timeout", detail: "the body did not arrive in time"}
+		return &refusal{status: status, code: domain.CodeTimeout, detail: "the body did not arrive in time"}
 	case message == "cannot read request body" && len(errs) > 0:
 		var tooLarge *http.MaxBytesError
 		if errors.As(errs[0], &tooLarge) {
 			return tooLarge
 		}
-		return &refusal{status: http.StatusBadRequest, code: "malformed", detail: "the body broke off"}
+		return &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body ended early"}
 	case len(errs) > 0:
 		return errs[0]
 	}

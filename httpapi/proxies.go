@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/secboard/secboard/domain"
 )
 
 // redirectToHTTPS sends a request that came over http to https. Where the proxy in front says https, but may not be
@@ -19,12 +21,12 @@ func (s *server) redirectToHTTPS(c *gin.Context) {
 	switch {
 	case strings.Contains(strings.ToLower(strings.Join(forwarded, ",")), "https"):
 		writeProblem(c, &refusal{
-			status: http.StatusBadRequest, code: "https_unknown",
-			detail: "X-Forwarded-Proto says https, but not in a way that counts: the proxy must be in SECBOARD_TRUSTED_PROXIES and send the one scheme of the client",
+			status: http.StatusBadRequest, code: domain.CodeHTTPSUnknown,
+			detail: "X-Forwarded-Proto says https but isn't trusted: the proxy must be one of the trusted proxies (SECBOARD_TRUSTED_PROXIES) and send the one scheme of the client",
 		})
 	case len(forwarded) == 0 && s.isTrustedProxy(proxy):
 		writeProblem(c, &refusal{
-			status: http.StatusBadRequest, code: "https_unknown",
+			status: http.StatusBadRequest, code: domain.CodeHTTPSUnknown,
 			detail: "the proxy does not say whether the client came over https: it must send X-Forwarded-Proto",
 		})
 	default:

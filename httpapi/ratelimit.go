@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 )
@@ -54,7 +55,7 @@ type excess struct {
 // refusal is the answer to it.
 func (e excess) refusal() error {
 	return &refusal{
-		status: http.StatusTooManyRequests, code: "rate_limited", headers: retryAfter(e.ends),
+		status: http.StatusTooManyRequests, code: domain.CodeRateLimited, headers: retryAfter(e.ends),
 		detail: "too many attempts: wait as long as Retry-After says",
 	}
 }

@@ -64,7 +64,7 @@ func (s *server) addRebuilds() {
 
 func (s *server) startRebuild(ctx context.Context, request *rebuildRequest) (*rebuildAnswer, error) {
 	wrong := func(message string) error {
-		return &domain.Invalid{Fields: []domain.FieldError{{Field: "names", Code: "invalid", Message: message}}}
+		return &domain.Invalid{Fields: []domain.FieldError{{Field: "names", Code: domain.CodeInvalid, Message: message}}}
 	}
 	if request.Body.All == (len(request.Body.Names) > 0) {
 		return nil, wrong("must be given, or all must be true, and not both")
@@ -76,7 +76,7 @@ func (s *server) startRebuild(ctx context.Context, request *rebuildRequest) (*re
 	rebuild, err := s.Runner.StartRebuild(ctx, engine.RebuildRequest{Names: request.Body.Names, Mode: mode})
 	switch {
 	case errors.Is(err, engine.ErrRebuildRunning):
-		return nil, domain.Refusef("rebuild_running", "another rebuild is under way, in this or another instance: wait for its end, or abort it")
+		return nil, domain.Refusef(domain.CodeRebuildRunning, "another rebuild is under way, in this or another instance: wait for its end, or abort it")
 	case errors.Is(err, engine.ErrUnknownProjection):
 		return nil, wrong(err.Error())
 	case err != nil:

@@ -26,6 +26,8 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/httpapi/load"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
@@ -65,15 +67,17 @@ type Options struct {
 
 type server struct {
 	Options
-	api      huma.API
-	engine   *gin.Engine
-	metrics  *metrics
-	origins  *http.CrossOriginProtection
-	routes   []operation // what register was called with, in order
-	cleaning cleaning
-	patience time.Duration
-	work     work
-	mailing  *waitingRoom // test mails, by mail server
+	api        huma.API
+	engine     *gin.Engine
+	metrics    *metrics
+	origins    *http.CrossOriginProtection
+	routes     []operation // what register was called with, in order
+	sessions   *sessions.Store
+	cleaning   cleaning
+	patience   time.Duration
+	limiter    *load.Limiter
+	rejections rejections
+	testMails  *load.Waiting // by mail server
 }
 
 // New makes the API's handler. It fails on options that are missing.
@@ -89,7 +93,7 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options, patience: defaultPatience, work: work{most: mostAtWork}, mailing: newWaitingRoom(mostTests)}
+	s := &server{Options: options, sessions: sessions.NewStore(options.Pool), patience: defaultPatience, limiter: load.NewLimiter(), testMails: load.NewWaiting(load.MostTests)}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -113,16 +117,9 @@ func newServer(options Options) (*server, error) {
 	if s.metrics, err = newMetrics(s.Registry); err != nil {
 		return nil, err
 	}
-	counted := *options.Commands
-	counted.Log = countedLog{Log: counted.Log, appended: s.metrics.appended}
-	counted.Pause = s.work.uncountedPause(counted.Pause)
-	if counted.Directory != nil {
-		counted.Directory = uncountedDirectory{counted.Directory, &s.work, newWaitingRoom(mostAtDirectory), newWaitingRoom(mostTests)}
-	}
-	s.Commands = &counted
 	if s.PingStore == nil {
 		s.PingStore = func(ctx context.Context) error {
-			_, err := counted.Log.ReadStream(ctx, "readiness-probe")
+			_, err := s.Commands.Log.ReadStream(ctx, "readiness-probe")
 			return err
 		}
 	}
@@ -211,13 +208,13 @@ func (s *server) refuseMethod(c *gin.Context) {
 	kind := strings.TrimPrefix(path.Dir(c.Request.URL.Path), basePath+"/")
 	if call := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && call != "" {
 		writeProblem(c, &refusal{
-			status: http.StatusMethodNotAllowed, code: "history_is_kept",
+			status: http.StatusMethodNotAllowed, code: domain.CodeHistoryIsKept,
 			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),
 		})
 		return
 	}
 	writeProblem(c, &refusal{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed",
-		detail: c.Request.Method + " is not possible here; possible is " + c.Writer.Header().Get("Allow"),
+		status: http.StatusMethodNotAllowed, code: domain.CodeMethodNotAllowed,
+		detail: c.Request.Method + " is not allowed here; allowed: " + c.Writer.Header().Get("Allow"),
 	})
 }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -14,22 +13,12 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
-	"github.com/secboard/secboard/secrets"
 )
-
-// seenEvery is how often it is noted that a session is in use.
-const seenEvery = time.Minute
 
 // signInTimeout bounds a sign-in, for which several directories may be asked, each of which has a time-out of its own.
 const signInTimeout = time.Minute
-
-// Kinds of session.
-const (
-	fullSession  = "full"
-	setupSession = "two_factor_setup" // may only set up two-factor
-)
 
 type credentials struct {
 	Email    string `json:"email" maxLength:"254" example:"olena.kovalenko@example.com"`
@@ -51,9 +40,9 @@ func (b *secondFactor) Resolve(huma.Context) []error {
 	var problems domain.Invalid
 	switch {
 	case b.Code == "" && b.BackupCode == "":
-		problems.Add("code", "required", "must be given, or backup_code")
+		problems.Add("code", domain.CodeRequired, "must be given, or backup_code")
 	case b.Code != "" && b.BackupCode != "":
-		problems.Add("backup_code", "conflict", "must not be given together with code")
+		problems.Add("backup_code", domain.CodeConflict, "must not be given together with code")
 	}
 	return findings(problems)
 }
@@ -151,7 +140,7 @@ func (s *server) addSessions() {
 	}, func(ctx context.Context, _ *struct{}) (*signOutAnswer, error) {
 		info := infoOf(ctx)
 		// First what counts: should the log be away, the session has ended all the same.
-		if err := s.endSession(ctx, info.session.ID); err != nil {
+		if err := s.sessions.End(ctx, info.session.ID); err != nil {
 			return nil, err
 		}
 		_, err := s.Commands.SignOut(ctx, s.caller(ctx), info.access.UserID, info.session.ID)
@@ -171,7 +160,7 @@ func (s *server) currentSession(ctx context.Context, _ *struct{ QueryHeaders }) 
 	}
 	return &currentSessionAnswer{Body: currentSession{
 		CreatedAt: info.session.CreatedAt, LastSeenAt: info.session.LastSeenAt, ExpiresAt: info.session.ExpiresAt,
-		Limited: info.session.Kind != fullSession, CSRFToken: csrf, User: account, Permissions: info.access.Permissions,
+		Limited: info.session.Kind != sessions.Full, CSRFToken: csrf, User: account, Permissions: info.access.Permissions,
 	}}, nil
 }
 
@@ -209,9 +198,9 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 	if outcome.Next == commands.NextTwoFactor {
 		return &entryAnswer{Status: http.StatusOK, Body: entry{next: &nextStep{Next: outcome.Next, Challenge: outcome.Challenge}}}, nil
 	}
-	kind := fullSession
+	kind := sessions.Full
 	if outcome.Next == commands.NextTwoFactorSetup {
-		kind = setupSession
+		kind = sessions.TwoFactorSetupOnly
 	}
 	token, session, err := s.openSession(ctx, outcome, kind)
 	if err != nil {
@@ -225,30 +214,24 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 		Status: http.StatusCreated, Location: basePath + "/sessions/current", SetCookie: s.cookieFor(infoOf(ctx), token, session.ExpiresAt),
 		Body: entry{session: &newSession{Token: token, ExpiresAt: session.ExpiresAt, User: account}},
 	}
-	if kind == setupSession {
+	if kind == sessions.TwoFactorSetupOnly {
 		answered.Status, answered.Body = http.StatusOK, entry{next: &nextStep{Next: outcome.Next, Token: token}}
 	}
 	return answered, nil
 }
 
 // openSession stores a session and gives its token.
-func (s *server) openSession(ctx context.Context, outcome commands.SignedIn, kind string) (string, projections.Session, error) {
+func (s *server) openSession(ctx context.Context, outcome commands.SignedIn, kind sessions.Kind) (string, sessions.Session, error) {
 	security, err := s.Security(ctx)
 	if err != nil {
-		return "", projections.Session{}, err
+		return "", sessions.Session{}, err
 	}
-	random := make([]byte, 32)
-	if _, err := rand.Read(random); err != nil {
-		return "", projections.Session{}, err
+	now, info := s.Now(), infoOf(ctx)
+	session := sessions.Session{
+		ID: outcome.Session, UserID: outcome.UserID, Kind: kind, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(sessions.Length(security)),
+		IP: info.ip, UserAgent: info.userAgent,
 	}
-	token, now, info := secrets.TokenText(random), s.Now(), infoOf(ctx)
-	session := projections.Session{
-		ID: outcome.Session, UserID: outcome.UserID, Kind: kind, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(sessionLength(security)),
-	}
-	_, err = s.Pool.Exec(ctx, `
-		INSERT INTO app.sessions (id, token_hash, user_id, account_revision, kind, created_at, last_seen_at, expires_at, ip, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $6, $6, $7, nullif($8, ''), nullif($9, ''))`,
-		session.ID, secrets.TokenHash(token), session.UserID, outcome.Revision, kind, now, session.ExpiresAt, info.ip, info.userAgent)
+	token, err := s.sessions.Open(ctx, session, int64(outcome.Revision))
 	return token, session, err
 }
 
@@ -258,8 +241,8 @@ func (s *server) confirmSession(ctx context.Context, token string, outcome comma
 	if err := s.waitFor(ctx, outcome.Position); err != nil {
 		return projections.User{}, err
 	}
-	_, access, err := s.ReadModels.AccessOfSession(ctx, secrets.TokenHash(token), s.Now())
-	if errors.Is(err, projections.ErrNotFound) || err == nil && !access.Usable() {
+	_, access, err := s.sessions.Find(ctx, token, s.Now())
+	if errors.Is(err, sessions.ErrNone) || err == nil && !access.Usable() {
 		return projections.User{}, commands.ErrCredentials
 	}
 	if err != nil {
@@ -270,45 +253,25 @@ func (s *server) confirmSession(ctx context.Context, token string, outcome comma
 
 // takeBack ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
 func (s *server) takeBack(ctx context.Context, session uuid.UUID, cause error) error {
-	if err := s.endSession(context.WithoutCancel(ctx), session); err != nil {
+	if err := s.sessions.End(context.WithoutCancel(ctx), session); err != nil {
 		s.Logger.WarnContext(ctx, "a session that nobody uses could not be removed", "session_id", session, "error", err)
 	}
 	return cause
 }
 
-func (s *server) endSession(ctx context.Context, id uuid.UUID) error {
-	_, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE id = $1`, id)
-	return err
-}
-
 // endSessionsOf removes the sessions that a command ended, also for a client that has gone away. It makes them end at once;
-// should it fail, they end as soon as the read model has the event (projections.AccessOfSession).
+// should it fail, they end as soon as the read model has the event (sessions.Store.Find).
 func (s *server) endSessionsOf(ctx context.Context, result commands.Result) {
 	if !result.EndsSessions {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.session)
 	defer cancel()
-	if _, err := s.Pool.Exec(ctx, `DELETE FROM app.sessions WHERE user_id = $1 AND id <> $2`, result.ID, result.KeptSession); err != nil {
+	account, err := uuid.Parse(result.ID)
+	if err == nil {
+		err = s.sessions.EndOthers(ctx, account, result.KeptSession)
+	}
+	if err != nil {
 		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", result.ID, "error", err)
 	}
-}
-
-func sessionLength(security settings.Security) time.Duration {
-	return time.Duration(security.SessionLength) * time.Minute
-}
-
-// isAlive says whether a session has not ended by itself. Settings that were tightened count for sessions under way.
-func isAlive(session projections.Session, security settings.Security, now time.Time) bool {
-	idle := time.Duration(security.SessionIdle) * time.Minute
-	return now.Before(session.ExpiresAt) && now.Sub(session.CreatedAt) < sessionLength(security) && now.Sub(session.LastSeenAt) <= idle
-}
-
-// noteSeen keeps a session from ending as unused.
-func (s *server) noteSeen(ctx context.Context, session projections.Session, now time.Time) error {
-	if now.Sub(session.LastSeenAt) < seenEvery {
-		return nil
-	}
-	_, err := s.Pool.Exec(ctx, `UPDATE app.sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2`, session.ID, now)
-	return err
 }

@@ -67,7 +67,7 @@ func (b *securityChanges) Resolve(huma.Context) []error { return wrongFields(b.c
 // readNumber is patch for a number, which null can't clear.
 func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
 	if o.Null {
-		problems.Add(field, "type", "must be a whole number")
+		problems.Add(field, domain.CodeType, "must be a whole number")
 		return nil
 	}
 	return o.patch(field, problems)

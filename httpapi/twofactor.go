@@ -8,6 +8,8 @@ import (
 	"net/http"
 
 	"github.com/pquerna/otp"
+
+	"github.com/secboard/secboard/httpapi/sessions"
 )
 
 // qrSide is the width and height of a QR code in pixels.
@@ -108,9 +110,9 @@ func (s *server) confirmTwoFactor(ctx context.Context, in *confirmDeviceRequest)
 	if err != nil {
 		return nil, err
 	}
-	if info.session.Kind != fullSession {
+	if info.session.Kind != sessions.Full {
 		// Should this fail, the backup codes must reach the person all the same: signing in again gives a full session.
-		if _, err := s.Pool.Exec(ctx, `UPDATE app.sessions SET kind = $2 WHERE id = $1`, info.session.ID, fullSession); err != nil {
+		if err := s.sessions.MakeFull(ctx, info.session.ID); err != nil {
 			s.Logger.WarnContext(ctx, "a session stays limited after two-factor was set up", "request_id", info.id, "error", err)
 		}
 	}

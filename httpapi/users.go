@@ -50,7 +50,7 @@ func (b *newUser) command(problems *domain.Invalid) commands.RegisterUser {
 	return command
 }
 
-// is says whether a flag stands in the body with that value.
+// flagEquals says whether a flag stands in the body with that value.
 func flagEquals(flag *bool, value bool) bool { return flag != nil && *flag == value }
 
 // readIDs reads a list of ids of a body.

@@ -15,35 +15,30 @@ import (
 	"github.com/secboard/secboard/domain"
 )
 
-// Codes of fields that a request has but the API does not.
-const (
-	codeUnknownField     = "unknown_field"
-	codeUnknownParameter = "unknown_parameter"
-)
-
 // schemaMessages are what a field is told that does not fit its schema, in the words of the domain's own checks, and
 // the code of each.
 var schemaMessages = []struct {
-	variable   *string
-	text, code string
+	variable *string
+	text     string
+	code     domain.Code
 }{
-	{&validation.MsgUnexpectedProperty, "is not a field of this request", codeUnknownField},
-	{&validation.MsgExpectedRequiredProperty, requiredPrefix + "%s", "required"},
-	{&validation.MsgExpectedString, "must be text", "type"},
-	{&validation.MsgExpectedBoolean, "must be true or false", "type"},
-	{&validation.MsgExpectedInteger, "must be a whole number", "type"},
-	{&validation.MsgExpectedNumber, "must be a number", "type"},
-	{&validation.MsgExpectedArray, "must be a list", "type"},
-	{&validation.MsgExpectedObject, "must be an object", "type"},
-	{&validation.MsgExpectedRFC4122UUID, "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11%.0s", "uuid"},
-	{&validation.MsgExpectedRFC3339Date, "must be a date such as 2026-11-23", "date"},
-	{&validation.MsgExpectedOneOf, "must be one of: %s", "enum"},
-	{&validation.MsgExpectedMinimumNumber, "must be at least %v", "minimum"},
-	{&validation.MsgExpectedMaximumNumber, "must be at most %v", "maximum"},
-	{&validation.MsgExpectedMinLength, "must have at least %d characters", "too_short"},
-	{&validation.MsgExpectedMaxLength, "must have at most %d characters", "too_long"},
-	{&validation.MsgExpectedMaxItems, "must have at most %d entries", "too_many"},
-	{&validation.MsgExpectedBePattern, "must be written as %s", "pattern"},
+	{&validation.MsgUnexpectedProperty, "is not a field of this request", domain.CodeUnknownField},
+	{&validation.MsgExpectedRequiredProperty, requiredPrefix + "%s", domain.CodeRequired},
+	{&validation.MsgExpectedString, "must be text", domain.CodeType},
+	{&validation.MsgExpectedBoolean, "must be true or false", domain.CodeType},
+	{&validation.MsgExpectedInteger, "must be a whole number", domain.CodeType},
+	{&validation.MsgExpectedNumber, "must be a number", domain.CodeType},
+	{&validation.MsgExpectedArray, "must be a list", domain.CodeType},
+	{&validation.MsgExpectedObject, "must be an object", domain.CodeType},
+	{&validation.MsgExpectedRFC4122UUID, "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11%.0s", domain.CodeUUID},
+	{&validation.MsgExpectedRFC3339Date, "must be a date such as 2026-11-23", domain.CodeDate},
+	{&validation.MsgExpectedOneOf, "must be one of: %s", domain.CodeEnum},
+	{&validation.MsgExpectedMinimumNumber, "must be at least %v", domain.CodeMinimum},
+	{&validation.MsgExpectedMaximumNumber, "must be at most %v", domain.CodeMaximum},
+	{&validation.MsgExpectedMinLength, "must have at least %d characters", domain.CodeTooShort},
+	{&validation.MsgExpectedMaxLength, "must have at most %d characters", domain.CodeTooLong},
+	{&validation.MsgExpectedMaxItems, "must have at most %d entries", domain.CodeTooMany},
+	{&validation.MsgExpectedBePattern, "must be written as %s", domain.CodePattern},
 }
 
 var errAmbiguousJSON = errors.New("no field may stand in it twice, and its text must be UTF-8 without half surrogate pairs")
@@ -82,7 +77,7 @@ func fieldErrors(errs []error) []domain.FieldError {
 		case errors.As(err, &detail):
 			fields = append(fields, schemaError(detail))
 		default:
-			fields = append(fields, domain.FieldError{Field: "body", Code: "invalid", Message: "can't be read"})
+			fields = append(fields, domain.FieldError{Field: "body", Code: domain.CodeInvalid, Message: "can't be read"})
 		}
 	}
 	// The schema's findings come first and say more than the domain about a field that could not even be read.
@@ -93,7 +88,7 @@ func fieldErrors(errs []error) []domain.FieldError {
 func schemaError(detail *huma.ErrorDetail) domain.FieldError {
 	field := fieldName(detail.Location)
 	if name, missing := strings.CutPrefix(detail.Message, requiredPrefix); missing {
-		return domain.FieldError{Field: strings.TrimPrefix(field+"."+name, "body."), Code: "required", Message: "must be given"}
+		return domain.FieldError{Field: strings.TrimPrefix(field+"."+name, "body."), Code: domain.CodeRequired, Message: "must be given"}
 	}
 	for _, message := range schemaMessages {
 		prefix, _, _ := strings.Cut(message.text, "%")
@@ -104,15 +99,15 @@ func schemaError(detail *huma.ErrorDetail) domain.FieldError {
 	// What is left are texts that Huma has no variable for.
 	switch text := detail.Message; {
 	case text == "unknown query parameter":
-		return domain.FieldError{Field: field, Code: codeUnknownParameter, Message: "is not a parameter of this request"}
+		return domain.FieldError{Field: field, Code: domain.CodeUnknownParameter, Message: "is not a parameter of this request"}
 	case text == "invalid integer":
-		return domain.FieldError{Field: field, Code: "type", Message: "must be a whole number"}
+		return domain.FieldError{Field: field, Code: domain.CodeType, Message: "must be a whole number"}
 	case text == "invalid boolean":
-		return domain.FieldError{Field: field, Code: "type", Message: "must be true or false"}
+		return domain.FieldError{Field: field, Code: domain.CodeType, Message: "must be true or false"}
 	case strings.HasPrefix(text, "invalid value: invalid UUID"), strings.HasPrefix(text, "invalid value: invalid urn"):
-		return domain.FieldError{Field: field, Code: "uuid", Message: "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"}
+		return domain.FieldError{Field: field, Code: domain.CodeUUID, Message: "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"}
 	default:
-		return domain.FieldError{Field: field, Code: "invalid", Message: strings.TrimPrefix(text, "invalid value: ")}
+		return domain.FieldError{Field: field, Code: domain.CodeInvalid, Message: strings.TrimPrefix(text, "invalid value: ")}
 	}
 }
 

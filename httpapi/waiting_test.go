@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/httpapi/load"
 )
 
 // hanging is a directory that does not answer: it tells who asks, until it may go on.
@@ -51,9 +52,10 @@ func (h hanging) Entries(ctx context.Context, server directory.Server) iter.Seq2
 func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 	t.Parallel()
 	h := hanging{servers: newServers(), arrived: make(chan struct{}, 100), stop: make(chan struct{})}
+	limits := load.NewDirectory(h)
 	a := newAPI(t, func(o *Options) {
-		o.Commands.Directory = h
-		o.Commands.Pause = func(context.Context, time.Duration) bool { h.wait(); return true }
+		o.Commands.Directory = limits
+		o.Commands.Pause = load.Pause(func(context.Context, time.Duration) bool { h.wait(); return true })
 	})
 	goOn := sync.OnceFunc(func() { close(h.stop) })
 	t.Cleanup(goOn)
@@ -67,13 +69,11 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 	server := a.create(t, "/mail/servers", map[string]any{"name": "Silent", "host": "127.0.0.1", "port": port, "security": "none"})
 	account := a.create(t, "/mail/accounts", map[string]any{"server_id": server, "address": "secboard@example.com"})
 	a.Commands.Log = stallingLog{a.Commands.Log, func() error { h.wait(); return nil }}
-	a.work.most = 1
+	a.limiter.Most = 1
 
-	limits := a.Commands.Directory.(uncountedDirectory)
-	export := a.routes[slices.IndexFunc(a.routes, func(o operation) bool { return o.id == "audit-export" })].room
-	rooms := []*waitingRoom{limits.signIns, limits.tests, a.mailing, export}
-	for _, room := range rooms {
-		room.most = 1
+	export := a.routes[slices.IndexFunc(a.routes, func(o operation) bool { return o.id == "audit-export" })].waiting
+	for _, waiting := range []*load.Waiting{limits.SignIns, limits.Tests, a.testMails, export} {
+		waiting.Most = 1
 	}
 	credentials := func(email, password string) map[string]any {
 		return map[string]any{"email": email, "password": password}
@@ -120,10 +120,7 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 
 	goOn()
 	waiting.Wait()
-	assert.Zero(t, a.work.now.Load())
-	for _, room := range rooms {
-		assert.Empty(t, room.now)
-	}
+	assert.Zero(t, a.limiter.AtWork())
 	check = a.call(t, a.admin, http.MethodGet, "/directories/"+silent+"/check", nil)
 	assert.Equal(t, http.StatusOK, check.status, check)
 }

@@ -339,7 +339,7 @@ func (st *Stores) Handler(ctx context.Context) (*commands.Handler, error) {
 	}
 	h := commands.New(st.Log, keys, hasher)
 	err = h.Initialize(ctx)
-	if refused, ok := errors.AsType[*domain.Error](err); ok && refused.Code == installation.CodeWrongKeyset {
+	if refused, ok := errors.AsType[*domain.Error](err); ok && refused.Code == domain.CodeWrongKeyset {
 		err = aboutSetting(settingKeyset, err)
 	}
 	return h, err

@@ -190,11 +190,6 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 	viewIn := AccessFilter{Module: "users", Action: domain.View, CompanyID: &w.company}
 	return []askedQuery{
 		{"Access", "", "users_pkey memberships_ groups_", func(r *ReadModels) error { return failure(r.Access(ctx, id, at)) }},
-		{"AccessOfSession", "", "sessions_token_hash_key", func(r *ReadModels) error {
-			_, _, err := r.AccessOfSession(ctx, []byte("x"), at)
-			return err
-		}},
-		{"Sessions", "", "sessions_user_id", func(r *ReadModels) error { return failure(r.Sessions(ctx, id)) }},
 		accessOf("of everything", AccessFilter{}, nil), accessOf("of one thing", view, nil), accessOf("at a time", view, &at),
 		whoMay("anything", "group_versions_permissions account_versions_superuser memberships_", AccessFilter{}, nil),
 		whoMay("one thing", "group_versions_permissions account_versions_superuser memberships_", view, nil),

@@ -72,8 +72,8 @@ type MailAccount struct {
 	ID          uuid.UUID           `json:"id"`
 	ServerID    uuid.UUID           `json:"server_id"`
 	Address     string              `json:"address"`
-	DisplayName string              `json:"display_name"`
-	Username    string              `json:"username"`
+	DisplayName *string             `json:"display_name"`
+	Username    *string             `json:"username"`
 	HasPassword bool                `json:"has_password"`
 	Retired     bool                `json:"retired"`
 	CreatedAt   time.Time           `json:"created_at"`
@@ -84,7 +84,7 @@ type MailAccount struct {
 func (a *mailAccountRow) show() MailAccount {
 	d := a.state.Details
 	return MailAccount{
-		ID: a.id, ServerID: d.ServerID, Address: d.Address, DisplayName: d.DisplayName, Username: d.Username, HasPassword: a.hasPassword,
+		ID: a.id, ServerID: d.ServerID, Address: d.Address, DisplayName: optional(d.DisplayName), Username: optional(d.Username), HasPassword: a.hasPassword,
 		Retired: a.state.Retired, CreatedAt: a.createdAt.UTC(), UpdatedAt: a.updatedAt.UTC(), Revision: a.revision,
 	}
 }

@@ -284,6 +284,20 @@ func (c *client) try(method, path string, body any) (_ answer, err error) {
 	return got, json.Unmarshal(raw, &got.body)
 }
 
+// metrics gives the page of metrics.
+func (c *client) metrics() string {
+	c.t.Helper()
+	response, err := http.Get(c.url + "/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	page, err := io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		c.t.Fatal(err)
+	}
+	return string(page)
+}
+
 // want sends a request that must be answered with a status, and gives the body.
 func (c *client) want(status int, method, path string, body any) map[string]any {
 	c.t.Helper()

@@ -30,6 +30,12 @@ func TestServeSendsMailAndDoctorTriesIt(t *testing.T) {
 	if text := mail.Part(t, "text/plain"); !strings.Contains(text, "\nhttps://accounts.example.com/password_reset/") {
 		t.Error(text)
 	}
+	counted := api.metrics()
+	for _, recorded := range []string{"user.password_reset_requested", "mailmessage.queued", "mailmessage.sending"} { // by a request, and beside requests
+		if !strings.Contains(counted, `secboard_events_appended_total{type="`+recorded+`"} 1`+"\n") {
+			t.Errorf("%s is not counted", recorded)
+		}
+	}
 	command(t, env, "", "doctor").expect(t, exitDone, "accounts@example.com can send through 127.0.0.1")
 	api.want(http.StatusOK, http.MethodPatch, "/api/v1/mail/servers/"+server.(string), map[string]any{"port": 1})
 	command(t, env, "", "doctor").expect(t, exitFailed, "accounts@example.com: ")

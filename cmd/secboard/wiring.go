@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/httpapi"
+	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/processes"
@@ -40,8 +41,11 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 	}
 	readModels := projections.NewReadModels(st.Pool)
 	handler.Lockout = lockoutOf(ctx, readModels, logger)
-	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
 	registry := prometheus.NewRegistry()
+	// Requests and processes share this handler, with everything that stands around it.
+	handler.Log = newCountedLog(handler.Log, registry)
+	handler.Directory, handler.DirectoryIndex = load.NewDirectory(ldapclient.Client{}), readModels
+	handler.Pause = load.Pause(handler.Pause)
 	registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -87,13 +87,13 @@ func (f *SignInFacts) switchOn() string {
 func (f *SignInFacts) refusal(reason string) (detail, fix string) {
 	const there = "change that in the directory"
 	switch reason {
-	case user.ErrOtherEntry.Code:
+	case string(user.ErrOtherEntry.Code):
 		return "the directory had another entry with this e-mail address than the one that the account is bound to",
 			f.call("POST", "/unlink-directory") + ` {"reason": …}, if it is the same person`
-	case user.ErrEntryTaken.Code:
+	case string(user.ErrEntryTaken.Code):
 		return "another account is bound to the directory's entry with this e-mail address",
 			`POST /users/{id}/unlink-directory {"reason": …} for the other account, if the entry belongs to this person`
-	case user.ErrNotApproved.Code:
+	case string(user.ErrNotApproved.Code):
 		return user.ErrNotApproved.Detail, `PATCH /directories/{id} {"vouch": true} by a superuser`
 	case signin.NoDirectory:
 		return "the directory that the account comes from was switched off, or its company was retired", f.switchOn()

@@ -56,7 +56,7 @@ func (e Received) Validate() error {
 	var invalid domain.Invalid
 	invalid.Text("name", e.Name, true, 200)
 	if problem := domain.EmailProblem(e.Email); problem != "" {
-		invalid.Add("email", "email", "%s", problem)
+		invalid.Add("email", domain.CodeEmail, "%s", problem)
 	}
 	invalid.Text("subject", e.Subject, true, 200)
 	invalid.Prose("message", e.Message, true, 10_000)

@@ -161,20 +161,20 @@ func (s Settings) Validate(hasPassword bool) error {
 func validateFilter(invalid *domain.Invalid, filter string) {
 	invalid.Text("user_filter", filter, true, 2000)
 	if _, err := ldap.CompileFilter(filter); err != nil && filter != "" {
-		invalid.Add("user_filter", "filter", "is not an LDAP filter such as (objectClass=user): %s", reasonOf(err))
+		invalid.Add("user_filter", domain.CodeFilter, "is not an LDAP filter such as (objectClass=user): %s", reasonOf(err))
 	}
 }
 
 func (a Attributes) validate(invalid *domain.Invalid, lacksEmail bool) {
 	if lacksEmail {
-		invalid.Add("attr_email", "required", "must not be empty: people are found by their e-mail address")
+		invalid.Add("attr_email", domain.CodeRequired, "must not be empty: people are found by their e-mail address")
 	}
 	for _, attribute := range []struct{ field, name string }{
 		{"attr_email", a.Email}, {"attr_first_name", a.FirstName}, {"attr_last_name", a.LastName},
 		{"attr_phone", a.Phone}, {"attr_department", a.Department}, {"attr_position", a.Position},
 	} {
 		if attribute.name != "" && !isAttribute(attribute.name) {
-			invalid.Add(attribute.field, "attribute", "must be the name of an attribute, of letters, digits and hyphens")
+			invalid.Add(attribute.field, domain.CodeAttribute, "must be the name of an attribute, of letters, digits and hyphens")
 		}
 	}
 }
@@ -194,23 +194,23 @@ func (s Settings) validateNumbers(invalid *domain.Invalid, named Patch) {
 
 func validateURLs(invalid *domain.Invalid, urls []string) {
 	if len(urls) == 0 {
-		invalid.Add("urls", "required", "must name at least one server, such as ldaps://dc1.example.com")
+		invalid.Add("urls", domain.CodeRequired, "must name at least one server, such as ldaps://dc1.example.com")
 	}
 	if len(urls) > 10 {
-		invalid.Add("urls", "too_many", "must have at most 10 entries")
+		invalid.Add("urls", domain.CodeTooMany, "must have at most 10 entries")
 	}
 	for i, text := range urls {
 		field := "urls." + strconv.Itoa(i)
 		parsed, err := url.Parse(text)
 		switch {
 		case err != nil || parsed.Hostname() == "" || parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
-			invalid.Add(field, "url", "must be the address of a server alone, such as ldaps://dc1.example.com or ldap://dc1.example.com:389")
+			invalid.Add(field, domain.CodeURL, "must be the address of a server alone, such as ldaps://dc1.example.com or ldap://dc1.example.com:389")
 		case parsed.Scheme != "ldap" && parsed.Scheme != "ldaps":
-			invalid.Add(field, "scheme", "must begin with ldaps:// or, with start_tls, with ldap://")
+			invalid.Add(field, domain.CodeScheme, "must begin with ldaps:// or, with start_tls, with ldap://")
 		}
 	}
 	if plain, tls := schemes(urls); plain && tls {
-		invalid.Add("urls", "mixed", "must be all ldaps://, or all ldap:// with start_tls")
+		invalid.Add("urls", domain.CodeMixed, "must be all ldaps://, or all ldap:// with start_tls")
 	}
 }
 
@@ -229,9 +229,9 @@ func (s Settings) validateProtection(invalid *domain.Invalid) {
 	switch plain, tls := schemes(s.URLs); {
 	case plain && tls: // validateURLs says so
 	case plain && !s.StartTLS:
-		invalid.Add("start_tls", "needs_tls", "must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
+		invalid.Add("start_tls", domain.CodeNeedsTLS, "must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
 	case tls && s.StartTLS:
-		invalid.Add("start_tls", "conflict", "must be false with ldaps:// addresses: they begin with TLS already")
+		invalid.Add("start_tls", domain.CodeConflict, "must be false with ldaps:// addresses: they begin with TLS already")
 	}
 }
 
@@ -240,11 +240,11 @@ func validateCA(invalid *domain.Invalid, text string) {
 		return
 	}
 	if len(text) > 100_000 {
-		invalid.Add("ca_pem", "too_long", "must have at most 100000 characters")
+		invalid.Add("ca_pem", domain.CodeTooLong, "must have at most 100000 characters")
 		return
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }) {
-		invalid.Add("ca_pem", "pem", "must not contain control characters")
+		invalid.Add("ca_pem", domain.CodePEM, "must not contain control characters")
 		return
 	}
 	found := 0
@@ -252,16 +252,16 @@ func validateCA(invalid *domain.Invalid, text string) {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			if found == 0 || strings.TrimSpace(string(rest)) != "" {
-				invalid.Add("ca_pem", "pem", "must be certificates in PEM form, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----")
+				invalid.Add("ca_pem", domain.CodePEM, "must be certificates in PEM form, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----")
 			}
 			return
 		}
 		if block.Type != "CERTIFICATE" {
-			invalid.Add("ca_pem", "pem", "must hold certificates only, and no private key")
+			invalid.Add("ca_pem", domain.CodePEM, "must hold certificates only, and no private key")
 			return
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			invalid.Add("ca_pem", "pem", "has a block that is not a certificate")
+			invalid.Add("ca_pem", domain.CodePEM, "has a block that is not a certificate")
 			return
 		}
 		found++
@@ -271,7 +271,7 @@ func validateCA(invalid *domain.Invalid, text string) {
 func validateDN(invalid *domain.Invalid, field, text string, required bool) {
 	invalid.Text(field, text, required, 1000)
 	if _, err := ldap.ParseDN(text); err != nil && text != "" {
-		invalid.Add(field, "dn", "is not a distinguished name such as DC=example,DC=com")
+		invalid.Add(field, domain.CodeDN, "is not a distinguished name such as DC=example,DC=com")
 	}
 }
 
@@ -281,9 +281,9 @@ func (s Settings) validateBind(invalid *domain.Invalid, hasPassword bool) {
 	invalid.Text("bind_dn", s.BindDN, false, 1000)
 	switch {
 	case s.BindDN != "" && !hasPassword:
-		invalid.Add("bind_password", "required", "must be given with bind_dn: without a password a directory treats everybody as anonymous")
+		invalid.Add("bind_password", domain.CodeRequired, "must be given with bind_dn: without a password a directory treats everybody as anonymous")
 	case s.BindDN == "" && hasPassword:
-		invalid.Add("bind_dn", "required", "must be given with bind_password")
+		invalid.Add("bind_dn", domain.CodeRequired, "must be given with bind_password")
 	}
 }
 

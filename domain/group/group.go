@@ -114,7 +114,7 @@ func (p Patch) Validate(known func(module string) bool) error {
 	invalid.Prose("description", d.Description, false, 2000)
 	for _, module := range slices.Sorted(maps.Keys(d.Permissions)) {
 		if !domain.ModuleKey.MatchString(module) || known != nil && !known(module) {
-			invalid.Add("permissions."+module, "unknown_module", "there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
+			invalid.Add("permissions."+module, domain.CodeUnknownModule, "there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
 		}
 	}
 	return invalid.Err()
@@ -139,7 +139,7 @@ func Change(s State, patch Patch, known func(module string) bool) ([]domain.Even
 	}
 	if company, ok := domain.Change(s.CompanyID, &wanted.CompanyID); ok {
 		if company.To != uuid.Nil {
-			return nil, domain.Refusef("group_company_fixed",
+			return nil, domain.Refusef(domain.CodeGroupCompanyFixed,
 				"the group %s can be opened to all companies (company_id null) but not be moved to one: create a group in that company", s.Name)
 		}
 		events = append(events, MadeGlobal{company})

@@ -55,20 +55,17 @@ type Keyset interface {
 	Open(sealed domain.Sealed, context string) ([]byte, error)
 }
 
-// CodeWrongKeyset refuses a keyset that the log was not written with.
-const CodeWrongKeyset = "wrong_keyset"
-
 // Check refuses a keyset that the log was not written with; a new log takes any.
 func (s State) Check(keys Keyset) error {
 	if s.Keyset != "" && s.Keyset != keys.Fingerprint() {
-		return domain.Refusef(CodeWrongKeyset,
+		return domain.Refusef(domain.CodeWrongKeyset,
 			"the event log was written with the keyset %s, but the one in use is %s: use the keyset file that belongs to this log", s.Keyset, keys.Fingerprint())
 	}
 	if !s.Probe.Set() {
 		return nil
 	}
 	if _, err := keys.Open(s.Probe, Stream); err != nil {
-		return domain.Refusef(CodeWrongKeyset,
+		return domain.Refusef(domain.CodeWrongKeyset,
 			"the keyset in use can't open what the event log holds, because its aead part is another one: use the keyset file that belongs to this log")
 	}
 	return nil

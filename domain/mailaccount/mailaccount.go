@@ -103,11 +103,11 @@ func (p Patch) Validate() error {
 	d := p.ApplyTo(Details{})
 	var invalid domain.Invalid
 	if p.ServerID != nil && d.ServerID == uuid.Nil {
-		invalid.Add("server_id", "required", "must name a mail server")
+		invalid.Add("server_id", domain.CodeRequired, "must name a mail server")
 	}
 	if p.Address != nil {
 		if problem := domain.EmailProblem(d.Address); problem != "" {
-			invalid.Add("address", "email", "%s", problem)
+			invalid.Add("address", domain.CodeEmail, "%s", problem)
 		}
 	}
 	invalid.Text("display_name", d.DisplayName, false, 200)

@@ -239,11 +239,11 @@ func Retry(s State, now time.Time) ([]domain.Event, error) {
 	case !s.Exists:
 		return nil, domain.Refusef(domain.CodeNotFound, "there is no such mail")
 	case s.State == StateSent:
-		return nil, domain.Refusef("already_sent", "the mail was sent already")
+		return nil, domain.Refusef(domain.CodeAlreadySent, "the mail was sent already")
 	case s.State == StateSending:
-		return nil, domain.Refusef("being_sent", "the mail is being sent right now")
+		return nil, domain.Refusef(domain.CodeBeingSent, "the mail is being sent right now")
 	case s.BearsLink() && !now.Before(s.Queued.ExpiresAt):
-		return nil, domain.Refusef("link_expired", "the link in the mail has expired: the person has to ask for a new one")
+		return nil, domain.Refusef(domain.CodeLinkExpired, "the link in the mail has expired: the person has to ask for a new one")
 	}
 	expires := s.Queued.ExpiresAt
 	if !s.BearsLink() {

@@ -104,17 +104,17 @@ func (p Patch) Validate() error {
 	if p.Host != nil {
 		invalid.Text("host", d.Host, true, 253)
 		if _, err := netip.ParseAddr(d.Host); err != nil && d.Host != "" && !hostName.MatchString(d.Host) {
-			invalid.Add("host", "host", "must be a host name such as smtp.example.com or an IP address, without a port")
+			invalid.Add("host", domain.CodeHost, "must be a host name such as smtp.example.com or an IP address, without a port")
 		}
 	}
 	if p.Port != nil && (d.Port < 1 || d.Port > 65535) {
-		invalid.Add("port", "range", "must be between 1 and 65535; usual are 587 for starttls, 465 for tls and 25 for none")
+		invalid.Add("port", domain.CodeRange, "must be between 1 and 65535; usual are 587 for starttls, 465 for tls and 25 for none")
 	}
 	if p.Security != nil && !slices.Contains(Securities, d.Security) {
-		invalid.Add("security", "enum", "must be starttls, tls or none")
+		invalid.Add("security", domain.CodeEnum, "must be starttls, tls or none")
 	}
 	if p.TimeoutS != nil && (d.TimeoutS < 1 || d.TimeoutS > 120) {
-		invalid.Add("timeout_s", "range", "must be between 1 and 120 seconds")
+		invalid.Add("timeout_s", domain.CodeRange, "must be between 1 and 120 seconds")
 	}
 	return invalid.Err()
 }

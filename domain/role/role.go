@@ -94,13 +94,13 @@ func (p Patch) Validate() error {
 	}
 	invalid.Prose("description", d.Description, false, 2000)
 	if len(d.Widgets) > 100 {
-		invalid.Add("widgets", "too_many", "must have at most 100 entries")
+		invalid.Add("widgets", domain.CodeTooMany, "must have at most 100 entries")
 	}
 	for i, widget := range d.Widgets {
 		field := "widgets." + strconv.Itoa(i)
 		invalid.Text(field, widget, true, 100)
 		if slices.Contains(d.Widgets[:i], widget) {
-			invalid.Add(field, "duplicate", "%q is in the list already", widget)
+			invalid.Add(field, domain.CodeDuplicate, "%q is in the list already", widget)
 		}
 	}
 	return invalid.Err()

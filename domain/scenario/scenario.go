@@ -48,7 +48,7 @@ func (s Story[S]) Then(t *testing.T, want ...domain.Event) {
 }
 
 // ThenRefused expects a refusal with this code.
-func (s Story[S]) ThenRefused(t *testing.T, code string) {
+func (s Story[S]) ThenRefused(t *testing.T, code domain.Code) {
 	t.Helper()
 	var refused *domain.Error
 	if !errors.As(s.err, &refused) || refused.Code != code {

@@ -184,7 +184,7 @@ func (p ContactPatch) Validate() error {
 	}
 	if p.ReplyEmail != nil && *p.ReplyEmail != "" {
 		if problem := domain.EmailProblem(*p.ReplyEmail); problem != "" {
-			invalid.Add("reply_email", "email", "%s", problem)
+			invalid.Add("reply_email", domain.CodeEmail, "%s", problem)
 		}
 	}
 	if p.Social != nil {
@@ -192,11 +192,11 @@ func (p ContactPatch) Validate() error {
 	}
 	if p.Recipients != nil {
 		if len(*p.Recipients) > maxRecipients {
-			invalid.Add("recipients", "too_many", "must have at most %d entries", maxRecipients)
+			invalid.Add("recipients", domain.CodeTooMany, "must have at most %d entries", maxRecipients)
 		}
 		for i, recipient := range *p.Recipients {
 			if problem := domain.EmailProblem(recipient); problem != "" {
-				invalid.Add(fmt.Sprintf("recipients.%d", i), "email", "%s", problem)
+				invalid.Add(fmt.Sprintf("recipients.%d", i), domain.CodeEmail, "%s", problem)
 			}
 		}
 	}
@@ -210,16 +210,16 @@ func (p ContactPatch) Validate() error {
 
 func validateSocial(social map[string]string, invalid *domain.Invalid) {
 	if len(social) > maxSocial {
-		invalid.Add("social", "too_many", "must have at most %d entries", maxSocial)
+		invalid.Add("social", domain.CodeTooMany, "must have at most %d entries", maxSocial)
 	}
 	for _, name := range slices.Sorted(maps.Keys(social)) {
 		if !domain.ModuleKey.MatchString(name) {
-			invalid.Add("social", "name", "must have names such as facebook, not %q", name)
+			invalid.Add("social", domain.CodeName, "must have names such as facebook, not %q", name)
 		}
 		address := social[name]
 		parsed, err := url.Parse(address)
 		if err != nil || parsed.Host == "" || (parsed.Scheme != "https" && parsed.Scheme != "http") || len(address) > 500 {
-			invalid.Add("social."+name, "url", "must be an address such as https://social.example/secboard")
+			invalid.Add("social."+name, domain.CodeURL, "must be an address such as https://social.example/secboard")
 		}
 	}
 }

@@ -168,24 +168,24 @@ func (p SitePatch) Validate() error {
 	}
 	if p.Domain != nil && *p.Domain != "" {
 		if parsed, err := url.Parse("https://" + *p.Domain); err != nil || parsed.Host != *p.Domain || strings.ContainsAny(*p.Domain, "@/?# ") {
-			invalid.Add("domain", "domain", "must be a host name such as accounts.example.com, with a port if need be")
+			invalid.Add("domain", domain.CodeDomain, "must be a host name such as accounts.example.com, with a port if need be")
 		}
 	}
 	if p.Protocol != nil && *p.Protocol != "http" && *p.Protocol != "https" {
-		invalid.Add("protocol", "protocol", "must be https or http")
+		invalid.Add("protocol", domain.CodeProtocol, "must be https or http")
 	}
 	if p.TimeZone != nil {
 		if _, err := time.LoadLocation(*p.TimeZone); err != nil || *p.TimeZone == "" || *p.TimeZone == "Local" {
-			invalid.Add("time_zone", "time_zone", "must be a time zone such as Europe/Kyiv or UTC")
+			invalid.Add("time_zone", domain.CodeTimeZone, "must be a time zone such as Europe/Kyiv or UTC")
 		}
 	}
 	if p.DefaultEmail != nil && *p.DefaultEmail != "" {
 		if message := domain.EmailProblem(*p.DefaultEmail); message != "" {
-			invalid.Add("default_email", "email", "%s", message)
+			invalid.Add("default_email", domain.CodeEmail, "%s", message)
 		}
 	}
 	if p.DefaultLanguage != nil && !slices.Contains(domain.Languages, *p.DefaultLanguage) {
-		invalid.Add("default_language", "unknown_language", "must be en, uk or ru")
+		invalid.Add("default_language", domain.CodeUnknownLanguage, "must be en, uk or ru")
 	}
 	return invalid.Err()
 }

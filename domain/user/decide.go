@@ -107,7 +107,7 @@ func (p Patch) Validate() error {
 	var invalid domain.Invalid
 	if p.Email != nil {
 		if message := domain.EmailProblem(d.Email); message != "" {
-			invalid.Add("email", "email", "%s", message)
+			invalid.Add("email", domain.CodeEmail, "%s", message)
 		}
 	}
 	invalid.Text("first_name", d.FirstName, false, 100)
@@ -116,7 +116,7 @@ func (p Patch) Validate() error {
 	invalid.Text("department", d.Department, false, 200)
 	invalid.Text("position", d.Position, false, 200)
 	if !d.StartDate.IsZero() && !d.EndDate.IsZero() && d.EndDate.Before(d.StartDate) {
-		invalid.Add("end_date", "before_start_date", "must not be before start_date (%s)", d.StartDate)
+		invalid.Add("end_date", domain.CodeBeforeStartDate, "must not be before start_date (%s)", d.StartDate)
 	}
 	return invalid.Err()
 }
@@ -131,7 +131,7 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self && (wanted.StartDate != s.Details.StartDate || wanted.EndDate != s.Details.EndDate) {
-		return nil, domain.Refusef("own_account", "you can't change the first and the last day of your own account: ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't change the first and the last day of your own account: ask another administrator")
 	}
 	events := changeDetails(s.Details, wanted)
 	for _, decide := range []func() ([]domain.Event, error){
@@ -206,7 +206,7 @@ func changeActive(s State, by By, active *bool, reason string) ([]domain.Event, 
 	case *active:
 		return []domain.Event{Activated{}}, nil
 	case by.Self:
-		return nil, domain.Refusef("own_account", "you can't deactivate your own account: ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't deactivate your own account: ask another administrator")
 	}
 	return []domain.Event{Deactivated{Reason: reason}}, nil
 }
@@ -224,7 +224,7 @@ func changeRequirement(s State, by By, required *bool) ([]domain.Event, error) {
 	case !s.TwoFactorRequired && !s.TwoFactor.Challenges():
 		return nil, nil
 	case by.Self:
-		return nil, domain.Refusef("own_account", "you can't lift two-factor for your own account: ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't lift two-factor for your own account: ask another administrator")
 	}
 	return []domain.Event{TwoFactorRequirementLifted{}}, nil
 }
@@ -360,7 +360,7 @@ func errNoAccount() error {
 }
 
 func groupOfOtherCompany(name string) error {
-	return domain.Refusef("group_of_other_company",
+	return domain.Refusef(domain.CodeGroupOfOtherCompany,
 		"the group %s belongs to another company than the account: take the account out of it, or use a global group", name)
 }
 

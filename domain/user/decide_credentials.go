@@ -25,7 +25,7 @@ func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
 }
 
 // ErrPasswordElsewhere refuses to give a local password to an account that a directory signs in.
-var ErrPasswordElsewhere = &domain.Error{Code: "directory_account", Detail: "the password of this account is kept by the directory: change it there"}
+var ErrPasswordElsewhere = &domain.Error{Code: domain.CodeDirectoryAccount, Detail: "the password of this account is kept by the directory: change it there"}
 
 // ReplacePassword is SetPassword by the owner, who has confirmed the password of the account as it was at asked: one that
 // was set meanwhile is not replaced without being asked for.
@@ -81,7 +81,7 @@ func UseFirstLogin(s State, link uuid.UUID, now time.Time) ([]domain.Event, erro
 }
 
 // ErrLink says nothing about why.
-var ErrLink = &domain.Error{Code: "invalid_link", Detail: "the link is wrong, was used already or has expired: ask for a new one"}
+var ErrLink = &domain.Error{Code: domain.CodeInvalidLink, Detail: "the link is wrong, was used already or has expired: ask for a new one"}
 
 // ResetLinkUsable says whether a reset link could be used at a time.
 func (s State) ResetLinkUsable(link uuid.UUID, now time.Time) bool {
@@ -99,7 +99,7 @@ func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 		return nil, errNoAccount()
 	}
 	if s.TwoFactor.Challenges() {
-		return nil, domain.Refusef("two_factor_enrolled", "a device is confirmed already: switch two-factor off first, or ask an administrator to reset it")
+		return nil, domain.Refusef(domain.CodeTwoFactorEnrolled, "a device is confirmed already: switch two-factor off first, or ask an administrator to reset it")
 	}
 	return []domain.Event{TwoFactorPrepared{Secret: secret}}, nil
 }
@@ -107,7 +107,7 @@ func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 // ConfirmTwoFactor makes the prepared device the second factor, with new backup codes. step is that of the right code.
 func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, error) {
 	if !s.TwoFactor.Prepared.Set() {
-		return nil, domain.Refusef("two_factor_not_prepared", "there is no device to confirm: POST /me/two-factor first")
+		return nil, domain.Refusef(domain.CodeTwoFactorNotPrepared, "there is no device to confirm: POST /me/two-factor first")
 	}
 	return []domain.Event{TwoFactorEnrolled{Codes: codes, Step: step}}, nil
 }
@@ -115,7 +115,7 @@ func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, erro
 // ReplaceBackupCodes makes the former codes void.
 func ReplaceBackupCodes(s State, codes []string) ([]domain.Event, error) {
 	if !s.TwoFactor.Enrolled {
-		return nil, domain.Refusef("two_factor_not_enrolled", "two-factor is not set up")
+		return nil, domain.Refusef(domain.CodeTwoFactorNotEnrolled, "two-factor is not set up")
 	}
 	return []domain.Event{BackupCodesReplaced{Codes: codes}}, nil
 }
@@ -134,7 +134,7 @@ func DisableTwoFactor(s State) ([]domain.Event, error) {
 	case !s.Exists:
 		return nil, errNoAccount()
 	case s.TwoFactorRequired:
-		return nil, domain.Refusef("two_factor_required", "an administrator requires two-factor for this account")
+		return nil, domain.Refusef(domain.CodeTwoFactorRequired, "an administrator requires two-factor for this account")
 	case !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set():
 		return nil, nil
 	}
@@ -151,7 +151,7 @@ func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self {
-		return nil, domain.Refusef("own_account", "you can't reset two-factor of your own account: switch it off with DELETE /me/two-factor, or ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't reset two-factor of your own account: switch it off with DELETE /me/two-factor, or ask another administrator")
 	}
 	if !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set() {
 		return nil, nil
@@ -188,7 +188,7 @@ func (p Profile) Validate() error {
 		problems = invalid
 	}
 	if p.Language != nil && !slices.Contains(domain.Languages, *p.Language) {
-		problems.Add("language", "unknown_language", "must be en, uk or ru")
+		problems.Add("language", domain.CodeUnknownLanguage, "must be en, uk or ru")
 	}
 	return problems.Err()
 }

@@ -13,10 +13,10 @@ import (
 
 // Why a directory's yes does not let somebody in.
 var (
-	ErrOtherEntry  = domain.Refusef("other_directory_entry", "the account is bound to another entry of the directory")
-	ErrEntryTaken  = domain.Refusef("entry_of_another_account", "the entry of the directory is bound to another account")
-	ErrOwnLogin    = domain.Refusef("local_account", "the account has a password of its own")
-	ErrNotApproved = domain.Refusef("directory_not_vouched", "a superuser has to approve the connection before it signs in people with rights")
+	ErrOtherEntry  = domain.Refusef(domain.CodeOtherDirectoryEntry, "the account is bound to another entry of the directory")
+	ErrEntryTaken  = domain.Refusef(domain.CodeEntryOfAnotherAccount, "the entry of the directory is bound to another account")
+	ErrOwnLogin    = domain.Refusef(domain.CodeLocalAccount, "the account has a password of its own")
+	ErrNotApproved = domain.Refusef(domain.CodeDirectoryNotVouched, "a superuser has to approve the connection before it signs in people with rights")
 )
 
 // DirectoryEntry is an entry of a directory with the connection through which it was found.

@@ -18,7 +18,7 @@ func changeSuperuser(s State, by By, superuser *bool) ([]domain.Event, error) {
 	case *superuser:
 		return []domain.Event{SuperuserGranted{}}, nil
 	case by.Self:
-		return nil, domain.Refusef("own_account", "you can't give up being superuser for your own account: ask another superuser, so that one always remains")
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't give up being superuser for your own account: ask another superuser, so that one always remains")
 	}
 	return []domain.Event{SuperuserRevoked{}}, nil
 }
