@@ -13,9 +13,10 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it is called between a
-// decision about an account and its append.
-func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event, err error) ([]domain.Event, error) {
+// guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it is
+// called between a decision about an account and its append.
+func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event,
+	err error) ([]domain.Event, error) {
 	if err == nil {
 		events, err = h.endUnapprovedSessions(ctx, s, events)
 	}
@@ -33,7 +34,8 @@ func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user
 
 // endUnapprovedSessions ends the sessions of an account that is given rights while it is bound to a directory that no
 // superuser approved: that directory may have opened them to anybody, and could not open one to an account with rights.
-func (h *Handler) endUnapprovedSessions(ctx context.Context, s user.State, events []domain.Event) ([]domain.Event, error) {
+func (h *Handler) endUnapprovedSessions(ctx context.Context, s user.State,
+	events []domain.Event) ([]domain.Event, error) {
 	if !s.Directory.Linked() || !slices.ContainsFunc(events, user.GivesRights) {
 		return events, nil
 	}
@@ -55,7 +57,8 @@ func (h *Handler) refuseTakeover(ctx context.Context, caller Caller, s user.Stat
 	}
 	if missing := rights.Missing(caller.Permissions); len(missing) > 0 {
 		return domain.Refusef(domain.CodeForbidden,
-			"this account has the permission %s, which you don't have: only a superuser, or somebody who has it too, can change its e-mail address or second factor", missing[0])
+			"this account has the permission %s, which you don't have: only a superuser, or somebody who has it too, "+
+				"can change its e-mail address or second factor", missing[0])
 	}
 	return nil
 }
@@ -75,8 +78,8 @@ func (h *Handler) administers(ctx context.Context, s user.State) (domain.Permiss
 	return rights, nil
 }
 
-// exerciseSuperuser writes a new event each time, also when a command is decided again: it has to come after the read of the other's
-// stream.
+// exerciseSuperuser writes a new event each time, also when a command is decided again: it has to come after the read
+// of the other's stream.
 func (h *Handler) exerciseSuperuser(ctx context.Context, caller Caller, other uuid.UUID) error {
 	stream := user.Kind + "-" + caller.Actor.ID
 	for range attempts {
@@ -89,7 +92,8 @@ func (h *Handler) exerciseSuperuser(ctx context.Context, caller Caller, other uu
 		if err != nil {
 			return err
 		}
-		if _, err = h.append(ctx, caller, own.notBefore(now), stream, own.Revision, events); !errors.Is(err, eventstore.ErrConflict) {
+		if _, err = h.append(ctx, caller, own.notBefore(now), stream, own.Revision, events); !errors.Is(err,
+			eventstore.ErrConflict) {
 			return err
 		}
 	}

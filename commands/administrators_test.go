@@ -99,7 +99,8 @@ func TestASuperuserWhoWasLimitedMeanwhileLimitsNobody(t *testing.T) {
 	}
 	anna, boris := ids[0], ids[1]
 	for i, limit := range limits(t) {
-		gate := &gated{Log: client, prefix: domain.StreamName(user.Kind, boris), waiting: make(chan struct{}), open: make(chan struct{})}
+		gate := &gated{Log: client, prefix: domain.StreamName(user.Kind, boris), waiting: make(chan struct{}),
+			open: make(chan struct{})}
 		sleeper := *handler
 		sleeper.Log = gate
 		slept := make(chan error, 1)
@@ -113,7 +114,8 @@ func TestASuperuserWhoWasLimitedMeanwhileLimitsNobody(t *testing.T) {
 			t.Fatalf("way %d: the one that woke up: %v", i, err)
 		}
 		yes := true
-		must(t)(handler.ChangeUser(t.Context(), superuser(boris), anna, commands.ChangeUser{Patch: user.Patch{Superuser: &yes}}))
+		must(t)(handler.ChangeUser(t.Context(), superuser(boris), anna,
+			commands.ChangeUser{Patch: user.Patch{Superuser: &yes}}))
 	}
 }
 
@@ -148,24 +150,30 @@ func TestNobodyTakesOverAnAccountThatAdministersMore(t *testing.T) {
 	caller := func() commands.Caller { return person(uuid.New(), helpDesk) }
 	inGroup := func(email string, permissions domain.Permissions) uuid.UUID {
 		command := register(email)
-		command.GroupIDs = []uuid.UUID{must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: email, Permissions: permissions}))}
+		command.GroupIDs = []uuid.UUID{
+			must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: email, Permissions: permissions})),
+		}
 		return must(t)(handler.RegisterUser(ctx, admin(), command))
 	}
 	auditor := inGroup("auditor@acme.example", domain.Permissions{"users": {View: true}, "audit": {View: true}})
 	reader := inGroup("reader@acme.example", domain.Permissions{"users": {View: true}, "risks": {View: true}})
 	email, phone, no := "mine@acme.example", "1", false
 
-	if _, err := handler.ChangeUser(ctx, caller(), auditor, commands.ChangeUser{Patch: user.Patch{Email: &email}}); !refused(err, domain.CodeForbidden) {
+	if _, err := handler.ChangeUser(ctx, caller(), auditor,
+		commands.ChangeUser{Patch: user.Patch{Email: &email}}); !refused(err, domain.CodeForbidden) {
 		t.Errorf("another address for an auditor: %v", err)
 	}
-	must(t)(handler.ChangeUser(ctx, admin(), auditor, commands.ChangeUser{Patch: user.Patch{RequireTwoFactor: new(true)}}))
-	if _, err := handler.ChangeUser(ctx, caller(), auditor, commands.ChangeUser{Patch: user.Patch{RequireTwoFactor: &no}}); !refused(err, domain.CodeForbidden) {
+	must(t)(handler.ChangeUser(ctx, admin(), auditor,
+		commands.ChangeUser{Patch: user.Patch{RequireTwoFactor: new(true)}}))
+	if _, err := handler.ChangeUser(ctx, caller(), auditor,
+		commands.ChangeUser{Patch: user.Patch{RequireTwoFactor: &no}}); !refused(err, domain.CodeForbidden) {
 		t.Errorf("an auditor without two-factor: %v", err)
 	}
 	must(t)(handler.ChangeUser(ctx, caller(), auditor, commands.ChangeUser{Patch: user.Patch{Phone: &phone}}))
 	must(t)(handler.ChangeUser(ctx, caller(), reader, commands.ChangeUser{Patch: user.Patch{Email: &email}}))
 	other := "other@acme.example"
-	must(t)(handler.ChangeUser(ctx, person(uuid.New(), helpDesk.Union(domain.Permissions{"audit": {View: true}})), auditor, commands.ChangeUser{Patch: user.Patch{Email: &other}}))
+	must(t)(handler.ChangeUser(ctx, person(uuid.New(), helpDesk.Union(domain.Permissions{"audit": {View: true}})),
+		auditor, commands.ChangeUser{Patch: user.Patch{Email: &other}}))
 }
 
 func TestNobodyMakesAGroupThatAdministersMore(t *testing.T) {
@@ -176,15 +184,23 @@ func TestNobodyMakesAGroupThatAdministersMore(t *testing.T) {
 	must(t)(nameless(handler.RegisterModule(ctx, admin(), "risks", "Risks")))
 	name := "Domain Admins"
 
-	if _, err := handler.CreateGroup(ctx, caller(), group.Details{Name: name, Permissions: domain.Permissions{"settings": {Edit: true}}}); !refused(err, domain.CodeForbidden) {
+	if _, err := handler.CreateGroup(ctx, caller(),
+		group.Details{Name: name, Permissions: domain.Permissions{"settings": {Edit: true}}}); !refused(err,
+		domain.CodeForbidden) {
 		t.Errorf("a group that administers settings: %v", err)
 	}
-	must(t)(handler.CreateGroup(ctx, caller(), group.Details{Name: "Risk editors", Permissions: domain.Permissions{"risks": {Edit: true}, "groups": {View: true}}}))
+	must(t)(handler.CreateGroup(ctx, caller(),
+		group.Details{
+			Name: "Risk editors", Permissions: domain.Permissions{"risks": {Edit: true}, "groups": {View: true}},
+		}))
 	company := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
-	powerful := must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: "Site", CompanyID: company, Permissions: domain.Permissions{"settings": {Edit: true}}}))
+	powerful := must(t)(handler.CreateGroup(ctx, admin(),
+		group.Details{Name: "Site", CompanyID: company, Permissions: domain.Permissions{"settings": {Edit: true}}}))
 	description := "of the site"
 	must(t)(handler.ChangeGroup(ctx, caller(), powerful, group.Patch{Description: &description}))
-	for what, patch := range map[string]group.Patch{"its name": {Name: &name}, "whose it is": {CompanyID: new(uuid.Nil)}} {
+	for what, patch := range map[string]group.Patch{
+		"its name": {Name: &name}, "whose it is": {CompanyID: new(uuid.Nil)},
+	} {
 		if _, err := handler.ChangeGroup(ctx, caller(), powerful, patch); !refused(err, domain.CodeForbidden) {
 			t.Errorf("changing %s: %v", what, err)
 		}
@@ -200,8 +216,10 @@ func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.
 	handler.Now = func() time.Time { clock.advance(time.Second); return clock.Now() }
 	mail := domain.Permissions{"mail": all}
 	giver, thief := uuid.New(), uuid.New()
-	server := must(t)(handler.CreateMailServer(ctx, person(giver, mail), mailserver.Details{Name: "Mail", Host: "mail.example.com", Port: 587, Security: "starttls", TimeoutS: 10}))
-	account := must(t)(handler.CreateMailAccount(ctx, person(giver, mail), mailaccount.Details{ServerID: server, Address: "a@example.com", Username: "a"}, "smtp secret"))
+	server := must(t)(handler.CreateMailServer(ctx, person(giver, mail),
+		mailserver.Details{Name: "Mail", Host: "mail.example.com", Port: 587, Security: "starttls", TimeoutS: 10}))
+	account := must(t)(handler.CreateMailAccount(ctx, person(giver, mail),
+		mailaccount.Details{ServerID: server, Address: "a@example.com", Username: "a"}, "smtp secret"))
 	redirect := func(by commands.Caller, host string) {
 		t.Helper()
 		must(t)(handler.ChangeMailServer(ctx, by, server, mailserver.Patch{Host: &host}))
@@ -225,7 +243,8 @@ func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.
 	bossID := must(t)(handler.RegisterUser(ctx, admin(), boss))
 	redirect(superuser(bossID), "mail3.example.com")
 	sends("redirected by a superuser", true)
-	own := must(t)(handler.CreateMailServer(ctx, person(giver, mail), mailserver.Details{Name: "Other", Host: "giver.example.com", Port: 25, Security: "none", TimeoutS: 10}))
+	own := must(t)(handler.CreateMailServer(ctx, person(giver, mail),
+		mailserver.Details{Name: "Other", Host: "giver.example.com", Port: 25, Security: "none", TimeoutS: 10}))
 	must(t)(handler.ChangeMailAccount(ctx, person(giver, mail), account, mailaccount.Patch{ServerID: &own}, nil))
 	sends("moved to another server by somebody else", false)
 }
@@ -236,8 +255,10 @@ func TestALinkIntoAnAdministratorsAccountLeavesOnlyThroughWhatSuperusersSetUp(t 
 	ctx := t.Context()
 	mail := domain.Permissions{"mail": all}
 	setUp := func(caller func() commands.Caller, name string) uuid.UUID {
-		server := must(t)(handler.CreateMailServer(ctx, caller(), mailserver.Details{Name: name, Host: name + ".example.com", Port: 25, Security: "none", TimeoutS: 10}))
-		return must(t)(handler.CreateMailAccount(ctx, caller(), mailaccount.Details{ServerID: server, Address: name + "@example.com"}, ""))
+		server := must(t)(handler.CreateMailServer(ctx, caller(),
+			mailserver.Details{Name: name, Host: name + ".example.com", Port: 25, Security: "none", TimeoutS: 10}))
+		return must(t)(handler.CreateMailAccount(ctx, caller(),
+			mailaccount.Details{ServerID: server, Address: name + "@example.com"}, ""))
 	}
 	thief := setUp(func() commands.Caller { return person(uuid.New(), mail) }, "thief")
 	reset := settings.MailRoute{Feature: mailmessage.PasswordReset}
@@ -247,13 +268,17 @@ func TestALinkIntoAnAdministratorsAccountLeavesOnlyThroughWhatSuperusersSetUp(t 
 	bossID := must(t)(handler.RegisterUser(ctx, admin(), boss))
 	nobody := must(t)(handler.RegisterUser(ctx, admin(), register("nobody@example.com")))
 
-	for _, purpose := range []commands.MailPurpose{{Feature: mailmessage.PasswordReset, UserID: nobody}, {Feature: mailmessage.SecurityNotice, UserID: bossID}} {
-		if sender, err := handler.MailSenderFor(ctx, purpose); purpose.Feature == mailmessage.PasswordReset && (err != nil || sender.ID != thief) {
+	for _, purpose := range []commands.MailPurpose{
+		{Feature: mailmessage.PasswordReset, UserID: nobody}, {Feature: mailmessage.SecurityNotice, UserID: bossID},
+	} {
+		if sender, err := handler.MailSenderFor(ctx, purpose); purpose.Feature == mailmessage.PasswordReset &&
+			(err != nil || sender.ID != thief) {
 			t.Errorf("%+v: %+v, %v", purpose, sender, err)
 		}
 	}
 	toBoss := commands.MailPurpose{Feature: mailmessage.PasswordReset, UserID: bossID}
-	if sender, err := handler.MailSenderFor(ctx, toBoss); !refused(err, commands.ErrNoMailAccount.Code) || !strings.Contains(err.Error(), "administers SecBoard") {
+	if sender, err := handler.MailSenderFor(ctx, toBoss); !refused(err, commands.ErrNoMailAccount.Code) ||
+		!strings.Contains(err.Error(), "administers SecBoard") {
 		t.Errorf("%+v, %v", sender, err)
 	}
 	good := setUp(admin, "good")
@@ -262,7 +287,8 @@ func TestALinkIntoAnAdministratorsAccountLeavesOnlyThroughWhatSuperusersSetUp(t 
 		t.Errorf("the next choice is a superuser's: %+v, %v", sender, err)
 	}
 	name := "thief.example.com"
-	if _, err := handler.ChangeSite(ctx, person(uuid.New(), domain.Permissions{"settings": all}), settings.SitePatch{Domain: &name}); !refused(err, domain.CodeForbidden) {
+	if _, err := handler.ChangeSite(ctx, person(uuid.New(), domain.Permissions{"settings": all}),
+		settings.SitePatch{Domain: &name}); !refused(err, domain.CodeForbidden) {
 		t.Errorf("where links lead: %v", err)
 	}
 }

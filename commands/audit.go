@@ -13,5 +13,6 @@ import (
 func (h *Handler) RecordReading(ctx context.Context, caller Caller, reading domain.Event) (Result, error) {
 	stream := domain.StreamName(audit.Kind, caller.CommandID)
 	appended, err := h.append(ctx, caller, h.Now(), stream, eventstore.NoStream, []domain.Event{reading})
-	return Result{ID: caller.CommandID.String(), Revision: appended.Revision, Position: appended.Position, Changed: err == nil}, err
+	return Result{ID: caller.CommandID.String(), Revision: appended.Revision, Position: appended.Position,
+		Changed: err == nil}, err
 }

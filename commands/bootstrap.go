@@ -12,8 +12,8 @@ import (
 	"github.com/secboard/secboard/secrets"
 )
 
-// Bootstrap makes the first superuser, unless the log ever had one: who asks for it may ask at every start, and that must not
-// bring back an account that was closed or renamed since. It says whether it did.
+// Bootstrap makes the first superuser, unless the log ever had one: who asks for it may ask at every start, and that
+// must not bring back an account that was closed or renamed since. It says whether it did.
 func (h *Handler) Bootstrap(ctx context.Context, email, password string) (made bool, err error) {
 	if had, err := hadSuperuser(ctx, h.Log); had || err != nil {
 		return false, err
@@ -44,10 +44,12 @@ func hadSuperuser(ctx context.Context, log eventstore.Log) (bool, error) {
 	return false, nil
 }
 
-// EnsureSuperuser is how somebody with a shell on the server gets in, or back in: after it the account that has the e-mail
-// address is that of a superuser who can sign in with the password. A lockout ends. The second factor stays, unless its device and
-// backup codes are lost and resetTwoFactor gives the reason; "" keeps it. It answers with the account's id and state.
-func (h *Handler) EnsureSuperuser(ctx context.Context, caller Caller, email, password, resetTwoFactor string) (uuid.UUID, user.State, error) {
+// EnsureSuperuser is how somebody with a shell on the server gets in, or back in: after it the account that has the
+// e-mail address is that of a superuser who can sign in with the password. A lockout ends. The second factor stays,
+// unless its device and backup codes are lost and resetTwoFactor gives the reason; "" keeps it. It answers with the
+// account's id and state.
+func (h *Handler) EnsureSuperuser(ctx context.Context, caller Caller,
+	email, password, resetTwoFactor string) (uuid.UUID, user.State, error) {
 	result, err := h.CreateSuperuser(ctx, caller, email, password)
 	if err != nil {
 		return uuid.Nil, user.State{}, err

@@ -60,7 +60,8 @@ func (h *Handler) reserveClaim(ctx context.Context, caller Caller, key claim.Key
 
 // contest looks whether somebody else's claim may be taken over: nil and true when it is an orphan, nil and false while
 // its owner may still be recording it, taken otherwise.
-func (h *Handler) contest(ctx context.Context, caller Caller, key claim.Key, stream string, current loaded[claim.State], now time.Time) (free bool, err error) {
+func (h *Handler) contest(ctx context.Context, caller Caller, key claim.Key, stream string, current loaded[claim.State],
+	now time.Time) (free bool, err error) {
 	holder := current.State.Owner
 	held, revision, at, err := h.heldClaim(ctx, holder)
 	if err != nil {
@@ -125,14 +126,15 @@ func claimantOf(stream string) (owner claimOwner, can bool) {
 type claimChange struct {
 	reserved claim.Key
 	givenUp  claim.Key
-	// former is the given-up claim before the change. Releasing it at exactly that revision can't hit a later reservation
-	// of the same value by the same owner.
+	// former is the given-up claim before the change. Releasing it at exactly that revision can't hit a later
+	// reservation of the same value by the same owner.
 	former loaded[claim.State]
 }
 
 // prepareClaims reserves the value that a change introduces. If the change fails afterwards the reservation stays and
 // expires: releasing it could hit another change of the same owner.
-func (h *Handler) prepareClaims(ctx context.Context, caller Caller, owner string, before, wanted claim.Key) (claimChange, error) {
+func (h *Handler) prepareClaims(ctx context.Context, caller Caller, owner string,
+	before, wanted claim.Key) (claimChange, error) {
 	var change claimChange
 	if before == wanted {
 		return change, nil
@@ -159,12 +161,14 @@ func (h *Handler) prepareClaims(ctx context.Context, caller Caller, owner string
 func (h *Handler) settleClaims(ctx context.Context, caller Caller, owner string, change claimChange) {
 	if change.reserved != (claim.Key{}) {
 		if err := h.confirmClaim(ctx, caller, change.reserved, owner); err != nil {
-			slog.WarnContext(ctx, "confirming a claim failed; it is repaired when somebody asks for the value", "owner", owner, "error", err)
+			slog.WarnContext(ctx, "confirming a claim failed; it is repaired when somebody asks for the value", "owner",
+				owner, "error", err)
 		}
 	}
 	if change.givenUp != (claim.Key{}) {
 		if err := h.releaseClaim(ctx, caller, change.givenUp, change.former); err != nil {
-			slog.WarnContext(ctx, "releasing a claim failed; it is repaired when somebody asks for the value", "owner", owner, "error", err)
+			slog.WarnContext(ctx, "releasing a claim failed; it is repaired when somebody asks for the value", "owner",
+				owner, "error", err)
 		}
 	}
 }
@@ -178,7 +182,8 @@ func (h *Handler) confirmClaim(ctx context.Context, caller Caller, key claim.Key
 	if err != nil || current.State.Owner != owner || current.State.Confirmed {
 		return err
 	}
-	return ignoreConflict(h.append(ctx, caller, current.notBefore(h.Now()), stream, current.Revision, []domain.Event{claim.Confirmed{}}))
+	return ignoreConflict(h.append(ctx, caller, current.notBefore(h.Now()), stream, current.Revision,
+		[]domain.Event{claim.Confirmed{}}))
 }
 
 func (h *Handler) releaseClaim(ctx context.Context, caller Caller, key claim.Key, former loaded[claim.State]) error {
@@ -186,7 +191,8 @@ func (h *Handler) releaseClaim(ctx context.Context, caller Caller, key claim.Key
 	if err != nil {
 		return err
 	}
-	return ignoreConflict(h.append(ctx, caller, former.notBefore(h.Now()), stream, former.Revision, []domain.Event{claim.Released{Reason: "given up by its owner"}}))
+	return ignoreConflict(h.append(ctx, caller, former.notBefore(h.Now()), stream, former.Revision,
+		[]domain.Event{claim.Released{Reason: "given up by its owner"}}))
 }
 
 // ignoreConflict: somebody else moved the claim, and what they wrote is newer.

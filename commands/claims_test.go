@@ -52,7 +52,8 @@ func TestACreationRepeatedAfterItsValueWentToSomebodyElse(t *testing.T) {
 	email := "hanna@acme.example"
 	must(t)(handler.ChangeUser(ctx, admin(), anna, commands.ChangeUser{Patch: user.Patch{Email: &email}}))
 	other := must(t)(handler.RegisterUser(ctx, admin(), register(annasEmail)))
-	if again, err := handler.RegisterUser(ctx, caller, register(annasEmail)); err != nil || again.ID != anna.String() || !again.Changed {
+	if again, err := handler.RegisterUser(ctx, caller, register(annasEmail)); err != nil || again.ID != anna.String() ||
+		!again.Changed {
 		t.Errorf("repeated: %+v, %v", again, err)
 	}
 	if third, err := handler.RegisterUser(ctx, admin(), register(annasEmail)); !refused(err, domain.CodeEmailTaken) {

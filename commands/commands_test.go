@@ -112,7 +112,8 @@ func TestAnEmailIsFreeAgainWhenItsOwnerChangesIt(t *testing.T) {
 	must(t)(handler.ChangeUser(ctx, admin(), anna, commands.ChangeUser{Patch: user.Patch{Email: &email}}))
 	other := must(t)(handler.RegisterUser(ctx, admin(), register("ANNA@acme.example")))
 	back := "anna@acme.example"
-	if _, err := handler.ChangeUser(ctx, admin(), anna, commands.ChangeUser{Patch: user.Patch{Email: &back}}); !refused(err, domain.CodeEmailTaken) {
+	if _, err := handler.ChangeUser(ctx, admin(), anna, commands.ChangeUser{Patch: user.Patch{Email: &back}}); !refused(
+		err, domain.CodeEmailTaken) {
 		t.Errorf("taking back an address that somebody else has now: %v", err)
 	}
 	// Another case of the own address is no other address.
@@ -131,7 +132,8 @@ type crashing struct {
 
 var errCrash = errors.New("the process died here")
 
-func (c *crashing) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
+func (c *crashing) Append(ctx context.Context, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) (eventstore.Appended, error) {
 	if c.left.Add(-1) < 0 {
 		return eventstore.Appended{}, errCrash
 	}
@@ -207,7 +209,8 @@ type gated struct {
 	waiting, open chan struct{}
 }
 
-func (g *gated) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
+func (g *gated) Append(ctx context.Context, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) (eventstore.Appended, error) {
 	if strings.HasPrefix(stream, g.prefix) {
 		g.once.Do(func() { close(g.waiting); <-g.open })
 	}
@@ -244,7 +247,8 @@ func TestAChangeRepeatedAfterOthersIsNotCarriedOutAgain(t *testing.T) {
 	acme := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
 	caller = admin()
 	must(t)(handler.SetCabinetPassword(ctx, caller, acme, "the cabinet of Acme"))
-	if result, err := handler.SetCabinetPassword(ctx, caller, acme, "the cabinet of Acme"); err != nil || result.Revision != 1 {
+	if result, err := handler.SetCabinetPassword(ctx, caller, acme, "the cabinet of Acme"); err != nil ||
+		result.Revision != 1 {
 		t.Errorf("the same command again: %+v, %v", result, err)
 	}
 }
@@ -298,7 +302,8 @@ func TestReferencesAreCheckedWithAllOtherFields(t *testing.T) {
 	sold := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Sold"}))
 	must(t)(handler.RetireCompany(ctx, admin(), sold, "sold"))
 	_, err := handler.RegisterUser(ctx, admin(), commands.RegisterUser{
-		Details: user.Details{Email: "nonsense", CompanyID: sold}, RoleIDs: []uuid.UUID{uuid.New()}, GroupIDs: []uuid.UUID{uuid.New()},
+		Details: user.Details{Email: "nonsense", CompanyID: sold}, RoleIDs: []uuid.UUID{uuid.New()},
+		GroupIDs: []uuid.UUID{uuid.New()},
 	})
 	var invalid *domain.Invalid
 	if !errors.As(err, &invalid) {
@@ -319,7 +324,8 @@ func TestMovingToAnotherCompanyShowsTheGroupsThatStayBehind(t *testing.T) {
 	ctx := t.Context()
 	acme := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
 	other := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Other"}))
-	readers := must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: "Readers", CompanyID: acme, Permissions: domain.Permissions{"users": {View: true}}}))
+	readers := must(t)(handler.CreateGroup(ctx, admin(),
+		group.Details{Name: "Readers", CompanyID: acme, Permissions: domain.Permissions{"users": {View: true}}}))
 	anna := must(t)(handler.RegisterUser(ctx, admin(), commands.RegisterUser{
 		Details: user.Details{Email: "anna@acme.example", CompanyID: acme}, GroupIDs: []uuid.UUID{readers},
 	}))
@@ -337,13 +343,15 @@ func TestNamesAreUniqueUntilRetired(t *testing.T) {
 	handler := newHandler(t, nodetest.Connect(t))
 	ctx := t.Context()
 	acme := must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
-	if _, err := handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}); !refused(err, domain.CodeNameTaken) {
+	if _, err := handler.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}); !refused(err,
+		domain.CodeNameTaken) {
 		t.Errorf("a second Acme: %v", err)
 	}
 	must(t)(handler.CreateCompany(ctx, admin(), company.Details{Name: "ACME"})) // names are case-sensitive
 	must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: "Readers", CompanyID: acme}))
 	must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: "Readers"})) // of no company
-	if _, err := handler.CreateGroup(ctx, admin(), group.Details{Name: "Readers", CompanyID: acme}); !refused(err, domain.CodeNameTaken) {
+	if _, err := handler.CreateGroup(ctx, admin(), group.Details{Name: "Readers", CompanyID: acme}); !refused(err,
+		domain.CodeNameTaken) {
 		t.Errorf("a second group of that name: %v", err)
 	}
 	must(t)(handler.RetireCompany(ctx, admin(), acme, ""))
@@ -354,11 +362,13 @@ func TestNobodyAddsToAGroupWhatHeDoesNotHave(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, nodetest.Connect(t))
 	ctx := t.Context()
-	readers := must(t)(handler.CreateGroup(ctx, admin(), group.Details{Name: "Readers", Permissions: domain.Permissions{"users": {View: true}}}))
+	readers := must(t)(handler.CreateGroup(ctx, admin(),
+		group.Details{Name: "Readers", Permissions: domain.Permissions{"users": {View: true}}}))
 	clerk := admin()
 	clerk.Superuser, clerk.Permissions = false, domain.Permissions{"groups": {Edit: true}}
 	more := domain.Permissions{"users": {View: true, Edit: true}}
-	if _, err := handler.ChangeGroup(ctx, clerk, readers, group.Patch{Permissions: &more}); !refused(err, domain.CodeForbidden) {
+	if _, err := handler.ChangeGroup(ctx, clerk, readers, group.Patch{Permissions: &more}); !refused(err,
+		domain.CodeForbidden) {
 		t.Errorf("added users.edit: %v", err)
 	}
 	less := domain.Permissions{}
@@ -385,15 +395,18 @@ func TestSuperuserAndPassword(t *testing.T) {
 	handler := newHandler(t, client)
 	ctx := t.Context()
 	var invalid *domain.Invalid
-	if _, err := handler.CreateSuperuser(ctx, commands.Operator(), "root", "short"); !errors.As(err, &invalid) || len(invalid.Fields) != 2 {
+	if _, err := handler.CreateSuperuser(ctx, commands.Operator(), "root", "short"); !errors.As(err, &invalid) ||
+		len(invalid.Fields) != 2 {
 		t.Errorf("a wrong e-mail and a weak password: %v", err)
 	}
 	root := must(t)(handler.CreateSuperuser(ctx, commands.Operator(), "root@acme.example", password))
-	if outcome, err := handler.SignIn(ctx, admin(), "ROOT@acme.example", password); err != nil || outcome.UserID != root {
+	if outcome, err := handler.SignIn(ctx, admin(), "ROOT@acme.example", password); err != nil ||
+		outcome.UserID != root {
 		t.Errorf("sign-in: %+v, %v", outcome, err)
 	}
 	// Again: the account that exists gets the new password and is superuser still.
-	if again := must(t)(handler.CreateSuperuser(ctx, commands.Operator(), "root@acme.example", "quite another password")); again != root {
+	if again := must(t)(handler.CreateSuperuser(ctx, commands.Operator(), "root@acme.example", "quite another "+
+		"password")); again != root {
 		t.Errorf("a second account %v", again)
 	}
 	if _, err := handler.SignIn(ctx, admin(), "root@acme.example", password); !errors.Is(err, commands.ErrCredentials) {
@@ -403,7 +416,8 @@ func TestSuperuserAndPassword(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := string(recorded.Data) + string(recorded.Metadata) + recorded.Stream; strings.Contains(text, "argon2") || strings.Contains(text, password) {
+		if text := string(recorded.Data) + string(recorded.Metadata) +
+			recorded.Stream; strings.Contains(text, "argon2") || strings.Contains(text, password) {
 			t.Errorf("a secret stands in the log: %s", text)
 		}
 	}

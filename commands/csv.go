@@ -72,7 +72,8 @@ func ParseUsersCSV(r io.Reader) ([]ImportLine, error) {
 			lines = append(lines, parseLine(line, columns, cells))
 		}
 		if len(lines) > maxImportLines {
-			return nil, fileProblem(domain.CodeTooManyLines, fmt.Sprintf("has more than %d accounts: split it", maxImportLines))
+			return nil,
+				fileProblem(domain.CodeTooManyLines, fmt.Sprintf("has more than %d accounts: split it", maxImportLines))
 		}
 	}
 }
@@ -110,7 +111,8 @@ func readHeader(reader *csv.Reader) ([]string, error) {
 		name = strings.ToLower(strings.TrimSpace(name))
 		switch {
 		case !slices.Contains(importColumns, name):
-			return nil, fileProblem(domain.CodeUnknownColumn, fmt.Sprintf("has the column %.50q; the columns are %s", name, strings.Join(importColumns, ", ")))
+			return nil, fileProblem(domain.CodeUnknownColumn,
+				fmt.Sprintf("has the column %.50q; the columns are %s", name, strings.Join(importColumns, ", ")))
 		case slices.Contains(columns[:i], name):
 			return nil, fileProblem(domain.CodeDuplicateColumn, "has the column "+name+" twice")
 		}
@@ -130,7 +132,8 @@ func parseLine(number int, columns, cells []string) ImportLine {
 	line := ImportLine{Line: number, columns: columns}
 	var problems domain.Invalid
 	if len(cells) != len(columns) {
-		problems.Add("line", domain.CodeCells, "has %d cells, but the first line names %d columns", len(cells), len(columns))
+		problems.Add("line", domain.CodeCells, "has %d cells, but the first line names %d columns", len(cells),
+			len(columns))
 		line.Problems = problems.Fields
 		return line
 	}
@@ -187,8 +190,10 @@ func parseIDs(column, cell string, problems *domain.Invalid) []uuid.UUID {
 	var ids []uuid.UUID
 	for _, part := range strings.FieldsFunc(cell, func(r rune) bool { return r == ' ' || r == ';' || r == ',' }) {
 		id, err := uuid.Parse(part)
-		if err != nil || id.String() != strings.ToLower(part) { // Parse takes any two characters around an id for braces
-			problems.Add(column, domain.CodeUUID, "%.50q is not an id such as 0190a0f0-0000-7000-8000-000000000000", part)
+		// Parse takes any two characters around an id for braces
+		if err != nil || id.String() != strings.ToLower(part) {
+			problems.Add(column, domain.CodeUUID, "%.50q is not an id such as 0190a0f0-0000-7000-8000-000000000000",
+				part)
 			continue
 		}
 		ids = append(ids, id)

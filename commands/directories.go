@@ -15,20 +15,21 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Directory asks directory servers. Each call ends with its context, and gives each of the connection's servers at most its
-// time-out.
+// Directory asks directory servers. Each call ends with its context, and gives each of the connection's servers at most
+// its time-out.
 type Directory interface {
-	// SignIn finds the one entry of an e-mail address and signs in as it. A *directory.Refused says no, with the entry where one
-	// was found; any other error that the directory can't tell now.
+	// SignIn finds the one entry of an e-mail address and signs in as it. A *directory.Refused says no, with the entry
+	// where one was found; any other error that the directory can't tell now.
 	SignIn(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error)
 	// Test does the same step by step, as far as e-mail and password are given. The entry is nil where none was found.
-	Test(ctx context.Context, server directory.Server, email, password string) ([]directory.Step, *directory.Entry, error)
+	Test(ctx context.Context, server directory.Server,
+		email, password string) ([]directory.Step, *directory.Entry, error)
 	// Entries gives all entries that the user filter lets through. After an error it ends.
 	Entries(ctx context.Context, server directory.Server) iter.Seq2[directory.Entry, error]
 }
 
-// DirectoryIndex finds what has to do with directories otherwise than by its id. It comes from the read models and may be
-// some moments behind, so what it finds is read from the log before anything is decided.
+// DirectoryIndex finds what has to do with directories otherwise than by its id. It comes from the read models and may
+// be some moments behind, so what it finds is read from the log before anything is decided.
 type DirectoryIndex interface {
 	// EnabledDirectories gives the connections that are switched on, the oldest first.
 	EnabledDirectories(ctx context.Context) ([]uuid.UUID, error)
@@ -72,7 +73,8 @@ type ChangeDirectory struct {
 }
 
 // ChangeDirectory changes a connection.
-func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UUID, command ChangeDirectory) (Result, error) {
+func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UUID,
+	command ChangeDirectory) (Result, error) {
 	stream, patch := domain.StreamName(directory.Kind, id), command.Patch
 	if command.BindPassword != nil {
 		sealed, err := h.sealBindPassword(stream, *command.BindPassword)
@@ -133,9 +135,10 @@ func (h *Handler) connection(ctx context.Context, id uuid.UUID) (connection, err
 	return c, nil
 }
 
-// connectionsFor gives the connections that are asked about an account, in their order, and whether there are others that
-// are not because no superuser approved them (directory.Asked).
-func (h *Handler) connectionsFor(ctx context.Context, account user.State) (asked []connection, othersUnapproved bool, err error) {
+// connectionsFor gives the connections that are asked about an account, in their order, and whether there are others
+// that are not because no superuser approved them (directory.Asked).
+func (h *Handler) connectionsFor(ctx context.Context,
+	account user.State) (asked []connection, othersUnapproved bool, err error) {
 	ids, err := h.DirectoryIndex.EnabledDirectories(ctx)
 	if err != nil {
 		return nil, false, err
@@ -168,8 +171,8 @@ type GroupMatch struct {
 	Why   string // it gives none
 }
 
-// matchGroups looks for groups that have exactly the names of directory groups and that an account of a company may join. A
-// directory group whose name no group here has, or nearly has, is left out.
+// matchGroups looks for groups that have exactly the names of directory groups and that an account of a company may
+// join. A directory group whose name no group here has, or nearly has, is left out.
 func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uuid.UUID) ([]GroupMatch, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	ids, err := h.DirectoryIndex.GroupsLike(ctx, names)
@@ -214,8 +217,12 @@ func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uui
 }
 
 // entryFor is an entry with the groups that it gives to an account of a company.
-func (h *Handler) entryFor(ctx context.Context, c connection, entry directory.Entry, companyID uuid.UUID) (user.DirectoryEntry, error) {
-	found := user.DirectoryEntry{DirectoryID: c.ID, CompanyID: c.server.CompanyID, Vouched: c.State.Vouched, Entry: entry, Synced: c.server.SyncGroups}
+func (h *Handler) entryFor(ctx context.Context, c connection, entry directory.Entry,
+	companyID uuid.UUID) (user.DirectoryEntry, error) {
+	found := user.DirectoryEntry{
+		DirectoryID: c.ID, CompanyID: c.server.CompanyID, Vouched: c.State.Vouched, Entry: entry,
+		Synced: c.server.SyncGroups,
+	}
 	if !found.Synced {
 		return found, nil
 	}
@@ -239,7 +246,8 @@ type DirectoryTest struct {
 	Refusal string // why the entry could not sign in whatever the password; "" when it could
 }
 
-// TestDirectory tries a connection for an administrator. It changes nothing, and works for one that is switched off too.
+// TestDirectory tries a connection for an administrator. It changes nothing, and works for one that is switched off
+// too.
 func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, password string) (DirectoryTest, error) {
 	c, err := h.connection(ctx, id)
 	if err != nil {
@@ -278,7 +286,8 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 			case match.Gives && !c.server.SyncGroups:
 				match.Gives, match.Why = false, "sync_groups is off"
 			case match.Gives && !c.State.Vouched:
-				match.Gives, match.Why = false, `no superuser has approved the connection: one has to PATCH it with {"vouch": true}`
+				match.Gives, match.Why = false,
+					`no superuser has approved the connection: one has to PATCH it with {"vouch": true}`
 			}
 			test.Groups = append(test.Groups, match)
 		}

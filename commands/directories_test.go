@@ -44,12 +44,24 @@ func TestChangingADirectory(t *testing.T) {
 		wrong   []string
 		bind    string // the bind password that is used afterwards
 	}{
-		"another password":              {admin(), commands.ChangeDirectory{BindPassword: new("other")}, nil, "other"},
-		"no sign-in":                    {admin(), commands.ChangeDirectory{Patch: directory.Patch{BindDN: new("")}, BindPassword: new("")}, nil, ""},
-		"a company that is not there":   {admin(), commands.ChangeDirectory{Patch: directory.Patch{CompanyID: new(uuid.New())}}, []string{"company_id"}, "bind"},
-		"elsewhere by a superuser":      {admin(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, nil, "bind"},
-		"elsewhere without password":    {clerk(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, []string{"bind_password"}, "bind"},
-		"elsewhere with a new password": {clerk(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}, BindPassword: new("mine")}, nil, "mine"},
+		"another password": {admin(), commands.ChangeDirectory{BindPassword: new("other")}, nil, "other"},
+		"no sign-in": {
+			admin(), commands.ChangeDirectory{Patch: directory.Patch{BindDN: new("")}, BindPassword: new("")}, nil, "",
+		},
+		"a company that is not there": {
+			admin(), commands.ChangeDirectory{Patch: directory.Patch{CompanyID: new(uuid.New())}},
+			[]string{"company_id"}, "bind",
+		},
+		"elsewhere by a superuser": {
+			admin(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, nil, "bind",
+		},
+		"elsewhere without password": {
+			clerk(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, []string{"bind_password"}, "bind",
+		},
+		"elsewhere with a new password": {
+			clerk(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}, BindPassword: new("mine")}, nil,
+			"mine",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,13 +111,15 @@ func TestTryingADirectory(t *testing.T) {
 	}{
 		"nobody found": {approved, "nobody@acme.example", false, "", nil, nil},
 		"groups are not synchronised": {
-			and(approved, entry(func(p *fakePerson) { p.Groups = []string{"Risk", "Printers"} })), olenasEmail, false, "", risk(false, "sync_groups is off"), nil,
+			and(approved, entry(func(p *fakePerson) { p.Groups = []string{"Risk", "Printers"} })), olenasEmail, false,
+			"", risk(false, "sync_groups is off"), nil,
 		},
 		"not approved": {
 			func(t *testing.T, s *directoryStory) {
 				s.connect(t, "hq", clerk(), func(c *commands.ConnectDirectory) { c.SyncGroups = true })
 				s.servers["hq"].people[olenasEmail].Groups = []string{"Risk", "Printers"}
-			}, olenasEmail, false, "", risk(false, `no superuser has approved the connection: one has to PATCH it with {"vouch": true}`), nil,
+			}, olenasEmail, false, "",
+			risk(false, `no superuser has approved the connection: one has to PATCH it with {"vouch": true}`), nil,
 		},
 		"gives a group": {
 			func(t *testing.T, s *directoryStory) {
@@ -113,13 +127,17 @@ func TestTryingADirectory(t *testing.T) {
 				s.servers["hq"].people[olenasEmail].Groups = []string{"Risk", "Printers"}
 			}, olenasEmail, false, "", risk(true, ""), nil,
 		},
-		"has an account":    {known, olenasEmail, true, "", nil, nil},
-		"could not sign in": {and(approved, entry(func(p *fakePerson) { p.Expired = true })), olenasEmail, false, directory.AccountExpired, nil, nil},
+		"has an account": {known, olenasEmail, true, "", nil, nil},
+		"could not sign in": {and(approved, entry(func(p *fakePerson) {
+			p.Expired = true
+		})), olenasEmail, false, directory.AccountExpired, nil, nil},
 		"switched off is tried all alike": {func(t *testing.T, s *directoryStory) {
 			s.connect(t, "hq", admin(), func(c *commands.ConnectDirectory) { c.Enabled = false })
 		}, olenasEmail, false, "", nil, nil},
-		"down":      {and(approved, down("hq")), olenasEmail, false, "", nil, errDown},
-		"not there": {func(_ *testing.T, s *directoryStory) { s.ids["hq"] = uuid.New() }, olenasEmail, false, "", nil, &domain.Error{Code: domain.CodeNotFound}},
+		"down": {and(approved, down("hq")), olenasEmail, false, "", nil, errDown},
+		"not there": {func(_ *testing.T, s *directoryStory) {
+			s.ids["hq"] = uuid.New()
+		}, olenasEmail, false, "", nil, &domain.Error{Code: domain.CodeNotFound}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -58,15 +58,17 @@ func (h *Handler) DirectorySchedules(ctx context.Context) ([]DirectorySchedule, 
 	var schedules []DirectorySchedule
 	for _, c := range connections {
 		if c.server.CheckMinutes > 0 {
-			schedules = append(schedules, DirectorySchedule{c.ID, c.server.Name, time.Duration(c.server.CheckMinutes) * time.Minute})
+			schedules = append(schedules,
+				DirectorySchedule{c.ID, c.server.Name, time.Duration(c.server.CheckMinutes) * time.Minute})
 		}
 	}
 	return schedules, err
 }
 
-// CheckDirectory compares all accounts that are bound to entries of a connection with these entries. Nothing changes unless
-// the directory gave all its entries.
-func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUID, mode CheckMode) (DirectoryCheck, error) {
+// CheckDirectory compares all accounts that are bound to entries of a connection with these entries. Nothing changes
+// unless the directory gave all its entries.
+func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUID,
+	mode CheckMode) (DirectoryCheck, error) {
 	c, err := h.connection(ctx, id)
 	if err != nil {
 		return DirectoryCheck{}, err
@@ -78,10 +80,11 @@ func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUI
 	if err != nil || mode == CheckShow {
 		return check, err
 	}
-	if _, err := change(ctx, h, caller, domain.StreamName(directory.Kind, id), func(s directory.State) ([]domain.Event, error) {
-		check.Stopped = s.TooMany(check.Findings)
-		return directory.EndCheck(s, check.Findings, mode == CheckConfirm)
-	}); err != nil {
+	if _, err := change(ctx, h, caller, domain.StreamName(directory.Kind, id),
+		func(s directory.State) ([]domain.Event, error) {
+			check.Stopped = s.TooMany(check.Findings)
+			return directory.EndCheck(s, check.Findings, mode == CheckConfirm)
+		}); err != nil {
 		return check, err
 	}
 	if check.Stopped != "" && mode != CheckConfirm {
@@ -89,7 +92,8 @@ func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUI
 	}
 	var failed error
 	for _, change := range check.Changes {
-		failed = errors.Join(failed, h.syncClosing(ctx, byDirectory(caller, id), change.UserID, change.guid, change.Reason))
+		failed = errors.Join(failed,
+			h.syncClosing(ctx, byDirectory(caller, id), change.UserID, change.guid, change.Reason))
 	}
 	check.Applied, check.Stopped = failed == nil, ""
 	return check, failed

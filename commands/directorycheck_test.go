@@ -63,34 +63,46 @@ func TestCheckingADirectory(t *testing.T) {
 		applied bool
 		closed  int // accounts afterwards
 	}{
-		"nothing to do": {people(3), commands.CheckUnconfirmed, directory.Findings{Accounts: 3, Entries: 3}, false, true, 0},
+		"nothing to do": {
+			people(3), commands.CheckUnconfirmed, directory.Findings{Accounts: 3, Entries: 3}, false, true, 0,
+		},
 		"a disabled entry": {
-			and(people(3), disabled(0, 1, true)), commands.CheckUnconfirmed, directory.Findings{Accounts: 3, Entries: 3, Close: 1}, false, true, 1,
+			and(people(3), disabled(0, 1, true)), commands.CheckUnconfirmed,
+			directory.Findings{Accounts: 3, Entries: 3, Close: 1}, false, true, 1,
 		},
 		"only shown": {
-			and(people(3), disabled(0, 1, true)), commands.CheckShow, directory.Findings{Accounts: 3, Entries: 3, Close: 1}, false, false, 0,
+			and(people(3), disabled(0, 1, true)), commands.CheckShow,
+			directory.Findings{Accounts: 3, Entries: 3, Close: 1}, false, false, 0,
 		},
 		"enabled again": {
-			and(people(3), disabled(0, 1, true), checked(commands.CheckUnconfirmed), disabled(0, 1, false)), commands.CheckUnconfirmed,
+			and(people(3), disabled(0, 1, true), checked(commands.CheckUnconfirmed), disabled(0, 1, false)),
+			commands.CheckUnconfirmed,
 			directory.Findings{Accounts: 3, Entries: 3, Open: 1}, false, true, 0,
 		},
 		"a vanished entry": {
-			and(people(3), func(_ *testing.T, s *directoryStory) { delete(s.servers["hq"].people, "person2@acme.example") }), commands.CheckUnconfirmed,
+			and(people(3), func(_ *testing.T, s *directoryStory) {
+				delete(s.servers["hq"].people, "person2@acme.example")
+			}), commands.CheckUnconfirmed,
 			directory.Findings{Accounts: 3, Entries: 2, Close: 1}, false, true, 1,
 		},
 		"more than its share": {
-			and(people(4), disabled(0, 3, true)), commands.CheckUnconfirmed, directory.Findings{Accounts: 4, Entries: 4, Close: 3}, true, false, 0,
+			and(people(4), disabled(0, 3, true)), commands.CheckUnconfirmed,
+			directory.Findings{Accounts: 4, Entries: 4, Close: 3}, true, false, 0,
 		},
 		"more than its share, confirmed": {
 			and(people(4), disabled(0, 3, true), checked(commands.CheckUnconfirmed)), commands.CheckConfirm,
 			directory.Findings{Accounts: 4, Entries: 4, Close: 3}, false, true, 3,
 		},
-		"nobody seen": {and(people(1), vanished), commands.CheckUnconfirmed, directory.Findings{Accounts: 1, Close: 1}, true, false, 0},
+		"nobody seen": {
+			and(people(1), vanished), commands.CheckUnconfirmed, directory.Findings{Accounts: 1, Close: 1}, true, false,
+			0,
+		},
 		"an unlinked account": {
 			and(people(2), func(t *testing.T, s *directoryStory) {
 				id, _ := s.account(t, "person0@acme.example")
 				must(t)(s.UnlinkDirectory(t.Context(), admin(), id, "left"))
-			}, disabled(0, 1, true)), commands.CheckUnconfirmed, directory.Findings{Accounts: 1, Entries: 2}, false, true, 0,
+			}, disabled(0, 1, true)), commands.CheckUnconfirmed, directory.Findings{Accounts: 1, Entries: 2}, false,
+			true, 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +139,8 @@ func TestACheckTellsWhomItCloses(t *testing.T) {
 	check, err := s.CheckDirectory(t.Context(), admin(), s.ids["hq"], commands.CheckShow)
 	id, _ := s.account(t, "person0@acme.example")
 	want := []commands.DirectoryChange{{UserID: id, Email: "person0@acme.example", Reason: user.ClosedVanished}}
-	if diff := cmp.Diff(want, check.Changes, cmpopts.IgnoreUnexported(commands.DirectoryChange{})); err != nil || diff != "" {
+	if diff := cmp.Diff(want, check.Changes, cmpopts.IgnoreUnexported(commands.DirectoryChange{})); err != nil ||
+		diff != "" {
 		t.Errorf("%v, changes (-want +got):\n%s", err, diff)
 	}
 }
@@ -136,10 +149,12 @@ func TestACheckThatCannotAskChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newDirectoryStory(t)
 	and(people(1), down("hq"))(t, s)
-	if check, err := s.CheckDirectory(t.Context(), admin(), s.ids["hq"], commands.CheckConfirm); !errors.Is(err, commands.ErrDirectory) || check.Applied {
+	if check, err := s.CheckDirectory(t.Context(), admin(), s.ids["hq"], commands.CheckConfirm); !errors.Is(err,
+		commands.ErrDirectory) || check.Applied {
 		t.Errorf("checked %+v, %v", check, err)
 	}
-	if _, err := s.CheckDirectory(t.Context(), admin(), uuid.New(), commands.CheckShow); !refused(err, domain.CodeNotFound) {
+	if _, err := s.CheckDirectory(t.Context(), admin(), uuid.New(), commands.CheckShow); !refused(err,
+		domain.CodeNotFound) {
 		t.Errorf("no such directory: %v", err)
 	}
 	s.servers["hq"].down, s.indexErr = nil, errDown

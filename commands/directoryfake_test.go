@@ -60,7 +60,8 @@ func newDirectoryStory(t *testing.T) *directoryStory {
 	t.Helper()
 	client := nodetest.Connect(t)
 	s := &directoryStory{
-		Handler: newHandler(t, client), clock: &clock{}, log: client, servers: map[string]*fakeServer{}, ids: map[string]uuid.UUID{},
+		Handler: newHandler(t, client), clock: &clock{}, log: client, servers: map[string]*fakeServer{},
+		ids: map[string]uuid.UUID{},
 	}
 	s.now.Store(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).Unix())
 	s.Handler.Now = s.clock.Now
@@ -70,10 +71,12 @@ func newDirectoryStory(t *testing.T) *directoryStory {
 }
 
 // connect adds a directory in which Olena is; a superuser approves it unless the caller is none.
-func (s *directoryStory) connect(t *testing.T, name string, caller commands.Caller, change func(*commands.ConnectDirectory)) *fakeServer {
+func (s *directoryStory) connect(t *testing.T, name string, caller commands.Caller,
+	change func(*commands.ConnectDirectory)) *fakeServer {
 	t.Helper()
 	command := commands.ConnectDirectory{Settings: directory.Defaults, BindPassword: "bind"}
-	command.Name, command.URLs, command.BaseDN, command.BindDN = name, []string{"ldaps://" + name + ".example"}, "DC=acme,DC=example", "CN=SecBoard"
+	command.Name, command.URLs, command.BaseDN, command.BindDN = name, []string{"ldaps://" + name + ".example"},
+		"DC=acme,DC=example", "CN=SecBoard"
 	if change != nil {
 		change(&command)
 	}
@@ -107,7 +110,8 @@ func (s *directoryStory) SignIn(ctx context.Context, email, password string) (co
 // fakeDirectory keeps the methods of commands.Directory apart from the handler's.
 type fakeDirectory struct{ *directoryStory }
 
-func (f fakeDirectory) SignIn(_ context.Context, server directory.Server, email, password string) (directory.Entry, error) {
+func (f fakeDirectory) SignIn(_ context.Context, server directory.Server,
+	email, password string) (directory.Entry, error) {
 	d := f.server(server)
 	d.asked++
 	if d.before != nil {
@@ -130,7 +134,8 @@ func (f fakeDirectory) SignIn(_ context.Context, server directory.Server, email,
 	return found.Entry, nil
 }
 
-func (f fakeDirectory) Test(_ context.Context, server directory.Server, email, _ string) ([]directory.Step, *directory.Entry, error) {
+func (f fakeDirectory) Test(_ context.Context, server directory.Server,
+	email, _ string) ([]directory.Step, *directory.Entry, error) {
 	d := f.server(server)
 	if d.down != nil {
 		return nil, nil, d.down
@@ -175,7 +180,8 @@ func (s *directoryStory) AccountsOfDirectory(ctx context.Context, id, after uuid
 	return ids[:min(len(ids), limit)], err
 }
 
-// linked lists, in order, the accounts that were ever bound so; commands must look for themselves whether they still are.
+// linked lists, in order, the accounts that were ever bound so; commands must look for themselves whether they still
+// are.
 func (s *directoryStory) linked(ctx context.Context, so func(user.DirectoryLinked) bool) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	for recorded, err := range s.log.ReadAll(ctx, 0) {

@@ -37,10 +37,11 @@ type directoryAnswer struct {
 	entry      directory.Entry
 }
 
-// askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that knows
-// the e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may connect a
-// directory could wait for one and collect the passwords of its people.
-func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt, password string) (passwordCheck, error) {
+// askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that
+// knows the e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may
+// connect a directory could wait for one and collect the passwords of its people.
+func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt,
+	password string) (passwordCheck, error) {
 	if password == "" {
 		return passwordCheck{refusal: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
 	}
@@ -93,7 +94,8 @@ func unknownReason(account user.State, asked, othersUnapproved bool) string {
 
 // takeOverAnswer brings the account up to date with what its directory answered, and gives the attempt with it: a first
 // sign-in makes the account. A reason refuses the sign-in although the directory accepted the password.
-func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt, checked passwordCheck) (attempt, string, error) {
+func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt,
+	checked passwordCheck) (attempt, string, error) {
 	answer := *checked.directory
 	if !checked.accepted {
 		if checked.refusal == signin.DirectoryDisabled && a.account.Exists {
@@ -117,7 +119,8 @@ func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt, 
 		case !isRefused || refused.Code != domain.CodeEmailTaken:
 			return a, "", err
 		}
-		if a, err = h.findAttempt(ctx, caller, a.email); err != nil { // somebody was faster, most likely the same person
+		// somebody was faster, most likely the same person
+		if a, err = h.findAttempt(ctx, caller, a.email); err != nil {
 			return a, "", err
 		}
 	}
@@ -150,7 +153,8 @@ func (h *Handler) syncAccount(ctx context.Context, caller Caller, a attempt, ans
 }
 
 // registerFromDirectory makes the account of somebody who signs in for the first time.
-func (h *Handler) registerFromDirectory(ctx context.Context, caller Caller, a attempt, answer directoryAnswer) (attempt, error) {
+func (h *Handler) registerFromDirectory(ctx context.Context, caller Caller, a attempt,
+	answer directoryAnswer) (attempt, error) {
 	found, err := h.entryFor(ctx, answer.connection, answer.entry, answer.connection.server.CompanyID)
 	if err != nil {
 		return a, err
@@ -162,9 +166,10 @@ func (h *Handler) registerFromDirectory(ctx context.Context, caller Caller, a at
 	return h.reload(ctx, caller, a, as.CommandID)
 }
 
-// ownerOfEntry gives the attempt with the account that an entry is bound to, which may have another e-mail address than the
-// entry now. An entry is one person, with one account: many people may write their own mail attribute, and would get with
-// it any account that is not bound yet. Two that were bound at the same time, before the index knew, are both refused.
+// ownerOfEntry gives the attempt with the account that an entry is bound to, which may have another e-mail address than
+// the entry now. An entry is one person, with one account: many people may write their own mail attribute, and would
+// get with it any account that is not bound yet. Two that were bound at the same time, before the index knew, are both
+// refused.
 func (h *Handler) ownerOfEntry(ctx context.Context, caller Caller, a attempt, answer directoryAnswer) (attempt, error) {
 	id := answer.connection.ID
 	bound, err := h.boundTo(ctx, caller, answer.entry.GUID)

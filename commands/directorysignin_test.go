@@ -139,7 +139,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 				if diff := cmp.Diff(want, account.Directory); diff != "" {
 					t.Errorf("link (-want +got):\n%s", diff)
 				}
-				if account.Source != user.SourceDirectory || account.Details.FirstName != "Olena" || len(account.Groups) != 0 {
+				if account.Source != user.SourceDirectory || account.Details.FirstName != "Olena" ||
+					len(account.Groups) != 0 {
 					t.Errorf("account %+v", account)
 				}
 				if s.servers["hq"].bindPassword != "bind" {
@@ -151,10 +152,12 @@ func TestSignInThroughADirectory(t *testing.T) {
 			given: and(approved, hasAccount(olenasEmail)), recorded: []string{byDirectory}, then: accounts(1),
 		},
 		"wrong password": {
-			given: approved, password: "wrong", want: refused, recorded: []string{signin.WrongPassword}, then: and(asked("hq", 1), accounts(0)),
+			given: approved, password: "wrong", want: refused, recorded: []string{signin.WrongPassword},
+			then: and(asked("hq", 1), accounts(0)),
 		},
 		"NUL in the password": {
-			given: approved, password: olenasPassword + "\x00", want: refused, recorded: []string{signin.WrongPassword}, then: accounts(0),
+			given: approved, password: olenasPassword + "\x00", want: refused, recorded: []string{signin.WrongPassword},
+			then: accounts(0),
 		},
 		"disabled entry closes the account": {
 			given: and(known, entry(func(p *fakePerson) { p.Disabled = true })), want: refused,
@@ -183,7 +186,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 				hers := olena() // she has written his address into her own entry
 				hers.Email = "boris@acme.example"
 				s.servers["hq"].people["boris@acme.example"] = hers
-			}), email: "boris@acme.example", want: refused, recorded: []string{byDirectory, string(user.ErrEntryTaken.Code)},
+			}), email: "boris@acme.example", want: refused,
+			recorded: []string{byDirectory, string(user.ErrEntryTaken.Code)},
 		},
 		"another address of the same entry": {
 			given: and(known, func(_ *testing.T, s *directoryStory) {
@@ -207,7 +211,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 		"directory down concerns no local password": {
 			given: and(approved, func(t *testing.T, s *directoryStory) {
 				must(t)(s.CreateSuperuser(t.Context(), commands.Operator(), "root@acme.example", olenasPassword))
-			}, down("hq")), email: "root@acme.example", recorded: []string{"in by " + signin.ByPassword}, then: asked("hq", 0),
+			}, down("hq")), email: "root@acme.example", recorded: []string{"in by " + signin.ByPassword},
+			then: asked("hq", 0),
 		},
 		"the second directory knows": {
 			given: and(approved, func(t *testing.T, s *directoryStory) {
@@ -216,25 +221,34 @@ func TestSignInThroughADirectory(t *testing.T) {
 			}), recorded: []string{byDirectory}, then: and(asked("hq", 1), asked("branch", 1)),
 		},
 		"the first directory is down and the second approved": {
-			given:    and(approved, func(t *testing.T, s *directoryStory) { s.connect(t, "branch", admin(), nil) }, down("hq")),
+			given: and(approved, func(t *testing.T, s *directoryStory) {
+				s.connect(t, "branch", admin(), nil)
+			}, down("hq")),
 			recorded: []string{byDirectory}, then: asked("branch", 1),
 		},
 		"the first directory is down and the second not approved": {
-			given: and(approved, func(t *testing.T, s *directoryStory) { s.connect(t, "branch", clerk(), nil) }, down("hq")),
-			want:  commands.ErrDirectory, then: asked("branch", 0),
+			given: and(approved, func(t *testing.T, s *directoryStory) {
+				s.connect(t, "branch", clerk(), nil)
+			}, down("hq")),
+			want: commands.ErrDirectory, then: asked("branch", 0),
 		},
 		"bound accounts are asked about at home only": {
-			given: and(known, func(t *testing.T, s *directoryStory) { s.connect(t, "branch", admin(), nil) }, down("hq")),
-			want:  commands.ErrDirectory, recorded: []string{byDirectory}, then: asked("branch", 0),
+			given: and(known, func(t *testing.T, s *directoryStory) {
+				s.connect(t, "branch", admin(), nil)
+			}, down("hq")),
+			want: commands.ErrDirectory, recorded: []string{byDirectory}, then: asked("branch", 0),
 		},
 		"unapproved directory": {
-			given: func(t *testing.T, s *directoryStory) { s.connect(t, "hq", clerk(), nil) }, recorded: []string{byDirectory},
+			given:    func(t *testing.T, s *directoryStory) { s.connect(t, "hq", clerk(), nil) },
+			recorded: []string{byDirectory},
 		},
 		"unapproved directory and somebody with rights": {
 			given: func(t *testing.T, s *directoryStory) {
 				s.connect(t, "hq", clerk(), nil)
 				command := register(olenasEmail)
-				command.GroupIDs = []uuid.UUID{must(t)(s.CreateGroup(t.Context(), admin(), group.Details{Name: "Readers"}))}
+				command.GroupIDs = []uuid.UUID{
+					must(t)(s.CreateGroup(t.Context(), admin(), group.Details{Name: "Readers"})),
+				}
 				must(t)(s.RegisterUser(t.Context(), admin(), command))
 			}, want: refused, recorded: []string{string(user.ErrNotApproved.Code)}, then: asked("hq", 0),
 		},
@@ -265,7 +279,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 			given: and(known, func(t *testing.T, s *directoryStory) {
 				id, _ := s.account(t, olenasEmail)
 				must(t)(s.DeactivateUser(t.Context(), admin(), id, ""))
-			}, entry(func(p *fakePerson) { p.FirstName = "Another" })), want: refused, recorded: []string{byDirectory, signin.Inactive},
+			}, entry(func(p *fakePerson) { p.FirstName = "Another" })), want: refused,
+			recorded: []string{byDirectory, signin.Inactive},
 			then: func(t *testing.T, s *directoryStory) {
 				if _, account := s.account(t, olenasEmail); account.Details.FirstName != "Olena" {
 					t.Errorf("a closed account was brought up to date: %+v", account.Details)
@@ -274,7 +289,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 		},
 		"bound to a connection that is switched off": {
 			given: and(known, func(t *testing.T, s *directoryStory) {
-				must(t)(s.ChangeDirectory(t.Context(), admin(), s.ids["hq"], commands.ChangeDirectory{Patch: directory.Patch{Enabled: new(false)}}))
+				must(t)(s.ChangeDirectory(t.Context(), admin(), s.ids["hq"],
+					commands.ChangeDirectory{Patch: directory.Patch{Enabled: new(false)}}))
 				s.enabled = nil
 			}), want: refused, recorded: []string{byDirectory, signin.NoDirectory},
 		},
@@ -283,7 +299,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 			recorded: []string{byDirectory, "directory_unknown"},
 		},
 		"account without a password that no directory knows": {
-			given: and(approved, hasAccount("boris@acme.example")), email: "boris@acme.example", want: refused, recorded: []string{signin.NoPassword},
+			given: and(approved, hasAccount("boris@acme.example")), email: "boris@acme.example", want: refused,
+			recorded: []string{signin.NoPassword},
 		},
 		"locked out before the directory is asked": {
 			given: and(known, func(t *testing.T, s *directoryStory) {
@@ -292,7 +309,8 @@ func TestSignInThroughADirectory(t *testing.T) {
 				}
 			}), want: refused, then: asked("hq", 6),
 			recorded: []string{
-				byDirectory, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, "LOCKED",
+				byDirectory, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword,
+				signin.WrongPassword, "LOCKED",
 			},
 		},
 		"the index fails": {
@@ -316,7 +334,8 @@ func TestAnEmptyPasswordIsNeverSentToADirectory(t *testing.T) {
 func TestNoRefusalIsDelayedWithoutDirectories(t *testing.T) {
 	t.Parallel()
 	s := newDirectoryStory(t)
-	if _, err := s.SignIn(t.Context(), olenasEmail, "wrong"); !errors.Is(err, commands.ErrCredentials) || s.paused != 0 {
+	if _, err := s.SignIn(t.Context(), olenasEmail, "wrong"); !errors.Is(err, commands.ErrCredentials) ||
+		s.paused != 0 {
 		t.Errorf("waited %v, %v", s.paused, err)
 	}
 }
@@ -329,7 +348,8 @@ func TestGroupsOfADirectory(t *testing.T) {
 		groups map[string]bool
 		missed string
 	}{
-		"approved":   {admin(), true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is retired\n\"audit\": the group \"Audit\" is spelled differently: capitals count"},
+		"approved": {admin(), true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is " +
+			"retired\n\"audit\": the group \"Audit\" is spelled differently: capitals count"},
 		"unapproved": {clerk(), true, nil, ""},
 		"off":        {admin(), false, nil, ""},
 	} {
@@ -396,7 +416,8 @@ func TestADirectorysPasswordConfirmsToo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := s.ConfirmTwoFactor(t.Context(), admin(), id, code(t, device.Secret, s.clock.Now())); err != nil {
+			if _, _, err := s.ConfirmTwoFactor(t.Context(), admin(), id,
+				code(t, device.Secret, s.clock.Now())); err != nil {
 				t.Fatal(err)
 			}
 			if test.change != nil {

@@ -22,17 +22,20 @@ import (
 	"github.com/secboard/secboard/secrets"
 )
 
-// FuzzParseUsersCSV: a file is refused as a whole, or each of its lines gives an account that is the same when it is written
-// down and read again, or the problems of that line.
+// FuzzParseUsersCSV: a file is refused as a whole, or each of its lines gives an account that is the same when it is
+// written down and read again, or the problems of that line.
 func FuzzParseUsersCSV(f *testing.F) {
 	const id = "0190a0f0-0000-7000-8000-000000000000"
 	for _, file := range []string{
 		"email\na@example.com\n",
 		"\ufeffEmail;First_Name;active\r\na@example.com;Änne;yes\r\n\r\nb@example.com;\"B\nB\";0\r\n",
-		"email,company_id,role_ids,group_ids\na@example.com," + id + "," + id + " " + id + ",\"" + id + ";" + id + "\"\n",
-		"email,role_ids\na@example.com,{" + id + "}\nb@example.com,x" + id + "y\nc@example.com," + id + " " + strings.ReplaceAll(id, "-", "") + "\n",
+		"email,company_id,role_ids,group_ids\na@example.com," + id + "," + id + " " + id + ",\"" + id + ";" + id +
+			"\"\n",
+		"email,role_ids\na@example.com,{" + id + "}\nb@example.com,x" + id + "y\nc@example.com," + id + " " +
+			strings.ReplaceAll(id, "-", "") + "\n",
 		"email,start_date,end_date,superuser,require_two_factor\na@example.com,2026-02-29,9999-12-31,maybe,TRUE\n",
-		"email,phone\n\"a\n", "email,email\n", "name\n", "", ";", "email\n\x00\xff\n", "email,phone\na@example.com\n", "\n\n\"email\"\n\n,\n",
+		"email,phone\n\"a\n", "email,email\n", "name\n", "", ";", "email\n\x00\xff\n", "email,phone\na@example.com\n",
+		"\n\n\"email\"\n\n,\n",
 		"email,first_name\na@b.example,\"x\"\n", "\ufeffemail;role_ids\r\n\"a\";b c\r\n",
 	} {
 		f.Add([]byte(file))
@@ -52,7 +55,8 @@ func FuzzParseUsersCSV(f *testing.F) {
 				t.Fatalf("line %d comes after line %d", line.Line, before)
 			}
 			before = line.Line
-			if len(line.Register.RoleIDs) > 0 && bytes.Count(bytes.ToLower(file), []byte(line.Register.RoleIDs[0].String())) == 0 {
+			if len(line.Register.RoleIDs) > 0 &&
+				bytes.Count(bytes.ToLower(file), []byte(line.Register.RoleIDs[0].String())) == 0 {
 				t.Fatalf("line %d names %s, which does not stand in the file", line.Line, line.Register.RoleIDs[0])
 			}
 			if len(line.Problems) > 0 {
@@ -60,9 +64,12 @@ func FuzzParseUsersCSV(f *testing.F) {
 			}
 			again, err := ParseUsersCSV(strings.NewReader(written(t, line.Register)))
 			if err != nil || len(again) != 1 || len(again[0].Problems) > 0 {
-				t.Fatalf("line %d: %+v is read otherwise the second time: %+v, %v", line.Line, line.Register, again, err)
+				t.Fatalf("line %d: %+v is read otherwise the second time: %+v, %v", line.Line, line.Register, again,
+					err)
 			}
-			if diff := cmp.Diff(line.Register, again[0].Register, cmp.Comparer(func(a, b domain.Date) bool { return a == b })); diff != "" {
+			if diff := cmp.Diff(line.Register, again[0].Register, cmp.Comparer(func(a, b domain.Date) bool {
+				return a == b
+			})); diff != "" {
 				t.Fatalf("line %d changes when it is written and read again:\n%s", line.Line, diff)
 			}
 		}
@@ -86,8 +93,10 @@ func written(t *testing.T, r RegisterUser) string {
 	var file strings.Builder
 	w := csv.NewWriter(&file)
 	if err := errors.Join(w.Write(importColumns), w.Write([]string{
-		r.Details.Email, r.Details.FirstName, r.Details.LastName, r.Details.Phone, company, r.Details.Department, r.Details.Position,
-		strconv.FormatBool(!r.Inactive), r.Details.StartDate.String(), r.Details.EndDate.String(), strconv.FormatBool(r.Superuser),
+		r.Details.Email, r.Details.FirstName, r.Details.LastName, r.Details.Phone, company, r.Details.Department,
+		r.Details.Position,
+		strconv.FormatBool(!r.Inactive), r.Details.StartDate.String(), r.Details.EndDate.String(),
+		strconv.FormatBool(r.Superuser),
 		strconv.FormatBool(r.RequireTwoFactor), ids(r.RoleIDs...), ids(r.GroupIDs...),
 	})); err != nil {
 		t.Fatal(err)
@@ -121,7 +130,8 @@ func FuzzToken(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if gotAccount, gotLink, ok := h.openLinkToken(purposeReset, token); !ok || gotAccount != account || gotLink != link {
+		if gotAccount, gotLink, ok := h.openLinkToken(purposeReset, token); !ok || gotAccount != account ||
+			gotLink != link {
 			t.Fatalf("%s opens %s %s, %t", token, gotAccount, gotLink, ok)
 		}
 		if _, _, ok := h.openLinkToken(purposeFirstLogin, token); ok {
@@ -144,8 +154,8 @@ func spliced(text, other string, from, to int) string {
 	return text[:min(from, to)] + other + text[max(from, to):]
 }
 
-// FuzzChallenge: the challenge of a sign-in names its account until it ends or the password changes, and has one spelling.
-// Attempts are counted by it.
+// FuzzChallenge: the challenge of a sign-in names its account until it ends or the password changes, and has one
+// spelling. Attempts are counted by it.
 func FuzzChallenge(f *testing.F) {
 	h := fuzzHandler(f)
 	for _, other := range []string{"", "\n", "A", "B", "Q", "g", "w", "="} {
@@ -189,10 +199,14 @@ func FuzzPhoto(f *testing.F) {
 		picture.Pix[i] = uint8(i % 7 / 6)
 	}
 	var asPNG, asJPEG bytes.Buffer
-	if err := errors.Join(png.Encode(&asPNG, picture), jpeg.Encode(&asJPEG, picture, &jpeg.Options{Quality: 5})); err != nil {
+	if err := errors.Join(png.Encode(&asPNG, picture),
+		jpeg.Encode(&asJPEG, picture, &jpeg.Options{Quality: 5})); err != nil {
 		f.Fatal(err)
 	}
-	for _, file := range [][]byte{asPNG.Bytes(), asJPEG.Bytes(), asPNG.Bytes()[:asPNG.Len()/2], asJPEG.Bytes()[:asJPEG.Len()/2], []byte("GIF89a"), nil} {
+	for _, file := range [][]byte{
+		asPNG.Bytes(), asJPEG.Bytes(), asPNG.Bytes()[:asPNG.Len()/2], asJPEG.Bytes()[:asJPEG.Len()/2], []byte("GIF89a"),
+		nil,
+	} {
 		f.Add(file)
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {

@@ -24,8 +24,8 @@ type Handler struct {
 	Keys   *secrets.Keyset
 	Hasher *secrets.Hasher
 	Now    func() time.Time
-	// Directory asks the directories that keep passwords of accounts without a local one, which DirectoryIndex finds; nil: none
-	// is ever asked.
+	// Directory asks the directories that keep passwords of accounts without a local one, which DirectoryIndex finds;
+	// nil: none is ever asked.
 	Directory      Directory
 	DirectoryIndex DirectoryIndex
 	// Lockout gives the policy in force.
@@ -36,7 +36,9 @@ type Handler struct {
 
 // New makes a Handler with the system's clock.
 func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
-	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy { return signin.DefaultPolicy }, Pause: pause.For}
+	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy {
+		return signin.DefaultPolicy
+	}, Pause: pause.For}
 }
 
 // Caller is who asks, from where, and what that caller may do.
@@ -84,8 +86,8 @@ type Result struct {
 	Revision eventstore.Revision
 	Position eventstore.Position
 	Changed  bool // false: nothing was left to do, and no event was written
-	// EndsSessions says that the sessions of the account end with the change, but for KeptSession: the one in which its owner
-	// made it, uuid.Nil for none. Whoever keeps the sessions should end them at once.
+	// EndsSessions says that the sessions of the account end with the change, but for KeptSession: the one in which its
+	// owner made it, uuid.Nil for none. Whoever keeps the sessions should end them at once.
 	EndsSessions bool
 	KeptSession  uuid.UUID
 }
@@ -178,13 +180,16 @@ func after[S any, P state[S]](aggregate loaded[S], events []domain.Event) S {
 }
 
 // change runs one command on an existing aggregate: load, decide, append; on a conflict again.
-func change[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, decide func(S) ([]domain.Event, error)) (Result, error) {
+func change[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string,
+	decide func(S) ([]domain.Event, error)) (Result, error) {
 	return execute[S, P](ctx, h, caller, stream, false, decide)
 }
 
 // create runs the first command of an aggregate whose id is new. It saves reading a stream that can't exist; should the
-// same command have been carried out before, the append answers as it did then, or its value is taken and the stream is read.
-func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, decide func(S) ([]domain.Event, error)) (Result, error) {
+// same command have been carried out before, the append answers as it did then, or its value is taken and the stream is
+// read.
+func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string,
+	decide func(S) ([]domain.Event, error)) (Result, error) {
 	return execute[S, P](ctx, h, caller, stream, true, decide)
 }
 
@@ -199,13 +204,15 @@ func createWith[S, A any, P state[S]](
 
 // changeWith is change for a decider that needs nothing but what the caller gives.
 func changeWith[S, A any, P state[S]](
-	ctx context.Context, h *Handler, caller Caller, kind string, id uuid.UUID, decide func(S, A) ([]domain.Event, error), given A,
+	ctx context.Context, h *Handler, caller Caller, kind string, id uuid.UUID,
+	decide func(S, A) ([]domain.Event, error), given A,
 ) (Result, error) {
 	stream := domain.StreamName(kind, id)
 	return change[S, P](ctx, h, caller, stream, func(s S) ([]domain.Event, error) { return decide(s, given) })
 }
 
-func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool, decide func(S) ([]domain.Event, error)) (Result, error) {
+func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool,
+	decide func(S) ([]domain.Event, error)) (Result, error) {
 	_, id := domain.SplitStream(stream)
 	for attempt := range attempts {
 		aggregate := loaded[S]{Revision: eventstore.NoStream}
@@ -221,7 +228,8 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 		}
 		if caller.IfMatch != nil && *caller.IfMatch != aggregate.Revision {
 			return Result{}, domain.Refusef(domain.CodeRevisionMismatch,
-				"the revision is %d, not %d: somebody changed it meanwhile; read it again", aggregate.Revision, *caller.IfMatch)
+				"the revision is %d, not %d: somebody changed it meanwhile; read it again", aggregate.Revision,
+				*caller.IfMatch)
 		}
 		events, err := decide(aggregate.State)
 		if err != nil {
@@ -230,7 +238,8 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 		if len(events) == 0 {
 			return Result{ID: id, Revision: aggregate.Revision, Position: aggregate.Position}, nil
 		}
-		claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State), claimOf(after[S, P](aggregate, events)))
+		claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State),
+			claimOf(after[S, P](aggregate, events)))
 		if isNew && attempt == 0 && isTaken(err) {
 			continue // it may have been carried out before, and have given the value up since: that is in the stream
 		}
@@ -254,7 +263,8 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 	return Result{}, ErrBusy
 }
 
-func (h *Handler) append(ctx context.Context, caller Caller, at time.Time, stream string, expected eventstore.Revision, events []domain.Event) (eventstore.Appended, error) {
+func (h *Handler) append(ctx context.Context, caller Caller, at time.Time, stream string, expected eventstore.Revision,
+	events []domain.Event) (eventstore.Appended, error) {
 	proposed, err := eventstore.Encode(stream, expected, events, caller.metadata(at))
 	if err != nil {
 		return eventstore.Appended{}, err

@@ -51,7 +51,8 @@ const importWorkers = 16
 
 // ImportUsers registers an account for each line. Lines that name an account that exists change nothing, so the same
 // file can be imported again. With dryRun nothing is written, but the report is the same.
-func (h *Handler) ImportUsers(ctx context.Context, caller Caller, lines []ImportLine, dryRun bool) (ImportReport, error) {
+func (h *Handler) ImportUsers(ctx context.Context, caller Caller, lines []ImportLine,
+	dryRun bool) (ImportReport, error) {
 	report := ImportReport{DryRun: dryRun, Lines: make([]LineReport, len(lines))}
 	markDuplicates(lines)
 	var away atomic.Bool // the event store: what is left is not tried
@@ -98,7 +99,8 @@ func markDuplicates(lines []ImportLine) {
 	}
 }
 
-func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine, dryRun bool, away *atomic.Bool) LineReport {
+func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine, dryRun bool,
+	away *atomic.Bool) LineReport {
 	report := LineReport{Line: line.Line, Email: line.Register.Details.Email}
 	fail := func(fields ...domain.FieldError) LineReport {
 		report.Status, report.Errors = LineFailed, fields
@@ -110,7 +112,9 @@ func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine
 	if len(line.Problems) > 0 {
 		problems := problemsOf(line.Register.Details.Normalized().Validate())
 		for _, problem := range line.Problems { // a cell that can't be read says more than the check of its empty value
-			problems.Fields = slices.DeleteFunc(problems.Fields, func(f domain.FieldError) bool { return f.Field == problem.Field || problem.Field == "line" })
+			problems.Fields = slices.DeleteFunc(problems.Fields, func(f domain.FieldError) bool {
+				return f.Field == problem.Field || problem.Field == "line"
+			})
 		}
 		return fail(append(slices.Clone(line.Problems), problems.Fields...)...)
 	}
@@ -139,10 +143,12 @@ func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine
 }
 
 var notImported = domain.FieldError{
-	Field: "line", Code: domain.CodeUnavailable, Message: "was not imported because a part of the system failed: import the file again later",
+	Field: "line", Code: domain.CodeUnavailable,
+	Message: "was not imported because a part of the system failed: import the file again later",
 }
 
-func (h *Handler) importAccount(ctx context.Context, caller Caller, command RegisterUser, dryRun bool) (uuid.UUID, eventstore.Position, error) {
+func (h *Handler) importAccount(ctx context.Context, caller Caller, command RegisterUser,
+	dryRun bool) (uuid.UUID, eventstore.Position, error) {
 	if !dryRun {
 		result, err := h.RegisterUser(ctx, caller, command)
 		return caller.CommandID, result.Position, err
@@ -160,8 +166,8 @@ func (h *Handler) importAccount(ctx context.Context, caller Caller, command Regi
 	return uuid.Nil, 0, err
 }
 
-// reportExisting compares a line with the account that has its e-mail address. Whoever may not see accounts gets no differences:
-// a file with guesses would show what is in them.
+// reportExisting compares a line with the account that has its e-mail address. Whoever may not see accounts gets no
+// differences: a file with guesses would show what is in them.
 func (h *Handler) reportExisting(ctx context.Context, caller Caller, line ImportLine, report LineReport) LineReport {
 	report.Status, report.Errors = LineFailed, []domain.FieldError{notImported}
 	id, exists, err := h.accountOf(ctx, line.Register.Details.Email)
@@ -182,13 +188,15 @@ func (h *Handler) reportExisting(ctx context.Context, caller Caller, line Import
 func differences(line ImportLine, account user.State) []string {
 	wanted, current := line.Register.Details.Normalized(), account.Details
 	same := map[string]bool{
-		"email": true, "first_name": wanted.FirstName == current.FirstName, "last_name": wanted.LastName == current.LastName,
-		"phone": wanted.Phone == current.Phone, "company_id": wanted.CompanyID == current.CompanyID,
+		"email": true, "first_name": wanted.FirstName == current.FirstName,
+		"last_name": wanted.LastName == current.LastName,
+		"phone":     wanted.Phone == current.Phone, "company_id": wanted.CompanyID == current.CompanyID,
 		"department": wanted.Department == current.Department, "position": wanted.Position == current.Position,
 		"start_date": wanted.StartDate == current.StartDate, "end_date": wanted.EndDate == current.EndDate,
 		"active": line.Register.Inactive != account.Active, "superuser": line.Register.Superuser == account.Superuser,
 		"require_two_factor": line.Register.RequireTwoFactor == account.TwoFactorRequired,
-		"role_ids":           sameIDs(line.Register.RoleIDs, account.Roles), "group_ids": sameIDs(line.Register.GroupIDs, account.Groups),
+		"role_ids":           sameIDs(line.Register.RoleIDs, account.Roles),
+		"group_ids":          sameIDs(line.Register.GroupIDs, account.Groups),
 	}
 	var differs []string
 	for _, column := range line.columns {

@@ -68,7 +68,8 @@ func TestImportReportsEveryLineAndTheSecondTimeAddsNothing(t *testing.T) {
 				expected = created
 			}
 			if line.Status != expected || problems(line) != want[i].problems {
-				t.Errorf("line %d: %s %q, want %s %q", line.Line, line.Status, problems(line), expected, want[i].problems)
+				t.Errorf("line %d: %s %q, want %s %q", line.Line, line.Status, problems(line), expected,
+					want[i].problems)
 			}
 		}
 	}
@@ -93,7 +94,8 @@ func TestImportReportsEveryLineAndTheSecondTimeAddsNothing(t *testing.T) {
 	if second.Created != 0 || second.Unchanged != 2 || second.Failed != 5 || second.Position != 0 {
 		t.Errorf("the second time: %+v", second)
 	}
-	if lines := []int{first.Lines[0].Line, first.Lines[1].Line, first.Lines[6].Line}; !slices.Equal(lines, []int{2, 4, 11}) {
+	if lines := []int{first.Lines[0].Line, first.Lines[1].Line, first.Lines[6].Line}; !slices.Equal(lines,
+		[]int{2, 4, 11}) {
 		t.Errorf("line numbers %v", lines)
 	}
 	changed, err := handler.ImportUsers(ctx, admin(), parse(t, "email;first_name\nanna@acme.example;Hanna\n"), false)

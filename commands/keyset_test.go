@@ -27,7 +27,9 @@ func TestAKeysetWithAnotherAEADPartIsRefused(t *testing.T) {
 	}
 	loadKeyset(t, other)
 	mixed := filepath.Join(dir, "mixed.json")
-	content, err := json.Marshal(map[string]json.RawMessage{"aead": readParts(t, other)["aead"], "prf": readParts(t, mine)["prf"]})
+	content, err := json.Marshal(map[string]json.RawMessage{
+		"aead": readParts(t, other)["aead"], "prf": readParts(t, mine)["prf"],
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +48,11 @@ func TestALogWithoutAProbeTakesItsKeyset(t *testing.T) {
 	t.Parallel()
 	client := nodetest.Connect(t)
 	handler := newHandler(t, client)
-	proposed, err := eventstore.Encode(installation.Stream, eventstore.NoStream, []domain.Event{installation.Initialized{Keyset: handler.Keys.Fingerprint()}},
-		eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}, CommandID: uuid.New()})
+	proposed, err := eventstore.Encode(installation.Stream, eventstore.NoStream,
+		[]domain.Event{installation.Initialized{Keyset: handler.Keys.Fingerprint()}},
+		eventstore.Metadata{
+			At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}, CommandID: uuid.New(),
+		})
 	if err != nil {
 		t.Fatal(err)
 	}

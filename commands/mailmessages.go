@@ -17,9 +17,10 @@ import (
 
 // ReceiveContact accepts a message of the contact form. Its id is the caller's CommandID.
 func (h *Handler) ReceiveContact(ctx context.Context, caller Caller, message contact.Received) (Result, error) {
-	return create(ctx, h, caller, domain.StreamName(contact.Kind, caller.CommandID), func(s contact.State) ([]domain.Event, error) {
-		return contact.Receive(s, message)
-	})
+	return create(ctx, h, caller, domain.StreamName(contact.Kind, caller.CommandID),
+		func(s contact.State) ([]domain.Event, error) {
+			return contact.Receive(s, message)
+		})
 }
 
 // ContactMessage gives a message of the contact form; its zero value when there is none.
@@ -47,14 +48,17 @@ func (h *Handler) AccountBefore(ctx context.Context, e *eventstore.Envelope) (us
 	return before, err
 }
 
-// QueueMail asks for a mail because of an event. It may be asked again: the id decides, and only the first asking counts.
-func (h *Handler) QueueMail(ctx context.Context, cause *eventstore.Envelope, id uuid.UUID, request mailmessage.Queued) (Result, error) {
+// QueueMail asks for a mail because of an event. It may be asked again: the id decides, and only the first asking
+// counts.
+func (h *Handler) QueueMail(ctx context.Context, cause *eventstore.Envelope, id uuid.UUID,
+	request mailmessage.Queued) (Result, error) {
 	caller := System()
 	// The same append, should its answer get lost and the event be worked on again.
 	caller.CommandID, caller.CausationID, caller.CorrelationID = id, cause.ID, cause.Meta.CorrelationID
-	return create(ctx, h, caller, domain.StreamName(mailmessage.Kind, id), func(s mailmessage.State) ([]domain.Event, error) {
-		return mailmessage.Queue(s, request)
-	})
+	return create(ctx, h, caller, domain.StreamName(mailmessage.Kind, id),
+		func(s mailmessage.State) ([]domain.Event, error) {
+			return mailmessage.Queue(s, request)
+		})
 }
 
 // Mail is a message on its way.
@@ -74,8 +78,10 @@ func (h *Handler) MailOf(ctx context.Context, id uuid.UUID) (Mail, error) {
 	return m, err
 }
 
-// BeginMail starts the next attempt for the caller, who has until the given time. started is false when there is nothing to do.
-func (h *Handler) BeginMail(ctx context.Context, m Mail, account uuid.UUID, until time.Time) (attempt int, started bool, err error) {
+// BeginMail starts the next attempt for the caller, who has until the given time. started is false when there is
+// nothing to do.
+func (h *Handler) BeginMail(ctx context.Context, m Mail, account uuid.UUID,
+	until time.Time) (attempt int, started bool, err error) {
 	_, err = h.decideMail(ctx, m, func(s mailmessage.State) []domain.Event {
 		var events []domain.Event
 		events, started = mailmessage.Begin(s, account, h.Now(), until)
@@ -112,17 +118,20 @@ func (h *Handler) GiveUpMail(ctx context.Context, m Mail, reason string) error {
 
 // RetryMail has a message tried now, because an administrator wants it.
 func (h *Handler) RetryMail(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(mailmessage.Kind, id), func(s mailmessage.State) ([]domain.Event, error) {
-		return mailmessage.Retry(s, h.Now())
-	})
+	return change(ctx, h, caller, domain.StreamName(mailmessage.Kind, id),
+		func(s mailmessage.State) ([]domain.Event, error) {
+			return mailmessage.Retry(s, h.Now())
+		})
 }
 
-func (h *Handler) decideMail(ctx context.Context, m Mail, decide func(mailmessage.State) []domain.Event) (Result, error) {
+func (h *Handler) decideMail(ctx context.Context, m Mail,
+	decide func(mailmessage.State) []domain.Event) (Result, error) {
 	caller := System()
 	caller.CorrelationID, caller.CausationID = m.correlation, m.ID
-	return change(ctx, h, caller, domain.StreamName(mailmessage.Kind, m.ID), func(s mailmessage.State) ([]domain.Event, error) {
-		return decide(s), nil
-	})
+	return change(ctx, h, caller, domain.StreamName(mailmessage.Kind, m.ID),
+		func(s mailmessage.State) ([]domain.Event, error) {
+			return decide(s), nil
+		})
 }
 
 // jitter varies pauses. Nothing depends on nobody guessing it.

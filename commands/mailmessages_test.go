@@ -91,13 +91,21 @@ func TestAMailsAttempts(t *testing.T) {
 		"queued twice": {func(t *testing.T, s mailStory) { s.queue(t) }, mailmessage.StateQueued, 0, ""},
 		"under way":    {func(t *testing.T, s mailStory) { s.begin(t) }, mailmessage.StateSending, 1, ""},
 		"sent":         {func(t *testing.T, s mailStory) { s.end(t, nil) }, mailmessage.StateSent, 1, ""},
-		"deferred":     {func(t *testing.T, s mailStory) { s.end(t, &mailmessage.Outcome{Reason: "busy"}) }, mailmessage.StateQueued, 1, "busy"},
-		"in doubt":     {func(t *testing.T, s mailStory) { s.end(t, &mailmessage.Outcome{Reason: "cut", InDoubt: true}) }, mailmessage.StateQueued, 1, "cut"},
+		"deferred": {func(t *testing.T, s mailStory) {
+			s.end(t, &mailmessage.Outcome{Reason: "busy"})
+		}, mailmessage.StateQueued, 1, "busy"},
+		"in doubt": {func(t *testing.T, s mailStory) {
+			s.end(t, &mailmessage.Outcome{Reason: "cut", InDoubt: true})
+		}, mailmessage.StateQueued, 1, "cut"},
 		"failed": {func(t *testing.T, s mailStory) {
 			s.end(t, &mailmessage.Outcome{Reason: "no such user", Permanent: true})
 		}, mailmessage.StateFailed, 1, "no such user"},
-		"without a sender": {func(t *testing.T, s mailStory) { nilErr(t, s.PostponeMail(t.Context(), s.mail(t), "no account")) }, mailmessage.StateQueued, 1, "no account"},
-		"given up":         {func(t *testing.T, s mailStory) { nilErr(t, s.GiveUpMail(t.Context(), s.mail(t), "useless")) }, mailmessage.StateAbandoned, 0, "useless"},
+		"without a sender": {func(t *testing.T, s mailStory) {
+			nilErr(t, s.PostponeMail(t.Context(), s.mail(t), "no account"))
+		}, mailmessage.StateQueued, 1, "no account"},
+		"given up": {func(t *testing.T, s mailStory) {
+			nilErr(t, s.GiveUpMail(t.Context(), s.mail(t), "useless"))
+		}, mailmessage.StateAbandoned, 0, "useless"},
 		"tried again by hand": {func(t *testing.T, s mailStory) {
 			s.end(t, &mailmessage.Outcome{Reason: "no such user", Permanent: true})
 			must(t)(s.RetryMail(t.Context(), admin(), s.id))
@@ -167,7 +175,9 @@ func TestAnAccountAsItWasBeforeAnEvent(t *testing.T) {
 	email := "hanna@acme.example"
 	result, err := s.ChangeUser(t.Context(), admin(), s.anna, commands.ChangeUser{Patch: user.Patch{Email: &email}})
 	nilErr(t, err)
-	e := &eventstore.Envelope{Recorded: eventstore.Recorded{Stream: domain.StreamName(user.Kind, s.anna), Revision: result.Revision}}
+	e := &eventstore.Envelope{
+		Recorded: eventstore.Recorded{Stream: domain.StreamName(user.Kind, s.anna), Revision: result.Revision},
+	}
 	before, err := s.AccountBefore(t.Context(), e)
 	now, nowErr := s.Account(t.Context(), s.anna)
 	if errors.Join(err, nowErr) != nil || before.Details.Email != annasEmail || now.Details.Email != email {

@@ -15,7 +15,8 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// MailSender is all that sending takes: a mail account with its server, and its password in clear. It must not be logged.
+// MailSender is all that sending takes: a mail account with its server, and its password in clear. It must not be
+// logged.
 type MailSender struct {
 	ID       uuid.UUID
 	Account  mailaccount.Details
@@ -34,10 +35,10 @@ type MailPurpose struct {
 	UserID    uuid.UUID // the account that it is about
 }
 
-// MailSenderFor gives the mail account that sends a mail: the preferred one, then the route of the company, the route for all, the
-// default of the company, the default of the site. What is retired is skipped. A link that opens an account that
-// administers SecBoard is sent only through what superusers have set up: whoever else may set up mail servers could read it
-// there.
+// MailSenderFor gives the mail account that sends a mail: the preferred one, then the route of the company, the route
+// for all, the default of the company, the default of the site. What is retired is skipped. A link that opens an
+// account that administers SecBoard is sent only through what superusers have set up: whoever else may set up mail
+// servers could read it there.
 func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailSender, error) {
 	choices, err := h.mailAccountsFor(ctx, purpose)
 	if err != nil {
@@ -59,7 +60,8 @@ func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailS
 		}
 		refusal = refused
 	}
-	detail := "no mail account is chosen for " + purpose.Feature + ": choose one by PUT /mail/routes/" + purpose.Feature + ", or as the site's default"
+	detail := "no mail account is chosen for " + purpose.Feature + ": choose one by PUT /mail/routes/" +
+		purpose.Feature + ", or as the site's default"
 	if refusal != nil {
 		detail += " (" + refusal.Error() + ")"
 	}
@@ -93,18 +95,20 @@ func (h *Handler) mailAccountsFor(ctx context.Context, purpose MailPurpose) ([]u
 			return nil, err
 		}
 		ofCompany = found.State.DefaultMailAccount
-		chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: purpose.Feature, CompanyID: purpose.CompanyID}])
+		chosen = append(chosen,
+			routes.State.Routes[settings.MailRoute{Feature: purpose.Feature, CompanyID: purpose.CompanyID}])
 	}
 	site, err := h.SiteSettings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: purpose.Feature}], ofCompany, site.DefaultMailAccountID)
+	chosen = append(chosen, routes.State.Routes[settings.MailRoute{Feature: purpose.Feature}], ofCompany,
+		site.DefaultMailAccountID)
 	return slices.DeleteFunc(chosen, func(id uuid.UUID) bool { return id == uuid.Nil }), nil
 }
 
-// MailSenderOf gives a mail account ready to send. A retired one, or one at a retired server, is refused; so is one whose
-// password was given for another server than that to which it would go now.
+// MailSenderOf gives a mail account ready to send. A retired one, or one at a retired server, is refused; so is one
+// whose password was given for another server than that to which it would go now.
 func (h *Handler) MailSenderOf(ctx context.Context, id uuid.UUID) (MailSender, error) {
 	return h.mailSender(ctx, id, false)
 }
@@ -120,7 +124,9 @@ func (h *Handler) mailSender(ctx context.Context, id uuid.UUID, bySuperusers boo
 		if may, err := h.bySuperusers(ctx, slices.Concat(account.metadata, server.metadata)); err != nil {
 			return MailSender{}, err
 		} else if !may {
-			return MailSender{}, domain.Refusef(domain.CodeNotBySuperuser, "this link opens an account that administers SecBoard, and somebody else than a superuser has set up the mail account %s or its server: have a superuser set up another one",
+			return MailSender{}, domain.Refusef(domain.CodeNotBySuperuser, "this link opens an account that "+
+				"administers SecBoard, and somebody else than a superuser has set up the mail account %s or its "+
+				"server: have a superuser set up another one",
 				sender.Account.Address)
 		}
 	}
@@ -138,26 +144,30 @@ func (h *Handler) mailSender(ctx context.Context, id uuid.UUID, bySuperusers boo
 }
 
 // mailAccount gives a mail account in use, and its server.
-func (h *Handler) mailAccount(ctx context.Context, id uuid.UUID) (account loaded[mailaccount.State], server loaded[mailserver.State], err error) {
+func (h *Handler) mailAccount(ctx context.Context,
+	id uuid.UUID) (account loaded[mailaccount.State], server loaded[mailserver.State], err error) {
 	if account, err = load[mailaccount.State](ctx, h.Log, domain.StreamName(mailaccount.Kind, id)); err != nil {
 		return account, server, err
 	}
 	if err := account.State.Usable(); err != nil {
 		return account, server, err
 	}
-	if server, err = load[mailserver.State](ctx, h.Log, domain.StreamName(mailserver.Kind, account.State.Details.ServerID)); err != nil {
+	if server, err = load[mailserver.State](ctx, h.Log,
+		domain.StreamName(mailserver.Kind, account.State.Details.ServerID)); err != nil {
 		return account, server, err
 	}
 	if server.State.Retired {
-		err = domain.Refusef(domain.CodeRetired, "the mail server %s of the mail account %s is retired: choose another one for the account",
+		err = domain.Refusef(domain.CodeRetired,
+			"the mail server %s of the mail account %s is retired: choose another one for the account",
 			server.State.Details.Name, account.State.Details.Address)
 	}
 	return account, server, err
 }
 
-// checkPasswordDestination refuses to send a password to a server that somebody else than who gave it has chosen or changed
-// since. Superusers may.
-func (h *Handler) checkPasswordDestination(ctx context.Context, account loaded[mailaccount.State], server loaded[mailserver.State]) error {
+// checkPasswordDestination refuses to send a password to a server that somebody else than who gave it has chosen or
+// changed since. Superusers may.
+func (h *Handler) checkPasswordDestination(ctx context.Context, account loaded[mailaccount.State],
+	server loaded[mailserver.State]) error {
 	var given eventstore.Metadata
 	var redirected []eventstore.Metadata // what led it elsewhere since then
 	for i, event := range account.history {
@@ -177,6 +187,7 @@ func (h *Handler) checkPasswordDestination(ctx context.Context, account loaded[m
 	if may, err := h.bySuperusers(ctx, redirected); err != nil || may {
 		return err
 	}
-	return domain.Refusef(domain.CodePasswordWithheld, "somebody else changed the mail server %s or chose it after the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
+	return domain.Refusef(domain.CodePasswordWithheld, "somebody else changed the mail server %s or chose it after "+
+		"the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
 		server.State.Details.Name, account.State.Details.Address)
 }

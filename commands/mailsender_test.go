@@ -38,15 +38,20 @@ func newOffice(t *testing.T) *office {
 	o := &office{story: newStory(t), accounts: map[string]uuid.UUID{}}
 	ctx := t.Context()
 	o.company = must(t)(o.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
-	o.server = must(t)(o.CreateMailServer(ctx, admin(), mailserver.Details{Name: "Office", Host: "mail.example.com", Port: 587, Security: mailserver.StartTLS}))
+	o.server = must(t)(o.CreateMailServer(ctx, admin(),
+		mailserver.Details{Name: "Office", Host: "mail.example.com", Port: 587, Security: mailserver.StartTLS}))
 	for _, name := range []string{preferred, companyRoute, globalRoute, companyDefault, siteDefault} {
 		address := strings.ReplaceAll(name, " ", ".") + "@example.com"
-		o.accounts[name] = must(t)(o.CreateMailAccount(ctx, admin(), mailaccount.Details{ServerID: o.server, Address: address, Username: "u"}, "secret of "+name))
+		o.accounts[name] = must(t)(o.CreateMailAccount(ctx, admin(),
+			mailaccount.Details{ServerID: o.server, Address: address, Username: "u"}, "secret of "+name))
 	}
-	must(t)(nameless(o.SetMailRoute(ctx, admin(), settings.MailRoute{Feature: mailmessage.SecurityNotice, CompanyID: o.company}, o.accounts[companyRoute])))
-	must(t)(nameless(o.SetMailRoute(ctx, admin(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, o.accounts[globalRoute])))
+	must(t)(nameless(o.SetMailRoute(ctx, admin(),
+		settings.MailRoute{Feature: mailmessage.SecurityNotice, CompanyID: o.company}, o.accounts[companyRoute])))
+	must(t)(nameless(o.SetMailRoute(ctx, admin(), settings.MailRoute{Feature: mailmessage.SecurityNotice},
+		o.accounts[globalRoute])))
 	must(t)(o.SetDefaultMailAccount(ctx, admin(), o.company, o.accounts[companyDefault]))
-	must(t)(nameless(o.ChangeSite(ctx, admin(), settings.SitePatch{DefaultMailAccountID: new(o.accounts[siteDefault])})))
+	must(t)(nameless(
+		o.ChangeSite(ctx, admin(), settings.SitePatch{DefaultMailAccountID: new(o.accounts[siteDefault])})))
 	return o
 }
 
@@ -67,15 +72,21 @@ func TestChoosingTheSenderOfAMail(t *testing.T) {
 	}{
 		"the preferred one goes before all": {
 			nil, func(o *office) commands.MailPurpose {
-				return commands.MailPurpose{Feature: mailmessage.SecurityNotice, CompanyID: o.company, Preferred: o.accounts[preferred]}
+				return commands.MailPurpose{
+					Feature: mailmessage.SecurityNotice, CompanyID: o.company, Preferred: o.accounts[preferred],
+				}
 			}, preferred,
 		},
 		"the company's route":   {nil, noticeOfCompany, companyRoute},
 		"the global route":      {[]string{companyRoute}, noticeOfCompany, globalRoute},
 		"the company's default": {[]string{companyRoute, globalRoute}, noticeOfCompany, companyDefault},
 		"the site's default":    {[]string{companyRoute, globalRoute, companyDefault}, noticeOfCompany, siteDefault},
-		"none":                  {[]string{companyRoute, globalRoute, companyDefault, siteDefault}, noticeOfCompany, ""},
-		"no company":            {nil, func(*office) commands.MailPurpose { return commands.MailPurpose{Feature: mailmessage.SecurityNotice} }, globalRoute},
+		"none": {
+			[]string{companyRoute, globalRoute, companyDefault, siteDefault}, noticeOfCompany, "",
+		},
+		"no company": {nil, func(*office) commands.MailPurpose {
+			return commands.MailPurpose{Feature: mailmessage.SecurityNotice}
+		}, globalRoute},
 		"a feature without a route": {nil, func(o *office) commands.MailPurpose {
 			return commands.MailPurpose{Feature: mailmessage.ContactAutoReply, CompanyID: o.company}
 		}, companyDefault},
@@ -96,9 +107,13 @@ func TestChoosingTheSenderOfAMail(t *testing.T) {
 			}
 			want := commands.MailSender{
 				ID: o.accounts[test.want], Password: "secret of " + test.want,
-				Account: mailaccount.Details{ServerID: o.server, Address: strings.ReplaceAll(test.want, " ", ".") + "@example.com", Username: "u"},
+				Account: mailaccount.Details{
+					ServerID: o.server, Address: strings.ReplaceAll(test.want, " ", ".") + "@example.com",
+					Username: "u",
+				},
 				Server: mailserver.Details{
-					Name: "Office", Host: "mail.example.com", Port: 587, Security: mailserver.StartTLS, TimeoutS: mailserver.DefaultTimeoutS,
+					Name: "Office", Host: "mail.example.com", Port: 587, Security: mailserver.StartTLS,
+					TimeoutS: mailserver.DefaultTimeoutS,
 				},
 			}
 			if diff := cmp.Diff(want, sender); err != nil || diff != "" {
@@ -130,9 +145,11 @@ func TestALinkOfAnAdministratorNeedsASenderSetUpBySuperusers(t *testing.T) {
 			o := newOffice(t)
 			o.retire(t, companyRoute, globalRoute, companyDefault)
 			if test.superuser {
-				must(t)(o.ChangeUser(t.Context(), admin(), o.anna, commands.ChangeUser{Patch: user.Patch{Superuser: new(true)}}))
+				must(t)(o.ChangeUser(t.Context(), admin(), o.anna,
+					commands.ChangeUser{Patch: user.Patch{Superuser: new(true)}}))
 			}
-			must(t)(o.ChangeMailServer(t.Context(), person(uuid.New(), mail), o.server, mailserver.Patch{Name: new("Renamed")}))
+			must(t)(o.ChangeMailServer(t.Context(), person(uuid.New(), mail), o.server,
+				mailserver.Patch{Name: new("Renamed")}))
 			_, err := o.MailSenderFor(t.Context(), commands.MailPurpose{Feature: test.feature, UserID: o.anna})
 			if test.withheld != refused(err, commands.ErrNoMailAccount.Code) || !test.withheld && err != nil {
 				t.Errorf("answered %v, withheld should be %v", err, test.withheld)
@@ -167,15 +184,18 @@ func TestMailSetUpRefersToWhatIsInUse(t *testing.T) {
 			return err
 		}, []string{"address", "server_id", "password"}},
 		"another server": {func() error {
-			_, err := o.ChangeMailAccount(ctx, admin(), o.accounts[siteDefault], mailaccount.Patch{ServerID: new(uuid.New())}, new("\x00"))
+			_, err := o.ChangeMailAccount(ctx, admin(), o.accounts[siteDefault],
+				mailaccount.Patch{ServerID: new(uuid.New())}, new("\x00"))
 			return err
 		}, []string{"server_id", "password"}},
 		"route": {func() error {
-			_, err := o.SetMailRoute(ctx, admin(), settings.MailRoute{Feature: mailmessage.FirstLogin}, o.accounts[preferred])
+			_, err := o.SetMailRoute(ctx, admin(), settings.MailRoute{Feature: mailmessage.FirstLogin},
+				o.accounts[preferred])
 			return err
 		}, []string{"mail_account_id"}},
 		"route of a company": {func() error {
-			_, err := o.SetMailRoute(ctx, admin(), settings.MailRoute{Feature: mailmessage.FirstLogin, CompanyID: uuid.New()}, uuid.Nil)
+			_, err := o.SetMailRoute(ctx, admin(),
+				settings.MailRoute{Feature: mailmessage.FirstLogin, CompanyID: uuid.New()}, uuid.Nil)
 			return err
 		}, []string{"company_id"}},
 		"site": {func() error {

@@ -18,7 +18,8 @@ func (h *Handler) CreateMailServer(ctx context.Context, caller Caller, details m
 }
 
 // ChangeMailServer changes a mail server.
-func (h *Handler) ChangeMailServer(ctx context.Context, caller Caller, id uuid.UUID, patch mailserver.Patch) (Result, error) {
+func (h *Handler) ChangeMailServer(ctx context.Context, caller Caller, id uuid.UUID,
+	patch mailserver.Patch) (Result, error) {
 	return changeWith(ctx, h, caller, mailserver.Kind, id, mailserver.Change, patch)
 }
 
@@ -28,7 +29,8 @@ func (h *Handler) RetireMailServer(ctx context.Context, caller Caller, id uuid.U
 }
 
 // CreateMailAccount starts a mail account; password is "" for none. Its id is the caller's CommandID.
-func (h *Handler) CreateMailAccount(ctx context.Context, caller Caller, details mailaccount.Details, password string) (Result, error) {
+func (h *Handler) CreateMailAccount(ctx context.Context, caller Caller, details mailaccount.Details,
+	password string) (Result, error) {
 	stream := domain.StreamName(mailaccount.Kind, caller.CommandID)
 	problems := problemsOf(details.Normalized().Validate())
 	if err := h.checkMailServer(ctx, details.ServerID, problems); err != nil {
@@ -44,7 +46,8 @@ func (h *Handler) CreateMailAccount(ctx context.Context, caller Caller, details 
 }
 
 // ChangeMailAccount changes a mail account. A nil password stays, "" removes it.
-func (h *Handler) ChangeMailAccount(ctx context.Context, caller Caller, id uuid.UUID, patch mailaccount.Patch, password *string) (Result, error) {
+func (h *Handler) ChangeMailAccount(ctx context.Context, caller Caller, id uuid.UUID, patch mailaccount.Patch,
+	password *string) (Result, error) {
 	stream := domain.StreamName(mailaccount.Kind, id)
 	problems := &domain.Invalid{}
 	if patch.ServerID != nil {
@@ -71,7 +74,8 @@ func (h *Handler) RetireMailAccount(ctx context.Context, caller Caller, id uuid.
 }
 
 // SetMailRoute chooses the mail account that sends a feature's mail, for one company or for all; uuid.Nil for none.
-func (h *Handler) SetMailRoute(ctx context.Context, caller Caller, place settings.MailRoute, account uuid.UUID) (Result, error) {
+func (h *Handler) SetMailRoute(ctx context.Context, caller Caller, place settings.MailRoute,
+	account uuid.UUID) (Result, error) {
 	problems := &domain.Invalid{}
 	if err := h.checkCompany(ctx, place.CompanyID, problems); err != nil {
 		return Result{}, err
@@ -117,7 +121,8 @@ func (h *Handler) checkMailAccount(ctx context.Context, field string, id uuid.UU
 	return nil
 }
 
-// sealServerPassword seals a password for a mail server, "" as none, and adds what is wrong with it to the other problems.
+// sealServerPassword seals a password for a mail server, "" as none, and adds what is wrong with it to the other
+// problems.
 func (h *Handler) sealServerPassword(stream, password string, problems *domain.Invalid) (domain.Sealed, error) {
 	if problem := mailaccount.PasswordProblem(password); problem != "" {
 		problems.Add("password", domain.CodePassword, "%s", problem)

@@ -29,7 +29,8 @@ func (h *Handler) RetireCompany(ctx context.Context, caller Caller, id uuid.UUID
 }
 
 // SetCabinetPassword replaces the password that a company's people use for their first sign-in.
-func (h *Handler) SetCabinetPassword(ctx context.Context, caller Caller, id uuid.UUID, password string) (Result, error) {
+func (h *Handler) SetCabinetPassword(ctx context.Context, caller Caller, id uuid.UUID,
+	password string) (Result, error) {
 	sealed, err := h.sealPassword(ctx, domain.StreamName(company.Kind, id), "password", password, "")
 	if err != nil {
 		return Result{}, err
@@ -38,7 +39,8 @@ func (h *Handler) SetCabinetPassword(ctx context.Context, caller Caller, id uuid
 }
 
 // SetDefaultMailAccount chooses the mail account that sends a company's mail; uuid.Nil for none.
-func (h *Handler) SetDefaultMailAccount(ctx context.Context, caller Caller, id, mailAccountID uuid.UUID) (Result, error) {
+func (h *Handler) SetDefaultMailAccount(ctx context.Context, caller Caller,
+	id, mailAccountID uuid.UUID) (Result, error) {
 	if err := h.checkMailAccount(ctx, "mail_account_id", mailAccountID); err != nil {
 		return Result{}, err
 	}
@@ -60,11 +62,13 @@ func (h *Handler) RetireRole(ctx context.Context, caller Caller, id uuid.UUID, r
 	return changeWith(ctx, h, caller, role.Kind, id, role.Retire, reason)
 }
 
-// CreateGroup starts a group. Its id is the caller's CommandID. Whoever isn't superuser can't make one that administers more of
-// SecBoard than the caller: a directory with a group of that name could put the caller into it.
+// CreateGroup starts a group. Its id is the caller's CommandID. Whoever isn't superuser can't make one that administers
+// more of SecBoard than the caller: a directory with a group of that name could put the caller into it.
 func (h *Handler) CreateGroup(ctx context.Context, caller Caller, details group.Details) (Result, error) {
 	if missing := details.Permissions.OfSecBoard().Missing(caller.Permissions); len(missing) > 0 && !caller.Superuser {
-		return Result{}, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can create a group with it", missing[0])
+		return Result{},
+			domain.Refusef(domain.CodeForbidden,
+				"you don't have %s yourself: only a superuser can create a group with it", missing[0])
 	}
 	known, err := h.knownModules(ctx, details.Permissions)
 	if err != nil {
@@ -77,9 +81,10 @@ func (h *Handler) CreateGroup(ctx context.Context, caller Caller, details group.
 	if err := problems.Err(); err != nil {
 		return Result{}, err
 	}
-	return create(ctx, h, caller, domain.StreamName(group.Kind, caller.CommandID), func(s group.State) ([]domain.Event, error) {
-		return group.Create(s, details, known)
-	})
+	return create(ctx, h, caller, domain.StreamName(group.Kind, caller.CommandID),
+		func(s group.State) ([]domain.Event, error) {
+			return group.Create(s, details, known)
+		})
 }
 
 // ChangeGroup changes a group. Whoever isn't superuser can't add a permission to it that he or she doesn't have:
@@ -99,10 +104,14 @@ func (h *Handler) ChangeGroup(ctx context.Context, caller Caller, id uuid.UUID, 
 			return events, err
 		}
 		if missing := wanted.Missing(caller.Permissions.Union(s.Permissions)); len(missing) > 0 {
-			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can add it to a group", missing[0])
+			return nil,
+				domain.Refusef(domain.CodeForbidden,
+					"you don't have %s yourself: only a superuser can add it to a group", missing[0])
 		}
-		if missing := s.Permissions.OfSecBoard().Missing(caller.Permissions); len(missing) > 0 && slices.ContainsFunc(events, group.MayWiden) {
-			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can rename a group with it or open it to all companies", missing[0])
+		if missing := s.Permissions.OfSecBoard().Missing(caller.Permissions); len(missing) > 0 &&
+			slices.ContainsFunc(events, group.MayWiden) {
+			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only a superuser can "+
+				"rename a group with it or open it to all companies", missing[0])
 		}
 		return events, nil
 	})

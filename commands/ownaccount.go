@@ -20,16 +20,18 @@ func (h *Handler) RequestPasswordReset(ctx context.Context, caller Caller, email
 	if err != nil {
 		return err
 	}
-	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
-		return user.RequestPasswordReset(s, caller.CommandID, language, h.Now())
-	})
+	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id),
+		func(s user.State) ([]domain.Event, error) {
+			return user.RequestPasswordReset(s, caller.CommandID, language, h.Now())
+		})
 	if err != nil || result.Changed {
 		return err
 	}
 	return h.recordUnsentLink(ctx, caller, a, "no_reset_link")
 }
 
-// RequestFirstLogin asks for a first-login link for whoever has the address, if the company's cabinet password is right.
+// RequestFirstLogin asks for a first-login link for whoever has the address, if the company's cabinet password is
+// right.
 func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, cabinetPassword, language string) error {
 	a, err := h.findAttempt(ctx, caller, email)
 	if err != nil {
@@ -53,9 +55,10 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 		return err
 	}
 	if fits {
-		result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
-			return user.RequestFirstLogin(s, caller.CommandID, language, h.Now())
-		})
+		result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id),
+			func(s user.State) ([]domain.Event, error) {
+				return user.RequestFirstLogin(s, caller.CommandID, language, h.Now())
+			})
 		if err != nil || result.Changed {
 			return err
 		}
@@ -63,8 +66,8 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 	return h.recordUnsentLink(ctx, caller, a, "no_first_login_link")
 }
 
-// recordUnsentLink records that somebody asked for a link and was sent none. Also while locked out: an event is written for
-// whom a link is sent to as well, and the time must not tell the two apart.
+// recordUnsentLink records that somebody asked for a link and was sent none. Also while locked out: an event is written
+// for whom a link is sent to as well, and the time must not tell the two apart.
 func (h *Handler) recordUnsentLink(ctx context.Context, caller Caller, a attempt, reason string) error {
 	_, err := h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
 		return []domain.Event{signin.Failed{Reason: reason, Step: s.LastStep}}, nil
@@ -97,15 +100,20 @@ func (h *Handler) UseResetLink(ctx context.Context, caller Caller, token, passwo
 
 // ResetLinkUsable says whether a reset link would work now, without using it up.
 func (h *Handler) ResetLinkUsable(ctx context.Context, token string) (bool, error) {
-	return h.linkUsable(ctx, purposeReset, token, func(s user.State, link uuid.UUID) bool { return s.ResetLinkUsable(link, h.Now()) })
+	return h.linkUsable(ctx, purposeReset, token, func(s user.State, link uuid.UUID) bool {
+		return s.ResetLinkUsable(link, h.Now())
+	})
 }
 
 // FirstLoginUsable says whether a first-login link would work now, without using it up.
 func (h *Handler) FirstLoginUsable(ctx context.Context, token string) (bool, error) {
-	return h.linkUsable(ctx, purposeFirstLogin, token, func(s user.State, link uuid.UUID) bool { return s.FirstLoginUsable(link, h.Now()) })
+	return h.linkUsable(ctx, purposeFirstLogin, token, func(s user.State, link uuid.UUID) bool {
+		return s.FirstLoginUsable(link, h.Now())
+	})
 }
 
-func (h *Handler) linkUsable(ctx context.Context, purpose, token string, usable func(user.State, uuid.UUID) bool) (bool, error) {
+func (h *Handler) linkUsable(ctx context.Context, purpose, token string,
+	usable func(user.State, uuid.UUID) bool) (bool, error) {
 	id, link, ok := h.openLinkToken(purpose, token)
 	if !ok {
 		return false, nil
@@ -147,7 +155,8 @@ func (h *Handler) EndSessions(ctx context.Context, caller Caller, id uuid.UUID) 
 }
 
 // ChangeOwnPassword replaces the password of somebody's own account; the current one is asked for when there is one.
-func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.UUID, current, password string) (Result, error) {
+func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.UUID,
+	current, password string) (Result, error) {
 	stream := domain.StreamName(user.Kind, id)
 	found, err := load[user.State](ctx, h.Log, stream)
 	if err != nil {
@@ -165,7 +174,9 @@ func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.
 	if err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) { return user.ReplacePassword(s, found.State, sealed) })
+	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+		return user.ReplacePassword(s, found.State, sealed)
+	})
 }
 
 // confirmPassword asks a signed-in person for the password again; wrong guesses count as those of sign-ins do.
@@ -182,20 +193,24 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 	if err != nil {
 		return err
 	}
-	if checked.accepted && !locked && (checked.directory == nil || checked.directory.entry.GUID == a.account.Directory.GUID) {
+	if checked.accepted && !locked &&
+		(checked.directory == nil || checked.directory.entry.GUID == a.account.Directory.GUID) {
 		return nil
 	}
-	if err := h.refuse(ctx, caller, a, cmp.Or(checked.refusal, signin.WrongPassword)); err != ErrCredentials { //nolint:errorlint // the one value that refuse gives
+	//nolint:errorlint // the one value that refuse gives
+	if err := h.refuse(ctx, caller, a, cmp.Or(checked.refusal, signin.WrongPassword)); err != ErrCredentials {
 		return err
 	}
 	if locked {
-		return wrongField(field, domain.CodeLockedOut, "isn't checked for some minutes: there were too many wrong passwords or codes")
+		return wrongField(field, domain.CodeLockedOut,
+			"isn't checked for some minutes: there were too many wrong passwords or codes")
 	}
 	return wrongField(field, domain.CodeWrongPassword, "is not the password of this account")
 }
 
 // ChangeProfile changes what people may change of their own account.
-func (h *Handler) ChangeProfile(ctx context.Context, caller Caller, id uuid.UUID, profile user.Profile) (Result, error) {
+func (h *Handler) ChangeProfile(ctx context.Context, caller Caller, id uuid.UUID,
+	profile user.Profile) (Result, error) {
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		return user.ChangeProfile(s, profile)
 	})

@@ -34,7 +34,8 @@ func TestThePasswordIsChangedAlsoWhereItsHashIsRenewed(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	stream := domain.StreamName(user.Kind, s.anna)
-	weak, err := argon2id.CreateHash(password, &argon2id.Params{Memory: 1 << 10, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32})
+	weak, err := argon2id.CreateHash(password,
+		&argon2id.Params{Memory: 1 << 10, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,9 @@ func TestThePasswordIsChangedAlsoWhereItsHashIsRenewed(t *testing.T) {
 	}
 	revision := recorded[len(recorded)-1].Revision
 	proposed, err := eventstore.Encode(stream, revision, []domain.Event{user.PasswordRehashed{Hash: sealed}},
-		eventstore.Metadata{At: s.clock.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}, CommandID: uuid.New()})
+		eventstore.Metadata{
+			At: s.clock.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}, CommandID: uuid.New(),
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +83,12 @@ func TestWhatHappensBesideAChangeOfTheOwnPassword(t *testing.T) {
 			s := newStory(t)
 			// Before the reading on which the change is decided: the first and the second ask for the password.
 			meanwhile := *s.Handler
-			meanwhile.Log = &changedMeanwhile{Log: s.log, stream: domain.StreamName(user.Kind, s.anna), reads: 3, happen: func() { test.happen(s) }}
+			meanwhile.Log = &changedMeanwhile{
+				Log: s.log, stream: domain.StreamName(user.Kind, s.anna), reads: 3, happen: func() { test.happen(s) },
+			}
 			_, err := meanwhile.ChangeOwnPassword(t.Context(), admin(), s.anna, password, newPassword)
-			if wasRefused := refused(err, domain.CodeRevisionMismatch); wasRefused != test.refused || !wasRefused && err != nil {
+			if wasRefused := refused(err, domain.CodeRevisionMismatch); wasRefused != test.refused || !wasRefused &&
+				err != nil {
 				t.Error(err)
 			}
 		})

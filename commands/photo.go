@@ -15,8 +15,9 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Limits of a photo. Its pixels are counted before it is decoded, because what decoding takes depends on them and not on the
-// file: a progressive JPEG takes 5 bytes for each pixel and colour, so up to 260 MB. The usual 4032×3024 of a phone fits.
+// Limits of a photo. Its pixels are counted before it is decoded, because what decoding takes depends on them and not
+// on the file: a progressive JPEG takes 5 bytes for each pixel and colour, so up to 260 MB. The usual 4032×3024 of a
+// phone fits.
 const (
 	MaxPhotoBytes  = 2 << 20
 	minPhotoSide   = 200
@@ -27,8 +28,8 @@ const (
 // decoder is held by the one photo that is being decoded, so that several don't take that memory at once.
 var decoder = make(chan struct{}, 1)
 
-// SetPhoto replaces the photo of somebody's own account by a JPEG or PNG, recognised by its content. It is stored re-encoded, at most 512
-// pixels wide and high, so that nothing but its picture is kept.
+// SetPhoto replaces the photo of somebody's own account by a JPEG or PNG, recognised by its content. It is stored
+// re-encoded, at most 512 pixels wide and high, so that nothing but its picture is kept.
 func (h *Handler) SetPhoto(ctx context.Context, caller Caller, id uuid.UUID, file []byte) (Result, error) {
 	encoded, size, err := reencode(ctx, file)
 	if err != nil {
@@ -49,7 +50,8 @@ func reencode(ctx context.Context, file []byte) ([]byte, image.Point, error) {
 		return nil, image.Point{}, wrongField("photo", domain.CodeFormat, "must be a JPEG or PNG picture")
 	case config.Width < minPhotoSide || config.Height < minPhotoSide:
 		return nil, image.Point{}, wrongField("photo", domain.CodeTooSmall,
-			fmt.Sprintf("must be at least %d×%d pixels, but is %d×%d", minPhotoSide, minPhotoSide, config.Width, config.Height))
+			fmt.Sprintf("must be at least %d×%d pixels, but is %d×%d", minPhotoSide, minPhotoSide, config.Width,
+				config.Height))
 	case config.Width > maxPhotoPixels/config.Height:
 		return nil, image.Point{}, wrongField("photo", domain.CodeTooManyPixels,
 			fmt.Sprintf("must have at most %d million pixels, such as 4000×3000, but is %d×%d: make it smaller",

@@ -8,8 +8,8 @@ import (
 	"github.com/secboard/secboard/domain/settings"
 )
 
-// ChangeSite changes the settings of the site. Domain and protocol say where links in mails lead, also those that open accounts; so
-// only superusers change them.
+// ChangeSite changes the settings of the site. Domain and protocol say where links in mails lead, also those that open
+// accounts; so only superusers change them.
 func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.SitePatch) (Result, error) {
 	if patch.DefaultMailAccountID != nil {
 		if err := h.checkMailAccount(ctx, "default_mail_account_id", *patch.DefaultMailAccountID); err != nil {
@@ -21,7 +21,8 @@ func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.
 		if err != nil || caller.Superuser || !slices.ContainsFunc(events, settings.TurnsLinks) {
 			return events, err
 		}
-		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can change domain and protocol: links in mails lead there")
+		return nil, domain.Refusef(domain.CodeForbidden,
+			"only a superuser can change domain and protocol: links in mails lead there")
 	})
 }
 

@@ -82,8 +82,8 @@ type passwordCheck struct {
 	directory *directoryAnswer // of the directory that found an entry; nil for a local password
 }
 
-// checkPassword compares with the account's own password, or asks the directories where there is none. The hashing is the
-// same for every account and for none.
+// checkPassword compares with the account's own password, or asks the directories where there is none. The hashing is
+// the same for every account and for none.
 func (h *Handler) checkPassword(ctx context.Context, caller Caller, a attempt, password string) (passwordCheck, error) {
 	hash := ""
 	if a.account.Password.Set() {
@@ -226,22 +226,24 @@ func (h *Handler) findChallenged(ctx context.Context, caller Caller, challenge s
 var errCodeUsed = errors.New("the code was used before")
 
 // startSession records the start of a session. step is that of the code that was used, 0 without one.
-func (h *Handler) startSession(ctx context.Context, caller Caller, a attempt, method string, step int64) (SignedIn, error) {
+func (h *Handler) startSession(ctx context.Context, caller Caller, a attempt, method string,
+	step int64) (SignedIn, error) {
 	outcome := SignedIn{UserID: a.id, Revision: a.revision}
 	if a.account.TwoFactorRequired && !a.account.TwoFactor.Enrolled {
 		outcome.Next = NextTwoFactorSetup
 	}
-	result, err := h.decideWithID(ctx, asOwner(caller, a.id), a, func(s signin.State, id uuid.UUID) ([]domain.Event, error) {
-		if s.Locked(a.Attempt) {
-			return nil, ErrCredentials
-		}
-		outcome.Session = id
-		events, ok := signin.Succeed(s, outcome.Session, method, outcome.Next == NextTwoFactorSetup, step)
-		if !ok {
-			return nil, errCodeUsed
-		}
-		return events, nil
-	})
+	result, err := h.decideWithID(ctx, asOwner(caller, a.id), a,
+		func(s signin.State, id uuid.UUID) ([]domain.Event, error) {
+			if s.Locked(a.Attempt) {
+				return nil, ErrCredentials
+			}
+			outcome.Session = id
+			events, ok := signin.Succeed(s, outcome.Session, method, outcome.Next == NextTwoFactorSetup, step)
+			if !ok {
+				return nil, errCodeUsed
+			}
+			return events, nil
+		})
 	if errors.Is(err, errCodeUsed) {
 		return SignedIn{}, h.refuse(ctx, caller, a, signin.CodeUsed)
 	}

@@ -135,7 +135,8 @@ func TestEveryRefusalIsTheSameOutsideAndTrueInside(t *testing.T) {
 	borys := must(t)(s.RegisterUser(ctx, admin(), register("borys@acme.example")))
 	refuse := func(email, password string) {
 		t.Helper()
-		if outcome, err := s.SignIn(ctx, admin(), email, password); !errors.Is(err, commands.ErrCredentials) || outcome != (commands.SignedIn{}) {
+		if outcome, err := s.SignIn(ctx, admin(), email, password); !errors.Is(err, commands.ErrCredentials) ||
+			outcome != (commands.SignedIn{}) {
 			t.Errorf("%s: %+v, %v", email, outcome, err)
 		}
 	}
@@ -145,11 +146,13 @@ func TestEveryRefusalIsTheSameOutsideAndTrueInside(t *testing.T) {
 	must(t)(s.DeactivateUser(ctx, admin(), s.anna, ""))
 	refuse(annasEmail, password)
 	must(t)(s.ActivateUser(ctx, admin(), s.anna))
-	yesterday, tomorrow := domain.DateOf(s.clock.Now().Add(-24*time.Hour)), domain.DateOf(s.clock.Now().Add(24*time.Hour))
+	yesterday, tomorrow := domain.DateOf(s.clock.Now().Add(-24*time.Hour)),
+		domain.DateOf(s.clock.Now().Add(24*time.Hour))
 	must(t)(s.ChangeUser(ctx, admin(), s.anna, commands.ChangeUser{Patch: user.Patch{EndDate: &yesterday}}))
 	refuse(annasEmail, password)
 	none := domain.Date{}
-	must(t)(s.ChangeUser(ctx, admin(), s.anna, commands.ChangeUser{Patch: user.Patch{StartDate: &tomorrow, EndDate: &none}}))
+	must(t)(s.ChangeUser(ctx, admin(), s.anna,
+		commands.ChangeUser{Patch: user.Patch{StartDate: &tomorrow, EndDate: &none}}))
 	refuse(annasEmail, password)
 	must(t)(s.ChangeUser(ctx, admin(), s.anna, commands.ChangeUser{Patch: user.Patch{StartDate: &none}}))
 	if outcome, err := s.SignIn(ctx, admin(), annasEmail, password); err != nil || outcome.UserID != s.anna {
@@ -189,8 +192,11 @@ func TestLockoutClosesAndOpensByItself(t *testing.T) {
 	if _, err := s.SignIn(ctx, admin(), annasEmail, password); err != nil {
 		t.Errorf("after unlocking: %v", err)
 	}
-	wrong := []string{signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, "LOCKED"}
-	if got, want := s.reasons(t, s.anna), slices.Concat(wrong, []string{"in by password"}, wrong, []string{"UNLOCKED", "in by password"}); !slices.Equal(got, want) {
+	wrong := []string{signin.WrongPassword, signin.WrongPassword, signin.WrongPassword, signin.WrongPassword,
+		signin.WrongPassword, "LOCKED"}
+	if got, want := s.reasons(t, s.anna),
+		slices.Concat(wrong, []string{"in by password"}, wrong, []string{"UNLOCKED", "in by password"}); !slices.Equal(
+		got, want) {
 		t.Errorf("recorded %v, want %v", got, want)
 	}
 }
@@ -274,7 +280,8 @@ func TestAChallengeEndsWithTheSessions(t *testing.T) {
 	if _, err := s.EndSessions(t.Context(), admin(), s.anna); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.SignInWithBackupCode(t.Context(), admin(), before, codes[0]); !errors.Is(err, commands.ErrCredentials) {
+	if _, err := s.SignInWithBackupCode(t.Context(), admin(), before, codes[0]); !errors.Is(err,
+		commands.ErrCredentials) {
 		t.Errorf("a challenge from before the sessions ended: %v", err)
 	}
 	if _, err := s.SignInWithCode(t.Context(), admin(), s.challenge(t), code(t, secret, s.clock.Now())); err != nil {
@@ -305,7 +312,9 @@ func TestCodesOfTheStepsBeforeAndAfterWork(t *testing.T) {
 	for _, test := range []struct {
 		shift time.Duration
 		works bool
-	}{{-61 * time.Second, false}, {-30 * time.Second, true}, {0, true}, {30 * time.Second, true}, {61 * time.Second, false}} {
+	}{{-61 * time.Second, false}, {-30 * time.Second, true}, {0, true}, {30 * time.Second, true}, {
+		61 * time.Second, false,
+	}} {
 		_, err := s.SignInWithCode(t.Context(), admin(), s.challenge(t), code(t, secret, s.clock.Now().Add(test.shift)))
 		if (err == nil) != test.works || err != nil && !errors.Is(err, commands.ErrCredentials) {
 			t.Errorf("a code of %v: %v", test.shift, err)
@@ -339,7 +348,8 @@ func TestAnAdministratorLiftsRequiresAndResetsTwoFactor(t *testing.T) {
 	next(commands.NextSession)
 	s.enroll(t)
 	next(commands.NextTwoFactor)
-	if _, err := s.SignInWithCode(ctx, admin(), s.challenge(t), code(t, formerSecret, s.clock.Now())); !errors.Is(err, commands.ErrCredentials) {
+	if _, err := s.SignInWithCode(ctx, admin(), s.challenge(t), code(t, formerSecret, s.clock.Now())); !errors.Is(err,
+		commands.ErrCredentials) {
 		t.Errorf("the former device still works: %v", err)
 	}
 	require(true)
@@ -402,7 +412,8 @@ func TestFirstLogin(t *testing.T) {
 	ctx := t.Context()
 	acme := must(t)(s.CreateCompany(ctx, admin(), company.Details{Name: "Acme"}))
 	must(t)(s.SetCabinetPassword(ctx, admin(), acme, "the cabinet of Acme"))
-	borys := must(t)(s.RegisterUser(ctx, admin(), commands.RegisterUser{Details: user.Details{Email: "borys@acme.example", CompanyID: acme}}))
+	borys := must(t)(s.RegisterUser(ctx, admin(),
+		commands.RegisterUser{Details: user.Details{Email: "borys@acme.example", CompanyID: acme}}))
 	request := func(cabinet string) string {
 		t.Helper()
 		caller := admin()

@@ -74,11 +74,13 @@ func (h *Handler) lockedOut(ctx context.Context, caller Caller, a attempt) (lock
 func (h *Handler) decide(
 	ctx context.Context, caller Caller, a attempt, decide func(signin.State) ([]domain.Event, error),
 ) (Result, error) {
-	return h.decideWithID(ctx, caller, a, func(s signin.State, _ uuid.UUID) ([]domain.Event, error) { return decide(s) })
+	return h.decideWithID(ctx, caller, a, func(s signin.State, _ uuid.UUID) ([]domain.Event, error) {
+		return decide(s)
+	})
 }
 
-// decideWithID is decide for a decision that needs the id which its first event will have. That of a sign-in is the id of
-// its session too, so that whatever is done in the session can name the event that it goes back to.
+// decideWithID is decide for a decision that needs the id which its first event will have. That of a sign-in is the id
+// of its session too, so that whatever is done in the session can name the event that it goes back to.
 func (h *Handler) decideWithID(
 	ctx context.Context, caller Caller, a attempt, decide func(signin.State, uuid.UUID) ([]domain.Event, error),
 ) (Result, error) {

@@ -52,7 +52,8 @@ func (h *Handler) challenge(account uuid.UUID, state user.State, now time.Time) 
 	return h.sign(purposeOf(state), payload)
 }
 
-func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.State, error), now time.Time) (uuid.UUID, bool, error) {
+func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.State, error),
+	now time.Time) (uuid.UUID, bool, error) {
 	raw, ok := tokenBytes(challenge)
 	if !ok || len(raw) != 24+macSize {
 		return uuid.Nil, false, nil
@@ -85,8 +86,8 @@ func (h *Handler) sign(purpose string, payload []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(append(slices.Clone(payload), mac...)), nil
 }
 
-// tokenBytes reads what sign gave. It takes no other spelling of the same bytes, with line breaks in between or other bits
-// at the end: attempts are counted by the text of a token.
+// tokenBytes reads what sign gave. It takes no other spelling of the same bytes, with line breaks in between or other
+// bits at the end: attempts are counted by the text of a token.
 func tokenBytes(token string) ([]byte, bool) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	return raw, err == nil && base64.RawURLEncoding.EncodeToString(raw) == token

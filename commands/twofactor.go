@@ -48,7 +48,8 @@ func (h *Handler) PrepareTwoFactor(ctx context.Context, caller Caller, id uuid.U
 	var device Device
 	stream := domain.StreamName(user.Kind, id)
 	result, err := change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
-		key, err := totp.Generate(totp.GenerateOpts{Issuer: Issuer, AccountName: s.Details.Email, Period: period, SecretSize: 20})
+		key, err := totp.Generate(totp.GenerateOpts{Issuer: Issuer, AccountName: s.Details.Email, Period: period,
+			SecretSize: 20})
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +64,8 @@ func (h *Handler) PrepareTwoFactor(ctx context.Context, caller Caller, id uuid.U
 }
 
 // ConfirmTwoFactor makes the prepared device the second factor and gives its backup codes, which are shown only now.
-func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, code string) ([]string, Result, error) {
+func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.UUID,
+	code string) ([]string, Result, error) {
 	var codes []string
 	stream := domain.StreamName(user.Kind, id)
 	result, err := change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
@@ -76,7 +78,9 @@ func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.U
 		}
 		step, ok := stepOf(string(secret), code, h.Now())
 		if !ok {
-			return nil, wrongField("code", domain.CodeWrongCode, "is not the code that the device shows now: check the device's clock")
+			return nil,
+				wrongField("code", domain.CodeWrongCode,
+					"is not the code that the device shows now: check the device's clock")
 		}
 		var names []string
 		if codes, names, err = h.newBackupCodes(id); err != nil {

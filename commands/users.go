@@ -32,14 +32,17 @@ func (h *Handler) RegisterUser(ctx context.Context, caller Caller, command Regis
 	if err != nil {
 		return Result{}, err
 	}
-	return create(ctx, h, caller, domain.StreamName(user.Kind, caller.CommandID), func(s user.State) ([]domain.Event, error) {
-		return user.Register(s, by(caller, caller.CommandID), command.Details, grants)
-	})
+	return create(ctx, h, caller, domain.StreamName(user.Kind, caller.CommandID),
+		func(s user.State) ([]domain.Event, error) {
+			return user.Register(s, by(caller, caller.CommandID), command.Details, grants)
+		})
 }
 
 // checkRegistration looks up what a new account refers to and reports every wrong field.
 func (h *Handler) checkRegistration(ctx context.Context, command RegisterUser) (user.Grants, error) {
-	grants := user.Grants{Inactive: command.Inactive, Superuser: command.Superuser, RequireTwoFactor: command.RequireTwoFactor}
+	grants := user.Grants{
+		Inactive: command.Inactive, Superuser: command.Superuser, RequireTwoFactor: command.RequireTwoFactor,
+	}
 	problems := problemsOf(command.Details.Normalized().Validate())
 	var err error
 	if grants.Roles, err = h.roles(ctx, command.RoleIDs, problems); err != nil {
@@ -202,18 +205,24 @@ func (h *Handler) role(ctx context.Context, id uuid.UUID) (user.Role, bool, erro
 func (h *Handler) group(ctx context.Context, id uuid.UUID) (user.Group, bool, error) {
 	found, err := load[group.State](ctx, h.Log, domain.StreamName(group.Kind, id))
 	s := found.State
-	return user.Group{ID: id, Name: s.Name, CompanyID: s.CompanyID, Permissions: s.Permissions, Retired: s.Retired}, s.Exists, err
+	return user.Group{ID: id, Name: s.Name, CompanyID: s.CompanyID, Permissions: s.Permissions, Retired: s.Retired},
+		s.Exists, err
 }
 
 func (h *Handler) roles(ctx context.Context, ids []uuid.UUID, problems *domain.Invalid) ([]user.Role, error) {
-	return resolve(ids, "role_ids", domain.CodeUnknownRole, problems, func(id uuid.UUID) (user.Role, bool, error) { return h.role(ctx, id) })
+	return resolve(ids, "role_ids", domain.CodeUnknownRole, problems, func(id uuid.UUID) (user.Role, bool, error) {
+		return h.role(ctx, id)
+	})
 }
 
 func (h *Handler) groups(ctx context.Context, ids []uuid.UUID, problems *domain.Invalid) ([]user.Group, error) {
-	return resolve(ids, "group_ids", domain.CodeUnknownGroup, problems, func(id uuid.UUID) (user.Group, bool, error) { return h.group(ctx, id) })
+	return resolve(ids, "group_ids", domain.CodeUnknownGroup, problems, func(id uuid.UUID) (user.Group, bool, error) {
+		return h.group(ctx, id)
+	})
 }
 
-func resolve[T any](ids []uuid.UUID, field string, code domain.Code, problems *domain.Invalid, find func(uuid.UUID) (T, bool, error)) ([]T, error) {
+func resolve[T any](ids []uuid.UUID, field string, code domain.Code, problems *domain.Invalid,
+	find func(uuid.UUID) (T, bool, error)) ([]T, error) {
 	found := make([]T, 0, len(ids))
 	for i, id := range ids {
 		item, exists, err := find(id)

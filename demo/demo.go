@@ -130,7 +130,8 @@ func isClaim(eventType string) bool {
 // madeByHand: a superuser made by `superuser create` or at the start is no reason to call the log used.
 func madeByHand(envelope eventstore.Envelope) bool {
 	kind, _ := domain.SplitStream(envelope.Stream)
-	return kind == user.Kind && (envelope.Meta.Actor.Kind == eventstore.ActorSystem || envelope.Meta.Actor.Kind == eventstore.ActorOperator)
+	return kind == user.Kind &&
+		(envelope.Meta.Actor.Kind == eventstore.ActorSystem || envelope.Meta.Actor.Kind == eventstore.ActorOperator)
 }
 
 // play carries out the steps in order. Neighbours that concern different aggregates run at once: the store commits

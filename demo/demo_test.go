@@ -99,16 +99,21 @@ func TestDemoFillsAnEmptyStoreOnce(t *testing.T) {
 			last = event.Meta.At
 		}
 	}
-	if counts["company"] != 3 || counts["user"] != 200 || counts["module"] != 9 || counts["role"] < 5 || counts["group"] < 10 {
+	if counts["company"] != 3 || counts["user"] != 200 || counts["module"] != 9 || counts["role"] < 5 ||
+		counts["group"] < 10 {
 		t.Errorf("made %v, want 3 companies, 200 people, 9 modules, roles and groups", counts)
 	}
 	if len(commandIDs) != outcome.Commands {
-		t.Errorf("%d commands left a trace, want all %d: a resumed start would repeat the others", len(commandIDs), outcome.Commands)
+		t.Errorf("%d commands left a trace, want all %d: a resumed start would repeat the others", len(commandIDs),
+			outcome.Commands)
 	}
 	for _, want := range []string{
-		"user.deactivated", "user.activated", "user.email_changed", "user.name_changed", "user.company_changed", "user.department_changed",
-		"user.position_changed", "user.access_period_changed", "user.superuser_revoked", "user.group_left", "user.role_taken",
-		"group.permissions_changed", "group.renamed", "group.retired", "role.renamed", "role.retired", "company.renamed", "module.renamed",
+		"user.deactivated", "user.activated", "user.email_changed", "user.name_changed", "user.company_changed",
+		"user.department_changed",
+		"user.position_changed", "user.access_period_changed", "user.superuser_revoked", "user.group_left",
+		"user.role_taken",
+		"group.permissions_changed", "group.renamed", "group.retired", "role.renamed", "role.retired",
+		"company.renamed", "module.renamed",
 	} {
 		if !types[want] {
 			t.Errorf("the history has no %s", want)
@@ -130,7 +135,8 @@ func TestDemoFillsAnEmptyStoreOnce(t *testing.T) {
 	}
 
 	// Last, because it is an event too.
-	if entered, err := h.SignIn(t.Context(), commands.Operator(), demo.AdminEmail, outcome.Password); err != nil || entered.Next != commands.NextSession {
+	if entered, err := h.SignIn(t.Context(), commands.Operator(), demo.AdminEmail, outcome.Password); err != nil ||
+		entered.Next != commands.NextSession {
 		t.Errorf("signing in as %s: %+v, %v", demo.AdminEmail, entered, err)
 	}
 }
@@ -138,10 +144,12 @@ func TestDemoFillsAnEmptyStoreOnce(t *testing.T) {
 func TestDemoLeavesUsedStoreAlone(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t)
-	if _, err := h.CreateSuperuser(t.Context(), commands.Operator(), "root@example.com", "a fine long password"); err != nil {
+	if _, err := h.CreateSuperuser(t.Context(), commands.Operator(), "root@example.com",
+		"a fine long password"); err != nil {
 		t.Fatal(err)
 	}
-	person := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: uuid.NewString()}, CommandID: uuid.Must(uuid.NewV7()), Superuser: true}
+	person := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: uuid.NewString()},
+		CommandID: uuid.Must(uuid.NewV7()), Superuser: true}
 	if _, err := h.CreateCompany(t.Context(), person, company.Details{Name: "Real Ltd"}); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +171,8 @@ type failing struct {
 
 var errKilled = errors.New("killed")
 
-func (f failing) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
+func (f failing) Append(ctx context.Context, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) (eventstore.Appended, error) {
 	if _, alive := <-f.left; !alive {
 		return eventstore.Appended{}, errKilled
 	}
@@ -186,7 +195,8 @@ func TestInterruptedDemoIsCompleted(t *testing.T) {
 		close(f.left)
 		killed := *h
 		killed.Log = f
-		if _, err := demo.Load(t.Context(), &killed, now.Add(time.Duration(appends)*time.Hour)); !errors.Is(err, errKilled) {
+		if _, err := demo.Load(t.Context(), &killed, now.Add(time.Duration(appends)*time.Hour)); !errors.Is(err,
+			errKilled) {
 			t.Fatalf("after %d appends: %v, want it killed", appends, err)
 		}
 		now = now.Add(time.Duration(appends) * time.Hour)

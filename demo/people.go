@@ -24,20 +24,27 @@ type department struct {
 }
 
 var departments = []department{
-	{"Information Security", []string{"Security Analyst", "Senior Security Analyst", "Head of Information Security"}, "Security Officer", "Security team", 8},
-	{"IT Operations", []string{"Support Engineer", "Systems Administrator", "Senior Systems Administrator", "IT Manager"}, "IT Administrator", "IT operations", 14},
-	{"Risk Management", []string{"Risk Analyst", "Senior Risk Analyst", "Chief Risk Officer"}, "Risk Manager", "Risk owners", 5},
-	{"Compliance", []string{"Compliance Specialist", "Compliance Manager", "Chief Compliance Officer"}, "Compliance Officer", "Compliance", 6},
-	{"Internal Audit", []string{"Internal Auditor", "Senior Auditor", "Head of Internal Audit"}, "Auditor", "Auditors", 4},
+	{"Information Security", []string{"Security Analyst", "Senior Security Analyst", "Head of Information Security"},
+		"Security Officer", "Security team", 8},
+	{"IT Operations", []string{"Support Engineer", "Systems Administrator", "Senior Systems Administrator",
+		"IT Manager"}, "IT Administrator", "IT operations", 14},
+	{"Risk Management", []string{"Risk Analyst", "Senior Risk Analyst", "Chief Risk Officer"}, "Risk Manager",
+		"Risk owners", 5},
+	{"Compliance", []string{"Compliance Specialist", "Compliance Manager", "Chief Compliance Officer"}, "Compliance " +
+		"Officer", "Compliance", 6},
+	{"Internal Audit", []string{"Internal Auditor", "Senior Auditor", "Head of Internal Audit"}, "Auditor", "Auditors",
+		4},
 	{"Procurement", []string{"Buyer", "Senior Buyer", "Head of Procurement"}, "", "Vendor managers", 7},
 	{"Human Resources", []string{"HR Specialist", "HR Business Partner", "HR Director"}, "", "Help desk", 6},
 	{"Finance", []string{"Accountant", "Senior Accountant", "Financial Controller"}, "", "", 11},
-	{"Operations", []string{"Operations Specialist", "Shift Lead", "Operations Manager", "Operations Director"}, "", "", 27},
+	{"Operations", []string{"Operations Specialist", "Shift Lead", "Operations Manager", "Operations Director"}, "", "",
+		27},
 	{"Sales", []string{"Account Manager", "Key Account Manager", "Sales Director"}, "", "", 12},
 }
 
 var leaving = []string{
-	"left the company", "contract ended", "retired", "moved abroad", "resigned", "redundancy in the department", "joined a customer",
+	"left the company", "contract ended", "retired", "moved abroad", "resigned", "redundancy in the department",
+	"joined a customer",
 }
 
 var pausing = []string{"parental leave", "sabbatical", "military service", "long illness"}
@@ -153,7 +160,9 @@ func ids(set map[uuid.UUID]bool) []uuid.UUID {
 
 func (s *script) register(p *person, at time.Time) {
 	p.id = s.id(at)
-	command := commands.RegisterUser{Details: p.Details, RoleIDs: ids(p.roles), GroupIDs: ids(p.groups), RequireTwoFactor: p.twoFactor}
+	command := commands.RegisterUser{
+		Details: p.Details, RoleIDs: ids(p.roles), GroupIDs: ids(p.groups), RequireTwoFactor: p.twoFactor,
+	}
 	s.create(at, p.id, false, func(ctx context.Context, h *commands.Handler, caller commands.Caller) error {
 		_, err := h.RegisterUser(ctx, caller, command)
 		return err

@@ -52,7 +52,8 @@ func (a *admin) caller() commands.Caller {
 }
 
 func write(start time.Time) *script {
-	s := &script{start: start, end: start.Add(years), random: rand.New(rand.NewPCG(2021, 11))} //nolint:gosec // reproducible, not secret
+	//nolint:gosec // reproducible, not secret
+	s := &script{start: start, end: start.Add(years), random: rand.New(rand.NewPCG(2021, 11))}
 	s.admins = []*admin{{from: start, until: s.end}}
 	org := s.found()
 	s.employ(org)
@@ -63,7 +64,8 @@ func write(start time.Time) *script {
 }
 
 // add puts a step into the script that changes an existing aggregate; a time after the end of the history is left out.
-func (s *script) add(at time.Time, subject uuid.UUID, run func(ctx context.Context, h *commands.Handler, caller commands.Caller) error) {
+func (s *script) add(at time.Time, subject uuid.UUID,
+	run func(ctx context.Context, h *commands.Handler, caller commands.Caller) error) {
 	by := s.adminAt(at)
 	command := s.id(at)
 	if at.Before(s.end) {
@@ -72,7 +74,8 @@ func (s *script) add(at time.Time, subject uuid.UUID, run func(ctx context.Conte
 }
 
 // create puts a step into the script that makes an aggregate under the given id.
-func (s *script) create(at time.Time, id uuid.UUID, alone bool, run func(ctx context.Context, h *commands.Handler, caller commands.Caller) error) {
+func (s *script) create(at time.Time, id uuid.UUID, alone bool,
+	run func(ctx context.Context, h *commands.Handler, caller commands.Caller) error) {
 	s.steps = append(s.steps, step{at: at, command: id, subject: id, alone: alone, by: s.adminAt(at), run: run})
 }
 

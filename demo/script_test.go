@@ -21,7 +21,8 @@ type memory struct {
 	streams map[string][]eventstore.Recorded
 }
 
-func (m *memory) Append(_ context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
+func (m *memory) Append(_ context.Context, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) (eventstore.Appended, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if expected != eventstore.Revision(len(m.streams[stream])-1) {
@@ -29,13 +30,16 @@ func (m *memory) Append(_ context.Context, stream string, expected eventstore.Re
 	}
 	for _, event := range events {
 		recorded := eventstore.Recorded{
-			ID: event.ID, Stream: stream, Revision: eventstore.Revision(len(m.streams[stream])), Position: eventstore.Position(len(m.all) + 1),
-			Type: event.Type, Data: event.Data, Metadata: event.Metadata,
+			ID: event.ID, Stream: stream, Revision: eventstore.Revision(len(m.streams[stream])),
+			Position: eventstore.Position(len(m.all) + 1),
+			Type:     event.Type, Data: event.Data, Metadata: event.Metadata,
 		}
 		m.streams[stream] = append(m.streams[stream], recorded)
 		m.all = append(m.all, recorded)
 	}
-	return eventstore.Appended{Revision: eventstore.Revision(len(m.streams[stream]) - 1), Position: eventstore.Position(len(m.all))}, nil
+	return eventstore.Appended{
+		Revision: eventstore.Revision(len(m.streams[stream]) - 1), Position: eventstore.Position(len(m.all)),
+	}, nil
 }
 
 func (m *memory) ReadStream(_ context.Context, stream string) ([]eventstore.Recorded, error) {

@@ -1,6 +1,7 @@
 package domain
 
-// Code names a refusal, or what is wrong with a field. It is stable and part of the HTTP contract: clients decide by it.
+// Code names a refusal, or what is wrong with a field. It is stable and part of the HTTP contract: clients decide by
+// it.
 type Code string
 
 // Every code there is; Codes says what each means.
@@ -135,8 +136,8 @@ const (
 	CodeBool            Code = "bool"
 )
 
-// CodeEntry says what a code means. Status is the HTTP status of the problem that has it, 0 for none; Field: it may stand
-// in the errors of a problem, for one field. OpenAPI and docs/codes.md are made of these.
+// CodeEntry says what a code means. Status is the HTTP status of the problem that has it, 0 for none; Field: it may
+// stand in the errors of a problem, for one field. OpenAPI and docs/codes.md are made of these.
 type CodeEntry struct {
 	Code    Code
 	Status  int

@@ -26,12 +26,15 @@ func TestTheDocsListEveryCode(t *testing.T) {
 	var page strings.Builder
 	page.WriteString(`# Codes of refusals
 
-Made from ` + "`domain/codes.go`" + ` by ` + "`go test ./domain -update`" + `. Every refusal has a stable ` + "`code`" + `; programs decide by it and not by the text.
-A status stands where the code is that of a problem; "field" where it stands in ` + "`errors`" + ` of a problem, for one field. In the answer
+Made from ` + "`domain/codes.go`" + ` by ` + "`go test ./domain -update`" + `. Every refusal has a stable ` + "`code`" +
+		`; programs decide by it and not by the text.
+A status stands where the code is that of a problem; "field" where it stands in ` + "`errors`" +
+		` of a problem, for one field. In the answer
 to an import, the code of any problem may also stand for a line.
 `)
 	for _, section := range Codes {
-		fmt.Fprintf(&page, "\n## %s\n\n| code | where | what it means | what to do |\n|---|---|---|---|\n", section.Title)
+		fmt.Fprintf(&page, "\n## %s\n\n| code | where | what it means | what to do |\n|---|---|---|---|\n",
+			section.Title)
 		for _, entry := range section.Entries {
 			var where []string
 			if entry.Status != 0 {
@@ -43,7 +46,8 @@ to an import, the code of any problem may also stand for a line.
 			if where == nil {
 				where = []string{"at the start"}
 			}
-			fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", entry.Code, strings.Join(where, ", "), entry.Meaning, entry.Fix)
+			fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", entry.Code, strings.Join(where, ", "), entry.Meaning,
+				entry.Fix)
 		}
 	}
 	if *update {

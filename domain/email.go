@@ -24,8 +24,8 @@ func EmailProblem(email string) string {
 	return ""
 }
 
-// isUnseen is for characters that make two addresses look alike, or do something to the text around them: control and format
-// characters, also those of the direction of writing, and spaces of any kind.
+// isUnseen is for characters that make two addresses look alike, or do something to the text around them: control and
+// format characters, also those of the direction of writing, and spaces of any kind.
 func isUnseen(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z) }
 
 // Languages of pages and mails.

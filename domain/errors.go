@@ -64,7 +64,9 @@ func (e *Invalid) Text(field, value string, required bool, max int) {
 
 // Prose checks text of several lines: as Text, but line breaks and tabs are allowed.
 func (e *Invalid) Prose(field, value string, required bool, max int) {
-	e.text(field, value, required, max, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) })
+	e.text(field, value, required, max, func(r rune) bool {
+		return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r)
+	})
 }
 
 func (e *Invalid) text(field, value string, required bool, max int, forbidden func(rune) bool) {

@@ -84,7 +84,8 @@ func shown(value any) any {
 	return value
 }
 
-// Change gives the Changed for a field that a patch sets, and whether it changes anything. A nil patch leaves the field.
+// Change gives the Changed for a field that a patch sets, and whether it changes anything. A nil patch leaves the
+// field.
 func Change[T comparable](current T, patch *T) (Changed[T], bool) {
 	if patch == nil || *patch == current {
 		return Changed[T]{}, false

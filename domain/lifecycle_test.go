@@ -29,7 +29,9 @@ func TestRetiring(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := domain.Retire(test.given, "thing", test.reason, func(reason string) domain.Event { return retired{reason} })
+			got, err := domain.Retire(test.given, "thing", test.reason, func(reason string) domain.Event {
+				return retired{reason}
+			})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}

@@ -23,7 +23,9 @@ const (
 var AllActions = []Action{View, Add, Edit, Delete, Export, ShowLink}
 
 // OwnModules are SecBoard's own modules; those of the host platform are registered.
-var OwnModules = []string{"users", "roles", "groups", "companies", "mail", "directory", "settings", "audit", "projections"}
+var OwnModules = []string{
+	"users", "roles", "groups", "companies", "mail", "directory", "settings", "audit", "projections",
+}
 
 // Actions says which actions are allowed in one module.
 type Actions struct {
@@ -55,7 +57,8 @@ func (a Actions) Allows(action Action) bool {
 }
 
 func (a Actions) union(b Actions) Actions {
-	return Actions{a.View || b.View, a.Add || b.Add, a.Edit || b.Edit, a.Delete || b.Delete, a.Export || b.Export, a.ShowLink || b.ShowLink}
+	return Actions{a.View || b.View, a.Add || b.Add, a.Edit || b.Edit, a.Delete || b.Delete, a.Export ||
+		b.Export, a.ShowLink || b.ShowLink}
 }
 
 // Permissions maps the key of a module to what is allowed there. A module with no allowed action is left out.
@@ -87,7 +90,8 @@ func (p Permissions) Union(other Permissions) Permissions {
 	return union
 }
 
-// OfSecBoard is what p allows in SecBoard's own modules: in administering accounts and access, not in the host platform.
+// OfSecBoard is what p allows in SecBoard's own modules: in administering accounts and access, not in the host
+// platform.
 func (p Permissions) OfSecBoard() Permissions {
 	own := Permissions{}
 	for _, module := range OwnModules {
@@ -119,7 +123,8 @@ func PermissionChanges(from, to Permissions) []FieldChange {
 		for _, action := range AllActions {
 			before, after := from.Allows(module, action), to.Allows(module, action)
 			if before != after {
-				changes = append(changes, FieldChange{Field: "permissions." + module + "." + string(action), From: before, To: after})
+				changes = append(changes,
+					FieldChange{Field: "permissions." + module + "." + string(action), From: before, To: after})
 			}
 		}
 	}

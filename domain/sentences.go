@@ -2,8 +2,8 @@ package domain
 
 import "strings"
 
-// Sentences joins texts that are a sentence or more each, so that every one of them ends with one full stop, whether it had one or
-// not. Empty texts are left out.
+// Sentences joins texts that are a sentence or more each, so that every one of them ends with one full stop, whether it
+// had one or not. Empty texts are left out.
 func Sentences(texts ...string) string {
 	var sentences []string
 	for _, text := range texts {
@@ -11,7 +11,8 @@ func Sentences(texts ...string) string {
 		if text == "" {
 			continue
 		}
-		if bare := strings.TrimRight(text, "."); !strings.HasSuffix(bare, "…") && !strings.HasSuffix(bare, "!") && !strings.HasSuffix(bare, "?") {
+		if bare := strings.TrimRight(text, "."); !strings.HasSuffix(bare, "…") && !strings.HasSuffix(bare, "!") &&
+			!strings.HasSuffix(bare, "?") {
 			text = bare + "."
 		}
 		sentences = append(sentences, text)

@@ -64,8 +64,8 @@ type Envelope struct {
 	Err   error
 }
 
-// Foreign says whether another program wrote the event, to a stream of its own: SecBoard has no such kind of stream, and the metadata
-// are not SecBoard's. What a newer SecBoard wrote is not foreign.
+// Foreign says whether another program wrote the event, to a stream of its own: SecBoard has no such kind of stream,
+// and the metadata are not SecBoard's. What a newer SecBoard wrote is not foreign.
 func (e *Envelope) Foreign() bool {
 	if e.Err == nil || e.Meta.SchemaVersion != 0 {
 		return false
@@ -84,8 +84,8 @@ var types, secrets = map[string]reflect.Type{}, map[string]bool{}
 func init() { Register(Catalogue...) }
 
 // Register makes events, given as zero values, known to the codec. Those of the Catalogue are registered already; a
-// program with events of its own, such as a test that knows no aggregate of SecBoard, registers them in a function init,
-// before anything is encoded or decoded. It panics when two events have the same type.
+// program with events of its own, such as a test that knows no aggregate of SecBoard, registers them in a function
+// init, before anything is encoded or decoded. It panics when two events have the same type.
 func Register(events ...Event) {
 	for _, event := range events {
 		eventType := reflect.TypeOf(event)
@@ -129,13 +129,14 @@ func Encode(stream string, expected Revision, events []Event, meta Metadata) ([]
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", event.EventType(), err)
 		}
-		proposed[i] = Proposed{ID: EventID(meta.CommandID, stream, expected+1+Revision(i)), Type: event.EventType(), Data: Storable(data), Metadata: Storable(metadata)}
+		proposed[i] = Proposed{ID: EventID(meta.CommandID, stream, expected+1+Revision(i)), Type: event.EventType(),
+			Data: Storable(data), Metadata: Storable(metadata)}
 	}
 	return proposed, nil
 }
 
-// Storable is a JSON document in which U+FFFD stands for U+0000, which Postgres holds neither in text nor in jsonb. So no text that
-// somebody sends, or that a mail server or a directory answers, can stop a read model.
+// Storable is a JSON document in which U+FFFD stands for U+0000, which Postgres holds neither in text nor in jsonb. So
+// no text that somebody sends, or that a mail server or a directory answers, can stop a read model.
 func Storable(document []byte) []byte {
 	const nul = `\u0000`
 	if !bytes.Contains(document, []byte(nul)) {

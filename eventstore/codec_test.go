@@ -92,14 +92,17 @@ func TestEncodeDecode(t *testing.T) {
 		event := rapid.SampledFrom(eventstore.Catalogue).Draw(t, "event")
 		value := random(t, reflect.TypeOf(event))
 		meta := eventstore.Metadata{
-			At: time.UnixMicro(rapid.Int64Range(0, 1<<51).Draw(t, "at")).UTC(), Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: text.Draw(t, "actor")},
-			IP: text.Draw(t, "ip"), UserAgent: text.Draw(t, "agent"), CommandID: uuid.New(), CorrelationID: uuid.New(), CausationID: uuid.New(),
+			At:    time.UnixMicro(rapid.Int64Range(0, 1<<51).Draw(t, "at")).UTC(),
+			Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: text.Draw(t, "actor")},
+			IP:    text.Draw(t, "ip"), UserAgent: text.Draw(t, "agent"), CommandID: uuid.New(),
+			CorrelationID: uuid.New(), CausationID: uuid.New(),
 		}
 		proposed, err := eventstore.Encode("user-x", 4, []domain.Event{value}, meta)
 		if err != nil {
 			t.Fatal(err)
 		}
-		envelope := eventstore.Decode(eventstore.Recorded{Type: proposed[0].Type, Data: proposed[0].Data, Metadata: proposed[0].Metadata})
+		envelope := eventstore.Decode(eventstore.Recorded{Type: proposed[0].Type, Data: proposed[0].Data,
+			Metadata: proposed[0].Metadata})
 		if envelope.Err != nil {
 			t.Fatal(envelope.Err)
 		}
@@ -116,7 +119,8 @@ func TestEncodeDecode(t *testing.T) {
 func TestEventIDsRepeatWithTheAppendAndNeverOtherwise(t *testing.T) {
 	t.Parallel()
 	command := uuid.New()
-	if first, again := eventstore.EventID(command, "user-1", 3), eventstore.EventID(command, "user-1", 3); first != again {
+	if first, again := eventstore.EventID(command, "user-1", 3),
+		eventstore.EventID(command, "user-1", 3); first != again {
 		t.Error("the same append has other ids the second time")
 	}
 	seen := map[uuid.UUID]bool{}
@@ -139,7 +143,8 @@ func TestSecretsStayOutOfReadModels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown, err := eventstore.WithoutSecrets(eventstore.Envelope{Recorded: eventstore.Recorded{Type: event.EventType(), Data: data}, Event: value})
+		shown, err := eventstore.WithoutSecrets(
+			eventstore.Envelope{Recorded: eventstore.Recorded{Type: event.EventType(), Data: data}, Event: value})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,10 +174,11 @@ func TestUnknownAndBrokenEventsAreNamed(t *testing.T) {
 	}
 }
 
-// FuzzDecode reads whatever stands in a log: it is refused by name, or it is read the same again after it was written anew,
-// and none of its secrets is shown.
+// FuzzDecode reads whatever stands in a log: it is refused by name, or it is read the same again after it was written
+// anew, and none of its secrets is shown.
 func FuzzDecode(f *testing.F) {
-	metadata, err := json.Marshal(eventstore.Metadata{At: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}})
+	metadata, err := json.Marshal(eventstore.Metadata{At: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		Actor: eventstore.Actor{Kind: eventstore.ActorSystem}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -198,9 +204,11 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s %q %q is read but can't be written: %v", eventType, data, metadata, err)
 		}
-		again := eventstore.Decode(eventstore.Recorded{Type: written[0].Type, Data: written[0].Data, Metadata: written[0].Metadata})
+		again := eventstore.Decode(eventstore.Recorded{Type: written[0].Type, Data: written[0].Data,
+			Metadata: written[0].Metadata})
 		if again.Err != nil {
-			t.Fatalf("%s %q %q is written but can't be read: %v", eventType, written[0].Data, written[0].Metadata, again.Err)
+			t.Fatalf("%s %q %q is written but can't be read: %v", eventType, written[0].Data, written[0].Metadata,
+				again.Err)
 		}
 		if diff := cmp.Diff(read.Event, again.Event, exact, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("%s %q changes when it is written anew:\n%s", eventType, data, diff)
@@ -302,7 +310,8 @@ func TestNoTextThatPostgresCannotHoldIsWrittenOrRead(t *testing.T) {
 	t.Parallel()
 	meta := eventstore.Metadata{At: time.Now(), UserAgent: "curl\x00", CommandID: uuid.New()}
 	stored := `a \u0000 b` // these six characters are a text like any other
-	proposed, err := eventstore.Encode("group-1", eventstore.NoStream, []eventstore.Event{group.Created{Name: "a\x00b\\\x00", Description: stored}}, meta)
+	proposed, err := eventstore.Encode("group-1", eventstore.NoStream,
+		[]eventstore.Event{group.Created{Name: "a\x00b\\\x00", Description: stored}}, meta)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,8 +322,10 @@ func TestNoTextThatPostgresCannotHoldIsWrittenOrRead(t *testing.T) {
 	want := group.Created{Name: "a\uFFFDb\\\uFFFD", Description: stored}
 	for how, data := range map[string][]byte{"written now": proposed[0].Data, "written before": raw} {
 		t.Run(how, func(t *testing.T) {
-			read := eventstore.Decode(eventstore.Recorded{Stream: "group-1", Type: "group.created", Data: data, Metadata: proposed[0].Metadata})
-			if diff := cmp.Diff(want, read.Event); diff != "" || read.Err != nil || read.Meta.UserAgent != "curl\uFFFD" {
+			read := eventstore.Decode(eventstore.Recorded{Stream: "group-1", Type: "group.created", Data: data,
+				Metadata: proposed[0].Metadata})
+			if diff := cmp.Diff(want, read.Event); diff != "" || read.Err != nil ||
+				read.Meta.UserAgent != "curl\uFFFD" {
 				t.Errorf("%s: %s %v %q", how, diff, read.Err, read.Meta.UserAgent)
 			}
 			if again := eventstore.Storable(data); !json.Valid(again) || bytes.Contains(again, []byte(`b\u0000`)) {
@@ -339,7 +350,8 @@ func TestAnEventOfAnotherProgramIsTold(t *testing.T) {
 		{"user-1", "", false},             // nobody else has any business there
 	} {
 		t.Run(c.stream+" "+c.metadata, func(t *testing.T) {
-			e := eventstore.Decode(eventstore.Recorded{Stream: c.stream, Type: "OrderPlaced", Data: []byte("{}"), Metadata: []byte(c.metadata)})
+			e := eventstore.Decode(eventstore.Recorded{Stream: c.stream, Type: "OrderPlaced", Data: []byte("{}"),
+				Metadata: []byte(c.metadata)})
 			if e.Foreign() != c.foreign || e.Err == nil {
 				t.Errorf("%+v: %v, %v", c, e.Foreign(), e.Err)
 			}

@@ -77,7 +77,8 @@ func startStore(ctx context.Context) (store *esdb.Client, end func()) {
 	served := make(chan error, 1)
 	socket := filepath.Join(dir, "socket")
 	go func() { served <- embedded.ServeUnix(ctx, socket) }()
-	store, err = esdb.Connect("unix://"+socket, esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute})
+	store, err = esdb.Connect("unix://"+socket,
+		esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute})
 	if err != nil {
 		panic(err)
 	}

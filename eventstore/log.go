@@ -1,5 +1,6 @@
 // Package eventstore is the port to the event log, and the codec of its events. Nothing here opens a connection: esdb
-// is the client of EventStoreDB, node the embedded server, feed hands the log out page by page, export and backup copy it.
+// is the client of EventStoreDB, node the embedded server, feed hands the log out page by page, export and backup copy
+// it.
 package eventstore
 
 import (
@@ -64,7 +65,8 @@ var (
 	ErrTooLarge = errors.New("the change is too large for one append to the event store")
 )
 
-// Log is the event log as commands and projections use it. esdb.Client is the real one; tests put faults in front of it.
+// Log is the event log as commands and projections use it. esdb.Client is the real one; tests put faults in front of
+// it.
 type Log interface {
 	// Append writes all events or none, when the stream is exactly at the expected revision. Called again with the
 	// same ids and revision it answers as the first time, so an unknown outcome may be retried.

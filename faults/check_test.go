@@ -28,16 +28,18 @@ import (
 
 // checker compares what clients were answered with the log, and the log with what the API shows.
 type checker struct {
-	ledger    *ledger
-	random    *rand.Rand
-	log       []eventstore.Envelope
-	streams   map[string][]eventstore.Envelope
-	root      uuid.UUID                                      // the superuser, whose session all workers have
-	byCommand map[uuid.UUID]map[string][]eventstore.Envelope // correlation → stream → events, without those of claims and mails
+	ledger  *ledger
+	random  *rand.Rand
+	log     []eventstore.Envelope
+	streams map[string][]eventstore.Envelope
+	root    uuid.UUID // the superuser, whose session all workers have
+	// correlation → stream → events, without those of claims and mails
+	byCommand map[uuid.UUID]map[string][]eventstore.Envelope
 }
 
 func newChecker(ctx context.Context, log *esdb.Client, l *ledger, random *rand.Rand) (*checker, error) {
-	c := &checker{ledger: l, random: random, streams: map[string][]eventstore.Envelope{}, byCommand: map[uuid.UUID]map[string][]eventstore.Envelope{}}
+	c := &checker{ledger: l, random: random, streams: map[string][]eventstore.Envelope{},
+		byCommand: map[uuid.UUID]map[string][]eventstore.Envelope{}}
 	for recorded, err := range log.ReadAll(ctx, 0) {
 		if err != nil {
 			return nil, fmt.Errorf("read the log: %w", err)
@@ -63,8 +65,8 @@ func newChecker(ctx context.Context, log *esdb.Client, l *ledger, random *rand.R
 	return c, nil
 }
 
-// writtenBy gives what a command wrote: its correlation is made of the id and of who asked, the superuser or somebody who is not
-// signed in.
+// writtenBy gives what a command wrote: its correlation is made of the id and of who asked, the superuser or somebody
+// who is not signed in.
 func (c *checker) writtenBy(r *record) map[string][]eventstore.Envelope {
 	if written := c.byCommand[uuid.NewSHA1(c.root, r.id[:])]; written != nil {
 		return written
@@ -151,7 +153,8 @@ func (c *checker) checkLog() {
 			}
 		}
 	}
-	holders, held, states := map[claim.Key]string{}, map[string]claim.Key{}, map[string]interface{ Evolve(domain.Event) }{}
+	holders, held, states := map[claim.Key]string{}, map[string]claim.Key{},
+		map[string]interface{ Evolve(domain.Event) }{}
 	for _, e := range c.log {
 		state := states[e.Stream]
 		if state == nil {
@@ -202,7 +205,8 @@ func (c *checker) checkOnce(r *record, stream string, events []eventstore.Envelo
 	content := map[string]bool{}
 	for i, e := range events {
 		if i > 0 && (e.Revision != events[i-1].Revision+1 || !bytes.Equal(e.Metadata, events[0].Metadata)) {
-			c.violate("%s %s was applied twice: %s", r.what, r.id, describe(map[string][]eventstore.Envelope{stream: events}))
+			c.violate("%s %s was applied twice: %s", r.what, r.id,
+				describe(map[string][]eventstore.Envelope{stream: events}))
 			return
 		}
 		key := e.Type + string(e.Data)
@@ -236,7 +240,8 @@ func (c *checker) checkEffect(r *record, written map[string][]eventstore.Envelop
 			c.violate("%s %s (%s) is there in part: %s", r.what, r.id, r.outcome, describe(written))
 		}
 		if r.position != 0 && r.position < last.Position {
-			c.violate("%s %s was answered the position %d, before its event at %d", r.what, r.id, r.position, last.Position)
+			c.violate("%s %s was answered the position %d, before its event at %d", r.what, r.id, r.position,
+				last.Position)
 		}
 	}
 	if r.outcome != done {
@@ -251,11 +256,13 @@ func (c *checker) checkEffect(r *record, written map[string][]eventstore.Envelop
 	}
 	at := slices.IndexFunc(c.streams[stream], func(e eventstore.Envelope) bool { return e.Position == r.position })
 	if at < 0 {
-		c.violate("%s %s was acknowledged (%d) at position %d of %s, and is lost", r.what, r.id, r.status, r.position, stream)
+		c.violate("%s %s was acknowledged (%d) at position %d of %s, and is lost", r.what, r.id, r.status, r.position,
+			stream)
 		return
 	}
 	if !r.holds(c.fold(stream, upTo(eventstore.Revision(at)))) {
-		c.violate("%s %s was acknowledged (%d) at revision %d of %s, and has no effect there", r.what, r.id, r.status, at, stream)
+		c.violate("%s %s was acknowledged (%d) at revision %d of %s, and has no effect there", r.what, r.id, r.status,
+			at, stream)
 	}
 }
 
@@ -279,14 +286,17 @@ func describe(written map[string][]eventstore.Envelope) string {
 	var text []string
 	for stream, events := range written {
 		for _, e := range events {
-			text = append(text, fmt.Sprintf("%s@%d %s (%s)", stream, e.Revision, e.Type, e.Meta.At.Format(time.TimeOnly+".000")))
+			text = append(text,
+				fmt.Sprintf("%s@%d %s (%s)", stream, e.Revision, e.Type, e.Meta.At.Format(time.TimeOnly+".000")))
 		}
 	}
 	return strings.Join(text, ", ")
 }
 
 // paths of the API by the kind of aggregate.
-var paths = map[string]string{user.Kind: "/users", company.Kind: "/companies", role.Kind: "/roles", group.Kind: "/groups"}
+var paths = map[string]string{
+	user.Kind: "/users", company.Kind: "/companies", role.Kind: "/roles", group.Kind: "/groups",
+}
 
 // shown is what the API shows of any aggregate, as far as it is compared.
 type shown struct {
@@ -319,7 +329,8 @@ func (s shown) summary(withRevision bool) string {
 		slices.Sort(names)
 		return names
 	}
-	summary := fmt.Sprint(s.Email, "|", text(s.FirstName), "|", text(s.LastName), "|", text(s.Phone), "|", text(s.Position), "|", s.Active, sorted(s.GroupIDs), sorted(s.RoleIDs), s.Name)
+	summary := fmt.Sprint(s.Email, "|", text(s.FirstName), "|", text(s.LastName), "|", text(s.Phone), "|",
+		text(s.Position), "|", s.Active, sorted(s.GroupIDs), sorted(s.RoleIDs), s.Name)
 	if withRevision {
 		summary += fmt.Sprint("@", s.Revision)
 	}
@@ -331,7 +342,8 @@ func expected(state any, revision eventstore.Revision) shown {
 	switch s := state.(type) {
 	case *user.State:
 		d := s.Details
-		want := shown{Email: d.Email, FirstName: &d.FirstName, LastName: &d.LastName, Phone: &d.Phone, Position: &d.Position, Active: s.Active, Revision: revision}
+		want := shown{Email: d.Email, FirstName: &d.FirstName, LastName: &d.LastName, Phone: &d.Phone,
+			Position: &d.Position, Active: s.Active, Revision: revision}
 		for id := range s.Groups {
 			want.GroupIDs = append(want.GroupIDs, id)
 		}
@@ -407,7 +419,8 @@ func (c *checker) checkUsers(ctx context.Context, api *client, ids []string) err
 		stream := user.Kind + "-" + id
 		want := expected(c.fold(stream, always), eventstore.Revision(len(c.streams[stream])-1))
 		if got, found := listed[id]; !found || got.summary(true) != want.summary(true) {
-			c.violate("the account %s is in the log\n%s\nand in the list\n%s", id, want.summary(true), got.summary(true))
+			c.violate("the account %s is in the log\n%s\nand in the list\n%s", id, want.summary(true),
+				got.summary(true))
 		}
 	}
 	if len(listed) != len(ids) {

@@ -47,7 +47,8 @@ func (s *session) current() string {
 
 func newClient(url string, ledger *ledger) *client {
 	// On a connection that was used before, the transport would send by itself again what broke.
-	return &client{http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url: url, ledger: ledger, ip: "192.0.2.1", patience: requestTime}
+	return &client{http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url: url, ledger: ledger,
+		ip: "192.0.2.1", patience: requestTime}
 }
 
 // reply is an answer of the API.
@@ -127,7 +128,8 @@ func (c *client) do(ctx context.Context, method, path string, body any, header m
 	c.ledger.answered(kind, answer.status, answer.took)
 	if len(answer.raw) > 0 {
 		if err := json.Unmarshal(answer.raw, &answer.body); err != nil {
-			c.ledger.violate(fmt.Sprintf("%s %s answered %d with what is no JSON: %.200q", method, path, answer.status, answer.raw))
+			c.ledger.violate(fmt.Sprintf("%s %s answered %d with what is no JSON: %.200q", method, path, answer.status,
+				answer.raw))
 		}
 	}
 	c.check(method, path, answer)
@@ -137,7 +139,8 @@ func (c *client) do(ctx context.Context, method, path string, body any, header m
 	return answer, nil
 }
 
-// check looks at what every answer has to keep: only 503 says that something failed, with when to come again and a code.
+// check looks at what every answer has to keep: only 503 says that something failed, with when to come again and a
+// code.
 func (c *client) check(method, path string, answer reply) {
 	if answer.status < http.StatusInternalServerError {
 		return
@@ -146,7 +149,8 @@ func (c *client) check(method, path string, answer reply) {
 	case answer.status != http.StatusServiceUnavailable:
 		c.ledger.violate(fmt.Sprintf("%s %s answered %d: %.300s", method, path, answer.status, answer.raw))
 	case answer.header.Get("Retry-After") == "" || answer.code() == "" || answer.text("detail") == "":
-		c.ledger.violate(fmt.Sprintf("%s %s answered 503 without Retry-After, code or detail: %.300s", method, path, answer.raw))
+		c.ledger.violate(fmt.Sprintf("%s %s answered 503 without Retry-After, code or detail: %.300s", method, path,
+			answer.raw))
 	}
 }
 
@@ -176,7 +180,8 @@ func (c *client) signIn(ctx context.Context) error {
 func (c *client) open(ctx context.Context) (string, error) {
 	stranger := *c
 	stranger.session = nil
-	answer, err := stranger.do(ctx, http.MethodPost, "/api/v1/sessions", map[string]string{"email": rootEmail, "password": rootPassword}, nil)
+	answer, err := stranger.do(ctx, http.MethodPost, "/api/v1/sessions",
+		map[string]string{"email": rootEmail, "password": rootPassword}, nil)
 	if err != nil {
 		return "", err
 	}

@@ -25,10 +25,10 @@ func isClockBuild(binary string) bool {
 
 const clockSuffix = "-clock"
 
-// buildWithClock makes the same program with a standard library whose time.Now is wrong by as many seconds as a file says. A
-// Go program asks the kernel for the time and not the C library, so libfaketime has no effect on it; and setting the
-// machine's clock would hit everything else on it. The compiler takes the two files in place of the real ones, so there
-// is nothing of this in the program that people run.
+// buildWithClock makes the same program with a standard library whose time.Now is wrong by as many seconds as a file
+// says. A Go program asks the kernel for the time and not the C library, so libfaketime has no effect on it; and
+// setting the machine's clock would hit everything else on it. The compiler takes the two files in place of the real
+// ones, so there is nothing of this in the program that people run.
 func buildWithClock() (_ string, err error) {
 	overlay, err := os.MkdirTemp("", "secboard-faults-clock-")
 	if err != nil {
@@ -48,7 +48,8 @@ func buildWithClock() (_ string, err error) {
 	if strings.Count(string(source), asks) != 1 {
 		return "", fmt.Errorf("%s asks for the time in another way than expected: adapt buildWithClock", original)
 	}
-	changed := strings.Replace(string(source), asks, "// Wrong is by how many seconds the clock is.\nvar Wrong int64\n\n"+asks+"\tsec += Wrong\n", 1)
+	changed := strings.Replace(string(source), asks,
+		"// Wrong is by how many seconds the clock is.\nvar Wrong int64\n\n"+asks+"\tsec += Wrong\n", 1)
 	_, file, _, _ := runtime.Caller(0)
 	added := filepath.Join(filepath.Dir(filepath.Dir(file)), "cmd", "secboard", "wrongclock.go")
 	replaced := map[string]string{}

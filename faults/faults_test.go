@@ -27,8 +27,8 @@ const quickRun = 45 * time.Second
 // A run with fewer acknowledged commands, or fewer rounds of faults, says nothing.
 const leastDone, leastRounds = 100, 2
 
-// TestPromisesHoldUnderFaults has clients change accounts on two instances while everything breaks at random, and compares
-// in the end what was acknowledged with the log, the read models, the histories, earlier times and a replay.
+// TestPromisesHoldUnderFaults has clients change accounts on two instances while everything breaks at random, and
+// compares in the end what was acknowledged with the log, the read models, the histories, earlier times and a replay.
 //
 // FAULTS_FOR=30m is for how long, FAULTS_SEED repeats the choices of an earlier run, though not its timing.
 func TestPromisesHoldUnderFaults(t *testing.T) {
@@ -65,7 +65,8 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 
 	w := newWorld(t, binary, 2)
 	if long && len(w.disks) < 2 {
-		t.Fatal("the long run makes disks full, and only root can mount one for that: run it as root on a machine, or in a container that may mount")
+		t.Fatal("the long run makes disks full, and only root can mount one for that: run it as root on a machine, " +
+			"or in a container that may mount")
 	}
 	l := newLedger()
 	in := &injector{world: w, ledger: l, random: source(0), longest: longest}
@@ -74,7 +75,8 @@ func TestPromisesHoldUnderFaults(t *testing.T) {
 	defer stop()
 	ending := time.AfterFunc(length, func() {
 		// A busy machine may need longer for anything to compare.
-		for waited := time.Duration(0); waited < deadline && (l.count()[done] < leastDone || in.rounds.Load() < leastRounds); waited += time.Second {
+		for waited := time.Duration(0); waited < deadline &&
+			(l.count()[done] < leastDone || in.rounds.Load() < leastRounds); waited += time.Second {
 			pause.For(ctx, time.Second)
 		}
 		stop()
@@ -115,7 +117,8 @@ func makeWorkers(t *testing.T, w *world, l *ledger, source func(uint64) *rand.Ra
 	var workers []*worker
 	for i := range 16 {
 		one := &worker{
-			name: strconv.Itoa(i), random: source(uint64(100 + i)), clients: clients, ledger: l, shared: common, pace: 60 * time.Millisecond, emails: map[string]string{},
+			name: strconv.Itoa(i), random: source(uint64(100 + i)), clients: clients, ledger: l, shared: common,
+			pace: 60 * time.Millisecond, emails: map[string]string{},
 		}
 		if one.guesses = i%2 == 1; one.guesses {
 			one.pace = 400 * time.Millisecond // each costs a check of a password
@@ -168,7 +171,8 @@ func compare(t *testing.T, w *world, l *ledger, random *rand.Rand) {
 			accounts++
 		}
 	}
-	t.Logf("compared: %d commands, %d events in %d streams, %d of them accounts", len(l.records), len(c.log), len(c.streams), accounts)
+	t.Logf("compared: %d commands, %d events in %d streams, %d of them accounts", len(l.records), len(c.log),
+		len(c.streams), accounts)
 }
 
 // live waits until the read models of an instance have the whole log.
@@ -214,7 +218,9 @@ func checkOutput(t *testing.T, l *ledger, p *part) {
 		t.Error(err)
 		return
 	}
-	for _, never := range []string{rootPassword, "DATA RACE", "panic:", `"msg":"panic"`, `"msg":"unexpected error"`, "fatal error:"} {
+	for _, never := range []string{
+		rootPassword, "DATA RACE", "panic:", `"msg":"panic"`, `"msg":"unexpected error"`, "fatal error:",
+	} {
 		if i := bytes.Index(content, []byte(never)); i >= 0 {
 			l.violate(fmt.Sprintf("%s wrote %q: %s", p.name, never, content[max(0, i-300):min(len(content), i+700)]))
 		}
@@ -226,9 +232,11 @@ func report(t *testing.T, w *world, l *ledger, in *injector, length time.Duratio
 	counts := l.count()
 	var text strings.Builder
 	fmt.Fprintf(&text, "Broke things for %s, FAULTS_SEED=%d:\n", length, seed)
-	fmt.Fprintf(&text, "  commands: %d acknowledged, %d refused, %d unknown\n", counts[done], counts[refused], counts[unknown])
+	fmt.Fprintf(&text, "  commands: %d acknowledged, %d refused, %d unknown\n", counts[done], counts[refused],
+		counts[unknown])
 	fmt.Fprintf(&text, "  answers by status (0: none): %v\n", l.answers)
-	fmt.Fprintf(&text, "  slowest answers: command %s, query %s\n", l.slowest["command"].Round(time.Millisecond), l.slowest["query"].Round(time.Millisecond))
+	fmt.Fprintf(&text, "  slowest answers: command %s, query %s\n", l.slowest["command"].Round(time.Millisecond),
+		l.slowest["query"].Round(time.Millisecond))
 	total, kinds := 0, map[string]int{}
 	for kind, n := range in.injected {
 		total += n
@@ -247,11 +255,13 @@ func report(t *testing.T, w *world, l *ledger, in *injector, length time.Duratio
 	}
 	worst, median := in.slowestRecovery()
 	fmt.Fprintf(&text, "  crashes survived: %d\n", crashes)
-	fmt.Fprintf(&text, "  normal again after all parts were back: median %s, at most %s (after %s)\n", median.Round(time.Millisecond), worst.took.Round(time.Millisecond), worst.faults)
+	fmt.Fprintf(&text, "  normal again after all parts were back: median %s, at most %s (after %s)\n",
+		median.Round(time.Millisecond), worst.took.Round(time.Millisecond), worst.faults)
 	fmt.Fprintf(&text, "  violations: %d\n", len(l.violations))
 	t.Log(text.String())
 	if counts[done] < leastDone || in.rounds.Load() < leastRounds {
-		t.Errorf("%d commands were acknowledged, in %d rounds of faults: too few to say anything", counts[done], in.rounds.Load())
+		t.Errorf("%d commands were acknowledged, in %d rounds of faults: too few to say anything", counts[done],
+			in.rounds.Load())
 	}
 	for _, violation := range l.violations {
 		t.Error(violation)

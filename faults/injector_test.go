@@ -65,7 +65,8 @@ func (in *injector) faults() []fault {
 		lasting("freeze "+part.name, succeeds(part.freeze), succeeds(part.thaw)),
 		lasting("cut "+link.name, succeeds(link.cut), link.heal),
 		lasting("black hole "+link.name, link.blackHole, link.heal),
-		lasting("slow "+link.name, func() error { return link.poison("latency", direction, `"latency":1000`) }, link.heal),
+		lasting("slow "+link.name, func() error { return link.poison("latency", direction, `"latency":1000`) },
+			link.heal),
 		lasting("cut after some bytes "+link.name, func() error {
 			return link.poison("limit_data", direction, fmt.Sprintf(`"bytes":%d`, 1+in.random.IntN(20_000)))
 		}, link.heal),
@@ -115,7 +116,9 @@ func (in *injector) faults() []fault {
 	}
 	if w.clock != "" {
 		by := time.Duration(in.random.IntN(7200)-3600) * time.Second
-		list = append(list, lasting(fmt.Sprintf("clock %+d s", by/time.Second), succeeds(func() { w.setClock(by) }), succeeds(func() { w.setClock(0) })))
+		list = append(list, lasting(fmt.Sprintf("clock %+d s", by/time.Second), succeeds(func() {
+			w.setClock(by)
+		}), succeeds(func() { w.setClock(0) })))
 	}
 	return list
 }
@@ -195,7 +198,8 @@ func (in *injector) recover(ctx context.Context, after string) {
 	took := time.Since(started)
 	in.recoveries = append(in.recoveries, recovery{after, took})
 	if err := errors.Join(failures...); err != nil {
-		in.ledger.violate(fmt.Sprintf("after %s it is still not normal %s after all parts are back: %v", after, took.Round(time.Millisecond), err))
+		in.ledger.violate(fmt.Sprintf("after %s it is still not normal %s after all parts are back: %v", after,
+			took.Round(time.Millisecond), err))
 	}
 }
 

@@ -46,7 +46,8 @@ func (l *link) poison(kind, direction, attributes string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.added++
-	toxic := fmt.Sprintf(`{"name":"%s %d","type":%q,"stream":%q,"attributes":{%s}}`, kind, l.added, kind, direction, attributes)
+	toxic := fmt.Sprintf(`{"name":"%s %d","type":%q,"stream":%q,"attributes":{%s}}`, kind, l.added, kind, direction,
+		attributes)
 	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
 	return err
 }
@@ -66,8 +67,8 @@ func (l *link) cut() {
 	l.proxy.Stop()
 }
 
-// sever ends all connections, with what is on its way, and takes new ones at once. The proxy is replaced: taking a toxic
-// away from connections that have ended takes Toxiproxy seconds.
+// sever ends all connections, with what is on its way, and takes new ones at once. The proxy is replaced: taking a
+// toxic away from connections that have ended takes Toxiproxy seconds.
 func (l *link) sever() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// TestWhatIsSentAgainAfterALostAnswerIsRecordedOnce has many sign in at once while the answers of the event store are late,
-// and breaks the connection with those on their way. The log of sign-ins is the one where nothing but the ids of the
-// events keeps a repeated append from being recorded twice: a person may well try twice.
+// TestWhatIsSentAgainAfterALostAnswerIsRecordedOnce has many sign in at once while the answers of the event store are
+// late, and breaks the connection with those on their way. The log of sign-ins is the one where nothing but the ids of
+// the events keeps a repeated append from being recorded twice: a person may well try twice.
 func TestWhatIsSentAgainAfterALostAnswerIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	binary, err := built()
@@ -27,7 +27,8 @@ func TestWhatIsSentAgainAfterALostAnswerIsRecordedOnce(t *testing.T) {
 	var workers []*worker
 	for i := range 24 {
 		workers = append(workers, &worker{
-			name: fmt.Sprintf("lost-%d", i), random: rand.New(rand.NewPCG(uint64(i), 0)), ledger: l, guesses: true, pace: 50 * time.Millisecond,
+			name: fmt.Sprintf("lost-%d", i), random: rand.New(rand.NewPCG(uint64(i), 0)), ledger: l, guesses: true,
+			pace:    50 * time.Millisecond,
 			clients: []*client{newClient("http://"+w.nodes[0].front.address, l)},
 		})
 	}

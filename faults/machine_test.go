@@ -11,8 +11,9 @@ import (
 // sample is how much processor time slowness takes, enough for the scheduler to have given others theirs several times.
 const sample = 50 * time.Millisecond
 
-// slowness says how many times as long as its processor time something takes at this moment: 1 on an idle machine, 10 on
-// one with ten times as much to do as it has cores for. A promise of seconds is one about a machine that can keep it.
+// slowness says how many times as long as its processor time something takes at this moment: 1 on an idle machine, 10
+// on one with ten times as much to do as it has cores for. A promise of seconds is one about a machine that can keep
+// it.
 func slowness() float64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

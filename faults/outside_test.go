@@ -31,8 +31,9 @@ type outage struct {
 	measured struct{ told, slowest, back time.Duration }
 }
 
-// TestAPartThatIsAwayIsToldAtOnce takes the event store and Postgres away in several ways and looks at what clients see:
-// 503 with a reason in time, queries as long as Postgres is there, /readyz that names the part, and no restart needed.
+// TestAPartThatIsAwayIsToldAtOnce takes the event store and Postgres away in several ways and looks at what clients
+// see: 503 with a reason in time, queries as long as Postgres is there, /readyz that names the part, and no restart
+// needed.
 func TestAPartThatIsAwayIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	binary, err := built()
@@ -47,7 +48,8 @@ func TestAPartThatIsAwayIsToldAtOnce(t *testing.T) {
 	c.patience = deadline
 	c.mustSignIn(t)
 	made, err := c.do(t.Context(), http.MethodPost, api+"/users", newAccount(), nil)
-	for err == nil && made.status == http.StatusServiceUnavailable && pause.For(t.Context(), time.Second) { // a machine too busy
+	// a machine too busy
+	for err == nil && made.status == http.StatusServiceUnavailable && pause.For(t.Context(), time.Second) {
 		made, err = c.do(t.Context(), http.MethodPost, api+"/users", newAccount(), nil)
 	}
 	if err != nil || made.status != http.StatusCreated {
@@ -75,7 +77,8 @@ func TestAPartThatIsAwayIsToldAtOnce(t *testing.T) {
 	for _, o := range outages {
 		o.check(t, n, c, made.text("id"))
 		t.Logf("%s %s: told %s after it failed, slowest answer %s, normal %s after it was back", o.part.name, o.name,
-			o.measured.told.Round(time.Millisecond), o.measured.slowest.Round(time.Millisecond), o.measured.back.Round(time.Millisecond))
+			o.measured.told.Round(time.Millisecond), o.measured.slowest.Round(time.Millisecond),
+			o.measured.back.Round(time.Millisecond))
 	}
 	if n.process.Pid != process {
 		t.Errorf("%s was started again", n.name)
@@ -104,9 +107,15 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 		want               int
 	}{
 		{"command", http.MethodPost, api + "/users", func() any { return newAccount() }, http.StatusServiceUnavailable},
-		{"change", http.MethodPatch, api + "/users/" + account, func() any { return map[string]string{"phone": uuid.NewString()} }, http.StatusServiceUnavailable},
-		{"sign-in", http.MethodPost, api + "/sessions", func() any { return map[string]string{"email": rootEmail, "password": rootPassword} }, http.StatusServiceUnavailable},
-		{"request for a link", http.MethodPost, api + "/password-resets", func() any { return map[string]string{"email": rootEmail} }, http.StatusServiceUnavailable},
+		{"change", http.MethodPatch, api + "/users/" + account, func() any {
+			return map[string]string{"phone": uuid.NewString()}
+		}, http.StatusServiceUnavailable},
+		{"sign-in", http.MethodPost, api + "/sessions", func() any {
+			return map[string]string{"email": rootEmail, "password": rootPassword}
+		}, http.StatusServiceUnavailable},
+		{"request for a link", http.MethodPost, api + "/password-resets", func() any {
+			return map[string]string{"email": rootEmail}
+		}, http.StatusServiceUnavailable},
 		{"query", http.MethodGet, api + "/users/" + account, func() any { return nil }, o.queries},
 		{"list", http.MethodGet, api + "/users", func() any { return nil }, o.queries},
 	}
@@ -122,12 +131,14 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 			}
 			switch since := time.Since(began); {
 			case answer.status == call.want:
-			case answer.status < http.StatusInternalServerError && within(since, toldWithin): // it may have been carried out just before
+			case answer.status < http.StatusInternalServerError && within(since, toldWithin):
+				// it may have been carried out just before
 			case answer.status == http.StatusServiceUnavailable && slowness() > slack:
 				// No limit of the server's own can be kept by anybody. What has to be answered is asked again.
 				pause.For(ctx, time.Second)
 			default:
-				t.Errorf("%s %s: %s was answered %d %s after %s, want %d", o.part.name, o.name, call.what, answer.status, answer.raw, since, call.want)
+				t.Errorf("%s %s: %s was answered %d %s after %s, want %d", o.part.name, o.name, call.what,
+					answer.status, answer.raw, since, call.want)
 			}
 			if answer.status == http.StatusServiceUnavailable && o.measured.told == 0 {
 				o.measured.told = time.Since(began)
@@ -168,7 +179,8 @@ func (o *outage) check(t *testing.T, n *instance, c *client, account string) {
 			break
 		}
 		if !within(time.Since(back), backWithin) {
-			t.Fatalf("%s %s: %s after it is back a command is answered %d %s, %v", o.part.name, o.name, time.Since(back), answer.status, answer.raw, err)
+			t.Fatalf("%s %s: %s after it is back a command is answered %d %s, %v", o.part.name, o.name,
+				time.Since(back), answer.status, answer.raw, err)
 		}
 		pause.For(ctx, 50*time.Millisecond)
 	}

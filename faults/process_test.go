@@ -97,7 +97,9 @@ func (p *part) runOnce(t testing.TB) {
 	defer p.mu.Unlock()
 	p.process = nil
 	if !p.killed && !p.faulty && p.wasUp && t.Context().Err() == nil {
-		p.ended = append(p.ended, fmt.Sprintf("%s ended by itself at %s: %v\n%s", p.name, time.Now().Format(time.TimeOnly), err, p.lastWords()))
+		p.ended = append(p.ended,
+			fmt.Sprintf("%s ended by itself at %s: %v\n%s", p.name, time.Now().Format(time.TimeOnly), err,
+				p.lastWords()))
 	}
 	if err := output.Close(); err != nil {
 		t.Error(err)

@@ -116,10 +116,12 @@ func (w *worker) step(ctx context.Context) {
 		w.changeUser(ctx, own)
 	case n < 47:
 		reason := w.unique("reason")
-		w.act(ctx, "deactivate user", user.Kind, own, http.MethodPost, api+"/users/"+own+"/deactivate", map[string]string{"reason": reason},
+		w.act(ctx, "deactivate user", user.Kind, own, http.MethodPost, api+"/users/"+own+"/deactivate",
+			map[string]string{"reason": reason},
 			about(func(s user.State) bool { return !s.Active }))
 	case n < 52:
-		w.act(ctx, "activate user", user.Kind, own, http.MethodPost, api+"/users/"+own+"/activate", nil, about(func(s user.State) bool { return s.Active }))
+		w.act(ctx, "activate user", user.Kind, own, http.MethodPost, api+"/users/"+own+"/activate", nil,
+			about(func(s user.State) bool { return s.Active }))
 	case n < 62:
 		w.membership(ctx, own)
 	case n < 66:
@@ -148,7 +150,8 @@ func (w *worker) createUser(ctx context.Context) {
 	}
 	active := body["active"] == true
 	id := w.create(ctx, "create user", user.Kind, api+"/users", body, &w.users, about(func(s user.State) bool {
-		return strings.EqualFold(s.Details.Email, email) && s.Details.FirstName == first && s.Details.LastName == last && s.Active == active &&
+		return strings.EqualFold(s.Details.Email, email) && s.Details.FirstName == first &&
+			s.Details.LastName == last && s.Active == active &&
 			inState(s.Groups, groupID) && inState(s.Roles, roleID)
 	}))
 	w.emails[id] = email
@@ -172,7 +175,8 @@ func (w *worker) changeUser(ctx context.Context, id string) {
 		body["email"] = email
 	}
 	w.act(ctx, "change user", user.Kind, id, http.MethodPatch, api+"/users/"+id, body, about(func(s user.State) bool {
-		return s.Details.FirstName == first && s.Details.Phone == phone && s.Details.Position == position && (email == "" || strings.EqualFold(s.Details.Email, email))
+		return s.Details.FirstName == first && s.Details.Phone == phone && s.Details.Position == position &&
+			(email == "" || strings.EqualFold(s.Details.Email, email))
 	}))
 }
 
@@ -188,13 +192,14 @@ func (w *worker) membership(ctx context.Context, id string) {
 	if !joins {
 		method = http.MethodDelete
 	}
-	w.act(ctx, method+" "+kind+" of user", user.Kind, id, method, api+"/users/"+id+"/"+kind+"/"+other, nil, about(func(s user.State) bool {
-		held := s.Groups
-		if kind == "roles" {
-			held = s.Roles
-		}
-		return inState(held, other) == joins
-	}))
+	w.act(ctx, method+" "+kind+" of user", user.Kind, id, method, api+"/users/"+id+"/"+kind+"/"+other, nil,
+		about(func(s user.State) bool {
+			held := s.Groups
+			if kind == "roles" {
+				held = s.Roles
+			}
+			return inState(held, other) == joins
+		}))
 }
 
 func (w *worker) organisation(ctx context.Context) {
@@ -205,14 +210,17 @@ func (w *worker) organisation(ctx context.Context) {
 			about(func(s company.State) bool { return s.Name == name }))
 	case 1:
 		name := w.unique("Role")
-		id := w.create(ctx, "create role", role.Kind, api+"/roles", map[string]any{"name": name, "widgets": []string{"map"}}, &w.roles,
+		id := w.create(ctx, "create role", role.Kind, api+"/roles",
+			map[string]any{"name": name, "widgets": []string{"map"}}, &w.roles,
 			about(func(s role.State) bool { return s.Name == name }))
 		if id != "" {
 			w.shared.add(&w.shared.roles, id)
 		}
 	case 2:
 		name := w.unique("Group")
-		id := w.create(ctx, "create group", group.Kind, api+"/groups", map[string]any{"name": name, "permissions": map[string]any{"users": map[string]bool{"view": true}}}, &w.groups,
+		id := w.create(ctx, "create group", group.Kind, api+"/groups",
+			map[string]any{"name": name, "permissions": map[string]any{"users": map[string]bool{"view": true}}},
+			&w.groups,
 			about(func(s group.State) bool { return s.Name == name && s.Permissions["users"].View }))
 		if id != "" {
 			w.shared.add(&w.shared.groups, id)
@@ -226,11 +234,13 @@ func (w *worker) rename(ctx context.Context) {
 		id := w.companies[w.random.IntN(len(w.companies))]
 		if w.random.IntN(4) == 0 {
 			w.companies = slices.DeleteFunc(w.companies, func(other string) bool { return other == id })
-			w.act(ctx, "retire company", company.Kind, id, http.MethodPost, api+"/companies/"+id+"/retire", nil, about(func(s company.State) bool { return s.Retired }))
+			w.act(ctx, "retire company", company.Kind, id, http.MethodPost, api+"/companies/"+id+"/retire", nil,
+				about(func(s company.State) bool { return s.Retired }))
 			return
 		}
 		name := w.unique("Company")
-		w.act(ctx, "rename company", company.Kind, id, http.MethodPatch, api+"/companies/"+id, map[string]any{"name": name},
+		w.act(ctx, "rename company", company.Kind, id, http.MethodPatch, api+"/companies/"+id,
+			map[string]any{"name": name},
 			about(func(s company.State) bool { return s.Name == name }))
 	case kind <= 1 && len(w.roles) > 0:
 		id, name := w.roles[w.random.IntN(len(w.roles))], w.unique("Role")
@@ -238,13 +248,14 @@ func (w *worker) rename(ctx context.Context) {
 			about(func(s role.State) bool { return s.Name == name }))
 	case len(w.groups) > 0:
 		id, name, text := w.groups[w.random.IntN(len(w.groups))], w.unique("Group"), w.unique("Description")
-		w.act(ctx, "change group", group.Kind, id, http.MethodPatch, api+"/groups/"+id, map[string]any{"name": name, "description": text},
+		w.act(ctx, "change group", group.Kind, id, http.MethodPatch, api+"/groups/"+id,
+			map[string]any{"name": name, "description": text},
 			about(func(s group.State) bool { return s.Name == name && s.Description == text }))
 	}
 }
 
-// signIn tries the superuser's password, a wrong one, an account without one, or none. The log of an account's sign-ins is the one
-// where nothing but the ids of events keeps a repeated append from being recorded twice.
+// signIn tries the superuser's password, a wrong one, an account without one, or none. The log of an account's sign-ins
+// is the one where nothing but the ids of events keeps a repeated append from being recorded twice.
 func (w *worker) signIn(ctx context.Context, account string) {
 	email, password, right := rootEmail, rootPassword, w.random.IntN(2) == 0
 	if !right {
@@ -275,7 +286,8 @@ func (w *worker) signIn(ctx context.Context, account string) {
 	}
 	c := *w.client()
 	c.session, c.ip = nil, fmt.Sprintf("198.51.%d.%d", w.random.IntN(256), w.random.IntN(256))
-	answer, err := c.do(ctx, http.MethodPost, api+"/sessions", map[string]string{"email": email, "password": password}, map[string]string{"X-Request-ID": r.id.String()})
+	answer, err := c.do(ctx, http.MethodPost, api+"/sessions", map[string]string{"email": email, "password": password},
+		map[string]string{"X-Request-ID": r.id.String()})
 	w.judge(r, answer, err)
 	if answer.code() == "invalid_credentials" && !right {
 		r.outcome = done // the failure is recorded
@@ -290,7 +302,8 @@ func (w *worker) askForReset(ctx context.Context) {
 	c := *w.client()
 	c.session, c.ip = nil, fmt.Sprintf("203.0.%d.%d", w.random.IntN(256), w.random.IntN(256))
 	address := fmt.Sprintf("shared-%d@example.com", w.random.IntN(15))
-	answer, err := c.do(ctx, http.MethodPost, api+"/password-resets", map[string]string{"email": address}, map[string]string{"X-Request-ID": r.id.String()})
+	answer, err := c.do(ctx, http.MethodPost, api+"/password-resets", map[string]string{"email": address},
+		map[string]string{"X-Request-ID": r.id.String()})
 	w.judge(r, answer, err)
 	w.ledger.add(r)
 }
@@ -318,7 +331,8 @@ func (w *worker) importUsers(ctx context.Context) {
 				r.created[id] = strings.ToLower(email)
 			case "unchanged":
 			case "failed":
-				if !strings.Contains(fmt.Sprint(line["errors"]), "unavailable") && !strings.Contains(fmt.Sprint(line["errors"]), "duplicate_line") {
+				if !strings.Contains(fmt.Sprint(line["errors"]), "unavailable") &&
+					!strings.Contains(fmt.Sprint(line["errors"]), "duplicate_line") {
 					w.ledger.violate(fmt.Sprintf("a line of an import failed: %v", line))
 				}
 			default:
@@ -332,8 +346,10 @@ func (w *worker) importUsers(ctx context.Context) {
 // read asks for an account and its history; what is answered must be of it.
 func (w *worker) read(ctx context.Context, id string) {
 	c := w.client()
-	paths := []string{"/users/" + id, "/users/" + id + "/history", "/users?limit=20", "/users/" + id + "?as_of=" + time.Now().UTC().Format(time.RFC3339)}
-	_, _ = c.do(ctx, http.MethodGet, api+paths[w.random.IntN(len(paths))], nil, nil) // outages are expected; do looks at what is answered
+	paths := []string{"/users/" + id, "/users/" + id + "/history", "/users?limit=20", "/users/" + id + "?as_of=" +
+		time.Now().UTC().Format(time.RFC3339)}
+	// outages are expected; do looks at what is answered
+	_, _ = c.do(ctx, http.MethodGet, api+paths[w.random.IntN(len(paths))], nil, nil)
 }
 
 func (w *worker) client() *client { return w.clients[w.random.IntN(len(w.clients))] }
@@ -343,7 +359,8 @@ func (w *worker) begin(what, kind, subject string) *record {
 }
 
 // create carries out a command that starts an aggregate, and notes the new id among one's own.
-func (w *worker) create(ctx context.Context, what, kind, path string, body any, own *[]string, holds func(any) bool) string {
+func (w *worker) create(ctx context.Context, what, kind, path string, body any, own *[]string,
+	holds func(any) bool) string {
 	r := w.begin(what, kind, "")
 	r.creates, r.holds = true, holds
 	answer, sent := w.send(ctx, r, http.MethodPost, path, body)
@@ -400,16 +417,19 @@ func (w *worker) send(ctx context.Context, r *record, method, path string, body 
 }
 
 // repeat sends a command again whose outcome is known.
-func (w *worker) repeat(ctx context.Context, r *record, first reply, method, path string, body any, header map[string]string) {
+func (w *worker) repeat(ctx context.Context, r *record, first reply, method, path string, body any,
+	header map[string]string) {
 	again, err := w.client().do(ctx, method, path, body, header)
-	if err != nil || again.status >= http.StatusInternalServerError || again.code() == "in_progress" || again.status == http.StatusUnauthorized {
+	if err != nil || again.status >= http.StatusInternalServerError || again.code() == "in_progress" ||
+		again.status == http.StatusUnauthorized {
 		return
 	}
 	if again.header.Get("Idempotency-Replayed") == "" {
 		return // the first answer could not be kept; that the command is not carried out twice is seen in the log
 	}
 	if again.status != first.status || string(again.raw) != string(first.raw) {
-		w.ledger.violate(fmt.Sprintf("%s %s: sent again with the same Idempotency-Key it was answered %d %s, and first %d %s",
+		w.ledger.violate(fmt.Sprintf("%s %s: sent again with the same Idempotency-Key it was answered %d %s, and "+
+			"first %d %s",
 			r.what, r.id, again.status, again.raw, first.status, first.raw))
 	}
 }

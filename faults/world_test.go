@@ -129,7 +129,8 @@ func (w *world) startStore(address string) {
 
 // connect gives a client of the event store, around the proxies.
 func (w *world) connect() (*esdb.Client, error) {
-	return esdb.Connect("esdb://"+w.storeAddress()+"?tls=false", esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: 30 * time.Second})
+	return esdb.Connect("esdb://"+w.storeAddress()+"?tls=false",
+		esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: 30 * time.Second})
 }
 
 func (w *world) storeAddress() string {
@@ -168,7 +169,8 @@ func (w *world) startDatabase(address string) {
 			w.t.Fatal(err)
 		}
 	}
-	if out, err := run("initdb", "--pgdata="+data, "--username=secboard", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync").CombinedOutput(); err != nil {
+	if out, err := run("initdb", "--pgdata="+data, "--username=secboard", "--encoding=UTF8", "--locale=C.UTF-8",
+		"--auth=trust", "--no-sync").CombinedOutput(); err != nil {
 		w.t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	_, port, err := net.SplitHostPort(address)
@@ -179,8 +181,10 @@ func (w *world) startDatabase(address string) {
 	w.database = &part{
 		name: "postgres", log: filepath.Join(w.dir, "postgres.log"),
 		command: func() *exec.Cmd {
-			return run("postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-				"-c", "max_connections=120", "-c", "shared_buffers=64MB", "-c", "max_wal_size=256MB", "-c", "timezone=UTC")
+			return run("postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c",
+				"unix_socket_directories=",
+				"-c", "max_connections=120", "-c", "shared_buffers=64MB", "-c", "max_wal_size=256MB", "-c",
+				"timezone=UTC")
 		},
 		ready: func(ctx context.Context) error { return execute(ctx, url("postgres"), "SELECT 1") },
 	}
@@ -232,7 +236,8 @@ func (w *world) startInstance(i int, storeAddress, databaseAddress string) {
 	n.name, n.log = "secboard "+name, filepath.Join(w.dir, "secboard-"+name+".log")
 	n.command = func() *exec.Cmd {
 		command := exec.Command(w.binary, "serve")
-		command.Env = w.environment(w.settings(n.toStore.address, n.toDatabase.address, n.address, filepath.Join(w.dir, "data-"+name))...)
+		command.Env = w.environment(
+			w.settings(n.toStore.address, n.toDatabase.address, n.address, filepath.Join(w.dir, "data-"+name))...)
 		return command
 	}
 	n.ready = func(ctx context.Context) error {
@@ -264,7 +269,9 @@ func (w *world) verify(ctx context.Context) error {
 		}
 	}
 	settings := w.settings(w.storeAddress(), database, "127.0.0.1:0", filepath.Join(w.dir, "data-verify"))
-	command.Env = w.environment(slices.DeleteFunc(settings, func(s string) bool { return strings.HasPrefix(s, "SECBOARD_BOOTSTRAP") })...)
+	command.Env = w.environment(slices.DeleteFunc(settings, func(s string) bool {
+		return strings.HasPrefix(s, "SECBOARD_BOOTSTRAP")
+	})...)
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("secboard projections verify --all: %w\n%s", err, out)
 	}
@@ -398,7 +405,8 @@ func build(flags ...string) (string, error) {
 	}
 	binaries = append(binaries, dir)
 	binary := filepath.Join(dir, "secboard")
-	command := exec.Command("go", append(append([]string{"build", "-ldflags=-s -w"}, flags...), "-o", binary, "./cmd/secboard")...)
+	command := exec.Command("go",
+		append(append([]string{"build", "-ldflags=-s -w"}, flags...), "-o", binary, "./cmd/secboard")...)
 	command.Dir = root
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

@@ -44,27 +44,35 @@ type whoMayRequest struct {
 // addAccess adds the questions about who may do what, now and at any time.
 func (s *server) addAccess() {
 	register(s, operation{
-		method: http.MethodGet, path: "/users/{id}/access", id: "account-access", tag: "Accounts", required: needs("users", domain.View),
-		summary: "What an account may do and by which grant, now or at a time",
-		description: "Each module and action with its grants in `via`: who let the account join the group, who made the group allow it, and in " +
-			"`given_…` the later of both, which gave it. With `module` and `action` it answers one question: `allowed`, and in `because` why, or " +
+		method: http.MethodGet, path: "/users/{id}/access", id: "account-access", tag: "Accounts",
+		required: needs("users", domain.View),
+		summary:  "What an account may do and by which grant, now or at a time",
+		description: "Each module and action with its grants in `via`: who let the account join the group, who made " +
+			"the group allow it, and in " +
+			"`given_…` the later of both, which gave it. With `module` and `action` it answers one question: " +
+			"`allowed`, and in `because` why, or " +
 			"everything that was missing. Only an account in the state `active` may do anything.",
 	}, func(ctx context.Context, in *accountAccessRequest) (*accountAccessAnswer, error) {
 		access, err := s.ReadModels.AccountAccess(ctx, in.ID, in.filter(), s.Now(), in.AsOf.end())
 		return &accountAccessAnswer{Body: access}, err
 	})
 	register(s, operation{
-		method: http.MethodGet, path: "/audit/access", id: "who-may", tag: auditTag, required: needs("audit", domain.View),
-		summary: "Who may do what and by which grant, now or at a time",
-		description: "Accounts come in the order in which they were made, each with its modules and actions. Superusers count. " +
-			"The question is itself recorded, once for all its pages. Without `as_of` each page answers for the moment of its request.",
+		method: http.MethodGet, path: "/audit/access", id: "who-may", tag: auditTag,
+		required: needs("audit", domain.View),
+		summary:  "Who may do what and by which grant, now or at a time",
+		description: "Accounts come in the order in which they were made, each with its modules and actions. " +
+			"Superusers count. " +
+			"The question is itself recorded, once for all its pages. Without `as_of` each page answers for the " +
+			"moment of its request.",
 	}, s.whoMay)
 }
 
 func (s *server) whoMay(ctx context.Context, in *whoMayRequest) (*list[projections.AccessHolder], error) {
 	filter := in.filter()
 	filter.CompanyID = given(in.CompanyID)
-	reading := audit.AccessRead{AsOf: timeOf(in.AsOf.end()), Module: in.Module, Action: domain.Action(in.Action), CompanyID: in.CompanyID}
+	reading := audit.AccessRead{
+		AsOf: timeOf(in.AsOf.end()), Module: in.Module, Action: domain.Action(in.Action), CompanyID: in.CompanyID,
+	}
 	page := projections.PageRequest{Limit: in.Limit}
 	if err := s.openCursor(ctx, reading, in.Cursor, &page.Cursor); err != nil {
 		return nil, err

@@ -44,21 +44,26 @@ type unlockRequest struct {
 func (s *server) addAccountSecurity() {
 	const tag = "Accounts"
 	register(s, operation{
-		method: http.MethodGet, path: "/users/{id}/sessions", id: "list-user-sessions", tag: tag, required: needs("users", domain.View).orOwn(),
-		summary: "Sessions of an account, newest first",
+		method: http.MethodGet, path: "/users/{id}/sessions", id: "list-user-sessions", tag: tag,
+		required: needs("users", domain.View).orOwn(),
+		summary:  "Sessions of an account, newest first",
 	}, s.listSessions)
 	register(s, operation{
-		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag, status: http.StatusNoContent,
+		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag,
+		status:   http.StatusNoContent,
 		required: needs("users", domain.Edit).orOwn(), summary: "End all sessions of an account",
-		description: "At once, and for your own account the current one too. Those of a superuser can only be ended by a superuser.",
+		description: "At once, and for your own account the current one too. Those of a superuser can only be ended " +
+			"by a superuser.",
 	}, s.endAccountSessions)
 	registerActForReason(s, s.users(), "two-factor/reset", operation{
 		id: "reset-two-factor", summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},
-		description: "Device and backup codes are void and all sessions end; a reason must be given. Where two-factor is required, the next sign-in asks for a new set-up.",
+		description: "Device and backup codes are void and all sessions end; a reason must be given. Where " +
+			"two-factor is required, the next sign-in asks for a new set-up.",
 	}, s.Commands.ResetTwoFactor)
 	registerCommand(s, operation{
-		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag, required: needs("users", domain.Edit),
-		summary: "End a lockout", description: "A lockout also ends by itself.",
+		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag,
+		required: needs("users", domain.Edit),
+		summary:  "End a lockout", description: "A lockout also ends by itself.",
 	}, s.unlock)
 }
 
@@ -70,8 +75,9 @@ func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (
 	var items []listedSession
 	for _, session := range alive {
 		items = append(items, listedSession{
-			ID: session.ID, CreatedAt: session.CreatedAt.UTC(), LastSeenAt: session.LastSeenAt.UTC(), ExpiresAt: session.ExpiresAt.UTC(),
-			IP: textOrNil(session.IP), UserAgent: textOrNil(session.UserAgent),
+			ID: session.ID, CreatedAt: session.CreatedAt.UTC(), LastSeenAt: session.LastSeenAt.UTC(),
+			ExpiresAt: session.ExpiresAt.UTC(),
+			IP:        textOrNil(session.IP), UserAgent: textOrNil(session.UserAgent),
 			Limited: session.Kind != sessions.Full, Current: session.ID == infoOf(ctx).session.ID,
 		})
 	}
@@ -88,7 +94,8 @@ func (s *server) sessionsOf(ctx context.Context, account uuid.UUID) ([]sessions.
 		return nil, err
 	}
 	stored, err := s.sessions.OfAccount(ctx, account)
-	return slices.DeleteFunc(stored, func(session sessions.Session) bool { return !session.Alive(security, s.Now()) }), err
+	return slices.DeleteFunc(stored, func(session sessions.Session) bool { return !session.Alive(security, s.Now()) }),
+		err
 }
 
 func textOrNil(text string) *string {

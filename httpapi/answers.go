@@ -39,7 +39,8 @@ func (h ChangeHeaders) ifMatch() (*eventstore.Revision, error) {
 	tag, closed := strings.CutSuffix(tag, `"`)
 	number, err := strconv.ParseInt(tag, 10, 64)
 	if !quoted || !closed || err != nil || number < 0 || strconv.FormatInt(number, 10) != tag {
-		return nil, domain.Refusef(domain.CodeRevisionMismatch, `If-Match must be one ETag as answered before, such as "4"`)
+		return nil, domain.Refusef(domain.CodeRevisionMismatch,
+			`If-Match must be one ETag as answered before, such as "4"`)
 	}
 	revision := eventstore.Revision(number)
 	return &revision, nil
@@ -101,7 +102,8 @@ func (s *server) logNotReadBack(ctx context.Context, err error) {
 		level = slog.LevelError
 	}
 	info := infoOf(ctx)
-	s.Logger.Log(ctx, level, "a change is recorded but could not be read back in time", "request_id", info.id, "route", info.route, "error", err)
+	s.Logger.Log(ctx, level, "a change is recorded but could not be read back in time", "request_id", info.id, "route",
+		info.route, "error", err)
 }
 
 func positionText(position eventstore.Position) string {

@@ -20,8 +20,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
@@ -67,11 +65,15 @@ func newAPI(t testing.TB, configure ...func(*Options)) *api {
 	result, err := a.Commands.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{
 		Details: user.Details{Email: adminEmail}, Superuser: true,
 	})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.catchUp(t, result.Position)
 	a.adminID = uuid.MustParse(result.ID)
 	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return a
 }
 
@@ -79,10 +81,14 @@ func newAPI(t testing.TB, configure ...func(*Options)) *api {
 func (a *api) givePassword(t *testing.T) {
 	t.Helper()
 	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), adminEmail, adminPassword)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.catchUp(t, result.Position)
 	a.admin, _, err = a.startSession(t.Context(), a.adminID, a.Now()) // a new password ends those that there were
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func startAPI(t testing.TB, configure ...func(*Options)) *api {
@@ -91,10 +97,14 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) {
 		c.ConnConfig.DialFunc = wire.dial
 	})
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(pool.Close)
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := &api{pool: pool, wire: wire, log: &bytes.Buffer{}, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 	handler := commands.New(store, keys, secretstest.Hasher(t))
@@ -104,15 +114,20 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	runner := engine.NewRunner(projections.Set(), pool, store, slog.New(slog.DiscardHandler), nil)
 	a.stopRunner = run(t, runner)
 	options := Options{
-		Commands: handler, ReadModels: projections.NewReadModels(pool), Runner: runner, Pool: pool, PingStore: store.Ping,
-		Logger: slog.New(slog.NewTextHandler(&locked{Writer: a.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now,
+		Commands: handler, ReadModels: projections.NewReadModels(pool), Runner: runner,
+		Pool: pool, PingStore: store.Ping,
+		Logger: slog.New(slog.NewTextHandler(&locked{Writer: a.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:    now,
 	}
-	options.limits = limits{request: patience, session: patience, check: patience} // so that a busy machine changes no answer
+	// so that a busy machine changes no answer
+	options.limits = limits{request: patience, session: patience, check: patience}
 	for _, c := range configure {
 		c(&options)
 	}
 	a.server, err = newServer(options)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.patience = patience // so that a busy machine changes no answer
 	a.url = serve(t, a.server)
 	return a
@@ -132,7 +147,9 @@ func run(t testing.TB, runner *engine.Runner) (stop func()) {
 	go func() { ended <- runner.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		assert.NoError(t, <-ended)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 	t.Cleanup(stop)
 	return stop
@@ -230,7 +247,9 @@ func (a *api) call(t testing.TB, token, method, path string, body any, headers .
 func (a *api) request(t testing.TB, token, method, path string, body any, headers ...with) answered {
 	t.Helper()
 	answer, err := a.send(t.Context(), token, method, path, body, headers...)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return answer
 }
 
@@ -282,7 +301,9 @@ func (a *api) send(ctx context.Context, token, method, path string, body any, he
 func (a *api) create(t testing.TB, path string, body map[string]any) string {
 	t.Helper()
 	created := a.call(t, a.admin, http.MethodPost, path, body)
-	require.Equal(t, http.StatusCreated, created.status, "%s\n%s", created, a.log)
+	if created.status != http.StatusCreated {
+		t.Fatalf("%s\n%s: got %v, want %v", created, a.log, created.status, http.StatusCreated)
+	}
 	return created.text("id")
 }
 
@@ -291,16 +312,23 @@ func (a *api) person(t testing.TB, email string, permissions domain.Permissions)
 	t.Helper()
 	command := commands.RegisterUser{Details: user.Details{Email: email}}
 	if len(permissions) > 0 {
-		result, err := a.Commands.CreateGroup(t.Context(), commands.Operator(), group.Details{Name: email, Permissions: permissions})
-		require.NoError(t, err)
+		result, err := a.Commands.CreateGroup(t.Context(), commands.Operator(),
+			group.Details{Name: email, Permissions: permissions})
+		if err != nil {
+			t.Fatal(err)
+		}
 		command.GroupIDs = []uuid.UUID{uuid.MustParse(result.ID)}
 	}
 	result, err := a.Commands.RegisterUser(t.Context(), commands.Operator(), command)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.catchUp(t, result.Position)
 	id = uuid.MustParse(result.ID)
 	token, _, err = a.startSession(t.Context(), id, a.Now())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return id, token
 }
 
@@ -309,7 +337,9 @@ func (a *api) catchUp(t testing.TB, position eventstore.Position) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	require.NoError(t, a.Runner.WaitFor(ctx, position))
+	if err := a.Runner.WaitFor(ctx, position); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // everything allows every action in every module of SecBoard's own.
@@ -346,6 +376,8 @@ func without(module string, action domain.Action) domain.Permissions {
 // count is how many rows a query gives in its only column.
 func (a *api) count(t testing.TB, query string, args ...any) (n int) {
 	t.Helper()
-	require.NoError(t, a.pool.QueryRow(t.Context(), query, args...).Scan(&n))
+	if err := a.pool.QueryRow(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
 	return n
 }

@@ -50,10 +50,13 @@ type auditEventsAnswer struct {
 // addAudit adds the reading of the log over all subjects.
 func (s *server) addAudit() {
 	register(s, operation{
-		method: http.MethodGet, path: "/audit/events", id: "audit-events", tag: auditTag, required: needs("audit", domain.View),
-		summary: "The whole log, newest first",
-		description: "Everything that happened, with who, when, from where and each field's old and new value. A query is itself recorded once, " +
-			"with all its pages in both directions; its cursors work for the person who asked only. To follow what happens, ask again with `previous_cursor`.",
+		method: http.MethodGet, path: "/audit/events", id: "audit-events", tag: auditTag,
+		required: needs("audit", domain.View),
+		summary:  "The whole log, newest first",
+		description: "Everything that happened, with who, when, from where and each field's old and new value. A " +
+			"query is itself recorded once, " +
+			"with all its pages in both directions; its cursors work for the person who asked only. To follow what " +
+			"happens, ask again with `previous_cursor`.",
 	}, s.auditEvents)
 	s.addAuditExport()
 }
@@ -62,16 +65,20 @@ func (s *server) auditEvents(ctx context.Context, in *auditEventsRequest) (*audi
 	if in.IP != "" {
 		address, err := netip.ParseAddr(in.IP)
 		if err != nil {
-			return nil, &domain.Invalid{Fields: []domain.FieldError{{Field: "ip", Code: domain.CodeIP, Message: "must be an address such as 203.0.113.9 or 2001:db8::7"}}}
+			return nil, &domain.Invalid{Fields: []domain.FieldError{
+				{Field: "ip", Code: domain.CodeIP, Message: "must be an address such as 203.0.113.9 or 2001:db8::7"},
+			}}
 		}
 		in.IP = textOf(address.Unmap())
 	}
 	filter := projections.AuditFilter{
-		SubjectID: in.SubjectID, Type: in.Type, CompanyID: given(in.CompanyID), From: in.From.start(), To: in.To.end(), IP: in.IP,
+		SubjectID: in.SubjectID, Type: in.Type, CompanyID: given(in.CompanyID), From: in.From.start(), To: in.To.end(),
+		IP:            in.IP,
 		CorrelationID: given(in.CorrelationID),
 	}
 	reading := audit.EventsRead{
-		SubjectID: in.SubjectID, Type: in.Type, CompanyID: in.CompanyID, From: in.From.from, To: in.To.to, IP: in.IP, CorrelationID: in.CorrelationID,
+		SubjectID: in.SubjectID, Type: in.Type, CompanyID: in.CompanyID, From: in.From.from, To: in.To.to, IP: in.IP,
+		CorrelationID: in.CorrelationID,
 	}
 	if in.ActorID != uuid.Nil {
 		filter.ActorID, reading.ActorID = in.ActorID.String(), in.ActorID.String()
@@ -124,7 +131,8 @@ type logPlace struct {
 
 // recorded runs a query of the audit and writes down that it was asked. Pages after the first belong to the same
 // query. Whoever can't be written down is not answered.
-func (s *server) recorded(ctx context.Context, reading domain.Event, cursor string, query func(context.Context) error) error {
+func (s *server) recorded(ctx context.Context, reading domain.Event, cursor string,
+	query func(context.Context) error) error {
 	if cursor != "" {
 		return query(ctx)
 	}
@@ -173,7 +181,8 @@ func (s *server) cursorMAC(ctx context.Context, reading domain.Event, payload []
 	if err != nil {
 		return nil, err
 	}
-	bound := strings.Join([]string{infoOf(ctx).access.UserID.String(), reading.EventType(), strconv.Quote(string(query)), string(payload)}, "\n")
+	bound := strings.Join([]string{infoOf(ctx).access.UserID.String(), reading.EventType(),
+		strconv.Quote(string(query)), string(payload)}, "\n")
 	return s.Commands.Keys.MAC("audit-cursor", []byte(bound))
 }
 

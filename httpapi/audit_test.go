@@ -11,13 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore"
@@ -35,48 +35,99 @@ func TestTheWholeLogIsRead(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
-	person := a.create(t, "/users", map[string]any{"email": "olena@example.com", "first_name": "Olena", "company_id": company})
+	person := a.create(t, "/users",
+		map[string]any{"email": "olena@example.com", "first_name": "Olena", "company_id": company})
 	other := a.create(t, "/users", map[string]any{"email": "other@example.com"})
 	left := a.call(t, a.admin, http.MethodPatch, "/users/"+person, map[string]any{"company_id": nil})
-	require.Equal(t, http.StatusOK, left.status, left)
+	if left.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", left, left.status, http.StatusOK)
+	}
 	read := func(query string) answered {
 		answer := a.call(t, a.admin, http.MethodGet, "/audit/events"+query, nil)
-		require.Equal(t, http.StatusOK, answer.status, answer)
+		if answer.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", answer, answer.status, http.StatusOK)
+		}
 		return answer
 	}
 	of := read("?subject_id=" + person)
-	assert.Equal(t, []string{"moved to another company", "account olena@example.com registered"}, summaries(of))
+	if diff := cmp.Diff([]string{"moved to another company", "account olena@example.com registered"},
+		summaries(of)); diff != "" {
+		t.Errorf("summaries(of) (-want +got):\n%s", diff)
+	}
 	entry := of.items()[0]
-	assert.Equal(t, map[string]any{"kind": "user", "id": person, "name": "Olena"}, entry["subject"])
-	assert.Equal(t, adminEmail, entry["actor"].(map[string]any)["name"])
-	assert.Equal(t, "Nova", entry["changes"].([]any)[0].(map[string]any)["from_name"])
+	if diff := cmp.Diff(map[string]any{"kind": "user", "id": person, "name": "Olena"}, entry["subject"]); diff != "" {
+		t.Errorf("subject (-want +got):\n%s", diff)
+	}
+	if got := entry["actor"].(map[string]any)["name"]; got != adminEmail {
+		t.Errorf(`actor.(map[string]any)["name"] = %q, want %q`, got, adminEmail)
+	}
+	if got := entry["changes"].([]any)[0].(map[string]any)["from_name"]; got != "Nova" {
+		t.Errorf(`changes.([]any)[0].(map[string]any)["from_name"] = %q, want "Nova"`, got)
+	}
 
-	assert.Equal(t, []string{"moved to another company", "account olena@example.com registered", "company Nova created"}, summaries(read("?company_id="+company)))
-	assert.Equal(t, []string{"account other@example.com registered"}, summaries(read("?type=user.registered&from=2020-01-01&subject_id="+other)))
-	assert.Equal(t, []string{"company Nova created"}, summaries(read("?type=company&actor_id="+a.adminID.String())))
-	assert.Empty(t, read("?type=company&ip=203.0.113.9").items())
-	assert.Empty(t, read("?to=2020-01-01").items())
-	assert.Len(t, read("?ip=::ffff:127.0.0.1&type=user").items(), 3, "the one of the command line has no address")
-	assert.Equal(t, map[string]string{"ip": "ip"}, a.call(t, a.admin, http.MethodGet, "/audit/events?ip=home", nil).wrong())
+	if diff := cmp.Diff([]string{"moved to another company", "account olena@example.com registered", "company Nova " +
+		"created"}, summaries(read("?company_id="+company))); diff != "" {
+		t.Errorf("summaries(read(\"?company_id=\"+company)) (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"account other@example.com registered"},
+		summaries(read("?type=user.registered&from=2020-01-01&subject_id="+other))); diff != "" {
+		t.Errorf("got (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"company Nova created"},
+		summaries(read("?type=company&actor_id="+a.adminID.String()))); diff != "" {
+		t.Errorf("got (-want +got):\n%s", diff)
+	}
+	if got := read("?type=company&ip=203.0.113.9").items(); len(got) != 0 {
+		t.Errorf(`read("?type=company&ip=203.0.113.9").items() = %v, want nothing`, got)
+	}
+	if got := read("?to=2020-01-01").items(); len(got) != 0 {
+		t.Errorf(`read("?to=2020-01-01").items() = %v, want nothing`, got)
+	}
+	if got := read("?ip=::ffff:127.0.0.1&type=user").items(); len(got) != 3 {
+		t.Errorf("the one of the command line has no address: got has %d elements, want 3: %v", len(got), got)
+	}
+	if diff := cmp.Diff(map[string]string{"ip": "ip"},
+		a.call(t, a.admin, http.MethodGet, "/audit/events?ip=home", nil).wrong()); diff != "" {
+		t.Errorf("got (-want +got):\n%s", diff)
+	}
 
 	t.Log("pages in both directions")
 	first := read("?type=user.registered&limit=2")
-	require.Len(t, first.items(), 2)
+	if got := first.items(); len(got) != 2 {
+		t.Fatalf("first.items() has %d elements, want 2: %v", len(got), got)
+	}
 	older := read("?type=user.registered&limit=2&cursor=" + first.text("next_cursor"))
-	assert.Equal(t, []string{"account " + adminEmail + " registered"}, summaries(older))
-	assert.Nil(t, older.json["next_cursor"])
+	if diff := cmp.Diff([]string{"account " + adminEmail + " registered"}, summaries(older)); diff != "" {
+		t.Errorf("summaries(older) (-want +got):\n%s", diff)
+	}
+	if older.json["next_cursor"] != nil {
+		t.Errorf("next_cursor = %v, want nil", older.json["next_cursor"])
+	}
 	back := read("?type=user.registered&limit=2&cursor=" + older.text("previous_cursor"))
-	assert.Equal(t, first.items(), back.items())
+	if diff := cmp.Diff(first.items(), back.items()); diff != "" {
+		t.Errorf("back.items() (-want +got):\n%s", diff)
+	}
 	newer := read("?type=user.registered&cursor=" + first.text("previous_cursor"))
-	assert.Empty(t, newer.items())
+	if got := newer.items(); len(got) != 0 {
+		t.Errorf("newer.items() = %v, want nothing", got)
+	}
 	a.create(t, "/users", map[string]any{"email": "third@example.com"})
 	newer = read("?type=user.registered&cursor=" + newer.text("previous_cursor"))
-	assert.Equal(t, []string{"account third@example.com registered"}, summaries(newer))
-	assert.Equal(t, summaries(first), summaries(read("?type=user.registered&limit=2&cursor="+newer.text("next_cursor"))))
+	if diff := cmp.Diff([]string{"account third@example.com registered"}, summaries(newer)); diff != "" {
+		t.Errorf("summaries(newer) (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(summaries(first),
+		summaries(read("?type=user.registered&limit=2&cursor="+newer.text("next_cursor")))); diff != "" {
+		t.Errorf("got (-want +got):\n%s", diff)
+	}
 	nothing := read("?type=role")
-	assert.Empty(t, nothing.items())
+	if got := nothing.items(); len(got) != 0 {
+		t.Errorf("nothing.items() = %v, want nothing", got)
+	}
 	a.create(t, "/roles", map[string]any{"name": "Owner"})
-	assert.Len(t, read("?type=role&cursor="+nothing.text("previous_cursor")).items(), 1)
+	if got := read("?type=role&cursor=" + nothing.text("previous_cursor")).items(); len(got) != 1 {
+		t.Errorf("the list has %d elements, want 1: %v", len(got), got)
+	}
 }
 
 // Reading leaves a trace: one event for a query with all its pages. Cursors can't be used to read without one.
@@ -89,49 +140,95 @@ func TestReadingTheAuditIsRecorded(t *testing.T) {
 		return a.call(t, a.admin, http.MethodGet, "/audit/events?type=audit.&actor_id="+id.String(), nil).items()
 	}
 	first := a.call(t, auditor, http.MethodGet, "/audit/events?limit=1&type=user&from=2026-01-01", nil)
-	require.Equal(t, http.StatusOK, first.status, first)
-	require.Len(t, readings(), 1)
-	assert.Equal(t, "audit.events_read", readings()[0]["type"])
-	changes, _ := json.Marshal(readings()[0]["changes"])
-	assert.JSONEq(t, `[{"field":"type","from":null,"to":"user"},{"field":"from","from":null,"to":"2026-01-01T00:00:00Z"}]`, string(changes))
-	for _, direction := range []string{"next_cursor", "previous_cursor"} {
-		page := a.call(t, auditor, http.MethodGet, "/audit/events?limit=1&type=user&from=2026-01-01&cursor="+first.text(direction), nil)
-		require.Equal(t, http.StatusOK, page.status, page)
+	if first.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", first, first.status, http.StatusOK)
 	}
-	assert.Len(t, readings(), 1, "pages are not recorded")
+	if got := readings(); len(got) != 1 {
+		t.Fatalf("readings() has %d elements, want 1: %v", len(got), got)
+	}
+	if got := readings()[0]["type"]; got != "audit.events_read" {
+		t.Errorf(`readings()[0]["type"] = %q, want "audit.events_read"`, got)
+	}
+	changes := []any{
+		map[string]any{"field": "type", "from": nil, "to": "user"},
+		map[string]any{"field": "from", "from": nil, "to": "2026-01-01T00:00:00Z"},
+	}
+	if diff := cmp.Diff(changes, readings()[0]["changes"]); diff != "" {
+		t.Errorf("what was asked for (-want +got):\n%s", diff)
+	}
+	for _, direction := range []string{"next_cursor", "previous_cursor"} {
+		page := a.call(t, auditor, http.MethodGet, "/audit/events?limit=1&type=user&from=2026-01-01&cursor="+
+			first.text(direction), nil)
+		if page.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", page, page.status, http.StatusOK)
+		}
+	}
+	if got := readings(); len(got) != 1 {
+		t.Errorf("pages are not recorded: got has %d elements, want 1: %v", len(got), got)
+	}
 	for token, query := range map[string]string{
 		auditor: "?limit=1&type=company&from=2026-01-01", a.admin: "?limit=1&type=user&from=2026-01-01",
 	} {
 		stolen := a.call(t, token, http.MethodGet, "/audit/events"+query+"&cursor="+first.text("next_cursor"), nil)
-		assert.Equal(t, map[string]string{"cursor": "cursor"}, stolen.wrong(), "another query or person: %s", stolen)
+		if diff := cmp.Diff(map[string]string{"cursor": "cursor"}, stolen.wrong()); diff != "" {
+			t.Errorf("another query or person: %s (-want +got):\n%s", stolen, diff)
+		}
 	}
 
 	who := a.call(t, auditor, http.MethodGet, "/audit/access?limit=1&module=audit", nil)
-	require.Equal(t, http.StatusOK, who.status, who)
-	more := a.call(t, auditor, http.MethodGet, "/audit/access?limit=1&module=audit&cursor="+who.text("next_cursor"), nil)
-	require.Equal(t, http.StatusOK, more.status, more)
-	require.Len(t, readings(), 2)
-	assert.Equal(t, "audit.access_read", readings()[0]["type"])
-	assert.Equal(t, http.StatusUnprocessableEntity, a.call(t, auditor, http.MethodGet, "/audit/access?limit=1&cursor="+who.text("next_cursor"), nil).status)
+	if who.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", who, who.status, http.StatusOK)
+	}
+	more := a.call(t, auditor, http.MethodGet, "/audit/access?limit=1&module=audit&cursor="+who.text("next_cursor"),
+		nil)
+	if more.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", more, more.status, http.StatusOK)
+	}
+	if got := readings(); len(got) != 2 {
+		t.Fatalf("readings() has %d elements, want 2: %v", len(got), got)
+	}
+	if got := readings()[0]["type"]; got != "audit.access_read" {
+		t.Errorf(`readings()[0]["type"] = %q, want "audit.access_read"`, got)
+	}
+	if got := a.call(t, auditor, http.MethodGet, "/audit/access?limit=1&cursor="+who.text("next_cursor"),
+		nil).status; got != http.StatusUnprocessableEntity {
+		t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
+	}
 
 	exported := a.call(t, auditor, http.MethodGet, "/audit/export?format=csv&to=2020-01-01", nil)
-	require.Equal(t, http.StatusOK, exported.status, exported)
-	require.Len(t, readings(), 3)
-	assert.Equal(t, "exported the audit log as csv", readings()[0]["summary"])
+	if exported.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", exported, exported.status, http.StatusOK)
+	}
+	if got := readings(); len(got) != 3 {
+		t.Fatalf("readings() has %d elements, want 3: %v", len(got), got)
+	}
+	if got := readings()[0]["summary"]; got != "exported the audit log as csv" {
+		t.Errorf(`readings()[0]["summary"] = %q, want "exported the audit log as csv"`, got)
+	}
 
 	before := a.Commands.Log
 	a.Commands.Log = readOnlyLog{before}
 	for _, path := range []string{"/audit/events", "/audit/access", "/audit/export"} {
 		unrecorded := a.call(t, auditor, http.MethodGet, path, nil)
-		assert.Equal(t, http.StatusServiceUnavailable, unrecorded.status, unrecorded)
-		assert.NotContains(t, string(unrecorded.body), "auditor@")
+		if unrecorded.status != http.StatusServiceUnavailable {
+			t.Errorf("%v: got %v, want %v", unrecorded, unrecorded.status, http.StatusServiceUnavailable)
+		}
+		if got := string(unrecorded.body); strings.Contains(got, "auditor@") {
+			t.Errorf(`%q contains "auditor@"`, got)
+		}
 	}
 	a.Commands.Log = before
 	_, viewer := a.person(t, "viewer@example.com", without("audit", domain.Export))
 	refused := a.call(t, viewer, http.MethodGet, "/audit/export", nil)
-	assert.Equal(t, http.StatusForbidden, refused.status)
-	assert.Contains(t, refused.text("detail"), "audit.export")
-	require.Len(t, readings(), 3, "who is refused reads nothing")
+	if refused.status != http.StatusForbidden {
+		t.Errorf("refused.status = %v, want %v", refused.status, http.StatusForbidden)
+	}
+	if got := refused.text("detail"); !strings.Contains(got, "audit.export") {
+		t.Errorf(`%q lacks "audit.export"`, got)
+	}
+	if got := readings(); len(got) != 3 {
+		t.Fatalf("who is refused reads nothing: got has %d elements, want 3: %v", len(got), got)
+	}
 }
 
 // From a sign-in to what was done in its session, and back.
@@ -141,8 +238,11 @@ func TestASignInLeadsToWhatWasDoneInItsSession(t *testing.T) {
 	a.givePassword(t)
 	token := a.signInAs(t, adminEmail, adminPassword).text("token")
 	for _, name := range []string{"Nova", "Orion"} {
-		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name}, with{"X-Request-ID", uuid.NewString()})
-		require.Equal(t, http.StatusCreated, created.status, created)
+		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name},
+			with{"X-Request-ID", uuid.NewString()})
+		if created.status != http.StatusCreated {
+			t.Fatalf("%v: got %v, want %v", created, created.status, http.StatusCreated)
+		}
 	}
 	a.create(t, "/companies", map[string]any{"name": "of another session"})
 	chain := func(id any) []string {
@@ -150,17 +250,35 @@ func TestASignInLeadsToWhatWasDoneInItsSession(t *testing.T) {
 	}
 	signIn := a.call(t, a.admin, http.MethodGet, "/audit/events?type=signin.succeeded", nil).items()[0]
 	led := chain(signIn["id"])
-	assert.Equal(t, "signed in (password)", led[len(led)-1], "its own correlation is its id")
-	assert.Contains(t, led, "company Nova created")
-	assert.Contains(t, led, "company Orion created")
-	assert.NotContains(t, led, "company of another session created")
+	if got := led[len(led)-1]; got != "signed in (password)" {
+		t.Errorf(`its own correlation is its id: got %q, want "signed in (password)"`, got)
+	}
+	if !slices.Contains(led, "company Nova created") {
+		t.Errorf("%v lacks company Nova created", led)
+	}
+	if !slices.Contains(led, "company Orion created") {
+		t.Errorf("%v lacks company Orion created", led)
+	}
+	if slices.Contains(led, "company of another session created") {
+		t.Errorf("%v contains company of another session created", led)
+	}
 	created := a.call(t, a.admin, http.MethodGet, "/audit/events?type=company.created", nil).items()[1]
-	assert.Equal(t, signIn["id"], created["causation_id"])
-	assert.Contains(t, chain(created["correlation_id"]), "company Orion created", "its own request")
-	assert.NotContains(t, chain(created["correlation_id"]), "company Nova created")
-	assert.Equal(t, http.StatusNoContent, a.call(t, token, http.MethodDelete, "/sessions/current", nil).status)
+	if diff := cmp.Diff(signIn["id"], created["causation_id"]); diff != "" {
+		t.Errorf("causation_id (-want +got):\n%s", diff)
+	}
+	if got := chain(created["correlation_id"]); !slices.Contains(got, "company Orion created") {
+		t.Errorf("its own request: %v lacks company Orion created", got)
+	}
+	if got := chain(created["correlation_id"]); slices.Contains(got, "company Nova created") {
+		t.Errorf("%v contains company Nova created", got)
+	}
+	if got := a.call(t, token, http.MethodDelete, "/sessions/current", nil).status; got != http.StatusNoContent {
+		t.Errorf("got %v, want %v", got, http.StatusNoContent)
+	}
 	a.catchUp(t, a.head(t))
-	assert.Equal(t, "signed out", chain(signIn["id"])[0])
+	if got := chain(signIn["id"])[0]; got != "signed out" {
+		t.Errorf(`chain(id)[0] = %q, want "signed out"`, got)
+	}
 }
 
 // What somebody sends as X-Request-ID finds their own request, and puts nothing among what another's led to.
@@ -169,32 +287,51 @@ func TestNobodyChoosesTheCorrelationOfAnother(t *testing.T) {
 	a := newAPI(t)
 	_, other := a.person(t, "other@example.com", everything())
 	found := func(id any) []string {
-		return summaries(a.call(t, a.admin, http.MethodGet, "/audit/events?type=company&correlation_id="+id.(string), nil))
+		return summaries(a.call(t, a.admin, http.MethodGet, "/audit/events?type=company&correlation_id="+id.(string),
+			nil))
 	}
 	create := func(token, name string, id any) answered {
-		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name}, with{"X-Request-ID", id.(string)})
-		require.Equal(t, http.StatusCreated, created.status, created)
+		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name},
+			with{"X-Request-ID", id.(string)})
+		if created.status != http.StatusCreated {
+			t.Fatalf("%v: got %v, want %v", created, created.status, http.StatusCreated)
+		}
 		return created
 	}
 	mine := uuid.NewString()
 	first := create(a.admin, "Nova", mine)
 	recorded := a.call(t, a.admin, http.MethodGet, "/companies/"+first.text("id")+"/history", nil).items()[0]
-	assert.Equal(t, first.header.Get("X-Request-ID"), recorded["correlation_id"])
-	for name, id := range map[string]any{"A": mine, "B": recorded["id"], "C": recorded["correlation_id"], "D": recorded["causation_id"]} {
+	if recorded["correlation_id"] != first.header.Get("X-Request-ID") {
+		t.Errorf("correlation_id = %q, want %q", recorded["correlation_id"], first.header.Get("X-Request-ID"))
+	}
+	for name, id := range map[string]any{
+		"A": mine, "B": recorded["id"], "C": recorded["correlation_id"], "D": recorded["causation_id"],
+	} {
 		theirs := create(other, name, id)
-		assert.Equal(t, []string{"company " + name + " created"}, found(theirs.header.Get("X-Request-ID")))
+		if diff := cmp.Diff([]string{"company " + name + " created"},
+			found(theirs.header.Get("X-Request-ID"))); diff != "" {
+			t.Errorf("found(X-Request-ID) (-want +got):\n%s", diff)
+		}
 	}
 	for _, id := range []any{recorded["correlation_id"], recorded["causation_id"]} {
-		assert.Equal(t, []string{"company Nova created"}, found(id))
+		if diff := cmp.Diff([]string{"company Nova created"}, found(id)); diff != "" {
+			t.Errorf("found(id) (-want +got):\n%s", diff)
+		}
 	}
-	assert.Empty(t, found(recorded["id"]))
+	if got := found(recorded["id"]); len(got) != 0 {
+		t.Errorf("found(id) = %v, want nothing", got)
+	}
 	create(a.admin, "Orion", mine)
-	assert.Equal(t, []string{"company Orion created", "company Nova created"}, found(first.header.Get("X-Request-ID")), "one's own go together")
+	if diff := cmp.Diff([]string{"company Orion created", "company Nova created"},
+		found(first.header.Get("X-Request-ID"))); diff != "" {
+		t.Errorf("one's own go together (-want +got):\n%s", diff)
+	}
 }
 
 type readOnlyLog struct{ eventstore.Log }
 
-func (readOnlyLog) Append(context.Context, string, eventstore.Revision, []eventstore.Proposed) (eventstore.Appended, error) {
+func (readOnlyLog) Append(context.Context, string, eventstore.Revision,
+	[]eventstore.Proposed) (eventstore.Appended, error) {
 	return eventstore.Appended{}, eventstore.ErrUnavailable
 }
 
@@ -218,68 +355,121 @@ func TestTheLogIsExported(t *testing.T) {
 	a.create(t, "/users", map[string]any{"email": "olena@example.com", "first_name": "=1+1\t", "company_id": company})
 	var log []eventstore.Recorded
 	for recorded, err := range a.Commands.Log.ReadAll(t.Context(), 0) {
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		log = append(log, recorded)
 	}
 	copyOf := func(query string) answered {
 		answer := a.call(t, a.admin, http.MethodGet, "/audit/export"+query, nil)
-		require.Equal(t, http.StatusOK, answer.status, answer)
+		if answer.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", answer, answer.status, http.StatusOK)
+		}
 		return answer
 	}
 	whole := copyOf("")
-	assert.Equal(t, "application/x-ndjson", whole.header.Get("Content-Type"))
-	assert.Contains(t, whole.header.Get("Content-Disposition"), "secboard-events.ndjson")
-	assert.NotContains(t, string(whole.body), "argon2id")
+	if got := whole.header.Get("Content-Type"); got != "application/x-ndjson" {
+		t.Errorf(`Content-Type = %q, want "application/x-ndjson"`, got)
+	}
+	if got := whole.header.Get("Content-Disposition"); !strings.Contains(got, "secboard-events.ndjson") {
+		t.Errorf(`%q lacks "secboard-events.ndjson"`, got)
+	}
+	if got := string(whole.body); strings.Contains(got, "argon2id") {
+		t.Errorf(`%q contains "argon2id"`, got)
+	}
 	lines := strings.SplitAfter(strings.TrimSuffix(string(whole.body), "\n"), "\n")
-	require.Len(t, lines, len(log), "everything up to the export, and not its own record")
+	if len(lines) != len(log) {
+		t.Fatalf("everything up to the export, and not its own record: got has %d elements, want %d: %v", len(lines),
+			len(log), lines)
+	}
 	passwords := 0
 	for i, text := range lines {
 		var line exported
-		require.NoError(t, json.Unmarshal([]byte(text), &line))
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
 		r := log[i]
-		assert.Equal(t, []any{r.ID, r.Position, r.Stream, r.Revision, r.Type}, []any{line.ID, line.Position, line.Stream, line.Revision, line.Type})
-		assert.NotEmpty(t, line.Metadata["actor"])
-		assert.False(t, line.At.IsZero())
-		assert.NotNil(t, line.Data)
+		if diff := cmp.Diff([]any{r.ID, r.Position, r.Stream, r.Revision, r.Type},
+			[]any{line.ID, line.Position, line.Stream, line.Revision, line.Type}); diff != "" {
+			t.Errorf("got (-want +got):\n%s", diff)
+		}
+		if line.Metadata["actor"] == nil {
+			t.Errorf("line %d names no actor", i)
+		}
+		if line.At.IsZero() {
+			t.Error("line.At.IsZero()")
+		}
+		if line.Data == nil {
+			t.Errorf("line.Data = %v, want something", line.Data)
+		}
 		if line.Type == "user.password_set" {
 			passwords++
-			assert.Nil(t, line.Data["hash"])
+			if line.Data["hash"] != nil {
+				t.Errorf("line.hash = %v, want nil", line.Data["hash"])
+			}
 		}
 	}
-	assert.Equal(t, 1, passwords)
+	if passwords != 1 {
+		t.Errorf("passwords = %v, want 1", passwords)
+	}
 
 	for _, format := range []string{"ndjson", "csv"} {
 		inOneGo := copyOf("?format=" + format).body
 		cut := inOneGo[:len(inOneGo)*2/3]
 		last, size, err := export.Last(bytes.NewReader(cut), format)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		rest := copyOf("?format=" + format + "&after=" + positionText(last)).body
-		assert.Equal(t, string(inOneGo), string(cut[:size])+string(rest)[:len(inOneGo)-int(size)], format)
+		if got := string(cut[:size]) + string(rest)[:len(inOneGo)-int(size)]; got != string(inOneGo) {
+			t.Errorf("%s: got %q, want %q", format, got, string(inOneGo))
+		}
 	}
 
 	table, err := csv.NewReader(bytes.NewReader(copyOf("?format=csv").body)).ReadAll()
-	require.NoError(t, err)
-	assert.Equal(t, export.Columns, table[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(export.Columns, table[0]); diff != "" {
+		t.Errorf("table[0] (-want +got):\n%s", diff)
+	}
 	created := 0
 	for _, row := range table[1:] {
 		for _, cell := range row {
-			assert.False(t, cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r"), cell)
+			if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
+				t.Errorf("%s", cell)
+			}
 		}
 		if row[4] == "company.created" {
 			created++
-			assert.Equal(t, `{"name":"=HYPERLINK(\"http://evil\")"}`, row[11])
+			if row[11] != `{"name":"=HYPERLINK(\"http://evil\")"}` {
+				t.Errorf("row[11] = %q, want %q", row[11], `{"name":"=HYPERLINK(\"http://evil\")"}`)
+			}
 		}
 	}
-	assert.Equal(t, 1, created)
+	if created != 1 {
+		t.Errorf("created = %v, want 1", created)
+	}
 
 	at := url.QueryEscape(time.Now().UTC().Format(time.RFC3339Nano))
 	a.create(t, "/roles", map[string]any{"name": "Owner"})
-	assert.NotContains(t, string(copyOf("?to="+at).body), "role.created")
+	if got := string(copyOf("?to=" + at).body); strings.Contains(got, "role.created") {
+		t.Errorf(`%q contains "role.created"`, got)
+	}
 	since := string(copyOf("?from=" + at).body)
-	assert.Contains(t, since, "role.created")
-	assert.NotContains(t, since, "company.created")
-	assert.Empty(t, copyOf("?to=2020-01-01").body)
-	assert.Equal(t, map[string]string{"format": "enum"}, a.call(t, a.admin, http.MethodGet, "/audit/export?format=xls", nil).wrong())
+	if !strings.Contains(since, "role.created") {
+		t.Errorf(`%q lacks "role.created"`, since)
+	}
+	if strings.Contains(since, "company.created") {
+		t.Errorf(`%q contains "company.created"`, since)
+	}
+	if got := copyOf("?to=2020-01-01").body; len(got) != 0 {
+		t.Errorf(`copyOf("?to=2020-01-01").body = %v, want nothing`, got)
+	}
+	if diff := cmp.Diff(map[string]string{"format": "enum"},
+		a.call(t, a.admin, http.MethodGet, "/audit/export?format=xls", nil).wrong()); diff != "" {
+		t.Errorf("got (-want +got):\n%s", diff)
+	}
 }
 
 // stallingLog reads half, then waits, and then goes on or breaks off.
@@ -318,20 +508,28 @@ func TestALongExportAndOneThatBreaksOff(t *testing.T) {
 		listening.Config.ReadTimeout, listening.Config.WriteTimeout = limit, limit
 		listening.Start()
 		defer listening.Close()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, listening.URL+basePath+"/audit/export", nil)
-		require.NoError(t, err)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, listening.URL+basePath+"/audit/export",
+			nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		request.Header.Set("Authorization", "Bearer "+a.admin)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { require.NoError(t, response.Body.Close()) }()
+		defer func() {
+			if err := response.Body.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}()
 		return io.ReadAll(response.Body)
 	}
 	log := a.Commands.Log
 	var whole []byte
 	var err error
-	for limit := 100 * time.Millisecond; limit < patience; limit *= 8 { // a busy machine may need longer to read the request
+	// a busy machine may need longer to read the request
+	for limit := 100 * time.Millisecond; limit < patience; limit *= 8 {
 		a.Commands.Log = stallingLog{log, func() error {
 			<-time.After(3 * limit) // longer than the server lets other requests take
 			return nil
@@ -340,10 +538,16 @@ func TestALongExportAndOneThatBreaksOff(t *testing.T) {
 			break
 		}
 	}
-	require.NoError(t, err)
-	assert.Contains(t, string(whole), "company.created")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(whole); !strings.Contains(got, "company.created") {
+		t.Errorf(`%q lacks "company.created"`, got)
+	}
 
 	a.Commands.Log = stallingLog{log, func() error { return eventstore.ErrUnavailable }}
 	_, err = download(patience)
-	assert.True(t, errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF), err)
+	if !(errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)) {
+		t.Errorf("%v", err)
+	}
 }

@@ -37,11 +37,15 @@ var exportTypes = map[string]string{
 
 func (s *server) addAuditExport() {
 	register(s, operation{
-		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag, required: needs("audit", domain.Export), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
+		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag,
+		required: needs("audit", domain.Export), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
 		summary: "Copy of the log, streamed",
-		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one line each with at least `id`, `position`, " +
-			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that ended early, which the missing end of the " +
-			"chunked answer tells, is resumed with `after`; a CSV then has no header line. In a CSV a cell that a spreadsheet would take for a formula " +
+		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one " +
+			"line each with at least `id`, `position`, " +
+			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that " +
+			"ended early, which the missing end of the " +
+			"chunked answer tells, is resumed with `after`; a CSV then has no header line. In a CSV a cell that a " +
+			"spreadsheet would take for a formula " +
 			"begins with an apostrophe. The export is itself recorded.",
 	}, s.auditExport)
 	content := map[string]*huma.MediaType{}

@@ -130,7 +130,8 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 
 // errSetupOnly refuses what a session may not do whose account has to set up two-factor first.
 var errSetupOnly = domain.Refusef(domain.CodeTwoFactorSetupRequired,
-	"an administrator requires two-factor for this account: set it up with POST "+basePath+"/me/two-factor and confirm it, then this session may do everything")
+	"an administrator requires two-factor for this account: set it up with POST "+basePath+
+		"/me/two-factor and confirm it, then this session may do everything")
 
 // refuse ends a request of Huma with a problem.
 func (s *server) refuse(ctx huma.Context, err error) {
@@ -162,8 +163,10 @@ func bearer(header string) string {
 
 func unauthenticated() error {
 	return &refusal{
-		status: http.StatusUnauthorized, code: domain.CodeUnauthenticated, headers: map[string]string{"WWW-Authenticate": `Bearer realm="secboard"`},
-		detail: "nobody is signed in, or the session has ended: sign in with POST " + basePath + "/sessions and send Authorization: Bearer <token>",
+		status: http.StatusUnauthorized, code: domain.CodeUnauthenticated,
+		headers: map[string]string{"WWW-Authenticate": `Bearer realm="secboard"`},
+		detail: "nobody is signed in, or the session has ended: sign in with POST " + basePath +
+			"/sessions and send Authorization: Bearer <token>",
 	}
 }
 

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -25,7 +23,9 @@ const benchmarkedPeople = 64
 func crowd(b *testing.B) (a *api, signIn func(i int) answered) {
 	b.Helper()
 	hasher, err := secrets.NewHasher(128) // as serve has it
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	a = newAPI(b, func(o *Options) {
 		o.Commands.Hasher, o.TrustedProxies = hasher, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	})
@@ -131,9 +131,13 @@ func atOnce(clients int, do func()) {
 func argon2idRate(b *testing.B) float64 {
 	b.Helper()
 	hasher, err := secrets.NewHasher(0)
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	hash, err := hasher.Hash(b.Context(), annasPassword)
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	var checked atomic.Int64
 	started := time.Now()
 	atOnce(runtime.GOMAXPROCS(0), func() {
@@ -151,10 +155,16 @@ func argon2idRate(b *testing.B) float64 {
 func residentPeak(b *testing.B) float64 {
 	b.Helper()
 	status, err := os.ReadFile("/proc/self/status")
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	match := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
-	require.NotNil(b, match)
+	if match == nil {
+		b.Fatalf("match = %v, want something", match)
+	}
 	kib, err := strconv.Atoi(string(match[1]))
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	return float64(kib) / 1024
 }

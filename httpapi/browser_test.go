@@ -12,8 +12,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
@@ -33,7 +31,8 @@ func openBrowser(t *testing.T, url string) *browser {
 	t.Helper()
 	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"}
 	if !slices.ContainsFunc(names, func(name string) bool { _, err := exec.LookPath(name); return err == nil }) {
-		t.Fatal("the pages are tested in a real browser, and there is none here: apt-get install -y chromium (scripts/setup does it)")
+		t.Fatal("the pages are tested in a real browser, and there is none here: apt-get install -y chromium " +
+			"(scripts/setup does it)")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.DisableGPU)
 	if os.Geteuid() == 0 {
@@ -43,7 +42,9 @@ func openBrowser(t *testing.T, url string) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	require.NoError(t, chromedp.Do(ctx), "start the browser")
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start the browser: %v", err)
+	}
 	return &browser{T: t, ctx: ctx, url: url}
 }
 
@@ -61,7 +62,9 @@ func (b *browser) send(fields ...[2]string) int {
 	defer cancel()
 	for _, field := range fields {
 		js[string](b, `document.getElementById("`+field[0]+`").value = ""`)
-		require.NoError(b, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#"+field[0]), field[1])))
+		if err := chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#"+field[0]), field[1])); err != nil {
+			b.Fatal(err)
+		}
 	}
 	return b.load(chromedp.Click(chromedp.CSS("button")))
 }
@@ -71,7 +74,9 @@ func (b *browser) load(step chromedp.Action[chromedp.Void]) int {
 	ctx, cancel := b.within()
 	defer cancel()
 	response, err := chromedp.RunResponse(ctx, step)
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.look()
 	return int(response.Status)
 }
@@ -82,7 +87,9 @@ func js[T any](b *browser, expression string) T {
 	ctx, cancel := b.within()
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	require.NoError(b, err, expression)
+	if err != nil {
+		b.Fatalf("%s: %v", expression, err)
+	}
 	return value
 }
 
@@ -98,20 +105,37 @@ func (b *browser) look() {
 	b.Helper()
 	ctx, cancel := b.within()
 	defer cancel()
-	require.NoError(b, chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)))
-	assert.LessOrEqual(b, js[float64](b, `document.documentElement.scrollWidth`), 320.0, "%s on a narrow screen", b.heading())
-	assert.Equal(b, "flex", js[string](b, `getComputedStyle(document.querySelector("header")).display`), "the style")
-	assert.Empty(b, js[[]string](b, `[...document.querySelectorAll("input:not([type=hidden])")].filter(i => i.labels.length != 1 ||
-		(i.getAttribute("aria-describedby") || "").split(" ").some(id => id && !document.getElementById(id))).map(i => i.id)`), "fields without a label")
-	assert.Zero(b, js[float64](b, `document.scripts.length`))
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)); err != nil {
+		b.Fatal(err)
+	}
+	if got := js[float64](b, `document.documentElement.scrollWidth`); got > 320.0 {
+		b.Errorf("%s on a narrow screen: got %v, want at most 320.0", b.heading(), got)
+	}
+	if got := js[string](b, `getComputedStyle(document.querySelector("header")).display`); got != "flex" {
+		b.Errorf(`the style: got %q, want "flex"`, got)
+	}
+	unlabelled := js[[]string](b, `[...document.querySelectorAll("input:not([type=hidden])")].filter(
+		i => i.labels.length != 1 || (i.getAttribute("aria-describedby") || "").split(" ").some(
+			id => id && !document.getElementById(id))).map(i => i.id)`)
+	if len(unlabelled) != 0 {
+		b.Errorf("fields without a label: got %v, want nothing", unlabelled)
+	}
+	if got := js[float64](b, `document.scripts.length`); got != 0 {
+		b.Errorf("js[float64](b, `document.scripts.length`) = %v, want nothing", got)
+	}
 	if *screenshots == "" {
 		return
 	}
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	require.NoError(b, err)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.shots++
-	name := filepath.Join(*screenshots, js[string](b, `document.documentElement.lang`)+"-"+string(rune('a'+b.shots))+".png")
-	require.NoError(b, os.WriteFile(name, picture, 0o600))
+	name := filepath.Join(*screenshots, js[string](b, `document.documentElement.lang`)+"-"+string(rune('a'+b.shots))+
+		".png")
+	if err := os.WriteFile(name, picture, 0o600); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // In a real browser, in each language: the first login with a cabinet password, an own password, and a forgotten one.
@@ -120,8 +144,11 @@ func TestPagesInABrowser(t *testing.T) {
 	a := newAPI(t)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
 	const cabinet = "the cabinet of Nova"
-	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password", map[string]any{"password": cabinet})
-	require.Equal(t, http.StatusOK, set.status, set)
+	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password",
+		map[string]any{"password": cabinet})
+	if set.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", set, set.status, http.StatusOK)
+	}
 	b := openBrowser(t, a.url)
 	for _, lang := range domain.Languages {
 		b.shots = 0
@@ -130,49 +157,119 @@ func TestPagesInABrowser(t *testing.T) {
 		id := uuid.MustParse(a.create(t, "/users", map[string]any{"email": email, "company_id": company}))
 		query := "?lang=" + lang
 
-		require.Equal(t, http.StatusOK, b.open("/first_login"+query))
-		if lang != "en" {
-			require.Equal(t, http.StatusOK, b.open("/first_login/"+query))
+		if got := b.open("/first_login" + query); got != http.StatusOK {
+			t.Fatalf(`b.open("/first_login"+query) = %v, want %v`, got, http.StatusOK)
 		}
-		assert.Equal(t, lang, js[string](b, `document.documentElement.lang`))
-		assert.Equal(t, say.AskFirstLogin, b.heading())
-		assert.Equal(t, http.StatusUnprocessableEntity, b.send([2]string{"email", "no address"}, [2]string{"cabinet_password", cabinet}))
-		assert.Equal(t, say.BadEmail, b.problem())
-		require.Equal(t, http.StatusOK, b.send([2]string{"email", email}, [2]string{"cabinet_password", cabinet}))
-		assert.Equal(t, say.LinkSent, b.heading())
+		if lang != "en" {
+			if got := b.open("/first_login/" + query); got != http.StatusOK {
+				t.Fatalf(`b.open("/first_login/"+query) = %v, want %v`, got, http.StatusOK)
+			}
+		}
+		if got := js[string](b, `document.documentElement.lang`); got != lang {
+			t.Errorf("js[string](b, `document.documentElement.lang`) = %q, want %q", got, lang)
+		}
+		if got := b.heading(); got != say.AskFirstLogin {
+			t.Errorf("b.heading() = %q, want %q", got, say.AskFirstLogin)
+		}
+		if got := b.send([2]string{"email", "no address"},
+			[2]string{"cabinet_password", cabinet}); got != http.StatusUnprocessableEntity {
+			t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
+		}
+		if got := b.problem(); got != say.BadEmail {
+			t.Errorf("b.problem() = %q, want %q", got, say.BadEmail)
+		}
+		if got := b.send([2]string{"email", email}, [2]string{"cabinet_password", cabinet}); got != http.StatusOK {
+			t.Fatalf("got %v, want %v", got, http.StatusOK)
+		}
+		if got := b.heading(); got != say.LinkSent {
+			t.Errorf("b.heading() = %q, want %q", got, say.LinkSent)
+		}
 
 		link := "/first_login/" + a.linkToken(t, id, user.FirstLoginRequested{}.EventType()) + query
 		for range 2 { // opening it does not use it up
-			require.Equal(t, http.StatusOK, b.open(link))
-			assert.Equal(t, say.FirstLogin, b.heading())
+			if got := b.open(link); got != http.StatusOK {
+				t.Fatalf("b.open(link) = %v, want %v", got, http.StatusOK)
+			}
+			if got := b.heading(); got != say.FirstLogin {
+				t.Errorf("b.heading() = %q, want %q", got, say.FirstLogin)
+			}
 		}
-		require.Equal(t, http.StatusOK, b.send())
-		assert.Equal(t, say.SetPassword, b.heading())
-		assert.Equal(t, "/first_login/password"+query, js[string](b, `location.pathname + location.search`))
+		if got := b.send(); got != http.StatusOK {
+			t.Fatalf("b.send() = %v, want %v", got, http.StatusOK)
+		}
+		if got := b.heading(); got != say.SetPassword {
+			t.Errorf("b.heading() = %q, want %q", got, say.SetPassword)
+		}
+		if got := js[string](b, `location.pathname + location.search`); got != "/first_login/password"+query {
+			t.Errorf("js[string](b, `location.pathname + location.search`) = %q, want %q", got,
+				"/first_login/password"+query)
+		}
 		for problem, passwords := range map[string][2]string{
-			say.Missing: {"", ""}, say.TooShort: {"short", "short"}, say.Differs: {annasPassword, annasPassword + "x"}, say.TooWeak: {"password1234", "password1234"},
+			say.Missing: {"", ""}, say.TooShort: {"short", "short"}, say.Differs: {annasPassword, annasPassword + "x"},
+			say.TooWeak: {"password1234", "password1234"},
 		} {
-			assert.Equal(t, http.StatusUnprocessableEntity, b.send([2]string{"new_password", passwords[0]}, [2]string{"repeat_password", passwords[1]}))
-			assert.Equal(t, problem, b.problem())
+			if got := b.send([2]string{"new_password", passwords[0]},
+				[2]string{"repeat_password", passwords[1]}); got != http.StatusUnprocessableEntity {
+				t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
+			}
+			if got := b.problem(); got != problem {
+				t.Errorf("b.problem() = %q, want %q", got, problem)
+			}
 		}
-		require.Equal(t, http.StatusOK, b.send([2]string{"new_password", annasPassword}, [2]string{"repeat_password", annasPassword}))
-		assert.Equal(t, say.PasswordSet, b.heading())
-		assert.Equal(t, http.StatusCreated, a.signInAs(t, email, annasPassword).status)
-		assert.Equal(t, http.StatusGone, b.open(link))
-		assert.Equal(t, say.DeadLink, b.heading())
-		assert.Equal(t, http.StatusConflict, b.open("/first_login/password"+query), "there is a password already")
+		if got := b.send([2]string{"new_password", annasPassword},
+			[2]string{"repeat_password", annasPassword}); got != http.StatusOK {
+			t.Fatalf("got %v, want %v", got, http.StatusOK)
+		}
+		if got := b.heading(); got != say.PasswordSet {
+			t.Errorf("b.heading() = %q, want %q", got, say.PasswordSet)
+		}
+		if got := a.signInAs(t, email, annasPassword).status; got != http.StatusCreated {
+			t.Errorf("a.signInAs(t, email, annasPassword).status = %v, want %v", got, http.StatusCreated)
+		}
+		if got := b.open(link); got != http.StatusGone {
+			t.Errorf("b.open(link) = %v, want %v", got, http.StatusGone)
+		}
+		if got := b.heading(); got != say.DeadLink {
+			t.Errorf("b.heading() = %q, want %q", got, say.DeadLink)
+		}
+		if got := b.open("/first_login/password" + query); got != http.StatusConflict {
+			t.Errorf("there is a password already: got %v, want %v", got, http.StatusConflict)
+		}
 
-		require.Equal(t, http.StatusOK, b.open("/password_reset/"+query))
-		assert.Equal(t, http.StatusUnprocessableEntity, b.send([2]string{"email", ""}))
-		assert.Equal(t, say.BadEmail, b.problem())
-		require.Equal(t, http.StatusOK, b.send([2]string{"email", email}))
-		assert.Equal(t, say.LinkSent, b.heading())
+		if got := b.open("/password_reset/" + query); got != http.StatusOK {
+			t.Fatalf(`b.open("/password_reset/"+query) = %v, want %v`, got, http.StatusOK)
+		}
+		if got := b.send([2]string{"email", ""}); got != http.StatusUnprocessableEntity {
+			t.Errorf(`b.send([2]string{"email", ""}) = %v, want %v`, got, http.StatusUnprocessableEntity)
+		}
+		if got := b.problem(); got != say.BadEmail {
+			t.Errorf("b.problem() = %q, want %q", got, say.BadEmail)
+		}
+		if got := b.send([2]string{"email", email}); got != http.StatusOK {
+			t.Fatalf(`b.send([2]string{"email", email}) = %v, want %v`, got, http.StatusOK)
+		}
+		if got := b.heading(); got != say.LinkSent {
+			t.Errorf("b.heading() = %q, want %q", got, say.LinkSent)
+		}
 		link = "/password_reset/" + a.linkToken(t, id, user.PasswordResetRequested{}.EventType()) + query
-		require.Equal(t, http.StatusOK, b.open(link))
-		require.Equal(t, http.StatusOK, b.send([2]string{"new_password", adminPassword}, [2]string{"repeat_password", adminPassword}))
-		assert.Equal(t, say.PasswordSet, b.heading())
-		assert.Equal(t, http.StatusCreated, a.signInAs(t, email, adminPassword).status)
-		assert.Equal(t, http.StatusGone, b.open(link))
-		assert.Equal(t, http.StatusUnauthorized, b.open("/first_login/password"+query), "the reset ended the session")
+		if got := b.open(link); got != http.StatusOK {
+			t.Fatalf("b.open(link) = %v, want %v", got, http.StatusOK)
+		}
+		if got := b.send([2]string{"new_password", adminPassword},
+			[2]string{"repeat_password", adminPassword}); got != http.StatusOK {
+			t.Fatalf("got %v, want %v", got, http.StatusOK)
+		}
+		if got := b.heading(); got != say.PasswordSet {
+			t.Errorf("b.heading() = %q, want %q", got, say.PasswordSet)
+		}
+		if got := a.signInAs(t, email, adminPassword).status; got != http.StatusCreated {
+			t.Errorf("a.signInAs(t, email, adminPassword).status = %v, want %v", got, http.StatusCreated)
+		}
+		if got := b.open(link); got != http.StatusGone {
+			t.Errorf("b.open(link) = %v, want %v", got, http.StatusGone)
+		}
+		if got := b.open("/first_login/password" + query); got != http.StatusUnauthorized {
+			t.Errorf("the reset ended the session: got %v, want %v", got, http.StatusUnauthorized)
+		}
 	}
 }

@@ -68,18 +68,22 @@ func (s *server) addCompanies() {
 	companies := s.companies()
 	registerCreate[newCompany](s, companies, operation{summary: "Create a company"}, s.Commands.CreateCompany)
 	register(s, operation{
-		method: http.MethodGet, path: "/companies", id: "list-companies", tag: companies.tag, required: needs("companies", domain.View), summary: "List companies",
+		method: http.MethodGet, path: "/companies", id: "list-companies", tag: companies.tag,
+		required: needs("companies", domain.View), summary: "List companies",
 	}, func(ctx context.Context, in *NamedList) (*list[projections.Company], error) {
-		return listOf(s.ReadModels.Companies(ctx, projections.CompanyFilter{Query: in.Query, Retired: in.Retired.pointer()}, in.request()))
+		return listOf(s.ReadModels.Companies(ctx,
+			projections.CompanyFilter{Query: in.Query, Retired: in.Retired.pointer()}, in.request()))
 	})
 	registerGet(s, companies, "One company, now or as it was")
 	registerChange[companyChanges](s, companies, operation{summary: "Change a company"}, s.Commands.ChangeCompany)
 	registerChange[cabinetPassword](s, companies, operation{
-		method: http.MethodPut, path: "/cabinet-password", id: "set-cabinet-password", summary: "Set the cabinet password",
+		method: http.MethodPut, path: "/cabinet-password", id: "set-cabinet-password",
+		summary:     "Set the cabinet password",
 		description: "With it and their e-mail address, people of the company ask for their first sign-in.",
 	}, s.Commands.SetCabinetPassword)
 	registerChange[defaultMailAccount](s, companies, operation{
-		method: http.MethodPut, path: "/default-mail-account", id: "set-default-mail-account", summary: "Choose the mail account that sends the company's mail",
+		method: http.MethodPut, path: "/default-mail-account", id: "set-default-mail-account",
+		summary: "Choose the mail account that sends the company's mail",
 	}, s.Commands.SetDefaultMailAccount)
 	registerActForReason(s, companies, "retire", operation{
 		summary: "Take a company out of use", description: "Its name is free again; its history stays.",

@@ -54,14 +54,16 @@ type autoReplyBody struct {
 
 func (b *contactChanges) command(problems *domain.Invalid) settings.ContactPatch {
 	patch := settings.ContactPatch{
-		Address: b.Address.patch("address", problems), Phone: b.Phone.patch("phone", problems), ReplyEmail: b.ReplyEmail.patch("reply_email", problems),
-		Social: b.Social.patch("social", problems), Recipients: b.Recipients.patch("recipients", problems),
+		Address: b.Address.patch("address", problems), Phone: b.Phone.patch("phone", problems),
+		ReplyEmail: b.ReplyEmail.patch("reply_email", problems),
+		Social:     b.Social.patch("social", problems), Recipients: b.Recipients.patch("recipients", problems),
 	}
 	if chosen := b.AutoReply.patch("auto_reply", problems); chosen != nil {
 		var reply *settings.AutoReply
 		if !b.AutoReply.Null {
 			reply = &settings.AutoReply{
-				MailAccountID: readID("auto_reply.mail_account_id", chosen.MailAccountID, problems), Subject: chosen.Subject, Body: chosen.Body,
+				MailAccountID: readID("auto_reply.mail_account_id", chosen.MailAccountID, problems),
+				Subject:       chosen.Subject, Body: chosen.Body,
 			}
 		}
 		patch.AutoReply = &reply
@@ -88,18 +90,24 @@ func (s *server) contactSettings() resource[projections.ContactSettings] {
 
 // addContact adds the contact form and its settings.
 func (s *server) addContact() {
-	registerSettings[contactChanges](s, s.contactSettings(), "How people reach whoever runs the installation, now or as it was", operation{
+	registerSettings[contactChanges](s, s.contactSettings(), "How people reach whoever runs the installation, now or "+
+		"as it was", operation{
 		required: needs("settings", domain.Edit), summary: "Change the contact settings",
 		example: map[string]any{
-			"phone": "+380 44 123 45 67", "recipients": []string{"office@example.com"}, "reply_email": "office@example.com",
-			"auto_reply": map[string]any{"subject": "Thank you for your message"}, "social": map[string]string{"linkedin": "https://www.linkedin.com/company/example"},
+			"phone": "+380 44 123 45 67", "recipients": []string{"office@example.com"},
+			"reply_email": "office@example.com",
+			"auto_reply":  map[string]any{"subject": "Thank you for your message"},
+			"social":      map[string]string{"linkedin": "https://www.linkedin.com/company/example"},
 		},
 	}, s.Commands.ChangeContact)
 	register(s, operation{
-		method: http.MethodPost, path: "/contact", id: "contact", tag: mailTag, status: http.StatusAccepted, required: anybody,
-		maxBody: maxContactBody, errors: []int{http.StatusTooManyRequests}, summary: "Leave a message",
-		description: "The recipients of the contact settings are notified. The sender gets an automatic answer, at most one a day, where one is set up. " +
-			"More than 5 messages with one e-mail address, or 20 from one network address, in 15 minutes are answered with 429.",
+		method: http.MethodPost, path: "/contact", id: "contact", tag: mailTag, status: http.StatusAccepted,
+		required: anybody,
+		maxBody:  maxContactBody, errors: []int{http.StatusTooManyRequests}, summary: "Leave a message",
+		description: "The recipients of the contact settings are notified. The sender gets an automatic answer, at " +
+			"most one a day, where one is set up. " +
+			"More than 5 messages with one e-mail address, or 20 from one network address, in 15 minutes are " +
+			"answered with 429.",
 	}, s.receiveContact)
 }
 

@@ -27,7 +27,9 @@ func (s *server) cookieFor(info *requestInfo, token string, expires time.Time) s
 
 // noCookie gives the Set-Cookie header that removes the cookie.
 func noCookie(info *requestInfo) string {
-	cookie := http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: info.https}
+	cookie := http.Cookie{
+		Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: info.https,
+	}
 	return cookie.String()
 }
 
@@ -42,11 +44,12 @@ func trustedOrigins(origins []string) (*http.CrossOriginProtection, error) {
 	return protection, nil
 }
 
-// checkOrigin refuses what a page of another site makes a browser send. Sec-Fetch-Site tells, else Origin, else Referer;
-// what is no browser sends none of them and has no cookie that it did not take itself.
+// checkOrigin refuses what a page of another site makes a browser send. Sec-Fetch-Site tells, else Origin, else
+// Referer; what is no browser sends none of them and has no cookie that it did not take itself.
 func (s *server) checkOrigin(r *http.Request) error {
 	asked := r
-	if referer := r.Header.Get("Referer"); referer != "" && r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
+	if referer := r.Header.Get("Referer"); referer != "" && r.Header.Get("Origin") == "" &&
+		r.Header.Get("Sec-Fetch-Site") == "" {
 		from, err := url.Parse(referer)
 		if err != nil || from.Host == "" {
 			return csrfFailed("the Referer can't be read")
@@ -55,7 +58,8 @@ func (s *server) checkOrigin(r *http.Request) error {
 		asked.Header.Set("Origin", from.Scheme+"://"+from.Host)
 	}
 	if err := s.origins.Check(asked); err != nil {
-		return csrfFailed("the request comes from a page of another site: SECBOARD_TRUSTED_ORIGINS lists those that may")
+		return csrfFailed("the request comes from a page of another site: SECBOARD_TRUSTED_ORIGINS lists those " +
+			"that may")
 	}
 	return nil
 }
@@ -77,7 +81,8 @@ func (s *server) checkCSRFToken(session uuid.UUID, given string) error {
 		return err
 	}
 	if !hmac.Equal([]byte(want), []byte(given)) {
-		return csrfFailed("with the session cookie, X-CSRF-Token must be the csrf_token of GET " + basePath + "/sessions/current")
+		return csrfFailed("with the session cookie, X-CSRF-Token must be the csrf_token of GET " + basePath +
+			"/sessions/current")
 	}
 	return nil
 }

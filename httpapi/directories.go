@@ -43,7 +43,8 @@ func (b *newDirectory) command(problems *domain.Invalid) commands.ConnectDirecto
 	changes := directoryChanges{
 		StartTLS: b.StartTLS, CAPEM: b.CAPEM, BindDN: b.BindDN, BindPassword: b.BindPassword, UserFilter: b.UserFilter,
 		AttrEmail: b.AttrEmail, AttrFirstName: b.AttrFirstName, AttrLastName: b.AttrLastName, AttrPhone: b.AttrPhone,
-		AttrDepartment: b.AttrDepartment, AttrPosition: b.AttrPosition, SyncGroups: b.SyncGroups, NestedGroups: b.NestedGroups,
+		AttrDepartment: b.AttrDepartment, AttrPosition: b.AttrPosition, SyncGroups: b.SyncGroups,
+		NestedGroups:   b.NestedGroups,
 		TimeoutSeconds: b.TimeoutSeconds, CheckMinutes: b.CheckMinutes, CheckLimit: b.CheckLimit, Enabled: b.Enabled,
 	}
 	patch := changes.read(problems)
@@ -94,23 +95,32 @@ func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDire
 func (b *directoryChanges) read(problems *domain.Invalid) commands.ChangeDirectory {
 	vouch := readFlag("vouch", b.Vouch, problems)
 	if vouch != nil && !*vouch {
-		problems.Add("vouch", domain.CodeNotTrue, "can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
+		problems.Add("vouch", domain.CodeNotTrue,
+			"can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
 	}
 	return commands.ChangeDirectory{
 		BindPassword: b.BindPassword.patch("bind_password", problems),
 		Patch: directory.Patch{
-			Name: b.Name.patch("name", problems), CompanyID: converted("company_id", b.CompanyID.patch("company_id", problems), problems, readID),
-			URLs: b.URLs.patch("urls", problems), StartTLS: readFlag("start_tls", b.StartTLS, problems), CAPEM: b.CAPEM.patch("ca_pem", problems),
-			BaseDN: b.BaseDN.patch("base_dn", problems), BindDN: b.BindDN.patch("bind_dn", problems), UserFilter: b.UserFilter.patch("user_filter", problems),
+			Name:      b.Name.patch("name", problems),
+			CompanyID: converted("company_id", b.CompanyID.patch("company_id", problems), problems, readID),
+			URLs:      b.URLs.patch("urls", problems), StartTLS: readFlag("start_tls", b.StartTLS, problems),
+			CAPEM:  b.CAPEM.patch("ca_pem", problems),
+			BaseDN: b.BaseDN.patch("base_dn", problems), BindDN: b.BindDN.patch("bind_dn", problems),
+			UserFilter:     b.UserFilter.patch("user_filter", problems),
 			TimeoutSeconds: b.TimeoutSeconds.patch("timeout_s", problems),
 			Attributes: directory.AttributesPatch{
-				Email: b.AttrEmail.patch("attr_email", problems), FirstName: b.AttrFirstName.patch("attr_first_name", problems),
-				LastName: b.AttrLastName.patch("attr_last_name", problems), Phone: b.AttrPhone.patch("attr_phone", problems),
-				Department: b.AttrDepartment.patch("attr_department", problems), Position: b.AttrPosition.patch("attr_position", problems),
+				Email:      b.AttrEmail.patch("attr_email", problems),
+				FirstName:  b.AttrFirstName.patch("attr_first_name", problems),
+				LastName:   b.AttrLastName.patch("attr_last_name", problems),
+				Phone:      b.AttrPhone.patch("attr_phone", problems),
+				Department: b.AttrDepartment.patch("attr_department", problems),
+				Position:   b.AttrPosition.patch("attr_position", problems),
 			},
-			SyncGroups: readFlag("sync_groups", b.SyncGroups, problems), NestedGroups: readFlag("nested_groups", b.NestedGroups, problems),
-			CheckMinutes: b.CheckMinutes.patch("check_minutes", problems), CheckLimit: b.CheckLimit.patch("check_limit_percent", problems),
-			Enabled: readFlag("enabled", b.Enabled, problems), Vouch: vouch != nil && *vouch,
+			SyncGroups:   readFlag("sync_groups", b.SyncGroups, problems),
+			NestedGroups: readFlag("nested_groups", b.NestedGroups, problems),
+			CheckMinutes: b.CheckMinutes.patch("check_minutes", problems),
+			CheckLimit:   b.CheckLimit.patch("check_limit_percent", problems),
+			Enabled:      readFlag("enabled", b.Enabled, problems), Vouch: vouch != nil && *vouch,
 		},
 	}
 }
@@ -229,15 +239,20 @@ func (s *server) addDirectories() {
 	edit := needs("directory", domain.Edit)
 	registerCreate[newDirectory](s, directories, operation{
 		summary: "Connect a directory (Active Directory or other LDAP)",
-		description: "People whose accounts have no password here sign in with that of the directory; the first sign-in makes the account. " +
-			"Only while a superuser approves the connection (who set it up, changed what entries it finds, or said so with `vouch`) does it give groups, and sign in people who are superusers or in a group.",
+		description: "People whose accounts have no password here sign in with that of the directory; the first " +
+			"sign-in makes the account. " +
+			"Only while a superuser approves the connection (who set it up, changed what entries it finds, or said " +
+			"so with `vouch`) does it give groups, and sign in people who are superusers or in a group.",
 		example: map[string]any{
-			"name": "Nova Active Directory", "urls": []string{"ldaps://dc1.nova.example", "ldaps://dc2.nova.example"}, "base_dn": "DC=nova,DC=example",
-			"bind_dn": "CN=secboard,OU=Services,DC=nova,DC=example", "bind_password": "correct horse battery staple", "sync_groups": true,
+			"name": "Nova Active Directory", "urls": []string{"ldaps://dc1.nova.example", "ldaps://dc2.nova.example"},
+			"base_dn": "DC=nova,DC=example",
+			"bind_dn": "CN=secboard,OU=Services,DC=nova,DC=example", "bind_password": "correct horse battery staple",
+			"sync_groups": true,
 		},
 	}, s.Commands.ConnectDirectory)
 	register(s, operation{
-		method: http.MethodGet, path: "/directories", id: "list-directories", tag: directories.tag, required: needs("directory", domain.View), summary: "List directories",
+		method: http.MethodGet, path: "/directories", id: "list-directories", tag: directories.tag,
+		required: needs("directory", domain.View), summary: "List directories",
 	}, func(ctx context.Context, in *listDirectoriesRequest) (*list[projections.Directory], error) {
 		return listOf(s.ReadModels.Directories(ctx, projections.DirectoryFilter{
 			Query: in.Query, CompanyID: given(in.CompanyID), Enabled: in.Enabled.pointer(),
@@ -249,10 +264,12 @@ func (s *server) addDirectories() {
 	}, s.Commands.ChangeDirectory)
 	registerHistory(s, directories)
 	register(s, operation{
-		method: http.MethodPost, path: "/directories/{id}/test", id: "test-directory", tag: directories.tag, required: edit, timeout: directoryTestTimeout,
+		method: http.MethodPost, path: "/directories/{id}/test", id: "test-directory", tag: directories.tag,
+		required: edit, timeout: directoryTestTimeout,
 		errors: []int{http.StatusTooManyRequests}, summary: "Try a directory step by step",
-		description: "Reaches each server, and with an e-mail address shows what the directory has about the person and which groups that gives. Nothing changes here.",
-		example:     map[string]any{"email": "olena.kovalenko@example.com"},
+		description: "Reaches each server, and with an e-mail address shows what the directory has about the person " +
+			"and which groups that gives. Nothing changes here.",
+		example: map[string]any{"email": "olena.kovalenko@example.com"},
 	}, s.testDirectory)
 	register(s, operation{
 		method: http.MethodGet, path: "/directories/{id}/check", id: "show-directory-check", tag: directories.tag,
@@ -264,9 +281,10 @@ func (s *server) addDirectories() {
 	register(s, operation{
 		method: http.MethodPost, path: "/directories/{id}/check", id: "run-directory-check", tag: directories.tag,
 		required: edit.and("users", domain.Edit), timeout: commands.CheckTimeout,
-		summary:     "Compare all accounts with the directory now",
-		description: "Accounts whose entries are disabled or gone are closed, those whose entries are back are opened. Too many changes at once wait for `confirm`.",
-		example:     map[string]any{"confirm": true},
+		summary: "Compare all accounts with the directory now",
+		description: "Accounts whose entries are disabled or gone are closed, those whose entries are back are " +
+			"opened. Too many changes at once wait for `confirm`.",
+		example: map[string]any{"confirm": true},
 	}, func(ctx context.Context, in *runCheckRequest) (*directoryCheckAnswer, error) {
 		mode := commands.CheckUnconfirmed
 		if in.Body != nil && in.Body.Confirm {
@@ -276,8 +294,9 @@ func (s *server) addDirectories() {
 	})
 	registerActForReason(s, s.users(), "unlink-directory", operation{
 		id: "unlink-user-directory", summary: "Forget the directory entry of an account",
-		description: "For a person who got a new entry: the next sign-in binds the entry that then has the account's e-mail address. A reason must be given.",
-		example:     map[string]any{"reason": "the entry was made anew"},
+		description: "For a person who got a new entry: the next sign-in binds the entry that then has the account's " +
+			"e-mail address. A reason must be given.",
+		example: map[string]any{"reason": "the entry was made anew"},
 	}, s.Commands.UnlinkDirectory)
 }
 
@@ -302,7 +321,8 @@ func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*
 	}
 	if e := test.Entry; e != nil {
 		body.Found = &foundEntry{
-			DN: e.DN, GUID: e.GUID, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone, Department: e.Department, Position: e.Position,
+			DN: e.DN, GUID: e.GUID, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone,
+			Department: e.Department, Position: e.Position,
 			Flags:   directoryFlags{e.Disabled, e.Locked, e.Expired, e.PasswordExpired, e.MustChange},
 			Refusal: test.Refusal, UserID: test.Account, Groups: []directoryGroup{},
 		}
@@ -317,17 +337,21 @@ func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*
 	return &directoryTestAnswer{Body: body}, nil
 }
 
-func (s *server) checkDirectory(ctx context.Context, id uuid.UUID, mode commands.CheckMode) (*directoryCheckAnswer, error) {
+func (s *server) checkDirectory(ctx context.Context, id uuid.UUID,
+	mode commands.CheckMode) (*directoryCheckAnswer, error) {
 	check, err := s.Commands.CheckDirectory(ctx, s.caller(ctx), id, mode)
 	if err != nil {
 		return nil, err
 	}
 	body := directoryCheck{
-		Entries: check.Findings.Entries, Accounts: check.Findings.Accounts, Applied: check.Applied, Stopped: check.Stopped,
+		Entries: check.Findings.Entries, Accounts: check.Findings.Accounts, Applied: check.Applied,
+		Stopped: check.Stopped,
 		Changes: make([]directoryChange, len(check.Changes)),
 	}
 	for i, change := range check.Changes {
-		body.Changes[i] = directoryChange{UserID: change.UserID, Email: change.Email, Change: "close", Reason: change.Reason}
+		body.Changes[i] = directoryChange{
+			UserID: change.UserID, Email: change.Email, Change: "close", Reason: change.Reason,
+		}
 		if change.Reason == "" {
 			body.Changes[i].Change = "open"
 		}

@@ -4,16 +4,17 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/directory"
@@ -56,10 +57,12 @@ func (s *servers) SignIn(_ context.Context, server directory.Server, email, pass
 	return directory.Entry{}, &directory.Refused{Reason: directory.Unknown}
 }
 
-func (s *servers) Test(ctx context.Context, server directory.Server, email, _ string) ([]directory.Step, *directory.Entry, error) {
+func (s *servers) Test(ctx context.Context, server directory.Server,
+	email, _ string) ([]directory.Step, *directory.Entry, error) {
 	entry, err := s.SignIn(ctx, server, email, directoryPassword)
 	if err != nil {
-		return []directory.Step{{Step: "search", Detail: err.Error()}}, nil, nil //nolint:nilerr // what is wrong is for the administrator
+		//nolint:nilerr // what is wrong is for the administrator
+		return []directory.Step{{Step: "search", Detail: err.Error()}}, nil, nil
 	}
 	return []directory.Step{{Step: "search", OK: true}}, &entry, nil
 }
@@ -129,7 +132,7 @@ func (a *api) accountOf(t *testing.T, email string) map[string]any {
 			return account
 		}
 	}
-	require.Fail(t, "there is no account "+email)
+	t.Fatal("there is no account " + email)
 	return nil
 }
 
@@ -138,17 +141,20 @@ func (a *api) directoryCheckOf(t *testing.T, id string) map[string]any {
 	t.Helper()
 	a.catchUp(t, a.head(t))
 	answer := a.call(t, a.admin, http.MethodGet, "/users/"+id+"/sign-in-check", nil)
-	require.Equal(t, http.StatusOK, answer.status, answer)
+	if answer.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", answer, answer.status, http.StatusOK)
+	}
 	for _, check := range answer.json["checks"].([]any) {
 		if c := check.(map[string]any); c["code"] == "directory_account" {
 			return c
 		}
 	}
-	require.Fail(t, "there is no check directory_account")
+	t.Fatal("there is no check directory_account")
 	return nil
 }
 
-// Entries that are disabled or gone close their accounts without a sign-in, but not too many of them without confirmation.
+// Entries that are disabled or gone close their accounts without a sign-in, but not too many of them without
+// confirmation.
 func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 	t.Parallel()
 	a, servers := withDirectory(t)
@@ -161,7 +167,9 @@ func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 	servers.put("AD", people...)
 	for _, entry := range people {
 		in := a.signInAs(t, entry.Email, directoryPassword)
-		require.Equal(t, http.StatusCreated, in.status, in)
+		if in.status != http.StatusCreated {
+			t.Fatalf("%v: got %v, want %v", in, in.status, http.StatusCreated)
+		}
 		tokens[entry.Email] = in.text("token")
 	}
 	a.catchUp(t, a.head(t))
@@ -175,59 +183,113 @@ func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 	people[0].Disabled = true
 	servers.put("AD", people[0], people[2], people[3])
 	shown := check(http.MethodGet, nil)
-	require.Equal(t, http.StatusOK, shown.status, shown)
+	if shown.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", shown, shown.status, http.StatusOK)
+	}
 	reasons := map[any]any{}
 	for _, change := range shown.json["changes"].([]any) {
 		reasons[change.(map[string]any)["email"]] = change.(map[string]any)["reason"]
 	}
-	assert.Equal(t, map[any]any{"ada@example.com": "disabled", "bob@example.com": "vanished"}, reasons)
-	assert.Equal(t, "active", stateOf("ada@example.com"), "showing changes nothing")
+	if diff := gocmp.Diff(map[any]any{"ada@example.com": "disabled", "bob@example.com": "vanished"},
+		reasons); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+	if got := stateOf("ada@example.com"); got != "active" {
+		t.Errorf(`showing changes nothing: got %q, want "active"`, got)
+	}
 
 	done := check(http.MethodPost, nil)
-	require.Equal(t, http.StatusOK, done.status, done)
-	assert.Equal(t, true, done.json["applied"], done)
-	for _, email := range []string{"ada@example.com", "bob@example.com"} {
-		assert.Equal(t, "directory_disabled", stateOf(email))
-		assert.Equal(t, http.StatusUnauthorized, a.call(t, tokens[email], http.MethodGet, "/me", nil).status, "its session has ended")
+	if done.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", done, done.status, http.StatusOK)
 	}
-	assert.Len(t, a.call(t, a.admin, http.MethodGet, "/users?state=directory_disabled", nil).items(), 2)
+	if done.json["applied"] != true {
+		t.Errorf("%v: got %v, want true", done, done.json["applied"])
+	}
+	for _, email := range []string{"ada@example.com", "bob@example.com"} {
+		if got := stateOf(email); got != "directory_disabled" {
+			t.Errorf(`stateOf(email) = %q, want "directory_disabled"`, got)
+		}
+		if got := a.call(t, tokens[email], http.MethodGet, "/me", nil).status; got != http.StatusUnauthorized {
+			t.Errorf("its session has ended: got %v, want %v", got, http.StatusUnauthorized)
+		}
+	}
+	if got := a.call(t, a.admin, http.MethodGet, "/users?state=directory_disabled", nil).items(); len(got) != 2 {
+		t.Errorf("the list has %d elements, want 2: %v", len(got), got)
+	}
 	bob := a.accountOf(t, "bob@example.com")["id"].(string)
 	explained := a.directoryCheckOf(t, bob)
-	assert.Contains(t, explained["detail"], "no longer there")
-	assert.NotNil(t, explained["event_id"])
-	assert.Equal(t, "AD", explained["actor"].(map[string]any)["name"])
+	if got := fmt.Sprint(explained["detail"]); !strings.Contains(got, "no longer there") {
+		t.Errorf(`%q lacks "no longer there"`, got)
+	}
+	if explained["event_id"] == nil {
+		t.Errorf("event_id = %v, want something", explained["event_id"])
+	}
+	if got := explained["actor"].(map[string]any)["name"]; got != "AD" {
+		t.Errorf(`actor.(map[string]any)["name"] = %q, want "AD"`, got)
+	}
 
 	people[0].Disabled = false
 	servers.put("AD", people...)
-	require.Equal(t, http.StatusCreated, a.signInAs(t, "ada@example.com", directoryPassword).status, "a sign-in opens it again")
-	assert.Equal(t, http.StatusUnauthorized, a.call(t, tokens["ada@example.com"], http.MethodGet, "/me", nil).status, "but no former session")
+	if got := a.signInAs(t, "ada@example.com", directoryPassword).status; got != http.StatusCreated {
+		t.Fatalf("a sign-in opens it again: got %v, want %v", got, http.StatusCreated)
+	}
+	if got := a.call(t, tokens["ada@example.com"], http.MethodGet, "/me", nil).status; got != http.StatusUnauthorized {
+		t.Errorf("but no former session: got %v, want %v", got, http.StatusUnauthorized)
+	}
 	check(http.MethodPost, nil)
-	assert.Equal(t, "active", stateOf("bob@example.com"), "and so does a check")
+	if got := stateOf("bob@example.com"); got != "active" {
+		t.Errorf(`and so does a check: got %q, want "active"`, got)
+	}
 
 	t.Log("an outage in the middle changes nothing")
 	servers.put("AD", people[0])
 	servers.isDown("AD", true)
-	assert.Equal(t, http.StatusServiceUnavailable, check(http.MethodPost, nil).status)
-	assert.Equal(t, "active", stateOf("bob@example.com"))
+	if got := check(http.MethodPost, nil).status; got != http.StatusServiceUnavailable {
+		t.Errorf("check(http.MethodPost, nil).status = %v, want %v", got, http.StatusServiceUnavailable)
+	}
+	if got := stateOf("bob@example.com"); got != "active" {
+		t.Errorf(`stateOf("bob@example.com") = %q, want "active"`, got)
+	}
 	servers.isDown("AD", false)
 
 	t.Log("too many at once wait for somebody")
 	for range 2 {
 		stopped := check(http.MethodPost, nil)
-		require.Equal(t, http.StatusOK, stopped.status, stopped)
-		assert.Equal(t, false, stopped.json["applied"])
-		assert.Contains(t, stopped.json["stopped"], "check_limit_percent")
+		if stopped.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", stopped, stopped.status, http.StatusOK)
+		}
+		if stopped.json["applied"] != false {
+			t.Errorf("applied = %v, want false", stopped.json["applied"])
+		}
+		if got := fmt.Sprint(stopped.json["stopped"]); !strings.Contains(got, "check_limit_percent") {
+			t.Errorf(`%q lacks "check_limit_percent"`, got)
+		}
 	}
-	assert.Equal(t, "active", stateOf("bob@example.com"))
-	assert.Contains(t, a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).json["check_stopped"], "3 of 4 accounts")
+	if got := stateOf("bob@example.com"); got != "active" {
+		t.Errorf(`stateOf("bob@example.com") = %q, want "active"`, got)
+	}
+	if got := fmt.Sprint(a.call(t, a.admin, http.MethodGet, "/directories/"+id,
+		nil).json["check_stopped"]); !strings.Contains(got, "3 of 4 accounts") {
+		t.Errorf(`%q lacks "3 of 4 accounts"`, got)
+	}
 	history := a.call(t, a.admin, http.MethodGet, "/directories/"+id+"/history?type=directory.check", nil).items()
-	assert.Len(t, history, 1, "it is written down once")
+	if len(history) != 1 {
+		t.Errorf("it is written down once: got has %d elements, want 1: %v", len(history), history)
+	}
 	confirmed := check(http.MethodPost, map[string]any{"confirm": true})
-	assert.Equal(t, true, confirmed.json["applied"], confirmed)
-	assert.Equal(t, "directory_disabled", stateOf("bob@example.com"))
-	assert.Nil(t, a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).json["check_stopped"])
+	if confirmed.json["applied"] != true {
+		t.Errorf("%v: got %v, want true", confirmed, confirmed.json["applied"])
+	}
+	if got := stateOf("bob@example.com"); got != "directory_disabled" {
+		t.Errorf(`stateOf("bob@example.com") = %q, want "directory_disabled"`, got)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).json["check_stopped"]; got != nil {
+		t.Errorf("got %v, want nil", got)
+	}
 	servers.put("AD")
-	assert.Contains(t, check(http.MethodPost, nil).json["stopped"], "no entry at all")
+	if got := fmt.Sprint(check(http.MethodPost, nil).json["stopped"]); !strings.Contains(got, "no entry at all") {
+		t.Errorf(`%q lacks "no entry at all"`, got)
+	}
 }
 
 func TestDirectoriesAreSetUpWithCare(t *testing.T) {
@@ -243,68 +305,122 @@ func TestDirectoriesAreSetUpWithCare(t *testing.T) {
 		"scheme":     {map[string]any{"urls": []string{"https://dc.example.com"}}, "urls.0", "scheme"},
 		"credential": {map[string]any{"urls": []string{"ldaps://u:p@dc.example.com"}}, "urls.0", "url"},
 		"none":       {map[string]any{"urls": []string{}}, "urls", "required"},
-		"ca":         {map[string]any{"ca_pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "ca_pem", "pem"},
-		"filter":     {map[string]any{"user_filter": "(objectClass=user"}, "user_filter", "filter"},
-		"base":       {map[string]any{"base_dn": "example.com"}, "base_dn", "dn"},
-		"bind":       {map[string]any{"bind_dn": "CN=x"}, "bind_password", "required"},
-		"attribute":  {map[string]any{"attr_phone": "tele)(phone"}, "attr_phone", "attribute"},
-		"timeout":    {map[string]any{"timeout_s": 0}, "timeout_s", "range"},
-		"company":    {map[string]any{"company_id": uuid.NewString()}, "company_id", "unknown_company"},
+		"ca": {
+			map[string]any{"ca_pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "ca_pem", "pem",
+		},
+		"filter":    {map[string]any{"user_filter": "(objectClass=user"}, "user_filter", "filter"},
+		"base":      {map[string]any{"base_dn": "example.com"}, "base_dn", "dn"},
+		"bind":      {map[string]any{"bind_dn": "CN=x"}, "bind_password", "required"},
+		"attribute": {map[string]any{"attr_phone": "tele)(phone"}, "attr_phone", "attribute"},
+		"timeout":   {map[string]any{"timeout_s": 0}, "timeout_s", "range"},
+		"company":   {map[string]any{"company_id": uuid.NewString()}, "company_id", "unknown_company"},
 	} {
 		body := map[string]any{"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com"}
 		for field, value := range c.body {
 			body[field] = value
 		}
 		refused := a.call(t, a.admin, http.MethodPost, "/directories", body)
-		assert.Equal(t, http.StatusUnprocessableEntity, refused.status, "%s: %s", name, refused)
-		assert.Equal(t, map[string]string{c.field: c.code}, refused.wrong(), name)
+		if refused.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %s: got %v, want %v", name, refused, refused.status, http.StatusUnprocessableEntity)
+		}
+		if diff := gocmp.Diff(map[string]string{c.field: c.code}, refused.wrong()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 
 	id := a.connect(t, "AD", map[string]any{"bind_dn": "reader@example.com", "bind_password": "hush hush"})
 	path := "/directories/" + id
 	before := time.Now().UTC().Format(time.RFC3339Nano)
-	taken := a.call(t, a.admin, http.MethodPost, "/directories", map[string]any{"name": "AD", "urls": []string{"ldaps://x.example"}, "base_dn": "DC=x"})
-	assert.Equal(t, "name_taken", taken.text("code"), taken)
-	kept := a.call(t, a.admin, http.MethodDelete, path, nil)
-	assert.Equal(t, http.StatusMethodNotAllowed, kept.status)
-	assert.Equal(t, "history_is_kept", kept.text("code"))
-	assert.Contains(t, kept.text("detail"), `PATCH /api/v1/directories/`+id+` {"enabled": false}`)
-
-	_, clerk := a.person(t, "clerk@example.com", domain.Permissions{"directory": {View: true, Edit: true}, "audit": {View: true}})
-	stolen := a.call(t, clerk, http.MethodPatch, path, map[string]any{"urls": []string{"ldaps://evil.example"}})
-	assert.Equal(t, map[string]string{"bind_password": "required"}, stolen.wrong(), "the password goes to no other server unseen")
-	changed := a.call(t, a.admin, http.MethodPatch, path, map[string]any{"urls": []string{"ldap://dc2.example.com"}, "start_tls": true, "attr_phone": nil, "name": "AD 2"})
-	require.Equal(t, http.StatusOK, changed.status, changed)
-	assert.Nil(t, changed.json["attr_phone"])
-	assert.Equal(t, true, changed.json["has_bind_password"])
-	then := a.call(t, a.admin, http.MethodGet, path+"?as_of="+before, nil)
-	assert.Equal(t, "AD", then.json["name"], then)
-	assert.Equal(t, true, then.json["has_bind_password"])
-	history := a.call(t, clerk, http.MethodGet, path+"/history", nil)
-	assert.Len(t, history.items(), 4, history)
-	for _, shown := range []answered{changed, then, history, a.call(t, a.admin, http.MethodGet, "/directories", nil)} {
-		assert.NotContains(t, string(shown.body), "hush")
+	taken := a.call(t, a.admin, http.MethodPost, "/directories",
+		map[string]any{"name": "AD", "urls": []string{"ldaps://x.example"}, "base_dn": "DC=x"})
+	if got := taken.text("code"); got != "name_taken" {
+		t.Errorf(`%v: got %q, want "name_taken"`, taken, got)
 	}
-	assert.Zero(t, a.count(t, `SELECT count(*) FROM history h WHERE h::text LIKE '%hush%' OR h::text LIKE '%aHVzaC%'`))
+	kept := a.call(t, a.admin, http.MethodDelete, path, nil)
+	if kept.status != http.StatusMethodNotAllowed {
+		t.Errorf("kept.status = %v, want %v", kept.status, http.StatusMethodNotAllowed)
+	}
+	if got := kept.text("code"); got != "history_is_kept" {
+		t.Errorf(`code = %q, want "history_is_kept"`, got)
+	}
+	if got := kept.text("detail"); !strings.Contains(got, `PATCH /api/v1/directories/`+id+` {"enabled": false}`) {
+		t.Errorf("%q lacks %q", got, `PATCH /api/v1/directories/`+id+` {"enabled": false}`)
+	}
+
+	_, clerk := a.person(t, "clerk@example.com",
+		domain.Permissions{"directory": {View: true, Edit: true}, "audit": {View: true}})
+	stolen := a.call(t, clerk, http.MethodPatch, path, map[string]any{"urls": []string{"ldaps://evil.example"}})
+	if diff := gocmp.Diff(map[string]string{"bind_password": "required"}, stolen.wrong()); diff != "" {
+		t.Errorf("the password goes to no other server unseen (-want +got):\n%s", diff)
+	}
+	changed := a.call(t, a.admin, http.MethodPatch, path,
+		map[string]any{
+			"urls": []string{"ldap://dc2.example.com"}, "start_tls": true, "attr_phone": nil, "name": "AD 2",
+		})
+	if changed.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
+	}
+	if changed.json["attr_phone"] != nil {
+		t.Errorf("attr_phone = %v, want nil", changed.json["attr_phone"])
+	}
+	if changed.json["has_bind_password"] != true {
+		t.Errorf("has_bind_password = %v, want true", changed.json["has_bind_password"])
+	}
+	then := a.call(t, a.admin, http.MethodGet, path+"?as_of="+before, nil)
+	if then.json["name"] != "AD" {
+		t.Errorf(`%v: got %q, want "AD"`, then, then.json["name"])
+	}
+	if then.json["has_bind_password"] != true {
+		t.Errorf("has_bind_password = %v, want true", then.json["has_bind_password"])
+	}
+	history := a.call(t, clerk, http.MethodGet, path+"/history", nil)
+	if got := history.items(); len(got) != 4 {
+		t.Errorf("%v: got has %d elements, want 4: %v", history, len(got), got)
+	}
+	for _, shown := range []answered{changed, then, history, a.call(t, a.admin, http.MethodGet, "/directories", nil)} {
+		if got := string(shown.body); strings.Contains(got, "hush") {
+			t.Errorf(`%q contains "hush"`, got)
+		}
+	}
+	if got := a.count(t, `SELECT count(*) FROM history h WHERE h::text LIKE '%hush%'
+		OR h::text LIKE '%aHVzaC%'`); got != 0 {
+		t.Errorf("got %v, want nothing", got)
+	}
 
 	audited := a.call(t, a.admin, http.MethodGet, "/audit/events?type=directory.", nil)
-	require.NotEmpty(t, audited.items(), audited)
-	assert.Equal(t, map[string]any{"kind": "directory", "id": id, "name": "AD 2"}, audited.items()[0]["subject"])
+	if got := audited.items(); len(got) == 0 {
+		t.Fatalf("%v: got %v, want something", audited, got)
+	}
+	if diff := gocmp.Diff(map[string]any{"kind": "directory", "id": id, "name": "AD 2"},
+		audited.items()[0]["subject"]); diff != "" {
+		t.Errorf("audited.items()[0][\"subject\"] (-want +got):\n%s", diff)
+	}
 
 	a.create(t, "/groups", map[string]any{"name": "Risk"})
-	servers.put("AD 2", directory.Entry{DN: "CN=x", GUID: "x", Email: "x@example.com", Groups: []string{"risk", "Risk", "Else"}})
+	servers.put("AD 2",
+		directory.Entry{DN: "CN=x", GUID: "x", Email: "x@example.com", Groups: []string{"risk", "Risk", "Else"}})
 	tried := a.call(t, a.admin, http.MethodPost, path+"/test", map[string]any{"email": "x@example.com"})
-	require.Equal(t, http.StatusOK, tried.status, tried)
+	if tried.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", tried, tried.status, http.StatusOK)
+	}
 	found := tried.json["found"].(map[string]any)
-	assert.Nil(t, found["user_id"])
+	if found["user_id"] != nil {
+		t.Errorf("user_id = %v, want nil", found["user_id"])
+	}
 	whys := map[any]string{}
 	for _, group := range found["groups"].([]any) {
 		g := group.(map[string]any)
 		whys[g["name"]] = cmp.Or(stringOf(g["why"]), "-")
 	}
-	assert.Contains(t, whys["risk"], "spelled differently")
-	assert.Equal(t, "sync_groups is off", whys["Risk"])
-	assert.Equal(t, "-", whys["Else"])
+	if !strings.Contains(whys["risk"], "spelled differently") {
+		t.Errorf(`%q lacks "spelled differently"`, whys["risk"])
+	}
+	if whys["Risk"] != "sync_groups is off" {
+		t.Errorf(`Risk = %q, want "sync_groups is off"`, whys["Risk"])
+	}
+	if whys["Else"] != "-" {
+		t.Errorf(`Else = %q, want "-"`, whys["Else"])
+	}
 }
 
 func stringOf(value any) string { text, _ := value.(string); return text }

@@ -37,7 +37,8 @@ func (s *server) addDocs() error {
 	}
 	s.root("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", encoded) })
 	s.root("/docs", func(c *gin.Context) {
-		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		c.Header("Content-Security-Policy",
+			"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		c.Data(http.StatusOK, "text/html; charset=utf-8", page)
 	})
 	s.root("/docs/page.css", func(c *gin.Context) { c.Data(http.StatusOK, "text/css; charset=utf-8", docsStyle) })
@@ -64,11 +65,14 @@ func renderDocs(document *huma.OpenAPI) ([]byte, error) {
 		}
 	}
 	page, err := template.New("page").Funcs(template.FuncMap{
-		"calls":      func(tag string) []docsCall { return calls[tag] },
-		"typeOf":     typeName,
-		"schemaOf":   func(s *huma.Schema) string { return strings.TrimPrefix(s.Ref, schemaPrefix) },
-		"hasPrefix":  strings.HasPrefix,
-		"json":       func(v any) (string, error) { text, err := json.MarshalIndent(v, "", "  "); return string(text), err },
+		"calls":     func(tag string) []docsCall { return calls[tag] },
+		"typeOf":    typeName,
+		"schemaOf":  func(s *huma.Schema) string { return strings.TrimPrefix(s.Ref, schemaPrefix) },
+		"hasPrefix": strings.HasPrefix,
+		"json": func(v any) (string, error) {
+			text, err := json.MarshalIndent(v, "", "  ")
+			return string(text), err
+		},
 		"sorted":     func(m map[string]*huma.Response) []string { return slices.Sorted(maps.Keys(m)) },
 		"schemas":    func() map[string]*huma.Schema { return document.Components.Schemas.Map() },
 		"isRequired": func(s *huma.Schema, name string) bool { return slices.Contains(s.Required, name) },

@@ -7,14 +7,14 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
+
+	"github.com/secboard/secboard/pause/pausetest"
 )
 
 var update = flag.Bool("update", false, "write testdata/openapi.json anew")
@@ -24,14 +24,22 @@ func TestTheOpenAPIDocument(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t)
 	served := a.request(t, "", http.MethodGet, "/openapi.json", nil)
-	require.Equal(t, http.StatusOK, served.status)
+	if served.status != http.StatusOK {
+		t.Fatalf("served.status = %v, want %v", served.status, http.StatusOK)
+	}
 	const golden = "testdata/openapi.json"
 	if *update {
-		require.NoError(t, os.WriteFile(golden, append(served.body, '\n'), 0o644))
+		if err := os.WriteFile(golden, append(served.body, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	assert.Equal(t, string(want), string(served.body)+"\n", "go test ./httpapi -run OpenAPI -update writes it anew")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(served.body) + "\n"; got != string(want) {
+		t.Errorf("go test ./httpapi -run OpenAPI -update writes it anew: got %q, want %q", got, string(want))
+	}
 
 	var document struct {
 		OpenAPI string `json:"openapi"`
@@ -42,14 +50,26 @@ func TestTheOpenAPIDocument(t *testing.T) {
 			Responses map[string]any `json:"responses"`
 		} `json:"paths"`
 	}
-	require.NoError(t, json.Unmarshal(served.body, &document))
-	assert.True(t, strings.HasPrefix(document.OpenAPI, "3.1"), document.OpenAPI)
+	if err := json.Unmarshal(served.body, &document); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(document.OpenAPI, "3.1") {
+		t.Errorf("%s", document.OpenAPI)
+	}
 	for _, o := range a.routes {
 		documented := document.Paths[basePath+o.path][strings.ToLower(o.method)]
-		assert.NotEmpty(t, documented.Summary, o.path)
-		assert.NotEmpty(t, documented.Tags, o.path)
-		assert.Equal(t, !o.required.public, len(documented.Security) > 0, o.path)
-		assert.Contains(t, documented.Responses, "503", o.path)
+		if documented.Summary == "" {
+			t.Errorf("%s: got %q, want something", o.path, documented.Summary)
+		}
+		if len(documented.Tags) == 0 {
+			t.Errorf("%s: got %v, want something", o.path, documented.Tags)
+		}
+		if got := len(documented.Security) > 0; got != !o.required.public {
+			t.Errorf("%s: got %v, want %v", o.path, got, !o.required.public)
+		}
+		if _, found := documented.Responses["503"]; !found {
+			t.Errorf("%s: %v lacks 503", o.path, documented.Responses)
+		}
 	}
 }
 
@@ -58,26 +78,37 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
-	group := a.create(t, "/groups", map[string]any{"name": "Analysts", "permissions": map[string]any{"users": map[string]any{"view": true}}})
+	group := a.create(t, "/groups",
+		map[string]any{"name": "Analysts", "permissions": map[string]any{"users": map[string]any{"view": true}}})
 	role := a.create(t, "/roles", map[string]any{"name": "Analyst"})
 	bare := a.create(t, "/users", map[string]any{"email": "bare@example.com"})
 	full := a.create(t, "/users", map[string]any{
-		"email": "full@example.com", "first_name": "Anna", "company_id": company, "start_date": "2090-01-01", "end_date": "2091-01-01",
+		"email": "full@example.com", "first_name": "Anna", "company_id": company, "start_date": "2090-01-01",
+		"end_date": "2091-01-01",
 		"role_ids": []string{role}, "group_ids": []string{group},
 	})
 	registry := a.api.OpenAPI().Components.Schemas
 	for path, schema := range map[string]string{
-		"/users": "ListUser", "/users/" + bare: "User", "/users/" + full: "User", "/users/" + full + "?as_of=2090-01-01": "User",
-		"/users/" + full + "/history": "ListHistoryEntry", "/companies": "ListCompany", "/companies/" + company: "Company",
-		"/roles": "ListRole", "/roles/" + role: "Role", "/groups": "ListGroup", "/groups/" + group: "Group", "/groups/" + group + "/history": "ListHistoryEntry",
-		"/groups/" + group + "/members": "ListMember", "/modules": "ListModule", "/modules/users": "Module", "/modules/users/history": "ListHistoryEntry",
-		"/users/" + full + "/access": "AccountAccess", "/users/" + bare + "/access?module=users&action=view": "AccountAccess", "/audit/access": "ListAccessHolder",
-		"/projections": "ListStatus", "/sessions/current": "CurrentSession", "/users?limit=0": "Problem", "/users/" + company: "Problem",
+		"/users": "ListUser", "/users/" + bare: "User", "/users/" + full: "User", "/users/" + full +
+			"?as_of=2090-01-01": "User",
+		"/users/" + full + "/history": "ListHistoryEntry", "/companies": "ListCompany", "/companies/" +
+			company: "Company",
+		"/roles": "ListRole", "/roles/" + role: "Role", "/groups": "ListGroup", "/groups/" + group: "Group",
+		"/groups/" + group + "/history": "ListHistoryEntry",
+		"/groups/" + group + "/members": "ListMember", "/modules": "ListModule", "/modules/users": "Module",
+		"/modules/users/history":                              "ListHistoryEntry",
+		"/users/" + full + "/access":                          "AccountAccess",
+		"/users/" + bare + "/access?module=users&action=view": "AccountAccess", "/audit/access": "ListAccessHolder",
+		"/projections": "ListStatus", "/sessions/current": "CurrentSession", "/users?limit=0": "Problem",
+		"/users/" + company: "Problem",
 	} {
 		answer := a.call(t, a.admin, http.MethodGet, path, nil)
 		var findings huma.ValidateResult
-		huma.Validate(registry, registry.SchemaFromRef(schemaPrefix+schema), huma.NewPathBuffer(nil, 0), huma.ModeReadFromServer, any(answer.json), &findings)
-		assert.Empty(t, findings.Errors, "%s: %s", path, answer)
+		huma.Validate(registry, registry.SchemaFromRef(schemaPrefix+schema), huma.NewPathBuffer(nil, 0),
+			huma.ModeReadFromServer, any(answer.json), &findings)
+		if len(findings.Errors) != 0 {
+			t.Errorf("%s: %s: got %v, want nothing", path, answer, findings.Errors)
+		}
 	}
 }
 
@@ -86,21 +117,34 @@ func TestTheReadablePage(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t)
 	page := a.request(t, "", http.MethodGet, "/docs", nil)
-	require.Equal(t, http.StatusOK, page.status)
-	assert.Contains(t, page.header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'")
+	if page.status != http.StatusOK {
+		t.Fatalf("page.status = %v, want %v", page.status, http.StatusOK)
+	}
+	if got := page.header.Get("Content-Security-Policy"); !strings.Contains(got,
+		"default-src 'none'; style-src 'self'") {
+		t.Errorf(`%q lacks "default-src 'none'; style-src 'self'"`, got)
+	}
 	for _, o := range a.routes {
-		assert.Contains(t, string(page.body), `id="`+o.id+`"`)
+		if got := string(page.body); !strings.Contains(got, `id="`+o.id+`"`) {
+			t.Errorf("%q lacks %q", got, `id="`+o.id+`"`)
+		}
 	}
 	root, err := html.Parse(strings.NewReader(string(page.body)))
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ids := map[string]bool{}
 	var links []string
 	for node := range root.Descendants() {
-		assert.NotContains(t, []string{"script", "img", "iframe"}, node.Data)
+		if got := []string{"script", "img", "iframe"}; slices.Contains(got, node.Data) {
+			t.Errorf("%v contains %v", got, node.Data)
+		}
 		for _, attribute := range node.Attr {
 			switch attribute.Key {
 			case "id":
-				assert.False(t, ids[attribute.Val], "%s stands twice", attribute.Val)
+				if ids[attribute.Val] {
+					t.Errorf("%s stands twice", attribute.Val)
+				}
 				ids[attribute.Val] = true
 			case "href":
 				links = append(links, attribute.Val)
@@ -111,10 +155,14 @@ func TestTheReadablePage(t *testing.T) {
 	}
 	for _, link := range links {
 		if anchor, inside := strings.CutPrefix(link, "#"); inside {
-			assert.True(t, ids[strings.ReplaceAll(anchor, "%20", " ")], "%s leads nowhere", link)
+			if !ids[strings.ReplaceAll(anchor, "%20", " ")] {
+				t.Errorf("%s leads nowhere", link)
+			}
 			continue
 		}
-		assert.Equal(t, http.StatusOK, a.request(t, "", http.MethodGet, link, nil).status, link)
+		if got := a.request(t, "", http.MethodGet, link, nil).status; got != http.StatusOK {
+			t.Errorf("%s: got %v, want %v", link, got, http.StatusOK)
+		}
 	}
 }
 
@@ -122,24 +170,43 @@ func TestHealthAndMetrics(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create(t, "/companies", map[string]any{"name": "Nova"})
-	assert.Equal(t, http.StatusNotFound, a.call(t, a.admin, http.MethodGet, "/companies/01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11", nil).status)
+	if got := a.call(t, a.admin, http.MethodGet, "/companies/01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11",
+		nil).status; got != http.StatusNotFound {
+		t.Errorf("got %v, want %v", got, http.StatusNotFound)
+	}
 	a.request(t, "", "BREW", "/coffee", nil)
 
-	assert.Equal(t, http.StatusOK, a.request(t, "", http.MethodGet, "/healthz", nil).status)
+	if got := a.request(t, "", http.MethodGet, "/healthz", nil).status; got != http.StatusOK {
+		t.Errorf(`a.request(t, "", http.MethodGet, "/healthz", nil).status = %v, want %v`, got, http.StatusOK)
+	}
 	ready := a.request(t, "", http.MethodGet, "/readyz", nil)
-	require.Equal(t, http.StatusOK, ready.status, ready)
-	assert.Equal(t, "ready", ready.text("status"))
+	if ready.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", ready, ready.status, http.StatusOK)
+	}
+	if got := ready.text("status"); got != "ready" {
+		t.Errorf(`status = %q, want "ready"`, got)
+	}
 	parts := partsOf(ready)
 	for _, part := range []string{"event_store", "database", "projection_users", "projection_history"} {
-		assert.Equal(t, true, parts[part]["ok"], part)
+		if parts[part]["ok"] != true {
+			t.Errorf("%s: got %v, want true", part, parts[part]["ok"])
+		}
 	}
-	assert.Equal(t, http.StatusOK, a.request(t, "", http.MethodHead, "/readyz", nil).status)
+	if got := a.request(t, "", http.MethodHead, "/readyz", nil).status; got != http.StatusOK {
+		t.Errorf(`a.request(t, "", http.MethodHead, "/readyz", nil).status = %v, want %v`, got, http.StatusOK)
+	}
 
 	projections := a.call(t, a.admin, http.MethodGet, "/projections", nil)
-	require.Equal(t, http.StatusOK, projections.status, projections)
-	require.NotEmpty(t, projections.items())
+	if projections.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", projections, projections.status, http.StatusOK)
+	}
+	if got := projections.items(); len(got) == 0 {
+		t.Fatalf("projections.items() = %v, want something", got)
+	}
 	for _, field := range []string{"name", "position", "lag_events", "lag_ms", "state", "error"} {
-		assert.Contains(t, projections.items()[0], field)
+		if _, found := projections.items()[0][field]; !found {
+			t.Errorf("%v lacks %v", projections.items()[0], field)
+		}
 	}
 
 	metrics := string(a.request(t, "", http.MethodGet, "/metrics", nil).body)
@@ -148,16 +215,28 @@ func TestHealthAndMetrics(t *testing.T) {
 		`secboard_http_request_duration_seconds_count{method="GET",route="/api/v1/companies/:id",status="4xx"} 1`,
 		`secboard_http_request_duration_seconds_count{method="other",route="unmatched",status="4xx"} 1`,
 	} {
-		assert.Contains(t, metrics, line)
+		if !strings.Contains(metrics, line) {
+			t.Errorf("%q lacks %q", metrics, line)
+		}
 	}
-	assert.NotContains(t, metrics, "01983c1c", "no ids in labels")
+	if strings.Contains(metrics, "01983c1c") {
+		t.Errorf(`no ids in labels: %q contains "01983c1c"`, metrics)
+	}
 
 	a.PingStore = func(context.Context) error { return errors.New("dial tcp 10.0.0.1: secret detail") }
 	down := a.request(t, "", http.MethodGet, "/readyz", nil)
-	assert.Equal(t, http.StatusServiceUnavailable, down.status)
-	assert.Equal(t, false, partsOf(down)["event_store"]["ok"])
-	assert.Equal(t, true, partsOf(down)["database"]["ok"])
-	assert.NotContains(t, string(down.body), "secret")
+	if down.status != http.StatusServiceUnavailable {
+		t.Errorf("down.status = %v, want %v", down.status, http.StatusServiceUnavailable)
+	}
+	if got := partsOf(down)["event_store"]["ok"]; got != false {
+		t.Errorf(`partsOf(down)["event_store"]["ok"] = %v, want false`, got)
+	}
+	if got := partsOf(down)["database"]["ok"]; got != true {
+		t.Errorf(`partsOf(down)["database"]["ok"] = %v, want true`, got)
+	}
+	if got := string(down.body); strings.Contains(got, "secret") {
+		t.Errorf(`%q contains "secret"`, got)
+	}
 }
 
 func partsOf(ready answered) map[string]map[string]any {
@@ -181,26 +260,41 @@ func TestTheDatabaseIsAway(t *testing.T) {
 		a.call(t, a.admin, http.MethodPost, "/companies", map[string]any{"name": "Nova"}, with{"Idempotency-Key", "k"}),
 		a.signInAs(t, adminEmail, adminPassword),
 	} {
-		assert.Equal(t, http.StatusServiceUnavailable, call.status, call)
-		assert.Equal(t, "unavailable", call.text("code"))
-		assert.NotEmpty(t, call.header.Get("Retry-After"))
-		assert.NotContains(t, string(call.body), "wire")
+		if call.status != http.StatusServiceUnavailable {
+			t.Errorf("%v: got %v, want %v", call, call.status, http.StatusServiceUnavailable)
+		}
+		if got := call.text("code"); got != "unavailable" {
+			t.Errorf(`code = %q, want "unavailable"`, got)
+		}
+		if got := call.header.Get("Retry-After"); got == "" {
+			t.Errorf("Retry-After = %q, want something", got)
+		}
+		if got := string(call.body); strings.Contains(got, "wire") {
+			t.Errorf(`%q contains "wire"`, got)
+		}
 	}
 	down := a.request(t, "", http.MethodGet, "/readyz", nil)
-	assert.Equal(t, http.StatusServiceUnavailable, down.status)
-	assert.Equal(t, false, partsOf(down)["database"]["ok"])
-	assert.Equal(t, true, partsOf(down)["event_store"]["ok"])
-	assert.Equal(t, http.StatusOK, a.request(t, "", http.MethodGet, "/healthz", nil).status, "the process itself is well")
+	if down.status != http.StatusServiceUnavailable {
+		t.Errorf("down.status = %v, want %v", down.status, http.StatusServiceUnavailable)
+	}
+	if got := partsOf(down)["database"]["ok"]; got != false {
+		t.Errorf(`partsOf(down)["database"]["ok"] = %v, want false`, got)
+	}
+	if got := partsOf(down)["event_store"]["ok"]; got != true {
+		t.Errorf(`partsOf(down)["event_store"]["ok"] = %v, want true`, got)
+	}
+	if got := a.request(t, "", http.MethodGet, "/healthz", nil).status; got != http.StatusOK {
+		t.Errorf("the process itself is well: got %v, want %v", got, http.StatusOK)
+	}
 
 	a.wire.mend()
-	assert.EventuallyWithT(t, func(c *assert.CollectT) {
-		created, err := a.send(t.Context(), a.admin, http.MethodPost, basePath+"/companies", map[string]any{"name": "Nova"}, with{"Idempotency-Key", "k"})
-		assert.NoError(c, err)
-		assert.Contains(c, []int{http.StatusCreated, http.StatusAccepted}, created.status)
-	}, patience, 50*time.Millisecond)
-	assert.EventuallyWithT(t, func(c *assert.CollectT) {
+	pausetest.Until(t, "commands are carried out again", func() bool {
+		created, err := a.send(t.Context(), a.admin, http.MethodPost, basePath+"/companies",
+			map[string]any{"name": "Nova"}, with{"Idempotency-Key", "k"})
+		return err == nil && (created.status == http.StatusCreated || created.status == http.StatusAccepted)
+	})
+	pausetest.Until(t, "the instance is ready again", func() bool {
 		ready, err := a.send(t.Context(), "", http.MethodGet, "/readyz", nil)
-		assert.NoError(c, err)
-		assert.Equal(c, "ready", ready.text("status"))
-	}, patience, 50*time.Millisecond)
+		return err == nil && ready.text("status") == "ready"
+	})
 }

@@ -23,7 +23,9 @@ func createAndList(url, email, password string) ([]string, error) {
 	if _, err := ask(http.MethodPost, url+"/sessions", nil, credentials, &session); err != nil {
 		return nil, err
 	}
-	headers := http.Header{"Authorization": {"Bearer " + session.Token}, "Idempotency-Key": {"import of 1 December, line 7"}}
+	headers := http.Header{
+		"Authorization": {"Bearer " + session.Token}, "Idempotency-Key": {"import of 1 December, line 7"},
+	}
 	account := map[string]string{"email": "anna@example.com", "first_name": "Anna"}
 	created, err := ask(http.MethodPost, url+"/users", headers, account, nil)
 	if err != nil {
@@ -46,8 +48,8 @@ func createAndList(url, email, password string) ([]string, error) {
 	return emails, nil
 }
 
-// ask sends a request, reads the answer into into, and gives its headers. An answer that is an error is a problem with a
-// code for programs and a detail for people.
+// ask sends a request, reads the answer into into, and gives its headers. An answer that is an error is a problem with
+// a code for programs and a detail for people.
 func ask(method, url string, headers http.Header, body, into any) (_ http.Header, err error) {
 	content, err := json.Marshal(body)
 	if err != nil {

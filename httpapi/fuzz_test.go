@@ -22,7 +22,8 @@ import (
 // FuzzMoment: what is taken for a point in time begins before it ends, and can be written in JSON.
 func FuzzMoment(f *testing.F) {
 	for _, text := range []string{
-		"2026-11-23", "2026-11-23T10:00:00Z", "2026-11-23T12:00:00 02:00", "9999-12-31", "9999-12-31T23:59:59.999999999-23:59", "1900-01-01T00:00:00+23:59",
+		"2026-11-23", "2026-11-23T10:00:00Z", "2026-11-23T12:00:00 02:00", "9999-12-31",
+		"9999-12-31T23:59:59.999999999-23:59", "1900-01-01T00:00:00+23:59",
 		"2016-12-31T23:59:60Z", "0000-00-00", "", " ", "2026-11-23T10:00:00,5Z", "12026-11-23", "\x00",
 	} {
 		f.Add(text)
@@ -49,7 +50,8 @@ func FuzzMoment(f *testing.F) {
 
 // FuzzOptional: a field of a patch is cleared, wrong, or the value that stands there; never a wrong one that counts.
 func FuzzOptional(f *testing.F) {
-	for _, text := range []string{`null`, `"x"`, `""`, `1`, `true`, `["a",null]`, `[1]`, `["` + uuid.NewString() + `"]`, `{}`, ` null `, `nul`, `"\ud800"`} {
+	for _, text := range []string{`null`, `"x"`, `""`, `1`, `true`, `["a",null]`, `[1]`, `["` + uuid.NewString() +
+		`"]`, `{}`, ` null `, `nul`, `"\ud800"`} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -92,7 +94,8 @@ func checkOptional[T any](t *testing.T, text []byte) {
 
 // FuzzIfMatch: a condition is refused unless it is the ETag of a revision as it was answered, or none.
 func FuzzIfMatch(f *testing.F) {
-	for _, text := range []string{`"4"`, `W/"4"`, `*`, ``, ` "0" `, `"+4"`, `"-0"`, `"007"`, `4`, `"4`, `"4", "5"`, `"9223372036854775807"`, `"9223372036854775808"`, `""`, `W/*`} {
+	for _, text := range []string{`"4"`, `W/"4"`, `*`, ``, ` "0" `, `"+4"`, `"-0"`, `"007"`, `4`, `"4`, `"4", "5"`,
+		`"9223372036854775807"`, `"9223372036854775808"`, `""`, `W/*`} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -116,7 +119,8 @@ func FuzzIfMatch(f *testing.F) {
 
 // FuzzPreferences: what a client prefers is one of the things that there are, whatever stands beside it.
 func FuzzPreferences(f *testing.F) {
-	for _, text := range []string{"respond-async", "respond-async; x, wait=10", "return=minimal", "Respond-Async", "", ",,;", "uk;q=0.5, ru", "*", "zh-Hant-u-co-pinyin;q=0,en;q=2", strings.Repeat("en-", 500), "\xff"} {
+	for _, text := range []string{"respond-async", "respond-async; x, wait=10", "return=minimal", "Respond-Async", "",
+		",,;", "uk;q=0.5, ru", "*", "zh-Hant-u-co-pinyin;q=0,en;q=2", strings.Repeat("en-", 500), "\xff"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -132,12 +136,14 @@ func FuzzPreferences(f *testing.F) {
 	})
 }
 
-// FuzzClient: the address of a client is one, nobody but a trusted proxy can name another, and nothing of what the client
-// says about itself garbles a log.
+// FuzzClient: the address of a client is one, nobody but a trusted proxy can name another, and nothing of what the
+// client says about itself garbles a log.
 func FuzzClient(f *testing.F) {
 	for _, text := range []string{
-		"203.0.113.7", "203.0.113.7, 127.0.0.1", "[2001:db8::1]:443, 127.0.0.1:80", "fe80::1%eth0", "::ffff:203.0.113.7", "unknown", "", ",", "1.2.3.4\x00", "127.0.0.1,,127.0.0.2",
-		"0190a0f0-0000-7000-8000-000000000000", "x0190a0f0-0000-7000-8000-000000000000y", "00-0190a0f000007000800000000000000a-00f067aa0ba902b7-01", "a\u202eb\x1b[31m\n\xff",
+		"203.0.113.7", "203.0.113.7, 127.0.0.1", "[2001:db8::1]:443, 127.0.0.1:80", "fe80::1%eth0",
+		"::ffff:203.0.113.7", "unknown", "", ",", "1.2.3.4\x00", "127.0.0.1,,127.0.0.2",
+		"0190a0f0-0000-7000-8000-000000000000", "x0190a0f0-0000-7000-8000-000000000000y",
+		"00-0190a0f000007000800000000000000a-00f067aa0ba902b7-01", "a\u202eb\x1b[31m\n\xff",
 	} {
 		f.Add(text)
 	}
@@ -160,7 +166,8 @@ func FuzzClient(f *testing.F) {
 			t.Fatalf("%q is %q", text, got)
 		}
 		shown := printable(text, 20)
-		if utf8.RuneCountInString(shown) > 20 || !utf8.ValidString(shown) || strings.ContainsFunc(shown, unicode.IsControl) {
+		if utf8.RuneCountInString(shown) > 20 || !utf8.ValidString(shown) ||
+			strings.ContainsFunc(shown, unicode.IsControl) {
 			t.Fatalf("%q is shown as %q", text, shown)
 		}
 		id := givenID(http.Header{"X-Request-Id": {text}, "Traceparent": {text}})

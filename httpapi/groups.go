@@ -95,10 +95,14 @@ func (s *server) addGroups() {
 	groups := s.groups()
 	registerCreate[newGroup](s, groups, operation{
 		summary: "Create an access group", description: "What somebody may do is what the groups allow together.",
-		example: map[string]any{"name": "Risk analysts", "permissions": map[string]any{"risks": map[string]any{"view": true, "export": true}}},
+		example: map[string]any{
+			"name":        "Risk analysts",
+			"permissions": map[string]any{"risks": map[string]any{"view": true, "export": true}},
+		},
 	}, s.Commands.CreateGroup)
 	register(s, operation{
-		method: http.MethodGet, path: "/groups", id: "list-groups", tag: groups.tag, required: needs("groups", domain.View), summary: "List access groups",
+		method: http.MethodGet, path: "/groups", id: "list-groups", tag: groups.tag,
+		required: needs("groups", domain.View), summary: "List access groups",
 	}, func(ctx context.Context, in *listGroupsRequest) (*list[projections.Group], error) {
 		return listOf(s.ReadModels.Groups(ctx, projections.GroupFilter{
 			Query: in.Query, CompanyID: given(in.CompanyID), Retired: in.Retired.pointer(),
@@ -106,8 +110,9 @@ func (s *server) addGroups() {
 	})
 	registerGet(s, groups, "One group, now or as it was")
 	register(s, operation{
-		method: http.MethodGet, path: "/groups/{id}/members", id: "list-group-members", tag: groups.tag, required: needs("groups", domain.View),
-		summary: "Members of a group, now or at a time", description: "With since when and by whom.",
+		method: http.MethodGet, path: "/groups/{id}/members", id: "list-group-members", tag: groups.tag,
+		required: needs("groups", domain.View),
+		summary:  "Members of a group, now or at a time", description: "With since when and by whom.",
 	}, func(ctx context.Context, in *membersRequest) (*list[projections.Member], error) {
 		if _, err := groups.at(ctx, in.ID.String(), in.AsOf); err != nil {
 			return nil, err
@@ -116,7 +121,8 @@ func (s *server) addGroups() {
 	})
 	registerChange[groupChanges](s, groups, operation{summary: "Change a group"}, s.Commands.ChangeGroup)
 	registerActForReason(s, groups, "retire", operation{
-		summary: "Take a group out of use", description: "Nobody can join it any more and it grants nothing; its name is free again.",
+		summary:     "Take a group out of use",
+		description: "Nobody can join it any more and it grants nothing; its name is free again.",
 	}, s.Commands.RetireGroup)
 	registerHistory(s, groups)
 }

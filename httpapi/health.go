@@ -96,7 +96,8 @@ func (s *server) checkReadModels(ctx context.Context) []readinessPart {
 		parts[i] = readinessPart{Name: "projection_" + status.Name, OK: true}
 		switch {
 		case status.State == "stopped":
-			parts[i].OK, parts[i].Detail = false, "stopped at an event that it can't apply: see GET "+basePath+"/projections"
+			parts[i].OK, parts[i].Detail = false, "stopped at an event that it can't apply: see GET "+basePath+
+				"/projections"
 		case status.LagEvents > tooFarBehind:
 			parts[i].OK, parts[i].essential = false, true
 			parts[i].Detail = "catching up: " + strconv.FormatInt(status.LagEvents, 10) + " events behind"

@@ -21,7 +21,8 @@ type HistoryParams struct {
 
 func (p HistoryParams) filter(kind, id string) projections.HistoryFilter {
 	filter := projections.HistoryFilter{
-		Kind: kind, ID: id, Type: p.Type, From: p.From.start(), To: p.To.end(), IncludeSignIns: slices.Contains(p.Include, "sign_ins"),
+		Kind: kind, ID: id, Type: p.Type, From: p.From.start(), To: p.To.end(),
+		IncludeSignIns: slices.Contains(p.Include, "sign_ins"),
 	}
 	if p.ActorID != uuid.Nil {
 		filter.ActorID = p.ActorID.String()

@@ -46,7 +46,8 @@ func (s *server) idempotent(o operation) func(huma.Context, func(huma.Context)) 
 		c := humagin.Unwrap(ctx)
 		body, complete, err := readAhead(ctx, c.Request, o)
 		if err != nil {
-			s.refuse(ctx, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body ended early"})
+			s.refuse(ctx,
+				&refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the body ended early"})
 			return
 		}
 		if !complete {
@@ -70,7 +71,8 @@ func (s *server) idempotent(o operation) func(huma.Context, func(huma.Context)) 
 // readAhead reads the body, which the key is compared by, and puts it back. complete is false when it is longer than
 // the operation takes.
 func readAhead(ctx huma.Context, request *http.Request, o operation) (body []byte, complete bool, err error) {
-	_ = ctx.SetReadDeadline(time.Now().Add(o.timeout)) //nolint:errcheck // not every connection knows deadlines; ReadTimeout of the server holds anyway
+	//nolint:errcheck // not every connection knows deadlines; ReadTimeout of the server holds anyway
+	_ = ctx.SetReadDeadline(time.Now().Add(o.timeout))
 	body, err = io.ReadAll(io.LimitReader(request.Body, o.maxBody+1))
 	rest := request.Body
 	request.Body = struct {
@@ -105,7 +107,8 @@ func (k keptAnswer) writeTo(c *gin.Context) {
 
 // claimKey makes this request the one that carries out the command of its key, or gives the answer that there is. While
 // another request is at it, it waits a little.
-func (s *server) claimKey(ctx context.Context, o operation, key string, request *http.Request, body []byte) (keptAnswer, error) {
+func (s *server) claimKey(ctx context.Context, o operation, key string, request *http.Request,
+	body []byte) (keptAnswer, error) {
 	info := infoOf(ctx)
 	// Keyed, so that a body with a secret can't be guessed from the database.
 	fingerprint, err := s.Commands.Keys.Name("idempotency", strings.Join([]string{
@@ -132,11 +135,12 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 }
 
 // claimOrRead is one try of claimKey; found is false while another request carries out the command.
-func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, fingerprint []byte, command uuid.UUID, lock time.Duration) (kept keptAnswer, found bool, err error) {
+func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, fingerprint []byte, command uuid.UUID,
+	lock time.Duration) (kept keptAnswer, found bool, err error) {
 	now := s.Now()
 	s.cleaning.sometimes(ctx, s)
-	// A new key, one that is forgotten by now, or one whose request ended without an answer: the last keeps its command. A
-	// lock that lasts longer than any is from a clock that was wrong.
+	// A new key, one that is forgotten by now, or one whose request ended without an answer: the last keeps its
+	// command. A lock that lasts longer than any is from a clock that was wrong.
 	err = s.Pool.QueryRow(ctx, `
 		INSERT INTO app.idempotency_keys AS k (actor_id, key, request_hash, command_id, created_at, locked_until)
 		VALUES ($1, $2, $3, $4, $5, $6)
@@ -146,7 +150,8 @@ func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, f
 			created_at   = CASE WHEN k.created_at < $7 THEN excluded.created_at ELSE k.created_at END,
 			locked_until = excluded.locked_until, status = NULL, headers = NULL, body = NULL
 		WHERE k.created_at < $7
-		   OR (k.status IS NULL AND k.request_hash = excluded.request_hash AND (k.locked_until <= $5 OR k.locked_until > $8))
+		   OR (k.status IS NULL AND k.request_hash = excluded.request_hash AND (k.locked_until <= $5
+		   OR k.locked_until > $8))
 		RETURNING command_id`,
 		actor, key, fingerprint, command, now, now.Add(lock), now.Add(-keysLast), now.Add(2*lock)).Scan(&kept.command)
 	if err == nil {
@@ -157,7 +162,8 @@ func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, f
 	}
 	var status *int
 	var stored, headers []byte
-	err = s.Pool.QueryRow(ctx, `SELECT request_hash, status, headers, body FROM app.idempotency_keys WHERE actor_id = $1 AND key = $2`,
+	err = s.Pool.QueryRow(ctx, `SELECT request_hash, status, headers, body FROM app.idempotency_keys
+		WHERE actor_id = $1 AND key = $2`,
 		actor, key).Scan(&stored, &status, &headers, &kept.body)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -167,7 +173,8 @@ func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, f
 	case !bytes.Equal(stored, fingerprint):
 		return kept, false, &refusal{
 			status: http.StatusUnprocessableEntity, code: domain.CodeIdempotencyKeyReused,
-			detail: "this Idempotency-Key was used for another request within the last 24 hours: take a new one for each change",
+			detail: "this Idempotency-Key was used for another request within the last 24 hours: take a new one for " +
+				"each change",
 		}
 	case status == nil:
 		return kept, false, nil
@@ -189,7 +196,8 @@ func (s *server) answerOnce(ctx huma.Context, c *gin.Context, key string, next f
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx.Context()), s.limits.session)
 	defer cancel()
 	if err := s.keepAnswer(storing, actor, key, held); err != nil {
-		s.Logger.WarnContext(ctx.Context(), "the answer to an Idempotency-Key is not kept; the same request repeats the same command",
+		s.Logger.WarnContext(ctx.Context(), "the answer to an Idempotency-Key is not kept; the same request repeats "+
+			"the same command",
 			"request_id", infoOf(ctx.Context()).id, "error", err)
 	}
 	held.send()
@@ -197,7 +205,8 @@ func (s *server) answerOnce(ctx huma.Context, c *gin.Context, key string, next f
 
 func (s *server) keepAnswer(ctx context.Context, actor uuid.UUID, key string, held *heldWriter) error {
 	if held.Status() >= http.StatusInternalServerError {
-		_, err := s.Pool.Exec(ctx, `UPDATE app.idempotency_keys SET locked_until = $3 WHERE actor_id = $1 AND key = $2 AND status IS NULL`,
+		_, err := s.Pool.Exec(ctx, `UPDATE app.idempotency_keys SET locked_until = $3 WHERE actor_id = $1 AND key = $2
+			AND status IS NULL`,
 			actor, key, s.Now())
 		return err
 	}
@@ -210,7 +219,8 @@ func (s *server) keepAnswer(ctx context.Context, actor uuid.UUID, key string, he
 	if err != nil {
 		return err
 	}
-	_, err = s.Pool.Exec(ctx, `UPDATE app.idempotency_keys SET status = $3, headers = $4, body = $5, locked_until = NULL WHERE actor_id = $1 AND key = $2`,
+	_, err = s.Pool.Exec(ctx, `UPDATE app.idempotency_keys SET status = $3, headers = $4, body = $5, locked_until = NULL
+		WHERE actor_id = $1 AND key = $2`,
 		actor, key, held.Status(), encoded, held.body.Bytes())
 	return err
 }

@@ -13,11 +13,14 @@ import (
 )
 
 func emailField(v *visit, wrong bool) pageField {
-	return pageField{Name: "email", Label: v.t.Email, Type: "email", Autocomplete: "username", Value: v.field("email"), Wrong: wrong}
+	return pageField{
+		Name: "email", Label: v.t.Email, Type: "email", Autocomplete: "username", Value: v.field("email"), Wrong: wrong,
+	}
 }
 
 func showAskReset(_ context.Context, v *visit) (page, error) {
-	return page{Title: v.t.AskReset, Text: v.t.AskResetText, Fields: []pageField{emailField(v, false)}, Submit: v.t.SendLink}, nil
+	return page{Title: v.t.AskReset, Text: v.t.AskResetText, Fields: []pageField{emailField(v, false)},
+		Submit: v.t.SendLink}, nil
 }
 
 func (s *server) sentAskReset(ctx context.Context, v *visit) (page, error) {
@@ -44,10 +47,13 @@ func (s *server) openedReset(ctx context.Context, v *visit) (page, error) {
 }
 
 func passwordForm(v *visit, problem string) page {
-	form := page{Title: v.t.SetPassword, Text: v.t.SetPasswordText, Error: problem, Submit: v.t.SavePassword, Fields: []pageField{
-		{Name: "new_password", Label: v.t.NewPassword, Type: "password", Autocomplete: "new-password", Hint: v.t.PasswordHint, Wrong: problem != ""},
-		{Name: "repeat_password", Label: v.t.RepeatPassword, Type: "password", Autocomplete: "new-password", Wrong: problem != ""},
-	}}
+	form := page{Title: v.t.SetPassword, Text: v.t.SetPasswordText, Error: problem, Submit: v.t.SavePassword,
+		Fields: []pageField{
+			{Name: "new_password", Label: v.t.NewPassword, Type: "password", Autocomplete: "new-password",
+				Hint: v.t.PasswordHint, Wrong: problem != ""},
+			{Name: "repeat_password", Label: v.t.RepeatPassword, Type: "password", Autocomplete: "new-password",
+				Wrong: problem != ""},
+		}}
 	if problem != "" {
 		form.Status = http.StatusUnprocessableEntity
 	}
@@ -92,7 +98,8 @@ func (s *server) sentReset(ctx context.Context, v *visit) (page, error) {
 func showAskFirstLogin(_ context.Context, v *visit) (page, error) {
 	return page{Title: v.t.AskFirstLogin, Text: v.t.AskFirstLoginText, Submit: v.t.SendLink, Fields: []pageField{
 		emailField(v, false),
-		{Name: "cabinet_password", Label: v.t.CabinetPassword, Type: "password", Autocomplete: "off", Hint: v.t.CabinetHint},
+		{Name: "cabinet_password", Label: v.t.CabinetPassword, Type: "password", Autocomplete: "off",
+			Hint: v.t.CabinetHint},
 	}}, nil
 }
 
@@ -145,7 +152,9 @@ func (s *server) letIn(ctx context.Context, v *visit, outcome commands.SignedIn)
 func codeForm(v *visit, challenge string) page {
 	return page{
 		Title: v.t.SecondFactor, Text: v.t.SecondFactorText, Submit: v.t.SignIn, Action: codePage, Challenge: challenge,
-		Fields: []pageField{{Name: "code", Label: v.t.Code, Type: "text", Autocomplete: "one-time-code", Hint: v.t.CodeHint}},
+		Fields: []pageField{
+			{Name: "code", Label: v.t.Code, Type: "text", Autocomplete: "one-time-code", Hint: v.t.CodeHint},
+		},
 	}
 }
 
@@ -221,7 +230,9 @@ func (s *server) withoutPassword(ctx context.Context, v *visit) (*page, error) {
 	}
 	info.session, info.access, err = s.authenticate(ctx, cookie.Value)
 	if problem, _, _ := problemOf(err); err != nil && problem.Status == http.StatusUnauthorized {
-		return &page{Status: http.StatusUnauthorized, Title: v.t.SignedOut, Text: v.t.SignedOutText, Link: &pageLink{firstLoginPage, v.t.AskAgain}}, nil
+		return &page{Status: http.StatusUnauthorized, Title: v.t.SignedOut, Text: v.t.SignedOutText, Link: &pageLink{
+			firstLoginPage, v.t.AskAgain,
+		}}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -231,7 +242,9 @@ func (s *server) withoutPassword(ctx context.Context, v *visit) (*page, error) {
 		return nil, err
 	}
 	if account.HasPassword {
-		return &page{Status: http.StatusConflict, Title: v.t.HasPassword, Text: v.t.HasPasswordText, Link: &pageLink{resetPage, v.t.AskReset}}, nil
+		return &page{Status: http.StatusConflict, Title: v.t.HasPassword, Text: v.t.HasPasswordText, Link: &pageLink{
+			resetPage, v.t.AskReset,
+		}}, nil
 	}
 	return nil, nil
 }

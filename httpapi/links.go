@@ -54,32 +54,40 @@ const maxLinkBody = 16 << 10
 // addLinks adds the links for those who have no password or forgot it.
 func (s *server) addLinks() {
 	const tag = "Signing in"
-	const asking = " The answer is the same whether there is such an account or not. Of more than 5 requests for one account in 15 minutes the " +
+	const asking = " The answer is the same whether there is such an account or not. Of more than 5 requests for one " +
+		"account in 15 minutes the " +
 		"further ones send nothing; too many from one address are answered with 429."
 	register(s, operation{
-		method: http.MethodPost, path: "/password-resets", id: "ask-for-password-reset", tag: tag, status: http.StatusAccepted, required: anybody,
+		method: http.MethodPost, path: "/password-resets", id: "ask-for-password-reset", tag: tag,
+		status: http.StatusAccepted, required: anybody,
 		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Ask for a password reset link",
 		description: "Mails a link that is valid for an hour and works once." + asking,
 	}, func(ctx context.Context, in *askForResetRequest) (*struct{}, error) {
 		return nil, s.askForReset(ctx, in.Body.Email, languageOf(in.Language))
 	})
 	register(s, operation{
-		method: http.MethodPost, path: "/password-resets/{token}", id: "use-password-reset", tag: tag, status: http.StatusNoContent, required: anybody,
+		method: http.MethodPost, path: "/password-resets/{token}", id: "use-password-reset", tag: tag,
+		status: http.StatusNoContent, required: anybody,
 		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Set a password by a reset link",
-		description: "All sessions of the account end. A link that is wrong, used or too old is 422 `invalid_link`; a weak password does not use it up.",
+		description: "All sessions of the account end. A link that is wrong, used or too old is 422 `invalid_link`; " +
+			"a weak password does not use it up.",
 	}, func(ctx context.Context, in *useResetRequest) (*struct{}, error) {
 		return nil, s.useReset(ctx, in.Token, in.Body.NewPassword)
 	})
 	register(s, operation{
-		method: http.MethodPost, path: "/first-logins", id: "ask-for-first-login", tag: tag, status: http.StatusAccepted, required: anybody,
+		method: http.MethodPost, path: "/first-logins", id: "ask-for-first-login", tag: tag,
+		status: http.StatusAccepted, required: anybody,
 		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Ask for a first-login link",
-		description: "For an account without a password: mails a link that signs in once, when the cabinet password is that of the account's company." + asking,
+		description: "For an account without a password: mails a link that signs in once, when the cabinet password " +
+			"is that of the account's company." + asking,
 	}, func(ctx context.Context, in *askForFirstLoginRequest) (*struct{}, error) {
 		return nil, s.askForFirstLogin(ctx, in.Body.Email, in.Body.CabinetPassword, languageOf(in.Language))
 	})
 	registerEntry(s, operation{
-		method: http.MethodPost, path: "/first-logins/{token}", id: "use-first-login", summary: "Sign in by a first-login link",
-		description: "Works once; then set a password with `PUT /me/password`. A link that is wrong, used or too old is 422 `invalid_link`.",
+		method: http.MethodPost, path: "/first-logins/{token}", id: "use-first-login",
+		summary: "Sign in by a first-login link",
+		description: "Works once; then set a password with `PUT /me/password`. A link that is wrong, used or too old " +
+			"is 422 `invalid_link`.",
 	}, func(ctx context.Context, in *useFirstLoginRequest) (*entryAnswer, error) {
 		outcome, err := s.useFirstLogin(ctx, in.Token)
 		if err != nil {

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/user"
@@ -31,8 +31,11 @@ func TestAnswersTellNothingAboutAccounts(t *testing.T) {
 	a := newAPI(t)
 	a.account(t, annasEmail, annasPassword)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
-	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password", map[string]any{"password": "the cabinet of Nova"})
-	require.Equal(t, http.StatusOK, set.status, set)
+	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password",
+		map[string]any{"password": "the cabinet of Nova"})
+	if set.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", set, set.status, http.StatusOK)
+	}
 	a.create(t, "/users", map[string]any{"email": "fresh@example.com", "company_id": company})
 	a.create(t, "/users", map[string]any{"email": "closed@example.com", "company_id": company, "active": false})
 	people := []string{annasEmail, "fresh@example.com", "closed@example.com", "nobody@example.com", "not an address"}
@@ -51,22 +54,37 @@ func TestAnswersTellNothingAboutAccounts(t *testing.T) {
 				body[name] = value
 			}
 			answer := a.call(t, "", http.MethodPost, path, body)
-			require.Equal(t, c.status, answer.status, "%s %s: %s", path, email, answer)
+			if answer.status != c.status {
+				t.Fatalf("%s %s: %s: got %v, want %v", path, email, answer, answer.status, c.status)
+			}
 			if first == "" {
 				first = sameOutside(answer)
 			}
-			assert.Equal(t, first, sameOutside(answer), "%s %s", path, email)
+			if got := sameOutside(answer); got != first {
+				t.Errorf("%s %s: got %q, want %q", path, email, got, first)
+			}
 		}
 	}
 	for _, token := range []string{"x", uuid.NewString()} {
-		for path, body := range map[string]any{"/password-resets/": map[string]any{"new_password": annasPassword}, "/first-logins/": nil} {
+		for path, body := range map[string]any{
+			"/password-resets/": map[string]any{"new_password": annasPassword}, "/first-logins/": nil,
+		} {
 			answer := a.call(t, "", http.MethodPost, path+token, body)
-			assert.Equal(t, http.StatusUnprocessableEntity, answer.status, answer)
-			assert.Equal(t, "invalid_link", answer.text("code"))
+			if answer.status != http.StatusUnprocessableEntity {
+				t.Errorf("%v: got %v, want %v", answer, answer.status, http.StatusUnprocessableEntity)
+			}
+			if got := answer.text("code"); got != "invalid_link" {
+				t.Errorf(`code = %q, want "invalid_link"`, got)
+			}
 		}
-		challenged := a.call(t, "", http.MethodPost, "/sessions/two-factor", map[string]any{"challenge": token, "code": "123456"})
-		assert.Equal(t, http.StatusUnauthorized, challenged.status, challenged)
-		assert.Equal(t, "invalid_credentials", challenged.text("code"))
+		challenged := a.call(t, "", http.MethodPost, "/sessions/two-factor",
+			map[string]any{"challenge": token, "code": "123456"})
+		if challenged.status != http.StatusUnauthorized {
+			t.Errorf("%v: got %v, want %v", challenged, challenged.status, http.StatusUnauthorized)
+		}
+		if got := challenged.text("code"); got != "invalid_credentials" {
+			t.Errorf(`code = %q, want "invalid_credentials"`, got)
+		}
 	}
 }
 
@@ -75,25 +93,48 @@ func TestAResetLinkEndsAllSessions(t *testing.T) {
 	a := newAPI(t)
 	id := a.account(t, annasEmail, annasPassword)
 	token := a.signInAs(t, annasEmail, annasPassword).text("token")
-	require.Equal(t, http.StatusAccepted, a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": " ANNA@example.com"}, with{"Accept-Language", "de, uk;q=0.8, en;q=0.5"}).status)
+	if got := a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": " ANNA@example.com"},
+		with{"Accept-Language", "de, uk;q=0.8, en;q=0.5"}).status; got != http.StatusAccepted {
+		t.Fatalf("got %v, want %v", got, http.StatusAccepted)
+	}
 	link := a.linkToken(t, id, user.PasswordResetRequested{}.EventType())
 	events, err := a.Commands.Log.ReadStream(t.Context(), domain.StreamName(user.Kind, id))
-	require.NoError(t, err)
-	assert.Contains(t, string(events[len(events)-1].Data), `"language":"uk"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(events[len(events)-1].Data); !strings.Contains(got, `"language":"uk"`) {
+		t.Errorf("%q lacks %q", got, `"language":"uk"`)
+	}
 	use := func(password string) answered {
 		return a.call(t, "", http.MethodPost, "/password-resets/"+link, map[string]any{"new_password": password})
 	}
 	weak := use("short")
-	assert.Equal(t, map[string]string{"new_password": "weak_password"}, weak.wrong(), weak)
-	assert.Equal(t, http.StatusOK, a.call(t, token, http.MethodGet, "/me", nil).status, "nothing has happened yet")
+	if diff := cmp.Diff(map[string]string{"new_password": "weak_password"}, weak.wrong()); diff != "" {
+		t.Errorf("%v (-want +got):\n%s", weak, diff)
+	}
+	if got := a.call(t, token, http.MethodGet, "/me", nil).status; got != http.StatusOK {
+		t.Errorf("nothing has happened yet: got %v, want %v", got, http.StatusOK)
+	}
 	const changed = "the second pass phrase of anna"
-	require.Equal(t, http.StatusNoContent, use(changed).status)
-	assert.Equal(t, http.StatusUnauthorized, a.call(t, token, http.MethodGet, "/me", nil).status)
-	assert.Equal(t, "invalid_link", use(changed).text("code"), "once")
-	assert.Equal(t, http.StatusUnauthorized, a.signInAs(t, annasEmail, annasPassword).status)
-	assert.Equal(t, http.StatusCreated, a.signInAs(t, annasEmail, changed).status)
+	if got := use(changed).status; got != http.StatusNoContent {
+		t.Fatalf("use(changed).status = %v, want %v", got, http.StatusNoContent)
+	}
+	if got := a.call(t, token, http.MethodGet, "/me", nil).status; got != http.StatusUnauthorized {
+		t.Errorf(`a.call(t, token, http.MethodGet, "/me", nil).status = %v, want %v`, got, http.StatusUnauthorized)
+	}
+	if got := use(changed).text("code"); got != "invalid_link" {
+		t.Errorf(`once: got %q, want "invalid_link"`, got)
+	}
+	if got := a.signInAs(t, annasEmail, annasPassword).status; got != http.StatusUnauthorized {
+		t.Errorf("a.signInAs(t, annasEmail, annasPassword).status = %v, want %v", got, http.StatusUnauthorized)
+	}
+	if got := a.signInAs(t, annasEmail, changed).status; got != http.StatusCreated {
+		t.Errorf("a.signInAs(t, annasEmail, changed).status = %v, want %v", got, http.StatusCreated)
+	}
 	for _, secret := range []string{link, changed} {
-		assert.NotContains(t, a.log.String(), secret)
+		if got := a.log.String(); strings.Contains(got, secret) {
+			t.Errorf("%q contains %q", got, secret)
+		}
 	}
 }
 
@@ -105,31 +146,53 @@ func TestAskingForLinksIsLimited(t *testing.T) {
 		return a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": email}).status
 	}
 	for range linksPerAccount + 1 {
-		assert.Equal(t, http.StatusAccepted, ask(annasEmail))
-		assert.Equal(t, http.StatusAccepted, ask("nobody@example.com"))
+		if got := ask(annasEmail); got != http.StatusAccepted {
+			t.Errorf("ask(annasEmail) = %v, want %v", got, http.StatusAccepted)
+		}
+		if got := ask("nobody@example.com"); got != http.StatusAccepted {
+			t.Errorf(`ask("nobody@example.com") = %v, want %v`, got, http.StatusAccepted)
+		}
 	}
 	asked := func() int {
 		a.catchUp(t, a.head(t))
-		return a.count(t, `SELECT count(*) FROM history WHERE subject_id = $1 AND type = 'user.password_reset_requested'`, id.String())
+		return a.count(t, `SELECT count(*) FROM history
+			WHERE subject_id = $1 AND type = 'user.password_reset_requested'`, id.String())
 	}
-	assert.Equal(t, linksPerAccount, asked(), "the further ones send nothing")
+	if got := asked(); got != linksPerAccount {
+		t.Errorf("the further ones send nothing: got %v, want %v", got, linksPerAccount)
+	}
 	a.ahead.Add(int64(linkWindow))
-	assert.Equal(t, http.StatusAccepted, ask(annasEmail))
-	assert.Equal(t, linksPerAccount+1, asked())
+	if got := ask(annasEmail); got != http.StatusAccepted {
+		t.Errorf("ask(annasEmail) = %v, want %v", got, http.StatusAccepted)
+	}
+	if got := asked(); got != linksPerAccount+1 {
+		t.Errorf("asked() = %v, want %v", got, linksPerAccount+1)
+	}
 
-	_, err := a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'address-%'`, linksFromAddress)
-	require.NoError(t, err)
-	limited := a.call(t, "", http.MethodPost, "/first-logins", map[string]any{"email": "somebody@example.com", "cabinet_password": "x"})
-	assert.Equal(t, http.StatusTooManyRequests, limited.status, limited)
-	assert.NotEmpty(t, limited.header.Get("Retry-After"))
+	_, err := a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'address-%'`,
+		linksFromAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := a.call(t, "", http.MethodPost, "/first-logins",
+		map[string]any{"email": "somebody@example.com", "cabinet_password": "x"})
+	if limited.status != http.StatusTooManyRequests {
+		t.Errorf("%v: got %v, want %v", limited, limited.status, http.StatusTooManyRequests)
+	}
+	if got := limited.header.Get("Retry-After"); got == "" {
+		t.Errorf("Retry-After = %q, want something", got)
+	}
 }
 
 func TestLanguageOf(t *testing.T) {
 	t.Parallel()
 	for accepted, want := range map[string]string{
-		"": "", "*": "", "uk-UA,uk;q=0.9,en;q=0.8": "uk", "de,ru;q=0.5": "ru", "en-GB": "en", "fr": "", "de, uk;q=0.8, en;q=0.9": "en", "not a language \x00": "",
+		"": "", "*": "", "uk-UA,uk;q=0.9,en;q=0.8": "uk", "de,ru;q=0.5": "ru", "en-GB": "en", "fr": "",
+		"de, uk;q=0.8, en;q=0.9": "en", "not a language \x00": "",
 	} {
-		assert.Equal(t, want, languageOf(accepted), accepted)
+		if got := languageOf(accepted); got != want {
+			t.Errorf("%s: got %q, want %q", accepted, got, want)
+		}
 	}
 }
 
@@ -139,13 +202,26 @@ func TestAResetWinsAgainstASignInUnderWay(t *testing.T) {
 	a := newAPI(t)
 	id := a.account(t, annasEmail, annasPassword)
 	let, err := a.Commands.SignIn(t.Context(), a.caller(t.Context()), annasEmail, annasPassword)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusAccepted, a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": annasEmail}).status)
-	reset := a.call(t, "", http.MethodPost, "/password-resets/"+a.linkToken(t, id, user.PasswordResetRequested{}.EventType()), map[string]any{"new_password": "another pass phrase"})
-	require.Equal(t, http.StatusNoContent, reset.status, reset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.call(t, "", http.MethodPost, "/password-resets",
+		map[string]any{"email": annasEmail}).status; got != http.StatusAccepted {
+		t.Fatalf("got %v, want %v", got, http.StatusAccepted)
+	}
+	reset := a.call(t, "", http.MethodPost, "/password-resets/"+
+		a.linkToken(t, id, user.PasswordResetRequested{}.EventType()),
+		map[string]any{"new_password": "another pass phrase"})
+	if reset.status != http.StatusNoContent {
+		t.Fatalf("%v: got %v, want %v", reset, reset.status, http.StatusNoContent)
+	}
 	_, err = a.enter(t.Context(), let)
-	assert.ErrorContains(t, err, "invalid_credentials")
-	assert.Zero(t, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id))
+	if err == nil || !strings.Contains(err.Error(), "invalid_credentials") {
+		t.Errorf(`%v does not say "invalid_credentials"`, err)
+	}
+	if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 0 {
+		t.Errorf("got %v, want nothing", got)
+	}
 }
 
 // benchmarkKnownAndUnknown asks in turn for an account that there is and for one that there isn't. The medians must not
@@ -161,7 +237,9 @@ func benchmarkKnownAndUnknown(b *testing.B, path string, status int, body map[st
 		started := time.Now()
 		answer := a.call(b, "", http.MethodPost, path, body)
 		took[email] = append(took[email], time.Since(started))
-		require.Equal(b, status, answer.status, answer)
+		if answer.status != status {
+			b.Fatalf("%v: got %v, want %v", answer, answer.status, status)
+		}
 	}
 	people := []string{annasEmail, "nobody@example.com"}
 	for b.Loop() {

@@ -35,7 +35,8 @@ type mailAccountCommand struct {
 
 func (b *newMailAccount) command(problems *domain.Invalid) mailAccountCommand {
 	command := mailAccountCommand{mailaccount.Details{
-		ServerID: readID("server_id", b.ServerID, problems), Address: b.Address, DisplayName: b.DisplayName, Username: b.Username,
+		ServerID: readID("server_id", b.ServerID, problems), Address: b.Address, DisplayName: b.DisplayName,
+		Username: b.Username,
 	}, b.Password}
 	merge(problems, command.Normalized().Validate())
 	if problem := mailaccount.PasswordProblem(b.Password); problem != "" {
@@ -64,7 +65,8 @@ type mailAccountPatch struct {
 func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch {
 	patch := mailAccountPatch{mailaccount.Patch{
 		ServerID: converted("server_id", b.ServerID.patch("server_id", problems), problems, readID),
-		Address:  b.Address.patch("address", problems), DisplayName: b.DisplayName.patch("display_name", problems), Username: b.Username.patch("username", problems),
+		Address:  b.Address.patch("address", problems), DisplayName: b.DisplayName.patch("display_name", problems),
+		Username: b.Username.patch("username", problems),
 	}, b.Password.patch("password", problems)}
 	merge(problems, patch.Validate())
 	if patch.password != nil {
@@ -127,35 +129,43 @@ func (s *server) addMailAccounts() {
 			return s.Commands.CreateMailAccount(ctx, caller, command.Details, command.password)
 		})
 	register(s, operation{
-		method: http.MethodGet, path: accounts.path, id: "list-mail-accounts", tag: mailTag, required: needs("mail", domain.View), summary: "List mail accounts",
+		method: http.MethodGet, path: accounts.path, id: "list-mail-accounts", tag: mailTag,
+		required: needs("mail", domain.View), summary: "List mail accounts",
 	}, func(ctx context.Context, in *listMailAccountsRequest) (*list[projections.MailAccount], error) {
 		filter := projections.MailAccountFilter{Query: in.Query, ServerID: in.ServerID, Retired: in.Retired.pointer()}
 		return listOf(s.ReadModels.MailAccounts(ctx, filter, in.request()))
 	})
 	registerGet(s, accounts, "One mail account, now or as it was")
 	registerChange[mailAccountChanges](s, accounts, operation{summary: "Change a mail account"},
-		func(ctx context.Context, caller commands.Caller, id uuid.UUID, patch mailAccountPatch) (commands.Result, error) {
+		func(ctx context.Context, caller commands.Caller, id uuid.UUID,
+			patch mailAccountPatch) (commands.Result, error) {
 			return s.Commands.ChangeMailAccount(ctx, caller, id, patch.Patch, patch.password)
 		})
 	registerActForReason(s, accounts, "retire", operation{
-		summary: "Take a mail account out of use", description: "409 `in_use` while a route or a default chooses it. Its history stays.",
+		summary:     "Take a mail account out of use",
+		description: "409 `in_use` while a route or a default chooses it. Its history stays.",
 	}, s.retireMailAccount)
 	registerHistory(s, accounts)
 	register(s, operation{
-		method: http.MethodPost, path: accounts.path + "/{id}/test", id: "test-mail-account", tag: mailTag, required: needs("mail", domain.Edit),
-		summary: "Send a test mail", timeout: testTime, example: map[string]any{"to": "me@example.com"},
-		description: "It goes the way that every mail goes. Each step tells what happened, and what to do where it failed.",
+		method: http.MethodPost, path: accounts.path + "/{id}/test", id: "test-mail-account", tag: mailTag,
+		required: needs("mail", domain.Edit),
+		summary:  "Send a test mail", timeout: testTime, example: map[string]any{"to": "me@example.com"},
+		description: "It goes the way that every mail goes. Each step tells what happened, and what to do where it " +
+			"failed.",
 	}, s.testMailAccount)
 }
 
 // retireMailAccount looks for where the account is chosen first, against mistakes: a retired account is passed over.
-func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
+func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, id uuid.UUID,
+	reason string) (commands.Result, error) {
 	uses, err := s.ReadModels.MailAccountUses(ctx, id)
 	if err != nil {
 		return commands.Result{}, err
 	}
 	if len(uses) > 0 {
-		return commands.Result{}, domain.Refusef(domain.CodeInUse, "the mail account is %s: choose another one there first", strings.Join(uses, ", "))
+		return commands.Result{},
+			domain.Refusef(domain.CodeInUse, "the mail account is %s: choose another one there first",
+				strings.Join(uses, ", "))
 	}
 	return s.Commands.RetireMailAccount(ctx, caller, id, reason)
 }
@@ -180,7 +190,8 @@ func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*tes
 	}
 	_, host, _ := strings.Cut(sender.Account.Address, "@")
 	msg, err := mailing.Compose(mailing.Message{
-		Feature: mailing.FeatureTest, Language: site.DefaultLanguage, To: in.Body.To, Site: site, MessageID: id.String() + "@" + host, At: s.Now(),
+		Feature: mailing.FeatureTest, Language: site.DefaultLanguage, To: in.Body.To, Site: site,
+		MessageID: id.String() + "@" + host, At: s.Now(),
 	}, sender)
 	if err != nil {
 		return nil, err

@@ -58,23 +58,29 @@ func (s *server) mailFeatures() resource[projections.MailFeature] {
 func (s *server) addMailMessages() {
 	messages := s.mailMessages()
 	register(s, operation{
-		method: http.MethodGet, path: messages.path, id: "list-mail-messages", tag: mailTag, required: needs("mail", domain.View),
-		summary: "List mails, the newest first", description: "What became of each. What a mail said is never shown.",
+		method: http.MethodGet, path: messages.path, id: "list-mail-messages", tag: mailTag,
+		required: needs("mail", domain.View),
+		summary:  "List mails, the newest first", description: "What became of each. What a mail said is never shown.",
 	}, func(ctx context.Context, in *listMailMessagesRequest) (*list[projections.MailMessage], error) {
-		filter := projections.MailMessageFilter{Query: in.Query, State: in.State, Feature: in.Feature, UserID: in.UserID, CompanyID: in.CompanyID}
+		filter := projections.MailMessageFilter{
+			Query: in.Query, State: in.State, Feature: in.Feature, UserID: in.UserID, CompanyID: in.CompanyID,
+		}
 		return listOf(s.ReadModels.MailMessages(ctx, filter, in.request()))
 	})
 	registerGet(s, messages, "One mail, now or as it was")
 	registerHistory(s, messages)
 	registerAct(s, messages, "retry", operation{
-		summary:     "Try a mail now",
-		description: "One that waits, failed or was given up. 409 `link_expired` when the link in it has expired, `already_sent`, or `being_sent`.",
+		summary: "Try a mail now",
+		description: "One that waits, failed or was given up. 409 `link_expired` when the link in it has expired, " +
+			"`already_sent`, or `being_sent`.",
 	}, s.Commands.RetryMail)
 
 	register(s, operation{
-		method: http.MethodGet, path: "/mail/features", id: "list-mail-features", tag: mailTag, required: needs("mail", domain.View),
-		summary: "What mail is sent for, and which mail account sends it",
-		description: "The account is that of the route of the company, else of the route for all, else the default of the company, else the default of the site. " +
+		method: http.MethodGet, path: "/mail/features", id: "list-mail-features", tag: mailTag,
+		required: needs("mail", domain.View),
+		summary:  "What mail is sent for, and which mail account sends it",
+		description: "The account is that of the route of the company, else of the route for all, else the default " +
+			"of the company, else the default of the site. " +
 			"Retired ones are passed over.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*mailFeatureList, error) {
 		var answered mailFeatureList
@@ -83,15 +89,19 @@ func (s *server) addMailMessages() {
 		return &answered, err
 	})
 	registerCommand(s, operation{
-		method: http.MethodPut, path: "/mail/routes/{feature}", id: "set-mail-route", tag: mailTag, required: needs("mail", domain.Edit),
-		summary: "Choose the mail account that sends a feature's mail", description: "For one company, or for all. Answers with the feature.",
+		method: http.MethodPut, path: "/mail/routes/{feature}", id: "set-mail-route", tag: mailTag,
+		required:    needs("mail", domain.Edit),
+		summary:     "Choose the mail account that sends a feature's mail",
+		description: "For one company, or for all. Answers with the feature.",
 	}, s.setMailRoute)
 	register(s, operation{
-		method: http.MethodGet, path: "/mail/routes/history", id: "mail-routes-history", tag: mailTag, required: needs("mail", domain.View).seesHistory(),
-		summary: "History of the routes, newest first",
+		method: http.MethodGet, path: "/mail/routes/history", id: "mail-routes-history", tag: mailTag,
+		required: needs("mail", domain.View).seesHistory(),
+		summary:  "History of the routes, newest first",
 	}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
 		_, name := domain.SplitStream(settings.MailRoutesStream)
-		return listOf(s.ReadModels.History(ctx, in.filter(settings.Kind, name), projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
+		return listOf(s.ReadModels.History(ctx, in.filter(settings.Kind, name),
+			projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
 	})
 }
 
@@ -113,5 +123,6 @@ func (s *server) setMailRoute(ctx context.Context, in *setMailRouteRequest) (*an
 	if err != nil {
 		return nil, err
 	}
-	return s.mailFeatures().changed(ctx, s, in.Prefer, commands.Result{ID: in.Feature, Revision: result.Revision, Position: result.Position, Changed: result.Changed})
+	return s.mailFeatures().changed(ctx, s, in.Prefer,
+		commands.Result{ID: in.Feature, Revision: result.Revision, Position: result.Position, Changed: result.Changed})
 }

@@ -42,8 +42,9 @@ type mailServerChanges struct {
 
 func (b *mailServerChanges) command(problems *domain.Invalid) mailserver.Patch {
 	patch := mailserver.Patch{
-		Name: b.Name.patch("name", problems), Host: b.Host.patch("host", problems), Security: b.Security.patch("security", problems),
-		Port: readNumber("port", b.Port, problems), TimeoutS: readNumber("timeout_s", b.TimeoutS, problems),
+		Name: b.Name.patch("name", problems), Host: b.Host.patch("host", problems),
+		Security: b.Security.patch("security", problems),
+		Port:     readNumber("port", b.Port, problems), TimeoutS: readNumber("timeout_s", b.TimeoutS, problems),
 	}
 	merge(problems, patch.Validate())
 	return patch
@@ -66,23 +67,29 @@ func (s *server) addMailServers() {
 	servers := s.mailServers()
 	registerCreate[newMailServer](s, servers, operation{summary: "Create a mail server"}, s.Commands.CreateMailServer)
 	register(s, operation{
-		method: http.MethodGet, path: servers.path, id: "list-mail-servers", tag: mailTag, required: needs("mail", domain.View), summary: "List mail servers",
+		method: http.MethodGet, path: servers.path, id: "list-mail-servers", tag: mailTag,
+		required: needs("mail", domain.View), summary: "List mail servers",
 	}, func(ctx context.Context, in *NamedList) (*list[projections.MailServer], error) {
-		return listOf(s.ReadModels.MailServers(ctx, projections.MailServerFilter{Query: in.Query, Retired: in.Retired.pointer()}, in.request()))
+		return listOf(s.ReadModels.MailServers(ctx,
+			projections.MailServerFilter{Query: in.Query, Retired: in.Retired.pointer()}, in.request()))
 	})
 	registerGet(s, servers, "One mail server, now or as it was")
-	registerChange[mailServerChanges](s, servers, operation{summary: "Change a mail server"}, s.Commands.ChangeMailServer)
+	registerChange[mailServerChanges](s, servers, operation{summary: "Change a mail server"},
+		s.Commands.ChangeMailServer)
 	registerActForReason(s, servers, "retire", operation{
-		summary: "Take a mail server out of use", description: "409 `in_use` while mail accounts that are in use belong to it. Its history stays.",
+		summary:     "Take a mail server out of use",
+		description: "409 `in_use` while mail accounts that are in use belong to it. Its history stays.",
 	}, s.retireMailServer)
 	registerHistory(s, servers)
 }
 
-// retireMailServer looks for mail accounts of the server first. That is against mistakes: of one that is added at the same
-// moment, the mail is put off with a reason that names the server.
-func (s *server) retireMailServer(ctx context.Context, caller commands.Caller, id uuid.UUID, reason string) (commands.Result, error) {
+// retireMailServer looks for mail accounts of the server first. That is against mistakes: of one that is added at the
+// same moment, the mail is put off with a reason that names the server.
+func (s *server) retireMailServer(ctx context.Context, caller commands.Caller, id uuid.UUID,
+	reason string) (commands.Result, error) {
 	inUse := false
-	accounts, err := s.ReadModels.MailAccounts(ctx, projections.MailAccountFilter{ServerID: id, Retired: &inUse}, projections.PageRequest{Limit: 10})
+	accounts, err := s.ReadModels.MailAccounts(ctx, projections.MailAccountFilter{ServerID: id, Retired: &inUse},
+		projections.PageRequest{Limit: 10})
 	if err != nil {
 		return commands.Result{}, err
 	}
@@ -91,7 +98,9 @@ func (s *server) retireMailServer(ctx context.Context, caller commands.Caller, i
 		for i, account := range accounts.Items {
 			addresses[i] = account.Address
 		}
-		return commands.Result{}, domain.Refusef(domain.CodeInUse, "the mail server is used by %s: move them to another server or retire them first", strings.Join(addresses, ", "))
+		return commands.Result{}, domain.Refusef(domain.CodeInUse,
+			"the mail server is used by %s: move them to another server or retire them first",
+			strings.Join(addresses, ", "))
 	}
 	return s.Commands.RetireMailServer(ctx, caller, id, reason)
 }

@@ -27,28 +27,35 @@ type userGroupRequest struct {
 func (s *server) addMemberships() {
 	const tag = "Accounts"
 	edit := needs("users", domain.Edit)
-	role := func(command func(context.Context, commands.Caller, uuid.UUID, uuid.UUID) (commands.Result, error)) func(context.Context, *userRoleRequest) (*answer[projections.User], error) {
+	role := func(command func(context.Context, commands.Caller, uuid.UUID, uuid.UUID) (commands.Result, error)) func(
+		context.Context, *userRoleRequest) (*answer[projections.User], error) {
 		return func(ctx context.Context, in *userRoleRequest) (*answer[projections.User], error) {
 			return s.changeMembership(ctx, in.ChangeHeaders, in.ID, in.RoleID, command)
 		}
 	}
-	group := func(command func(context.Context, commands.Caller, uuid.UUID, uuid.UUID) (commands.Result, error)) func(context.Context, *userGroupRequest) (*answer[projections.User], error) {
+	group := func(command func(context.Context, commands.Caller, uuid.UUID, uuid.UUID) (commands.Result, error)) func(
+		context.Context, *userGroupRequest) (*answer[projections.User], error) {
 		return func(ctx context.Context, in *userGroupRequest) (*answer[projections.User], error) {
 			return s.changeMembership(ctx, in.ChangeHeaders, in.ID, in.GroupID, command)
 		}
 	}
 	registerCommand(s, operation{
-		method: http.MethodPut, path: "/users/{id}/roles/{role_id}", id: "give-role", tag: tag, required: edit, summary: "Give an account a role",
+		method: http.MethodPut, path: "/users/{id}/roles/{role_id}", id: "give-role", tag: tag, required: edit,
+		summary: "Give an account a role",
 	}, role(s.Commands.GiveRole))
 	registerCommand(s, operation{
-		method: http.MethodDelete, path: "/users/{id}/roles/{role_id}", id: "take-role", tag: tag, required: edit, summary: "Take a role from an account",
+		method: http.MethodDelete, path: "/users/{id}/roles/{role_id}", id: "take-role", tag: tag, required: edit,
+		summary: "Take a role from an account",
 	}, role(s.Commands.TakeRole))
 	registerCommand(s, operation{
-		method: http.MethodPut, path: "/users/{id}/groups/{group_id}", id: "join-group", tag: tag, required: edit, summary: "Make an account a member of a group",
-		description: "The group must be global or of the account's company. Only a superuser can give a group that grants what the caller does not have.",
+		method: http.MethodPut, path: "/users/{id}/groups/{group_id}", id: "join-group", tag: tag, required: edit,
+		summary: "Make an account a member of a group",
+		description: "The group must be global or of the account's company. Only a superuser can give a group that " +
+			"grants what the caller does not have.",
 	}, group(s.Commands.JoinGroup))
 	registerCommand(s, operation{
-		method: http.MethodDelete, path: "/users/{id}/groups/{group_id}", id: "leave-group", tag: tag, required: edit, summary: "End an account's membership in a group",
+		method: http.MethodDelete, path: "/users/{id}/groups/{group_id}", id: "leave-group", tag: tag, required: edit,
+		summary: "End an account's membership in a group",
 	}, group(s.Commands.LeaveGroup))
 }
 

@@ -19,11 +19,13 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "secboard_http_request_duration_seconds", Help: "Time to answer a request, by the template of its path.",
+			Name:    "secboard_http_request_duration_seconds",
+			Help:    "Time to answer a request, by the template of its path.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}, []string{"route", "method", "status"}),
 		rejected: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "secboard_http_requests_turned_away_total", Help: "Requests answered 503 because too many were being worked on.",
+			Name: "secboard_http_requests_turned_away_total",
+			Help: "Requests answered 503 because too many were being worked on.",
 		}),
 	}
 	for _, collector := range []prometheus.Collector{m.latency, m.rejected} {
@@ -35,7 +37,8 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 }
 
 var knownMethods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions,
 }
 
 func (m *metrics) observe(route, method string, status int, took time.Duration) {

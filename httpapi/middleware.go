@@ -40,8 +40,8 @@ type requestInfo struct {
 	access      projections.Access
 }
 
-// by makes the correlation of what the client gave and of who asks, uuid.Nil for somebody who is not signed in: nobody can choose
-// the correlation of another's request, or the id of an event, and so appear among what that led to.
+// by makes the correlation of what the client gave and of who asks, uuid.Nil for somebody who is not signed in: nobody
+// can choose the correlation of another's request, or the id of an event, and so appear among what that led to.
 func (i *requestInfo) by(actor uuid.UUID) {
 	if i.given != uuid.Nil {
 		i.correlation = uuid.NewSHA1(actor, i.given[:])
@@ -81,7 +81,8 @@ func (s *server) begin(c *gin.Context) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("X-Frame-Options", "DENY")
-	header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	header.Set("Content-Security-Policy",
+		"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
 	if info.https {
 		header.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
@@ -96,8 +97,10 @@ func (s *server) begin(c *gin.Context) {
 		level = slog.LevelDebug // probes and scrapers
 	}
 	attributes := []slog.Attr{
-		slog.String("request_id", info.id.String()), slog.String("method", printable(c.Request.Method, 20)), slog.String("route", info.route),
-		slog.Int("status", c.Writer.Status()), slog.Int("bytes", max(0, c.Writer.Size())), slog.Duration("took", took), slog.String("ip", info.ip),
+		slog.String("request_id", info.id.String()), slog.String("method", printable(c.Request.Method, 20)),
+		slog.String("route", info.route),
+		slog.Int("status", c.Writer.Status()), slog.Int("bytes", max(0, c.Writer.Size())), slog.Duration("took", took),
+		slog.String("ip", info.ip),
 	}
 	if info.given != uuid.Nil {
 		attributes = append(attributes, slog.String("given_id", info.given.String()))
@@ -191,12 +194,15 @@ func (s *server) recoverPanics(c *gin.Context) {
 			return
 		}
 		err, isError := cause.(error)
-		if isError && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, http.ErrAbortHandler)) {
+		if isError &&
+			(errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+				errors.Is(err, http.ErrAbortHandler)) {
 			c.Abort() // the client went away
 			return
 		}
 		info := infoOf(c.Request.Context())
-		s.Logger.ErrorContext(c.Request.Context(), "panic", "request_id", info.id, "route", info.route, "cause", cause, "stack", string(debug.Stack()))
+		s.Logger.ErrorContext(c.Request.Context(), "panic", "request_id", info.id, "route", info.route, "cause", cause,
+			"stack", string(debug.Stack()))
 		if c.Writer.Written() {
 			panic(http.ErrAbortHandler) // so that the client does not take half an answer for a whole one
 		}
@@ -242,13 +248,15 @@ func (s *server) checkRequest(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, s.MaxBody)
 	query, err := url.ParseQuery(c.Request.URL.RawQuery)
 	if err != nil {
-		writeProblem(c, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the query of the URL can't be read: is something not percent-encoded?"})
+		writeProblem(c, &refusal{status: http.StatusBadRequest, code: domain.CodeMalformed, detail: "the query of " +
+			"the URL can't be read: is something not percent-encoded?"})
 		return
 	}
 	for _, values := range query {
 		for _, value := range values {
 			if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
-				writeProblem(c, &refusal{status: http.StatusUnprocessableEntity, code: domain.CodeInvalid, detail: "the query of the URL must be UTF-8 text without control characters"})
+				writeProblem(c, &refusal{status: http.StatusUnprocessableEntity, code: domain.CodeInvalid,
+					detail: "the query of the URL must be UTF-8 text without control characters"})
 				return
 			}
 		}

@@ -46,7 +46,8 @@ type modulesAnswer struct {
 
 func (s *server) modules() resource[projections.Module] {
 	return resource[projections.Module]{
-		path: "/modules", name: "module", tag: "Modules", kind: module.Kind, read: s.ReadModels.Module, asOf: s.ReadModels.ModuleAsOf,
+		path: "/modules", name: "module", tag: "Modules", kind: module.Kind, read: s.ReadModels.Module,
+		asOf:     s.ReadModels.ModuleAsOf,
 		revision: func(m projections.Module) eventstore.Revision { return m.Revision },
 	}
 }
@@ -54,26 +55,32 @@ func (s *server) modules() resource[projections.Module] {
 func (s *server) addModules() {
 	const tag = "Modules"
 	register(s, operation{
-		method: http.MethodGet, path: "/modules", id: "list-modules", tag: tag, required: signedIn, summary: "List the modules that permissions can name",
+		method: http.MethodGet, path: "/modules", id: "list-modules", tag: tag, required: signedIn,
+		summary:     "List the modules that permissions can name",
 		description: "SecBoard's own (`own`) and those of the host platform that were registered. All of them at once.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*modulesAnswer, error) {
 		modules, err := s.ReadModels.Modules(ctx)
 		return &modulesAnswer{Body: projections.List[projections.Module]{Items: modules}}, err
 	})
 	register(s, operation{
-		method: http.MethodGet, path: "/modules/{key}", id: "get-module", tag: tag, required: signedIn, summary: "One module, now or as it was",
+		method: http.MethodGet, path: "/modules/{key}", id: "get-module", tag: tag, required: signedIn,
+		summary: "One module, now or as it was",
 	}, func(ctx context.Context, in *getModuleRequest) (*one[projections.Module], error) {
 		return s.modules().get(ctx, in.Key, in.AsOf)
 	})
 	registerCommand(s, operation{
-		method: http.MethodPut, path: "/modules/{key}", id: "register-module", tag: tag, required: needs("settings", domain.Edit),
-		summary: "Register a module of the host platform, or rename it",
+		method: http.MethodPut, path: "/modules/{key}", id: "register-module", tag: tag,
+		required: needs("settings", domain.Edit),
+		summary:  "Register a module of the host platform, or rename it",
 	}, s.registerModule)
 	responses := s.documented(http.MethodPut, "/modules/{key}").Responses
-	responses["201"] = &huma.Response{Description: "Registered", Headers: responses["200"].Headers, Content: responses["200"].Content}
+	responses["201"] = &huma.Response{
+		Description: "Registered", Headers: responses["200"].Headers, Content: responses["200"].Content,
+	}
 	register(s, operation{
-		method: http.MethodGet, path: "/modules/{key}/history", id: "module-history", tag: tag, required: signedIn.seesHistory(),
-		summary: "History of a module, newest first",
+		method: http.MethodGet, path: "/modules/{key}/history", id: "module-history", tag: tag,
+		required: signedIn.seesHistory(),
+		summary:  "History of a module, newest first",
 	}, func(ctx context.Context, in *moduleHistoryRequest) (*list[projections.HistoryEntry], error) {
 		return s.modules().history(ctx, s, in.Key, in.HistoryParams)
 	})

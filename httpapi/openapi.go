@@ -14,24 +14,39 @@ import (
 
 const schemaPrefix = "#/components/schemas/"
 
-const introduction = `Accounts, companies, roles and access groups of SecBoard. Every change is kept with who made it, when and from where; nothing is ever deleted.
+const introduction = `Accounts, companies, roles and access groups of SecBoard. Every change is kept with who made it,
+when and from where; nothing is ever deleted.
 
-**Errors** are RFC 9457 problems (` + "`application/problem+json`" + `) with a stable ` + "`code`" + `; 422 lists every wrong field in ` + "`errors`" + `.
+**Errors** are RFC 9457 problems (` + "`application/problem+json`" + `) with a stable ` + "`code`" +
+	`; 422 lists every wrong field in ` + "`errors`" + `.
 
-**Signing in** gives a token for ` + "`Authorization: Bearer`" + `, and sets it as the cookie ` + "`secboard_session`" + ` too. With the cookie, unsafe methods need the ` + "`csrf_token`" + ` of ` + "`GET /sessions/current`" + ` in ` + "`X-CSRF-Token`" + `, or 403 ` + "`csrf_failed`" + `; with Bearer they don't. An account that has to set up two-factor first gets a session that may do only that; everything else is 403 ` + "`two_factor_setup_required`" + ` until the device is confirmed, which makes the same session a full one.
+**Signing in** gives a token for ` + "`Authorization: Bearer`" + `, and sets it as the cookie ` + "`secboard_session`" +
+	` too. With the cookie, unsafe methods need the ` + "`csrf_token`" + ` of ` + "`GET /sessions/current`" + ` in ` +
+	"`X-CSRF-Token`" + `, or 403 ` + "`csrf_failed`" +
+	`; with Bearer they don't. An account that has to set up two-factor first gets a session that may do only that;
+	everything else is 403 ` + "`two_factor_setup_required`" + ` until the device is confirmed, which makes the same
+	session a full one.
 
-**Commands** answer with the resource as it now is, ` + "`ETag`" + ` and ` + "`Secboard-Position`" + `. When the read models don't have the change within 2 s, or with ` + "`Prefer: respond-async`" + `, the answer is 202. ` + "`If-Match`" + ` makes a change conditional (412). ` + "`Idempotency-Key`" + `: the same key and body within 24 h gives the first answer again and changes nothing; with another body 422 ` + "`idempotency_key_reused`" + `.
+**Commands** answer with the resource as it now is, ` + "`ETag`" + ` and ` + "`Secboard-Position`" +
+	`. When the read models don't have the change within 2 s, or with ` + "`Prefer: respond-async`" +
+	`, the answer is 202. ` + "`If-Match`" + ` makes a change conditional (412). ` + "`Idempotency-Key`" +
+	`: the same key and body within 24 h gives the first answer again and changes nothing; with another body 422 ` +
+	"`idempotency_key_reused`" + `.
 
-**Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` + "`next_cursor`" + `.
+**Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` +
+	"`next_cursor`" + `.
 
-**DELETE** of an account, company, role, group, mail server, mail account or directory is 405 ` + "`history_is_kept`" + `: deactivate, retire or switch it off instead.`
+**DELETE** of an account, company, role, group, mail server, mail account or directory is 405 ` + "`history_is_kept`" +
+	`: deactivate, retire or switch it off instead.`
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
 	config.Info.Description = introduction
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", Description: "The token that POST " + basePath + "/sessions answers"},
-		"cookie": {Type: "apiKey", In: "cookie", Name: sessionCookie, Description: "The same token, as browsers keep it; unsafe methods need X-CSRF-Token too"},
+		"bearer": {Type: "http", Scheme: "bearer", Description: "The token that POST " + basePath +
+			"/sessions answers"},
+		"cookie": {Type: "apiKey", In: "cookie", Name: sessionCookie, Description: "The same token, as browsers keep " +
+			"it; unsafe methods need X-CSRF-Token too"},
 	}
 	config.Tags = tags
 	// Ours: served from the finished document, with pages that need nothing from elsewhere.
@@ -47,7 +62,8 @@ func (s *server) openAPIConfig() huma.Config {
 func (s *server) documented(method, path string) *huma.Operation {
 	item := s.api.OpenAPI().Paths[basePath+path]
 	return map[string]*huma.Operation{
-		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch,
+		http.MethodDelete: item.Delete,
 	}[method]
 }
 
@@ -76,8 +92,9 @@ var fieldDescriptions = map[string]string{
 	"Status.position":             "Place in the log of the last event applied",
 	"directory_id":                "The connection through whose entry the account signs in",
 	"directory_dn":                "Of that entry",
-	"Directory.vouched":           "A superuser stands for who gets in: only then are groups given and people let in who may do something",
-	"Directory.check_stopped":     "Why comparing accounts waits for somebody, null when it doesn't",
+	"Directory.vouched": "A superuser stands for who gets in: only then are groups given and people let in " +
+		"who may do something",
+	"Directory.check_stopped": "Why comparing accounts waits for somebody, null when it doesn't",
 
 	"HistoryEntry.position": "Place in the log",
 	"joined_by":             "Who made the account a member",
@@ -91,20 +108,22 @@ var fieldDescriptions = map[string]string{
 	"correlation_id":        "Shared by everything that one request caused",
 	"causation_id":          "What caused it: in a session the event of the sign-in, else the command",
 	"summary":               "What happened, in one sentence",
-	"differs":               "Columns in which the account that exists is another than the line; left out without users.view",
-	"last_sign_in_at":       "null: never",
-	"language":              "Of mails and pages for the person: en, uk or ru; null: that of the site",
-	"backup_codes_left":     "How many backup codes are unused",
-	"via":                   "The grants that each alone suffice",
-	"Grant.kind":            "group or superuser",
-	"Grant.name":            "Of the group, as it was then",
-	"Grant.event_id":        "By which the account joined the group, or was made superuser",
-	"allowed_at":            "When the group came to allow it",
-	"given_at":              "The later of joined_at and allowed_at",
-	"given_event_id":        "The event that gave it: the later one of the two",
-	"allowed":               "With module and action: the answer",
-	"because":               "With module and action: why, or everything that was missing",
-	"AccountAccess.state":   "active, inactive, not_started, expired or directory_disabled; only active may do anything",
+	"differs": "Columns in which the account that exists is another than the line; left out without " +
+		"users.view",
+	"last_sign_in_at":   "null: never",
+	"language":          "Of mails and pages for the person: en, uk or ru; null: that of the site",
+	"backup_codes_left": "How many backup codes are unused",
+	"via":               "The grants that each alone suffice",
+	"Grant.kind":        "group or superuser",
+	"Grant.name":        "Of the group, as it was then",
+	"Grant.event_id":    "By which the account joined the group, or was made superuser",
+	"allowed_at":        "When the group came to allow it",
+	"given_at":          "The later of joined_at and allowed_at",
+	"given_event_id":    "The event that gave it: the later one of the two",
+	"allowed":           "With module and action: the answer",
+	"because":           "With module and action: why, or everything that was missing",
+	"AccountAccess.state": "active, inactive, not_started, expired or directory_disabled; only active may do " +
+		"anything",
 	"AccessReason.code":     "superuser or group: why it may; else what was missing",
 	"AccessReason.event_id": "The event that made it so",
 }
@@ -138,7 +157,8 @@ func describeSchemas(document *huma.OpenAPI) {
 	}
 }
 
-// listCodes says which codes a problem may have, and which a wrong field: any, since a line of an import is told each refusal.
+// listCodes says which codes a problem may have, and which a wrong field: any, since a line of an import is told each
+// refusal.
 func listCodes(schemas map[string]*huma.Schema) {
 	for _, section := range domain.Codes {
 		for _, entry := range section.Entries {

@@ -51,7 +51,8 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 		Description: strings.TrimSpace(o.description + "\n\n" + o.required.sentence()), DefaultStatus: o.status,
 		MaxBodyBytes: o.maxBody, BodyReadTimeout: o.timeout, RejectUnknownQueryParameters: true,
 		Middlewares: huma.Middlewares{s.withTimeout(o.timeout), s.admit(o.required)},
-		Errors:      append([]int{http.StatusServiceUnavailable, http.StatusUnprocessableEntity}, o.errors...), // 422 also for an unknown parameter
+		// 422 also for an unknown parameter
+		Errors: append([]int{http.StatusServiceUnavailable, http.StatusUnprocessableEntity}, o.errors...),
 	}
 	if !o.required.public {
 		h.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
@@ -61,7 +62,8 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 		h.Errors = append(h.Errors, http.StatusNotFound)
 	}
 	if o.method != http.MethodGet {
-		h.Errors = append(h.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		h.Errors = append(h.Errors, http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge,
+			http.StatusUnsupportedMediaType)
 	} else {
 		h.Middlewares = append(h.Middlewares, s.awaitPosition)
 	}

@@ -131,7 +131,8 @@ func (m *Moment) UnmarshalText(text []byte) error {
 	// An unescaped + in a query arrives as a space.
 	value := strings.Replace(string(text), " ", "+", 1)
 	if instant, err := time.Parse(time.RFC3339Nano, value); err == nil {
-		if instant = instant.UTC(); instant.Year() >= 1900 && instant.Year() <= 9999 { // not before: an offset moves the year
+		// not before: an offset moves the year
+		if instant = instant.UTC(); instant.Year() >= 1900 && instant.Year() <= 9999 {
 			m.from, m.to = instant, instant
 			return nil
 		}

@@ -43,7 +43,8 @@ func (s *server) reject(c *gin.Context, overloaded error) {
 	s.rejections.rejected.Add(1)
 	now, loggedAt := time.Now().UnixNano(), s.rejections.loggedAt.Load()
 	if now-loggedAt > int64(overloadPause) && s.rejections.loggedAt.CompareAndSwap(loggedAt, now) {
-		s.Logger.WarnContext(c.Request.Context(), "overload: requests are rejected", "requests", s.rejections.rejected.Swap(0), "at_work", s.limiter.Most)
+		s.Logger.WarnContext(c.Request.Context(), "overload: requests are rejected", "requests",
+			s.rejections.rejected.Swap(0), "at_work", s.limiter.Most)
 	}
 	writeProblem(c, overloaded)
 }

@@ -7,12 +7,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/pause/pausetest"
 )
 
 // held is an API whose requests stop, once asked to, where they look up who is signed in.
@@ -50,30 +47,54 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 
 	for _, path := range []string{"/companies", "/me"} {
 		refused := a.call(t, a.admin, http.MethodGet, path, nil)
-		assert.Equal(t, http.StatusServiceUnavailable, refused.status, refused)
-		assert.Equal(t, "unavailable", refused.text("code"))
-		assert.Equal(t, "1", refused.header.Get("Retry-After"))
+		if refused.status != http.StatusServiceUnavailable {
+			t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusServiceUnavailable)
+		}
+		if got := refused.text("code"); got != "unavailable" {
+			t.Errorf(`code = %q, want "unavailable"`, got)
+		}
+		if got := refused.header.Get("Retry-After"); got != "1" {
+			t.Errorf(`Retry-After = %q, want "1"`, got)
+		}
 	}
-	assert.Equal(t, 1, strings.Count(a.log.String(), "overload: requests are rejected"), "the log is not flooded too")
+	if got := strings.Count(a.log.String(), "overload: requests are rejected"); got != 1 {
+		t.Errorf("the log is not flooded too: got %v, want 1", got)
+	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		response, err := http.Get(a.url + path)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		body := new(strings.Builder)
 		_, err = bufio.NewReader(response.Body).WriteTo(body)
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
-		assert.Equal(t, http.StatusOK, response.StatusCode, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := response.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s: got %v, want %v", path, response.StatusCode, http.StatusOK)
+		}
 		if path == "/metrics" {
-			assert.Contains(t, body.String(), "secboard_http_requests_turned_away_total 2\n")
+			if got := body.String(); !strings.Contains(got, "secboard_http_requests_turned_away_total 2\n") {
+				t.Errorf("%q lacks %q", got, "secboard_http_requests_turned_away_total 2\n")
+			}
 		}
 	}
 
 	close(a.stop)
 	for range 2 {
-		assert.Equal(t, http.StatusOK, (<-answers).status, "who was let in is answered")
+		if got := (<-answers).status; got != http.StatusOK {
+			t.Errorf("who was let in is answered: got %v, want %v", got, http.StatusOK)
+		}
 	}
-	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/companies", nil).status, "and all is as before")
-	assert.Zero(t, a.limiter.AtWork())
+	if got := a.call(t, a.admin, http.MethodGet, "/companies", nil).status; got != http.StatusOK {
+		t.Errorf("and all is as before: got %v, want %v", got, http.StatusOK)
+	}
+	if got := a.limiter.AtWork(); got != 0 {
+		t.Errorf("a.limiter.AtWork() = %v, want nothing", got)
+	}
 }
 
 func TestWhoOnlyWaitsKeepsNobodyOut(t *testing.T) {
@@ -83,15 +104,24 @@ func TestWhoOnlyWaitsKeepsNobodyOut(t *testing.T) {
 	close(a.stop)
 	idle := func() {
 		<-a.arrived
-		require.Eventually(t, func() bool { return a.limiter.AtWork() == 0 }, patience, time.Millisecond)
+		pausetest.Until(t, "nothing is at work", func() bool { return a.limiter.AtWork() == 0 })
 	}
 	for range 3 {
 		slow, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))
-		require.NoError(t, err)
-		t.Cleanup(func() { assert.NoError(t, slow.Close()) })
-		_, err = slow.Write([]byte("POST " + basePath + "/companies HTTP/1.1\r\nHost: localhost\r\nUser-Agent: held\r\nAuthorization: Bearer " + a.admin +
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := slow.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		_, err = slow.Write([]byte("POST " + basePath + "/companies HTTP/1.1\r\nHost: localhost\r\nUser-Agent: " +
+			"held\r\nAuthorization: Bearer " + a.admin +
 			"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"))
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		idle()
 	}
 	a.stopRunner()
@@ -100,12 +130,18 @@ func TestWhoOnlyWaitsKeepsNobodyOut(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ahead = append(ahead, cancel)
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+basePath+"/me", nil)
-		require.NoError(t, err)
-		request.Header = http.Header{"Authorization": {"Bearer " + a.admin}, "User-Agent": {"held"}, "Secboard-Min-Position": {"999999999999"}}
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = http.Header{
+			"Authorization": {"Bearer " + a.admin}, "User-Agent": {"held"}, "Secboard-Min-Position": {"999999999999"},
+		}
 		go http.DefaultClient.Do(request) //nolint:errcheck // given up below
 		idle()
 	}
-	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/me", nil).status)
+	if got := a.call(t, a.admin, http.MethodGet, "/me", nil).status; got != http.StatusOK {
+		t.Errorf(`a.call(t, a.admin, http.MethodGet, "/me", nil).status = %v, want %v`, got, http.StatusOK)
+	}
 	for _, giveUp := range ahead {
 		giveUp()
 	}

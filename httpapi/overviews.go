@@ -33,7 +33,8 @@ type ownAccessAnswer struct {
 // addOverviews adds what a user interface asks for to show a person what there is.
 func (s *server) addOverviews() {
 	register(s, operation{
-		method: http.MethodGet, path: "/me/navigation", id: "own-navigation", tag: ownTag, required: signedIn, summary: "Modules to show links to",
+		method: http.MethodGet, path: "/me/navigation", id: "own-navigation", tag: ownTag, required: signedIn,
+		summary: "Modules to show links to",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*list[navigationItem], error) {
 		access := infoOf(ctx).access
 		modules, err := s.ReadModels.Modules(ctx)
@@ -49,14 +50,17 @@ func (s *server) addOverviews() {
 		return listOf(projections.List[navigationItem]{Items: items}, nil)
 	})
 	register(s, operation{
-		method: http.MethodGet, path: "/me/dashboard", id: "own-dashboard", tag: ownTag, required: signedIn, summary: "Widgets of your own roles",
-		description: "In the order of the roles' names and of the widgets in each; one that several roles have comes once. Retired roles give none.",
+		method: http.MethodGet, path: "/me/dashboard", id: "own-dashboard", tag: ownTag, required: signedIn,
+		summary: "Widgets of your own roles",
+		description: "In the order of the roles' names and of the widgets in each; one that several roles have comes " +
+			"once. Retired roles give none.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*list[widget], error) {
 		items, err := s.ownWidgets(ctx, infoOf(ctx).access.UserID)
 		return listOf(projections.List[widget]{Items: items}, err)
 	})
 	register(s, operation{
-		method: http.MethodGet, path: "/me/access", id: "own-access", tag: ownTag, required: signedIn, summary: "What your own account may do",
+		method: http.MethodGet, path: "/me/access", id: "own-access", tag: ownTag, required: signedIn,
+		summary: "What your own account may do",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*ownAccessAnswer, error) {
 		access := infoOf(ctx).access
 		return &ownAccessAnswer{Body: ownAccess{Superuser: access.Superuser, Permissions: access.Permissions}}, nil

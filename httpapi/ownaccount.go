@@ -45,7 +45,9 @@ func (b *profileChanges) readOnly() string {
 	for _, field := range []struct {
 		name string
 		ReadOnly
-	}{{"email", b.Email}, {"company_id", b.CompanyID}, {"company", b.Company}, {"department", b.Department}, {"position", b.Position}} {
+	}{{"email", b.Email}, {"company_id", b.CompanyID}, {"company", b.Company}, {"department", b.Department}, {
+		"position", b.Position,
+	}} {
 		if field.Set {
 			return field.name
 		}
@@ -96,7 +98,8 @@ func (s *server) own() resource[projections.User] {
 
 func (s *server) addOwnAccount() {
 	register(s, operation{
-		method: http.MethodGet, path: "/me", id: "own-account", tag: ownTag, required: signedIn, summary: "Your own account",
+		method: http.MethodGet, path: "/me", id: "own-account", tag: ownTag, required: signedIn,
+		summary: "Your own account",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*one[projections.User], error) {
 		account, err := s.ReadModels.User(ctx, infoOf(ctx).access.UserID, s.Now())
 		if err != nil {
@@ -105,20 +108,25 @@ func (s *server) addOwnAccount() {
 		return &one[projections.User]{ETag: etag(account.Revision), Body: account}, nil
 	})
 	registerCommand(s, operation{
-		method: http.MethodPatch, path: "/me", id: "change-own-account", tag: ownTag, required: signedIn, summary: "Change your own account",
-		description: "Names, phone and language. E-mail address, company, department and position are for administrators: 403 `read_only_field`.",
-		example:     map[string]any{"phone": "+380 44 000 00 00", "language": "uk"},
+		method: http.MethodPatch, path: "/me", id: "change-own-account", tag: ownTag, required: signedIn,
+		summary: "Change your own account",
+		description: "Names, phone and language. E-mail address, company, department and position are for " +
+			"administrators: 403 `read_only_field`.",
+		example: map[string]any{"phone": "+380 44 000 00 00", "language": "uk"},
 	}, s.changeProfile)
 	register(s, operation{
-		method: http.MethodPut, path: "/me/password", id: "change-own-password", tag: ownTag, status: http.StatusNoContent, required: signedIn.evenLimited(),
+		method: http.MethodPut, path: "/me/password", id: "change-own-password", tag: ownTag,
+		status: http.StatusNoContent, required: signedIn.evenLimited(),
 		maxBody: maxLinkBody, summary: "Change your own password",
-		description: "Every other session ends at once. A session that may only set up two-factor can set a first password.",
+		description: "Every other session ends at once. A session that may only set up two-factor can set a first " +
+			"password.",
 	}, s.changePassword)
 }
 
 func (s *server) changeProfile(ctx context.Context, in *changeProfileRequest) (*answer[projections.User], error) {
 	if field := in.Body.readOnly(); field != "" {
-		return nil, &refusal{status: http.StatusForbidden, code: domain.CodeReadOnlyField, detail: field + " can only be changed by an administrator"}
+		return nil, &refusal{status: http.StatusForbidden, code: domain.CodeReadOnlyField, detail: field +
+			" can only be changed by an administrator"}
 	}
 	var problems domain.Invalid
 	profile := in.Body.command(&problems)
@@ -147,7 +155,8 @@ func (s *server) changePassword(ctx context.Context, in *changePasswordRequest) 
 			return nil, errSetupOnly
 		}
 	}
-	result, err := s.Commands.ChangeOwnPassword(ctx, s.caller(ctx), info.access.UserID, in.Body.CurrentPassword, in.Body.NewPassword)
+	result, err := s.Commands.ChangeOwnPassword(ctx, s.caller(ctx), info.access.UserID, in.Body.CurrentPassword,
+		in.Body.NewPassword)
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,9 @@ func (s *server) addPages() {
 		{firstLoginPage, showAskFirstLogin, s.sentAskFirstLogin},
 		{firstLoginPage + ":token", s.openedFirstLogin, s.sentFirstLogin},
 		{passwordPage, s.openedPassword, s.sentPassword},
-		{codePage, func(context.Context, *visit) (page, error) { return page{redirect: firstLoginPage}, nil }, s.sentCode},
+		{codePage, func(context.Context, *visit) (page, error) {
+			return page{redirect: firstLoginPage}, nil
+		}, s.sentCode},
 	} {
 		s.root(p.path, s.page(p.opened))
 		s.engine.POST(p.path, s.page(func(ctx context.Context, v *visit) (page, error) {
@@ -123,7 +125,8 @@ func (s *server) page(show func(context.Context, *visit) (page, error)) gin.Hand
 		if err != nil {
 			site.Name, site.DefaultLanguage = settings.DefaultSite.Name, settings.DefaultSite.DefaultLanguage
 		}
-		v := &visit{request: c.Request, answer: c.Writer.Header(), token: c.Param("token"), lang: pageLanguageOf(c.Request, site.DefaultLanguage)}
+		v := &visit{request: c.Request, answer: c.Writer.Header(), token: c.Param("token"),
+			lang: pageLanguageOf(c.Request, site.DefaultLanguage)}
 		v.t = textsOf[v.lang]
 		var shown page
 		if err == nil {
@@ -138,7 +141,8 @@ func (s *server) page(show func(context.Context, *visit) (page, error)) gin.Hand
 		}
 		shown.Lang, shown.T, shown.Site = v.lang, v.t, site.Name
 		for _, code := range domain.Languages {
-			shown.Languages = append(shown.Languages, pageLanguage{Code: code, Name: languageNames[code], Current: code == v.lang})
+			shown.Languages = append(shown.Languages,
+				pageLanguage{Code: code, Name: languageNames[code], Current: code == v.lang})
 		}
 		if shown.Submit != "" {
 			shown.FormToken = formToken(c)
@@ -169,7 +173,8 @@ func formToken(c *gin.Context) string {
 	}
 	token := rand.Text()
 	http.SetCookie(c.Writer, &http.Cookie{
-		Name: formCookie, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: infoOf(c.Request.Context()).https,
+		Name: formCookie, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: infoOf(c.Request.Context()).https,
 	})
 	return token
 }
@@ -198,7 +203,8 @@ func errorPage(ctx context.Context, v *visit, err error) page {
 	problem := describe(ctx, err, v.answer.Set)
 	text := v.t.WentWrong
 	switch {
-	case problem.Code == domain.CodeCSRFFailed, problem.Status == http.StatusRequestEntityTooLarge, problem.Status == http.StatusBadRequest:
+	case problem.Code == domain.CodeCSRFFailed, problem.Status == http.StatusRequestEntityTooLarge,
+		problem.Status == http.StatusBadRequest:
 		text = v.t.FormExpired
 	case errors.Is(err, user.ErrLink):
 		return deadLink(v)
@@ -213,7 +219,9 @@ func errorPage(ctx context.Context, v *visit, err error) page {
 	if strings.HasPrefix(v.request.URL.Path, resetPage) {
 		again = resetPage
 	}
-	return page{Status: problem.Status, Title: v.t.Failed, Text: text, Announce: true, Link: &pageLink{again, v.t.AskAgain}}
+	return page{Status: problem.Status, Title: v.t.Failed, Text: text, Announce: true, Link: &pageLink{
+		again, v.t.AskAgain,
+	}}
 }
 
 // deadLink is told whoever comes with a link that can't be used.
@@ -222,5 +230,7 @@ func deadLink(v *visit) page {
 	if strings.HasPrefix(v.request.URL.Path, resetPage) {
 		again = resetPage
 	}
-	return page{Status: http.StatusGone, Title: v.t.DeadLink, Text: v.t.DeadLinkText, Link: &pageLink{again, v.t.AskAgain}}
+	return page{Status: http.StatusGone, Title: v.t.DeadLink, Text: v.t.DeadLinkText, Link: &pageLink{
+		again, v.t.AskAgain,
+	}}
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/projections"
@@ -22,7 +23,8 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 	a := newAPI(t)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
 	missing := uuid.NewString()
-	path := strings.NewReplacer("{id}", missing, "{role_id}", missing, "{group_id}", missing, "{key}", "risks", "{token}", "made-up")
+	path := strings.NewReplacer("{id}", missing, "{role_id}", missing, "{group_id}", missing, "{key}", "risks",
+		"{token}", "made-up")
 	_, everybody := a.person(t, "everything@example.com", everything())
 	tokens := map[permission]string{}
 	lacking := func(p permission) string {
@@ -33,40 +35,67 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 	}
 	_, nothing := a.person(t, "nothing@example.com", nil)
 
-	require.NotEmpty(t, a.routes)
+	if len(a.routes) == 0 {
+		t.Fatalf("a.routes = %v, want something", a.routes)
+	}
 	for _, o := range a.routes {
 		call := func(token, suffix string) answered {
 			return a.call(t, token, o.method, path.Replace(o.path)+suffix, nil)
 		}
 		if o.required.public {
-			assert.NotContains(t, []string{"unauthenticated", "forbidden"}, call("", "").text("code"), o.path)
+			if got := []string{"unauthenticated", "forbidden"}; slices.Contains(got, call("", "").text("code")) {
+				t.Errorf("%s: %v contains %v", o.path, got, call("", "").text("code"))
+			}
 			continue
 		}
 		stranger := call("", "")
-		assert.Equal(t, http.StatusUnauthorized, stranger.status, "%s %s: %s", o.method, o.path, stranger)
-		assert.NotEmpty(t, stranger.header.Get("WWW-Authenticate"))
-		assert.Equal(t, http.StatusUnauthorized, call("made-up", "").status, "%s %s", o.method, o.path)
+		if stranger.status != http.StatusUnauthorized {
+			t.Errorf("%s %s: %s: got %v, want %v", o.method, o.path, stranger, stranger.status, http.StatusUnauthorized)
+		}
+		if got := stranger.header.Get("WWW-Authenticate"); got == "" {
+			t.Errorf("WWW-Authenticate = %q, want something", got)
+		}
+		if got := call("made-up", "").status; got != http.StatusUnauthorized {
+			t.Errorf("%s %s: got %v, want %v", o.method, o.path, got, http.StatusUnauthorized)
+		}
 		for _, p := range o.required.permissions {
 			for _, token := range []string{lacking(p), nothing} {
 				refused := call(token, "")
-				assert.Equal(t, http.StatusForbidden, refused.status, "%s %s: %s", o.method, o.path, refused)
-				assert.Equal(t, "forbidden", refused.text("code"))
+				if refused.status != http.StatusForbidden {
+					t.Errorf("%s %s: %s: got %v, want %v", o.method, o.path, refused, refused.status,
+						http.StatusForbidden)
+				}
+				if got := refused.text("code"); got != "forbidden" {
+					t.Errorf(`code = %q, want "forbidden"`, got)
+				}
 			}
-			assert.Contains(t, call(lacking(p), "").text("detail"), p.String())
+			if got := call(lacking(p), "").text("detail"); !strings.Contains(got, p.String()) {
+				t.Errorf("%q lacks %q", got, p.String())
+			}
 		}
 		if o.id == "sign-out" {
 			continue // it would end the session that the rest needs
 		}
 		if o.required.superuser {
 			refused := call(everybody, "")
-			assert.Equal(t, http.StatusForbidden, refused.status, "%s %s: %s", o.method, o.path, refused)
+			if refused.status != http.StatusForbidden {
+				t.Errorf("%s %s: %s: got %v, want %v", o.method, o.path, refused, refused.status, http.StatusForbidden)
+			}
 			superuser := call(a.admin, "")
-			assert.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, superuser.status, "%s %s: %s", o.method, o.path, superuser)
+			if expected := []int{http.StatusUnauthorized, http.StatusForbidden}; slices.Contains(expected,
+				superuser.status) {
+				t.Errorf("%s %s: %s: got %v", o.method, o.path, superuser, superuser.status)
+			}
 			continue
 		}
 		right := call(everybody, "")
-		assert.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, right.status, "%s %s: %s", o.method, o.path, right)
-		assert.Less(t, right.status, http.StatusInternalServerError, "%s %s: %s", o.method, o.path, right)
+		if expected := []int{http.StatusUnauthorized, http.StatusForbidden}; slices.Contains(expected, right.status) {
+			t.Errorf("%s %s: %s: got %v", o.method, o.path, right, right.status)
+		}
+		if right.status >= http.StatusInternalServerError {
+			t.Errorf("%s %s: %s: got %v, want less than %v", o.method, o.path, right, right.status,
+				http.StatusInternalServerError)
+		}
 	}
 
 	t.Log("the past needs audit.view too")
@@ -84,16 +113,30 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 		}
 		pasts++
 		refused := a.call(t, withoutAudit, o.method, past, nil)
-		assert.Equal(t, http.StatusForbidden, refused.status, "%s: %s", past, refused)
-		assert.Contains(t, refused.text("detail"), "audit.view", past)
+		if refused.status != http.StatusForbidden {
+			t.Errorf("%s: %s: got %v, want %v", past, refused, refused.status, http.StatusForbidden)
+		}
+		if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
+			t.Errorf(`%s: %q lacks "audit.view"`, past, got)
+		}
 	}
-	assert.Greater(t, pasts, 10)
-	assert.Equal(t, http.StatusOK, a.call(t, withoutAudit, http.MethodGet, "/companies/"+company, nil).status)
+	if pasts <= 10 {
+		t.Errorf("pasts = %v, want more than 10", pasts)
+	}
+	if got := a.call(t, withoutAudit, http.MethodGet, "/companies/"+company, nil).status; got != http.StatusOK {
+		t.Errorf("got %v, want %v", got, http.StatusOK)
+	}
 	for _, past := range []string{"/companies/" + company + "?as_of=2090-01-01", "/modules/users?as_of=2090-01-01"} {
 		refused := a.call(t, withoutAudit, http.MethodGet, past, nil)
-		assert.Equal(t, http.StatusForbidden, refused.status)
-		assert.Contains(t, refused.text("detail"), "audit.view")
-		assert.Equal(t, http.StatusOK, a.call(t, everybody, http.MethodGet, past, nil).status)
+		if refused.status != http.StatusForbidden {
+			t.Errorf("refused.status = %v, want %v", refused.status, http.StatusForbidden)
+		}
+		if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
+			t.Errorf(`%q lacks "audit.view"`, got)
+		}
+		if got := a.call(t, everybody, http.MethodGet, past, nil).status; got != http.StatusOK {
+			t.Errorf("a.call(t, everybody, http.MethodGet, past, nil).status = %v, want %v", got, http.StatusOK)
+		}
 	}
 }
 
@@ -101,9 +144,12 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 func TestNobodyGivesMoreThanHeHas(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	own, token := a.person(t, "clerk@example.com", domain.Permissions{"users": {View: true, Add: true, Edit: true}, "groups": {View: true, Edit: true, Add: true}})
-	strong := a.create(t, "/groups", map[string]any{"name": "Strong", "permissions": map[string]any{"settings": map[string]any{"edit": true}}})
-	weak := a.create(t, "/groups", map[string]any{"name": "Weak", "permissions": map[string]any{"users": map[string]any{"view": true}}})
+	own, token := a.person(t, "clerk@example.com",
+		domain.Permissions{"users": {View: true, Add: true, Edit: true}, "groups": {View: true, Edit: true, Add: true}})
+	strong := a.create(t, "/groups",
+		map[string]any{"name": "Strong", "permissions": map[string]any{"settings": map[string]any{"edit": true}}})
+	weak := a.create(t, "/groups",
+		map[string]any{"name": "Weak", "permissions": map[string]any{"users": map[string]any{"view": true}}})
 
 	for _, forbidden := range []struct {
 		method, path string
@@ -114,22 +160,31 @@ func TestNobodyGivesMoreThanHeHas(t *testing.T) {
 		{http.MethodPut, "/users/" + own.String() + "/groups/" + strong, nil},
 		{http.MethodPatch, "/users/" + own.String(), map[string]any{"superuser": true}},
 		{http.MethodPatch, "/users/" + a.adminID.String(), map[string]any{"email": "mine@example.com"}},
-		{http.MethodPatch, "/groups/" + weak, map[string]any{"permissions": map[string]any{"settings": map[string]any{"edit": true}}}},
+		{http.MethodPatch, "/groups/" +
+			weak, map[string]any{"permissions": map[string]any{"settings": map[string]any{"edit": true}}}},
 	} {
 		refused := a.call(t, token, forbidden.method, forbidden.path, forbidden.body)
-		assert.Equal(t, http.StatusForbidden, refused.status, "%s %s: %s", forbidden.method, forbidden.path, refused)
+		if refused.status != http.StatusForbidden {
+			t.Errorf("%s %s: %s: got %v, want %v", forbidden.method, forbidden.path, refused, refused.status,
+				http.StatusForbidden)
+		}
 	}
 	allowed := a.call(t, token, http.MethodPut, "/users/"+own.String()+"/groups/"+weak, nil)
-	assert.Equal(t, http.StatusOK, allowed.status, allowed)
+	if allowed.status != http.StatusOK {
+		t.Errorf("%v: got %v, want %v", allowed, allowed.status, http.StatusOK)
+	}
 }
 
 func TestAnOperationWithoutARequirementNeverServes(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t)
-	assert.PanicsWithValue(t, "no requirement declared for GET /secrets", func() {
-		register(a.server, operation{method: http.MethodGet, path: "/secrets"},
-			func(context.Context, *getRequest) (*one[projections.User], error) { return nil, nil })
-	})
+	defer func() {
+		if said := recover(); said != "no requirement declared for GET /secrets" {
+			t.Errorf("it said %v", said)
+		}
+	}()
+	register(a.server, operation{method: http.MethodGet, path: "/secrets"},
+		func(context.Context, *getRequest) (*one[projections.User], error) { return nil, nil })
 }
 
 // Routes that were added behind register's back would not be checked by the test above.
@@ -157,7 +212,9 @@ func TestNoRouteBypassesRegister(t *testing.T) {
 	known = append(known, // the forms of these pages
 		"POST /password_reset/", "POST /password_reset/:token",
 		"POST /first_login/", "POST /first_login/:token", "POST /first_login/password", "POST /first_login/code")
-	assert.ElementsMatch(t, known, open)
+	if diff := cmp.Diff(known, open, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("open (-want +got):\n%s", diff)
+	}
 }
 
 func TestClientAddressAndSchemeBehindProxies(t *testing.T) {
@@ -181,7 +238,11 @@ func TestClientAddressAndSchemeBehindProxies(t *testing.T) {
 		request.RemoteAddr, request.Header["X-Forwarded-For"] = c.remote, c.forwarded
 		request.Header.Set("X-Forwarded-Proto", "https")
 		ip, https := a.clientOf(request)
-		assert.Equal(t, c.ip, ip, "%v", c)
-		assert.Equal(t, strings.Contains(c.remote, "10."), https, "%v", c)
+		if ip != c.ip {
+			t.Errorf("%v: got %q, want %q", c, ip, c.ip)
+		}
+		if https != strings.Contains(c.remote, "10.") {
+			t.Errorf("%v: got %v, want %v", c, https, strings.Contains(c.remote, "10."))
+		}
 	}
 }

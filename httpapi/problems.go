@@ -82,9 +82,11 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, load.ErrOverloaded):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "there are too many requests at the moment: try again"), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"there are too many requests at the moment: try again"), retryAfter(time.Second), false
 	case errors.Is(err, load.ErrTooManyWaiting):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "as many requests of this kind as are allowed are under way: try again"), retryAfter(5 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"as many requests of this kind as are allowed are under way: try again"), retryAfter(5 * time.Second), false
 	case errors.As(err, &refused):
 		return newProblem(refused.status, refused.code, refused.detail), refused.headers, false
 	case errors.As(err, &invalid):
@@ -94,36 +96,47 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		problem.Errors = []domain.FieldError{{Field: "token", Code: user.ErrLink.Code, Message: user.ErrLink.Detail}}
 		return problem, nil, false
 	case errors.Is(err, commands.ErrBusy): // it passes, so it must not be kept as the answer to an Idempotency-Key
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, commands.ErrBusy.Detail), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, commands.ErrBusy.Detail),
+			retryAfter(time.Second), false
 	case errors.As(err, &decided):
 		return newProblem(cmp.Or(statusOf[decided.Code], http.StatusConflict), decided.Code, decided.Detail), nil, false
 	case errors.Is(err, projections.ErrNotFound):
-		return newProblem(http.StatusNotFound, domain.CodeNotFound, "there is no such thing, or there was none at that time"), nil, false
+		return newProblem(http.StatusNotFound, domain.CodeNotFound,
+			"there is no such thing, or there was none at that time"), nil, false
 	case errors.Is(err, projections.ErrBadCursor):
-		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: domain.CodeCursor, Message: "is not a cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
+		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: domain.CodeCursor, Message: "is not a " +
+			"cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
 	case errors.Is(err, projections.ErrBadSort):
-		return invalidProblem([]domain.FieldError{{Field: "sort", Code: domain.CodeSort, Message: err.Error()}}), nil, false
+		return invalidProblem([]domain.FieldError{{Field: "sort", Code: domain.CodeSort, Message: err.Error()}}), nil,
+			false
 	case errors.Is(err, engine.ErrBehind):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeBehind, "the read models do not have that position yet: try again"), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeBehind,
+			"the read models do not have that position yet: try again"), retryAfter(time.Second), false
 	case errors.Is(err, eventstore.ErrTooLarge), errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, domain.CodeTooLarge, "the request is too large"), nil, false
 	case errors.Is(err, secrets.ErrBusy):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "too many passwords are being checked right now: try again"), retryAfter(time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"too many passwords are being checked right now: try again"), retryAfter(time.Second), false
 	case errors.Is(err, commands.ErrDirectory):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
 	case errors.Is(err, eventstore.ErrUnavailable):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the event store does not answer: try again"), retryAfter(2 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"the event store does not answer: try again"), retryAfter(2 * time.Second), false
 	case isDatabaseAway(err):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the database does not answer: try again"), retryAfter(2 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"the database does not answer: try again"), retryAfter(2 * time.Second), false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable, "the request took too long and was given up: try again"), retryAfter(2 * time.Second), false
+		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
+			"the request took too long and was given up: try again"), retryAfter(2 * time.Second), false
 	}
 	return newProblem(http.StatusInternalServerError, domain.CodeInternal,
 		"something went wrong that was not foreseen; the server's log has it under the id in instance"), nil, true
 }
 
 func newProblem(status int, code domain.Code, detail string) *Problem {
-	return &Problem{Type: "urn:secboard:problem:" + string(code), Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+	return &Problem{Type: "urn:secboard:problem:" + string(code), Title: http.StatusText(status), Status: status,
+		Code: code, Detail: detail}
 }
 
 func invalidProblem(fields []domain.FieldError) *Problem {
@@ -149,8 +162,8 @@ func retryAfter(d time.Duration) map[string]string {
 // errDatabaseSilent is for a time that was Postgres' alone to answer in.
 var errDatabaseSilent = errors.New("the database did not answer in time")
 
-// isDatabaseAway tells an unreachable, silent or stopping Postgres from a statement that is wrong, and from a time that was over
-// for another reason.
+// isDatabaseAway tells an unreachable, silent or stopping Postgres from a statement that is wrong, and from a time that
+// was over for another reason.
 func isDatabaseAway(err error) bool {
 	var connecting *pgconn.ConnectError
 	var answered *pgconn.PgError
@@ -189,8 +202,10 @@ func describe(ctx context.Context, err error, set func(name, value string)) *Pro
 	switch {
 	case unexpected:
 		info.logger.ErrorContext(ctx, "unexpected error", "request_id", info.id, "route", info.route, "error", err)
-	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, load.ErrOverloaded):
-		info.logger.WarnContext(ctx, "unavailable", slog.String("code", string(problem.Code)), "request_id", info.id, "route", info.route, "error", err)
+	case problem.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) &&
+		!errors.Is(err, load.ErrOverloaded):
+		info.logger.WarnContext(ctx, "unavailable", slog.String("code", string(problem.Code)), "request_id", info.id,
+			"route", info.route, "error", err)
 	}
 	return problem
 }
@@ -215,13 +230,16 @@ func humaError(operation *huma.Operation, status int, message string, errs []err
 	case status == http.StatusUnprocessableEntity && len(errs) > 0:
 		return &domain.Invalid{Fields: fieldErrors(errs)}
 	case status == http.StatusBadRequest && len(errs) > 0:
-		return &refusal{status: status, code: domain.CodeMalformed, detail: "the body is not valid JSON: " + jsonProblem(errs[0])}
+		return &refusal{status: status, code: domain.CodeMalformed, detail: "the body is not valid JSON: " +
+			jsonProblem(errs[0])}
 	case status == http.StatusBadRequest:
 		return &refusal{status: status, code: domain.CodeMalformed, detail: "the request needs a body: " + body}
 	case status == http.StatusUnsupportedMediaType:
-		return &refusal{status: status, code: domain.CodeUnsupportedMediaType, detail: "the body must be " + body + ", and Content-Type must say so"}
+		return &refusal{status: status, code: domain.CodeUnsupportedMediaType, detail: "the body must be " + body +
+			", and Content-Type must say so"}
 	case status == http.StatusRequestEntityTooLarge:
-		return &refusal{status: status, code: domain.CodeTooLarge, detail: "the body is too large: " + strings.TrimPrefix(message, "request body is too large ")}
+		return &refusal{status: status, code: domain.CodeTooLarge, detail: "the body is too large: " +
+			strings.TrimPrefix(message, "request body is too large ")}
 	case status == http.StatusRequestTimeout:
 		return &refusal{status: status, code: domain.CodeTimeout, detail: "the body did not arrive in time"}
 	case message == "cannot read request body" && len(errs) > 0:

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
@@ -19,22 +17,37 @@ import (
 func TestATimeOutIsTheDatabasesOnlyWhereItWasAsked(t *testing.T) {
 	t.Parallel()
 	w := &wire{}
-	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) { c.ConnConfig.DialFunc = w.dial })
-	require.NoError(t, err)
+	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) {
+		c.ConnConfig.DialFunc = w.dial
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(pool.Close)
 	asked := func(ctx context.Context) error {
 		_, err := pool.Exec(ctx, "SELECT pg_sleep(60)")
 		return err
 	}
-	const database, over = "the database does not answer: try again", "the request took too long and was given up: try again"
+	const database, over = "the database does not answer: try again",
+		"the request took too long and was given up: try again"
 	said := func(want string, err error) {
 		t.Helper()
-		require.Error(t, err)
+		if err == nil {
+			t.Fatal("no error")
+		}
 		problem, headers, unexpected := problemOf(fmt.Errorf("somewhere: %w", err))
-		assert.Equal(t, http.StatusServiceUnavailable, problem.Status)
-		assert.Equal(t, want, problem.Detail, err)
-		assert.Equal(t, "2", headers["Retry-After"])
-		assert.False(t, unexpected)
+		if problem.Status != http.StatusServiceUnavailable {
+			t.Errorf("problem.Status = %v, want %v", problem.Status, http.StatusServiceUnavailable)
+		}
+		if problem.Detail != want {
+			t.Errorf("%v: got %q, want %q", err, problem.Detail, want)
+		}
+		if headers["Retry-After"] != "2" {
+			t.Errorf(`headers["Retry-After"] = %q, want "2"`, headers["Retry-After"])
+		}
+		if unexpected {
+			t.Error("unexpected")
+		}
 	}
 
 	said(over, context.DeadlineExceeded)
@@ -43,7 +56,9 @@ func TestATimeOutIsTheDatabasesOnlyWhereItWasAsked(t *testing.T) {
 	defer cancel()
 	said(over, asked(ended))
 	conn, err := pool.Acquire(t.Context())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = conn.Exec(ended, "SELECT 1")
 	conn.Release()
 	said(over, err)

@@ -22,7 +22,8 @@ func (s *server) redirectToHTTPS(c *gin.Context) {
 	case strings.Contains(strings.ToLower(strings.Join(forwarded, ",")), "https"):
 		writeProblem(c, &refusal{
 			status: http.StatusBadRequest, code: domain.CodeHTTPSUnknown,
-			detail: "X-Forwarded-Proto says https but isn't trusted: the proxy must be one of the trusted proxies (SECBOARD_TRUSTED_PROXIES) and send the one scheme of the client",
+			detail: "X-Forwarded-Proto says https but isn't trusted: the proxy must be one of the trusted proxies " +
+				"(SECBOARD_TRUSTED_PROXIES) and send the one scheme of the client",
 		})
 	case len(forwarded) == 0 && s.isTrustedProxy(proxy):
 		writeProblem(c, &refusal{
@@ -34,7 +35,8 @@ func (s *server) redirectToHTTPS(c *gin.Context) {
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]"
 		}
-		target := url.URL{Scheme: "https", Host: host, Path: c.Request.URL.Path, RawPath: c.Request.URL.RawPath, RawQuery: c.Request.URL.RawQuery}
+		target := url.URL{Scheme: "https", Host: host, Path: c.Request.URL.Path, RawPath: c.Request.URL.RawPath,
+			RawQuery: c.Request.URL.RawQuery}
 		c.Redirect(http.StatusPermanentRedirect, target.String())
 		c.Abort()
 	}

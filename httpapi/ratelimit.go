@@ -89,7 +89,8 @@ func (s *server) count(ctx context.Context, limit rate, account string) (excess,
 		INSERT INTO app.rate_limits AS r (key, window_start, count) VALUES ($1, $3, 1), ($2, $3, 1)
 		ON CONFLICT (key) DO UPDATE SET
 			count        = CASE WHEN r.window_start <= $4 OR r.window_start > $5 THEN 1 ELSE r.count + 1 END,
-			window_start = CASE WHEN r.window_start <= $4 OR r.window_start > $5 THEN excluded.window_start ELSE r.window_start END
+			window_start = CASE WHEN r.window_start <= $4
+			OR r.window_start > $5 THEN excluded.window_start ELSE r.window_start END
 		RETURNING key, window_start, count`,
 		"address-"+fromAddress, "email-"+ofAccount, now, now.Add(-limit.window), now.Add(limit.window))
 	if err != nil {

@@ -4,12 +4,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
+	"github.com/secboard/secboard/pause/pausetest"
 	"github.com/secboard/secboard/projections/engine"
 )
 
@@ -18,45 +17,89 @@ func TestRebuildOverHTTP(t *testing.T) {
 	a := newAPI(t)
 	a.create(t, "/companies", map[string]any{"name": "Nova"})
 	ended := func(started answered) answered {
-		require.Equal(t, http.StatusAccepted, started.status, started)
+		if started.status != http.StatusAccepted {
+			t.Fatalf("%v: got %v, want %v", started, started.status, http.StatusAccepted)
+		}
 		path := strings.TrimPrefix(started.header.Get("Location"), basePath)
-		assert.Equal(t, "/projections/rebuilds/"+started.text("id"), path)
+		if path != "/projections/rebuilds/"+started.text("id") {
+			t.Errorf("path = %q, want %q", path, "/projections/rebuilds/"+started.text("id"))
+		}
 		var last answered
-		require.Eventually(t, func() bool {
+		pausetest.Until(t, "its end", func() bool {
 			last = a.call(t, a.admin, http.MethodGet, path, nil)
 			return last.status == http.StatusOK && last.json["ended_at"] != nil
-		}, patience, 20*time.Millisecond)
+		})
 		return last
 	}
 
-	verified := ended(a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", map[string]any{"all": true, "verify_only": true}))
-	assert.Equal(t, engine.RebuildDone, verified.text("state"), verified)
-	assert.Empty(t, verified.json["differences"])
-	assert.Equal(t, true, verified.json["verify_only"])
-	assert.NotZero(t, verified.json["done"])
-	assert.Equal(t, verified.json["done"], verified.json["total"])
+	verified := ended(
+		a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", map[string]any{"all": true, "verify_only": true}))
+	if got := verified.text("state"); got != engine.RebuildDone {
+		t.Errorf("%v: got %q, want %q", verified, got, engine.RebuildDone)
+	}
+	if differences, _ := verified.json["differences"].([]any); len(differences) != 0 {
+		t.Errorf("differences: %v", differences)
+	}
+	if verified.json["verify_only"] != true {
+		t.Errorf("verify_only = %v, want true", verified.json["verify_only"])
+	}
+	if done, _ := verified.json["done"].(float64); done == 0 {
+		t.Errorf("nothing was read: %v", verified)
+	}
+	if diff := cmp.Diff(verified.json["done"], verified.json["total"]); diff != "" {
+		t.Errorf("total (-want +got):\n%s", diff)
+	}
 
 	_, err := a.pool.Exec(t.Context(), "UPDATE companies SET name = 'Changed by hand'")
-	require.NoError(t, err)
-	rebuilt := ended(a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", map[string]any{"names": []string{"companies", "users"}}))
-	assert.Equal(t, engine.RebuildDone, rebuilt.text("state"), rebuilt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := ended(a.call(t, a.admin, http.MethodPost, "/projections/rebuilds",
+		map[string]any{"names": []string{"companies", "users"}}))
+	if got := rebuilt.text("state"); got != engine.RebuildDone {
+		t.Errorf("%v: got %q, want %q", rebuilt, got, engine.RebuildDone)
+	}
 	differences, _ := rebuilt.json["differences"].([]any)
-	require.Len(t, differences, 1)
+	if len(differences) != 1 {
+		t.Fatalf("differences has %d elements, want 1: %v", len(differences), differences)
+	}
 	difference, _ := differences[0].(map[string]any)
-	assert.Equal(t, "companies", difference["table"])
-	assert.Equal(t, "name", difference["column"])
-	assert.Equal(t, `"Changed by hand"`, difference["live"])
-	assert.Equal(t, `"Nova"`, difference["rebuilt"])
+	if difference["table"] != "companies" {
+		t.Errorf(`table = %q, want "companies"`, difference["table"])
+	}
+	if difference["column"] != "name" {
+		t.Errorf(`column = %q, want "name"`, difference["column"])
+	}
+	if difference["live"] != `"Changed by hand"` {
+		t.Errorf("live = %q, want %q", difference["live"], `"Changed by hand"`)
+	}
+	if difference["rebuilt"] != `"Nova"` {
+		t.Errorf("rebuilt = %q, want %q", difference["rebuilt"], `"Nova"`)
+	}
 	companies := a.call(t, a.admin, http.MethodGet, "/companies", nil)
-	assert.Equal(t, "Nova", companies.items()[0]["name"])
+	if got := companies.items()[0]["name"]; got != "Nova" {
+		t.Errorf(`companies.items()[0]["name"] = %q, want "Nova"`, got)
+	}
 	a.create(t, "/companies", map[string]any{"name": "Next"}) // and the projections go on
 
-	for _, wrong := range []map[string]any{{}, {"names": []string{"users"}, "all": true}, {"names": []string{"nobody"}}} {
+	for _, wrong := range []map[string]any{
+		{}, {"names": []string{"users"}, "all": true}, {"names": []string{"nobody"}},
+	} {
 		refused := a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", wrong)
-		assert.Equal(t, http.StatusUnprocessableEntity, refused.status, refused)
+		if refused.status != http.StatusUnprocessableEntity {
+			t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusUnprocessableEntity)
+		}
 	}
-	assert.Equal(t, http.StatusNotFound, a.call(t, a.admin, http.MethodGet, "/projections/rebuilds/"+uuid.NewString(), nil).status)
-	assert.Equal(t, http.StatusNotFound, a.call(t, a.admin, http.MethodPost, "/projections/rebuilds/"+uuid.NewString()+"/abort", nil).status)
+	if got := a.call(t, a.admin, http.MethodGet, "/projections/rebuilds/"+uuid.NewString(),
+		nil).status; got != http.StatusNotFound {
+		t.Errorf("got %v, want %v", got, http.StatusNotFound)
+	}
+	if got := a.call(t, a.admin, http.MethodPost, "/projections/rebuilds/"+uuid.NewString()+"/abort",
+		nil).status; got != http.StatusNotFound {
+		t.Errorf("got %v, want %v", got, http.StatusNotFound)
+	}
 	again := a.call(t, a.admin, http.MethodPost, "/projections/rebuilds/"+rebuilt.text("id")+"/abort", nil)
-	assert.Equal(t, engine.RebuildDone, again.text("state"), again)
+	if got := again.text("state"); got != engine.RebuildDone {
+		t.Errorf("%v: got %q, want %q", again, got, engine.RebuildDone)
+	}
 }

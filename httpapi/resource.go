@@ -41,7 +41,8 @@ func byID[T any](read func(context.Context, uuid.UUID) (T, error)) func(context.
 }
 
 // byIDAsOf is byID for a read of how it was.
-func byIDAsOf[T any](read func(context.Context, uuid.UUID, time.Time) (T, error)) func(context.Context, string, time.Time) (T, error) {
+func byIDAsOf[T any](read func(context.Context, uuid.UUID, time.Time) (T, error)) func(context.Context, string,
+	time.Time) (T, error) {
 	return func(ctx context.Context, id string, at time.Time) (T, error) {
 		return byID(func(ctx context.Context, id uuid.UUID) (T, error) { return read(ctx, id, at) })(ctx, id)
 	}
@@ -65,7 +66,8 @@ func (r resource[T]) get(ctx context.Context, id string, asOf Moment) (*one[T], 
 }
 
 // created answers a command that started a resource.
-func (r resource[T]) created(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
+func (r resource[T]) created(ctx context.Context, s *server, prefer string,
+	result commands.Result) (*answer[T], error) {
 	answered, err := r.changed(ctx, s, prefer, result)
 	if err != nil {
 		return nil, err
@@ -79,9 +81,12 @@ func (r resource[T]) created(ctx context.Context, s *server, prefer string, resu
 
 // changed answers a command. From here on the change is recorded, so whatever goes wrong with reading it back only
 // makes the answer a 202.
-func (r resource[T]) changed(ctx context.Context, s *server, prefer string, result commands.Result) (*answer[T], error) {
+func (r resource[T]) changed(ctx context.Context, s *server, prefer string,
+	result commands.Result) (*answer[T], error) {
 	s.endSessionsOf(ctx, result)
-	answered := &answer[T]{Status: http.StatusAccepted, ETag: etag(result.Revision), Position: positionText(result.Position)}
+	answered := &answer[T]{
+		Status: http.StatusAccepted, ETag: etag(result.Revision), Position: positionText(result.Position),
+	}
 	answered.Body.accepted = &Accepted{ID: result.ID, Revision: result.Revision, Position: answered.Position}
 	if wantsAsync(prefer) {
 		answered.Applied = "respond-async"
@@ -150,12 +155,14 @@ type actForReasonRequest struct {
 // registerGet adds the query for one.
 func registerGet[T any](s *server, r resource[T], summary string) {
 	register(s, operation{
-		method: http.MethodGet, path: r.path + "/{id}", id: "get-" + r.name, tag: r.tag, required: needs(r.module, domain.View), summary: summary,
+		method: http.MethodGet, path: r.path + "/{id}", id: "get-" + r.name, tag: r.tag,
+		required: needs(r.module, domain.View), summary: summary,
 	}, func(ctx context.Context, in *getRequest) (*one[T], error) { return r.get(ctx, in.ID.String(), in.AsOf) })
 }
 
 // registerCreate adds the command that starts one.
-func registerCreate[B, T, C any, P body[B, C]](s *server, r resource[T], o operation, do func(context.Context, commands.Caller, C) (commands.Result, error)) {
+func registerCreate[B, T, C any, P body[B, C]](s *server, r resource[T], o operation,
+	do func(context.Context, commands.Caller, C) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag, o.status = http.MethodPost, r.path, "create-"+r.name, r.tag, http.StatusCreated
 	o.required = needs(r.module, domain.Add)
 	registerCommand(s, o, func(ctx context.Context, in *createRequest[B]) (*answer[T], error) {
@@ -173,7 +180,8 @@ func registerCreate[B, T, C any, P body[B, C]](s *server, r resource[T], o opera
 }
 
 // registerChange adds a command with a body on one: PATCH of the resource, unless the operation says otherwise.
-func registerChange[B, T, C any, P body[B, C]](s *server, r resource[T], o operation, do func(context.Context, commands.Caller, uuid.UUID, C) (commands.Result, error)) {
+func registerChange[B, T, C any, P body[B, C]](s *server, r resource[T], o operation,
+	do func(context.Context, commands.Caller, uuid.UUID, C) (commands.Result, error)) {
 	if o.path == "" {
 		o.method, o.id = http.MethodPatch, "change-"+r.name
 	}
@@ -184,14 +192,16 @@ func registerChange[B, T, C any, P body[B, C]](s *server, r resource[T], o opera
 		if err := problems.Err(); err != nil {
 			return nil, err
 		}
-		return act(ctx, s, r, in.ChangeHeaders, in.ID, func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
-			return do(ctx, caller, id, command)
-		})
+		return act(ctx, s, r, in.ChangeHeaders, in.ID,
+			func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
+				return do(ctx, caller, id, command)
+			})
 	})
 }
 
 // registerAct adds a command without a body on one, named by the last part of its path.
-func registerAct[T any](s *server, r resource[T], name string, o operation, do func(context.Context, commands.Caller, uuid.UUID) (commands.Result, error)) {
+func registerAct[T any](s *server, r resource[T], name string, o operation,
+	do func(context.Context, commands.Caller, uuid.UUID) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag = http.MethodPost, r.path+"/{id}/"+name, cmp.Or(o.id, name+"-"+r.name), r.tag
 	o.required = needs(r.module, domain.Edit)
 	registerCommand(s, o, func(ctx context.Context, in *actRequest) (*answer[T], error) {
@@ -200,18 +210,21 @@ func registerAct[T any](s *server, r resource[T], name string, o operation, do f
 }
 
 // registerActForReason is registerAct for a command that may be given a reason.
-func registerActForReason[T any](s *server, r resource[T], name string, o operation, do func(context.Context, commands.Caller, uuid.UUID, string) (commands.Result, error)) {
+func registerActForReason[T any](s *server, r resource[T], name string, o operation,
+	do func(context.Context, commands.Caller, uuid.UUID, string) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag = http.MethodPost, r.path+"/{id}/"+name, cmp.Or(o.id, name+"-"+r.name), r.tag
 	o.required = needs(r.module, domain.Edit)
 	registerCommand(s, o, func(ctx context.Context, in *actForReasonRequest) (*answer[T], error) {
-		return act(ctx, s, r, in.ChangeHeaders, in.ID, func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
-			return do(ctx, caller, id, in.Body.reason())
-		})
+		return act(ctx, s, r, in.ChangeHeaders, in.ID,
+			func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
+				return do(ctx, caller, id, in.Body.reason())
+			})
 	})
 }
 
 // act runs a command on one and answers it.
-func act[T any](ctx context.Context, s *server, r resource[T], headers ChangeHeaders, id uuid.UUID, do func(context.Context, commands.Caller, uuid.UUID) (commands.Result, error)) (*answer[T], error) {
+func act[T any](ctx context.Context, s *server, r resource[T], headers ChangeHeaders, id uuid.UUID,
+	do func(context.Context, commands.Caller, uuid.UUID) (commands.Result, error)) (*answer[T], error) {
 	caller, err := s.changer(ctx, headers)
 	if err != nil {
 		return nil, err
@@ -226,7 +239,8 @@ func act[T any](ctx context.Context, s *server, r resource[T], headers ChangeHea
 // registerHistory adds the history of one.
 func registerHistory[T any](s *server, r resource[T]) {
 	register(s, operation{
-		method: http.MethodGet, path: r.path + "/{id}/history", id: r.name + "-history", tag: r.tag, required: needs(r.module, domain.View).seesHistory(),
+		method: http.MethodGet, path: r.path + "/{id}/history", id: r.name + "-history", tag: r.tag,
+		required:    needs(r.module, domain.View).seesHistory(),
 		summary:     "History, newest first",
 		description: "Who changed what, when, from where, and each field's old and new value.",
 	}, func(ctx context.Context, in *historyRequest) (*list[projections.HistoryEntry], error) {
@@ -235,11 +249,13 @@ func registerHistory[T any](s *server, r resource[T]) {
 }
 
 // history answers 404 where there is nothing, rather than an empty history.
-func (r resource[T]) history(ctx context.Context, s *server, id string, params HistoryParams) (*list[projections.HistoryEntry], error) {
+func (r resource[T]) history(ctx context.Context, s *server, id string,
+	params HistoryParams) (*list[projections.HistoryEntry], error) {
 	if _, err := r.read(ctx, id); err != nil {
 		return nil, err
 	}
-	return listOf(s.ReadModels.History(ctx, params.filter(r.kind, id), projections.PageRequest{Limit: params.Limit, Cursor: params.Cursor}))
+	return listOf(s.ReadModels.History(ctx, params.filter(r.kind, id),
+		projections.PageRequest{Limit: params.Limit, Cursor: params.Cursor}))
 }
 
 // reasonBody is the body of calls that may give a reason.

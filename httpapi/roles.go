@@ -35,7 +35,8 @@ type roleChanges struct {
 
 func (b *roleChanges) command(problems *domain.Invalid) role.Patch {
 	patch := role.Patch{
-		Name: b.Name.patch("name", problems), Description: b.Description.patch("description", problems), Widgets: b.Widgets.patch("widgets", problems),
+		Name: b.Name.patch("name", problems), Description: b.Description.patch("description", problems),
+		Widgets: b.Widgets.patch("widgets", problems),
 	}
 	merge(problems, patch.Validate())
 	return patch
@@ -55,17 +56,21 @@ func (s *server) roles() resource[projections.Role] {
 func (s *server) addRoles() {
 	roles := s.roles()
 	registerCreate[newRole](s, roles, operation{
-		summary: "Create a platform role", description: "A role says who somebody is; what somebody may do comes from groups.",
+		summary:     "Create a platform role",
+		description: "A role says who somebody is; what somebody may do comes from groups.",
 	}, s.Commands.CreateRole)
 	register(s, operation{
-		method: http.MethodGet, path: "/roles", id: "list-roles", tag: roles.tag, required: needs("roles", domain.View), summary: "List platform roles",
+		method: http.MethodGet, path: "/roles", id: "list-roles", tag: roles.tag, required: needs("roles", domain.View),
+		summary: "List platform roles",
 	}, func(ctx context.Context, in *NamedList) (*list[projections.Role], error) {
-		return listOf(s.ReadModels.Roles(ctx, projections.RoleFilter{Query: in.Query, Retired: in.Retired.pointer()}, in.request()))
+		return listOf(s.ReadModels.Roles(ctx, projections.RoleFilter{Query: in.Query, Retired: in.Retired.pointer()},
+			in.request()))
 	})
 	registerGet(s, roles, "One role, now or as it was")
 	registerChange[roleChanges](s, roles, operation{summary: "Change a role"}, s.Commands.ChangeRole)
 	registerActForReason(s, roles, "retire", operation{
-		summary: "Take a role out of use", description: "It can't be given any more and counts for nobody; its name is free again.",
+		summary:     "Take a role out of use",
+		description: "It can't be given any more and counts for nobody; its name is free again.",
 	}, s.Commands.RetireRole)
 	registerHistory(s, roles)
 }

@@ -51,15 +51,18 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto count; empty: nobody's
 	MaxBody        int64          // of any request, in bytes; 0: 100 MB. Most requests have a lower limit of their own
 
-	TrustedOrigins []string // of other sites whose pages may act with the session cookie, such as https://portal.example.com
-	HTTPSRedirect  bool     // sends requests that came over http to https
+	// of other sites whose pages may act with the session cookie, such as https://portal.example.com
+	TrustedOrigins []string
+	HTTPSRedirect  bool // sends requests that came over http to https
 
-	// What an operator calls the settings behind TrustedProxies and AllowedHosts, for the checklist of a new installation.
+	// What an operator calls the settings behind TrustedProxies and AllowedHosts, for the checklist of a new
+	// installation.
 	ProxiesSetting, HostsSetting string
 
 	MailTransport mailing.Transport // for test mails
 
-	// Security gives the settings in force: how long sessions last. It is asked on each request. nil: settings.DefaultSecurity.
+	// Security gives the settings in force: how long sessions last. It is asked on each request. nil:
+	// settings.DefaultSecurity.
 	Security func(context.Context) (settings.Security, error)
 
 	limits limits // zero: defaultLimits
@@ -93,7 +96,8 @@ func newServer(options Options) (*server, error) {
 	if options.Commands == nil || options.ReadModels == nil || options.Runner == nil || options.Pool == nil {
 		return nil, errors.New("httpapi: Commands, ReadModels, Runner and Pool must be given")
 	}
-	s := &server{Options: options, sessions: sessions.NewStore(options.Pool), patience: defaultPatience, limiter: load.NewLimiter(), testMails: load.NewWaiting(load.MostTests)}
+	s := &server{Options: options, sessions: sessions.NewStore(options.Pool), patience: defaultPatience,
+		limiter: load.NewLimiter(), testMails: load.NewWaiting(load.MostTests)}
 	s.MaxBody = cmp.Or(s.MaxBody, 100<<20)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -129,17 +133,22 @@ func newServer(options Options) (*server, error) {
 
 // tags are the chapters of the document, in their order.
 var tags = []*huma.Tag{
-	{Name: "Signing in", Description: "Sessions, the second factor, and links for those who have no password or forgot it."},
+	{Name: "Signing in", Description: "Sessions, the second factor, and links for those who have no password or " +
+		"forgot it."},
 	{Name: "Own account", Description: "What everybody may do with their own account."},
 	{Name: "Accounts", Description: "Who may use the platform."},
 	{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
 	{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
 	{Name: "Groups", Description: "What their members may do, module by module."},
-	{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the passwords that they have there."},
+	{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the " +
+		"passwords that they have there."},
 	{Name: "Modules", Description: "What permissions refer to."},
-	{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the contact form."},
-	{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself recorded."},
-	{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still to be set up."},
+	{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the " +
+		"contact form."},
+	{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself " +
+		"recorded."},
+	{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still " +
+		"to be set up."},
 	{Name: "Operations", Description: "How the system itself is doing."},
 }
 
@@ -151,7 +160,8 @@ func (s *server) routesOf() {
 	s.engine.RedirectTrailingSlash = false
 	s.engine.Use(s.begin, s.recoverPanics, s.limitWork, s.checkHost, s.redirectToHTTPS, s.checkRequest)
 	s.engine.NoRoute(func(c *gin.Context) {
-		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such path: /docs lists them all"})
+		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such " +
+			"path: /docs lists them all"})
 	})
 	s.engine.NoMethod(s.refuseMethod)
 

@@ -123,20 +123,25 @@ func registerEntry[I any](s *server, o operation, handler func(context.Context, 
 func (s *server) addSessions() {
 	const tag = "Signing in"
 	registerEntry(s, operation{
-		method: http.MethodPost, path: "/sessions", id: "sign-in", errors: []int{http.StatusUnauthorized}, summary: "Sign in",
-		description: "Whatever is wrong, the answer is the same 401 `invalid_credentials`; the true reason is in the account's history.",
-		example:     map[string]any{"email": "olena.kovalenko@example.com", "password": "correct horse battery staple"},
+		method: http.MethodPost, path: "/sessions", id: "sign-in", errors: []int{http.StatusUnauthorized},
+		summary: "Sign in",
+		description: "Whatever is wrong, the answer is the same 401 `invalid_credentials`; the true reason is in the " +
+			"account's history.",
+		example: map[string]any{"email": "olena.kovalenko@example.com", "password": "correct horse battery staple"},
 	}, s.signIn)
 	registerEntry(s, operation{
-		method: http.MethodPost, path: "/sessions/two-factor", id: "sign-in-two-factor", errors: []int{http.StatusUnauthorized}, summary: "Sign in: the second factor",
+		method: http.MethodPost, path: "/sessions/two-factor", id: "sign-in-two-factor",
+		errors: []int{http.StatusUnauthorized}, summary: "Sign in: the second factor",
 		description: "Each code and each backup code works once.",
 		example:     map[string]any{"challenge": "AZg8HCt6fB6dXi9qDJt-EQ…", "code": "123456"},
 	}, s.signInWithSecondFactor)
 	register(s, operation{
-		method: http.MethodGet, path: "/sessions/current", id: "current-session", tag: tag, required: signedIn.evenLimited(), summary: "Who am I, and what may I do",
+		method: http.MethodGet, path: "/sessions/current", id: "current-session", tag: tag,
+		required: signedIn.evenLimited(), summary: "Who am I, and what may I do",
 	}, s.currentSession)
 	register(s, operation{
-		method: http.MethodDelete, path: "/sessions/current", id: "sign-out", tag: tag, status: http.StatusNoContent, required: signedIn.evenLimited(), summary: "Sign out",
+		method: http.MethodDelete, path: "/sessions/current", id: "sign-out", tag: tag, status: http.StatusNoContent,
+		required: signedIn.evenLimited(), summary: "Sign out",
 	}, func(ctx context.Context, _ *struct{}) (*signOutAnswer, error) {
 		info := infoOf(ctx)
 		// First what counts: should the log be away, the session has ended all the same.
@@ -160,7 +165,8 @@ func (s *server) currentSession(ctx context.Context, _ *struct{ QueryHeaders }) 
 	}
 	return &currentSessionAnswer{Body: currentSession{
 		CreatedAt: info.session.CreatedAt, LastSeenAt: info.session.LastSeenAt, ExpiresAt: info.session.ExpiresAt,
-		Limited: info.session.Kind != sessions.Full, CSRFToken: csrf, User: account, Permissions: info.access.Permissions,
+		Limited: info.session.Kind != sessions.Full, CSRFToken: csrf, User: account,
+		Permissions: info.access.Permissions,
 	}}, nil
 }
 
@@ -196,7 +202,9 @@ func (s *server) signInWithSecondFactor(ctx context.Context, in *secondFactorReq
 // enter answers somebody who was let in: with a session, or with what is still to be done.
 func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAnswer, error) {
 	if outcome.Next == commands.NextTwoFactor {
-		return &entryAnswer{Status: http.StatusOK, Body: entry{next: &nextStep{Next: outcome.Next, Challenge: outcome.Challenge}}}, nil
+		return &entryAnswer{
+			Status: http.StatusOK, Body: entry{next: &nextStep{Next: outcome.Next, Challenge: outcome.Challenge}},
+		}, nil
 	}
 	kind := sessions.Full
 	if outcome.Next == commands.NextTwoFactorSetup {
@@ -211,8 +219,9 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 		return nil, s.takeBack(ctx, session.ID, err)
 	}
 	answered := &entryAnswer{
-		Status: http.StatusCreated, Location: basePath + "/sessions/current", SetCookie: s.cookieFor(infoOf(ctx), token, session.ExpiresAt),
-		Body: entry{session: &newSession{Token: token, ExpiresAt: session.ExpiresAt, User: account}},
+		Status: http.StatusCreated, Location: basePath + "/sessions/current",
+		SetCookie: s.cookieFor(infoOf(ctx), token, session.ExpiresAt),
+		Body:      entry{session: &newSession{Token: token, ExpiresAt: session.ExpiresAt, User: account}},
 	}
 	if kind == sessions.TwoFactorSetupOnly {
 		answered.Status, answered.Body = http.StatusOK, entry{next: &nextStep{Next: outcome.Next, Token: token}}
@@ -221,15 +230,17 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 }
 
 // openSession stores a session and gives its token.
-func (s *server) openSession(ctx context.Context, outcome commands.SignedIn, kind sessions.Kind) (string, sessions.Session, error) {
+func (s *server) openSession(ctx context.Context, outcome commands.SignedIn,
+	kind sessions.Kind) (string, sessions.Session, error) {
 	security, err := s.Security(ctx)
 	if err != nil {
 		return "", sessions.Session{}, err
 	}
 	now, info := s.Now(), infoOf(ctx)
 	session := sessions.Session{
-		ID: outcome.Session, UserID: outcome.UserID, Kind: kind, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(sessions.Length(security)),
-		IP: info.ip, UserAgent: info.userAgent,
+		ID: outcome.Session, UserID: outcome.UserID, Kind: kind, CreatedAt: now, LastSeenAt: now,
+		ExpiresAt: now.Add(sessions.Length(security)),
+		IP:        info.ip, UserAgent: info.userAgent,
 	}
 	token, err := s.sessions.Open(ctx, session, int64(outcome.Revision))
 	return token, session, err
@@ -237,7 +248,8 @@ func (s *server) openSession(ctx context.Context, outcome commands.SignedIn, kin
 
 // confirmSession looks at the account again, now that the session is there, and the read models have all that was
 // recorded until it was let in. What ends its sessions and was recorded meanwhile ends this one too.
-func (s *server) confirmSession(ctx context.Context, token string, outcome commands.SignedIn) (projections.User, error) {
+func (s *server) confirmSession(ctx context.Context, token string,
+	outcome commands.SignedIn) (projections.User, error) {
 	if err := s.waitFor(ctx, outcome.Position); err != nil {
 		return projections.User{}, err
 	}
@@ -254,13 +266,14 @@ func (s *server) confirmSession(ctx context.Context, token string, outcome comma
 // takeBack ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
 func (s *server) takeBack(ctx context.Context, session uuid.UUID, cause error) error {
 	if err := s.sessions.End(context.WithoutCancel(ctx), session); err != nil {
-		s.Logger.WarnContext(ctx, "a session that nobody uses could not be removed", "session_id", session, "error", err)
+		s.Logger.WarnContext(ctx, "a session that nobody uses could not be removed", "session_id", session, "error",
+			err)
 	}
 	return cause
 }
 
-// endSessionsOf removes the sessions that a command ended, also for a client that has gone away. It makes them end at once;
-// should it fail, they end as soon as the read model has the event (sessions.Store.Find).
+// endSessionsOf removes the sessions that a command ended, also for a client that has gone away. It makes them end at
+// once; should it fail, they end as soon as the read model has the event (sessions.Store.Find).
 func (s *server) endSessionsOf(ctx context.Context, result commands.Result) {
 	if !result.EndsSessions {
 		return
@@ -272,6 +285,7 @@ func (s *server) endSessionsOf(ctx context.Context, result commands.Result) {
 		err = s.sessions.EndOthers(ctx, account, result.KeptSession)
 	}
 	if err != nil {
-		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", result.ID, "error", err)
+		s.Logger.WarnContext(ctx, "sessions that have ended could not be removed yet", "user_id", result.ID, "error",
+			err)
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
@@ -29,25 +28,51 @@ func TestSigningInAndOut(t *testing.T) {
 	a := newAPI(t)
 	a.givePassword(t)
 	in := a.signInAs(t, " ADMIN@example.com", adminPassword)
-	require.Equal(t, http.StatusCreated, in.status, "right after the password was set: %s", in)
+	if in.status != http.StatusCreated {
+		t.Fatalf("right after the password was set: %s: got %v, want %v", in, in.status, http.StatusCreated)
+	}
 	token := in.text("token")
-	assert.Len(t, token, 43, "32 random bytes")
+	if len(token) != 43 {
+		t.Errorf("32 random bytes: got has %d elements, want 43: %v", len(token), token)
+	}
 	expires, err := time.Parse(time.RFC3339, in.text("expires_at"))
-	require.NoError(t, err)
-	assert.WithinRange(t, expires, time.Now().Add(11*time.Hour), time.Now().Add(13*time.Hour))
-	assert.Equal(t, adminEmail, in.json["user"].(map[string]any)["email"])
-	assert.Zero(t, a.count(t, `SELECT count(*) FROM sessions s WHERE s::text LIKE '%' || $1 || '%'`, token), "only the token's hash is stored")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(expires); left < 11*time.Hour || left > 13*time.Hour {
+		t.Errorf("the session lasts for %v, want about 12 hours", left)
+	}
+	if got := in.json["user"].(map[string]any)["email"]; got != adminEmail {
+		t.Errorf(`user.(map[string]any)["email"] = %q, want %q`, got, adminEmail)
+	}
+	if got := a.count(t, `SELECT count(*) FROM sessions s WHERE s::text LIKE '%' || $1 || '%'`, token); got != 0 {
+		t.Errorf("only the token's hash is stored: got %v, want nothing", got)
+	}
 
 	current := a.call(t, token, http.MethodGet, "/sessions/current", nil)
-	require.Equal(t, http.StatusOK, current.status, current)
-	assert.Equal(t, adminEmail, current.json["user"].(map[string]any)["email"])
-	assert.NotContains(t, string(current.body), token)
+	if current.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", current, current.status, http.StatusOK)
+	}
+	if got := current.json["user"].(map[string]any)["email"]; got != adminEmail {
+		t.Errorf(`user.(map[string]any)["email"] = %q, want %q`, got, adminEmail)
+	}
+	if got := string(current.body); strings.Contains(got, token) {
+		t.Errorf("%q contains %q", got, token)
+	}
 
 	out := a.call(t, token, http.MethodDelete, "/sessions/current", nil)
-	assert.Equal(t, http.StatusNoContent, out.status)
-	assert.Empty(t, out.body)
-	assert.Equal(t, http.StatusUnauthorized, a.call(t, token, http.MethodGet, "/sessions/current", nil).status)
-	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/sessions/current", nil).status, "other sessions go on")
+	if out.status != http.StatusNoContent {
+		t.Errorf("out.status = %v, want %v", out.status, http.StatusNoContent)
+	}
+	if len(out.body) != 0 {
+		t.Errorf("out.body = %v, want nothing", out.body)
+	}
+	if got := a.call(t, token, http.MethodGet, "/sessions/current", nil).status; got != http.StatusUnauthorized {
+		t.Errorf("got %v, want %v", got, http.StatusUnauthorized)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, "/sessions/current", nil).status; got != http.StatusOK {
+		t.Errorf("other sessions go on: got %v, want %v", got, http.StatusOK)
+	}
 }
 
 // Whatever is wrong, the answer is the same.
@@ -57,31 +82,47 @@ func TestSigningInTellsNothingAboutAccounts(t *testing.T) {
 	a.givePassword(t)
 	a.create(t, "/users", map[string]any{"email": "nopassword@example.com"})
 	for email, change := range map[string]map[string]any{
-		"inactive@example.com": {"active": false}, "notyet@example.com": {"start_date": "2090-01-01"}, "over@example.com": {"end_date": "2020-01-01"},
+		"inactive@example.com": {"active": false}, "notyet@example.com": {"start_date": "2090-01-01"},
+		"over@example.com": {"end_date": "2020-01-01"},
 	} {
 		result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), email, adminPassword)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		changed := a.call(t, a.admin, http.MethodPatch, "/users/"+result.ID, change)
-		require.Equal(t, http.StatusOK, changed.status, changed)
+		if changed.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
+		}
 	}
 	var first answered
-	for _, email := range []string{adminEmail, "nobody@example.com", "nopassword@example.com", "inactive@example.com", "notyet@example.com", "over@example.com", "not an address", "nul\x00"} {
+	for _, email := range []string{adminEmail, "nobody@example.com", "nopassword@example.com", "inactive@example.com",
+		"notyet@example.com", "over@example.com", "not an address", "nul\x00"} {
 		password := adminPassword
 		if email == adminEmail {
 			password = "wrong " + adminPassword
 		}
 		refused := a.signInAs(t, email, password)
-		assert.Equal(t, http.StatusUnauthorized, refused.status, "%s: %s", email, refused)
-		assert.Equal(t, "invalid_credentials", refused.text("code"))
+		if refused.status != http.StatusUnauthorized {
+			t.Errorf("%s: %s: got %v, want %v", email, refused, refused.status, http.StatusUnauthorized)
+		}
+		if got := refused.text("code"); got != "invalid_credentials" {
+			t.Errorf(`code = %q, want "invalid_credentials"`, got)
+		}
 		delete(refused.json, "instance")
 		if first.json == nil {
 			first = refused
 		}
-		assert.Equal(t, first.json, refused.json, email)
+		if diff := cmp.Diff(first.json, refused.json); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", email, diff)
+		}
 	}
 	missing := a.call(t, "", http.MethodPost, "/sessions", map[string]any{"email": adminEmail})
-	assert.Equal(t, map[string]string{"password": "required"}, missing.wrong())
-	assert.NotContains(t, a.log.String(), adminPassword)
+	if diff := cmp.Diff(map[string]string{"password": "required"}, missing.wrong()); diff != "" {
+		t.Errorf("missing.wrong() (-want +got):\n%s", diff)
+	}
+	if got := a.log.String(); strings.Contains(got, adminPassword) {
+		t.Errorf("%q contains %q", got, adminPassword)
+	}
 }
 
 func TestDeactivatingEndsSessionsAtOnce(t *testing.T) {
@@ -89,46 +130,84 @@ func TestDeactivatingEndsSessionsAtOnce(t *testing.T) {
 	a := newAPI(t)
 	for name, deactivate := range map[string]func(id string) answered{
 		"deactivate": func(id string) answered {
-			return a.call(t, a.admin, http.MethodPost, "/users/"+id+"/deactivate", map[string]any{"reason": "left"}, with{"Prefer", "respond-async"})
+			return a.call(t, a.admin, http.MethodPost, "/users/"+id+"/deactivate", map[string]any{"reason": "left"},
+				with{"Prefer", "respond-async"})
 		},
 		"patch": func(id string) answered {
-			return a.call(t, a.admin, http.MethodPatch, "/users/"+id, map[string]any{"active": false}, with{"Prefer", "respond-async"})
+			return a.call(t, a.admin, http.MethodPatch, "/users/"+id, map[string]any{"active": false},
+				with{"Prefer", "respond-async"})
 		},
 	} {
 		id, token := a.person(t, name+"@example.com", everything())
-		require.Equal(t, http.StatusOK, a.call(t, token, http.MethodGet, "/users", nil).status)
+		if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusOK {
+			t.Fatalf(`a.call(t, token, http.MethodGet, "/users", nil).status = %v, want %v`, got, http.StatusOK)
+		}
 		gone := deactivate(id.String())
-		require.Equal(t, http.StatusAccepted, gone.status, gone)
-		assert.Equal(t, http.StatusUnauthorized, a.call(t, token, http.MethodGet, "/users", nil).status, name)
-		assert.Zero(t, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id))
+		if gone.status != http.StatusAccepted {
+			t.Fatalf("%v: got %v, want %v", gone, gone.status, http.StatusAccepted)
+		}
+		if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
+			t.Errorf("%s: got %v, want %v", name, got, http.StatusUnauthorized)
+		}
+		if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 0 {
+			t.Errorf("got %v, want nothing", got)
+		}
 		back := a.call(t, a.admin, http.MethodPost, "/users/"+id.String()+"/activate", nil)
-		assert.Equal(t, "active", back.text("state"), back)
-		assert.Equal(t, http.StatusUnauthorized, a.call(t, token, http.MethodGet, "/users", nil).status, "the old session does not come back")
+		if got := back.text("state"); got != "active" {
+			t.Errorf(`%v: got %q, want "active"`, back, got)
+		}
+		if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
+			t.Errorf("the old session does not come back: got %v, want %v", got, http.StatusUnauthorized)
+		}
 	}
 	own := a.call(t, a.admin, http.MethodPost, "/users/"+a.adminID.String()+"/deactivate", nil)
-	assert.Equal(t, "own_account", own.text("code"))
+	if got := own.text("code"); got != "own_account" {
+		t.Errorf(`code = %q, want "own_account"`, got)
+	}
 }
 
 func TestASuperuserAlwaysRemains(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	result, err := a.Commands.CreateSuperuser(t.Context(), commands.Operator(), "temporary@example.com", adminPassword)
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	temporary, admin := "/users/"+result.ID, "/users/"+a.adminID.String()
 	token := a.signInAs(t, "temporary@example.com", adminPassword).text("token")
-	for _, change := range []map[string]any{{"end_date": "2090-01-01"}, {"start_date": "2090-01-01"}, {"superuser": false}, {"active": false}} {
+	for _, change := range []map[string]any{
+		{"end_date": "2090-01-01"}, {"start_date": "2090-01-01"}, {"superuser": false}, {"active": false},
+	} {
 		own := a.call(t, a.admin, http.MethodPatch, admin, change)
-		assert.Equal(t, http.StatusConflict, own.status, own)
-		assert.Equal(t, "own_account", own.text("code"))
+		if own.status != http.StatusConflict {
+			t.Errorf("%v: got %v, want %v", own, own.status, http.StatusConflict)
+		}
+		if got := own.text("code"); got != "own_account" {
+			t.Errorf(`code = %q, want "own_account"`, got)
+		}
 	}
 	changed := a.call(t, a.admin, http.MethodPatch, temporary, map[string]any{"end_date": "2090-01-01"})
-	require.Equal(t, http.StatusOK, changed.status, changed)
+	if changed.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
+	}
 	refused := a.call(t, token, http.MethodPatch, admin, map[string]any{"superuser": false})
-	assert.Equal(t, http.StatusForbidden, refused.status, refused)
-	assert.Contains(t, refused.text("detail"), "no end date")
-	assert.Equal(t, true, a.call(t, a.admin, http.MethodGet, admin, nil).json["superuser"])
-	assert.Zero(t, strings.Count(string(a.call(t, a.admin, http.MethodGet, temporary+"/history", nil).body), "user.superuser_exercised"))
-	assert.Equal(t, 1, strings.Count(string(a.call(t, a.admin, http.MethodGet, admin+"/history", nil).body), "user.superuser_exercised"))
+	if refused.status != http.StatusForbidden {
+		t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusForbidden)
+	}
+	if got := refused.text("detail"); !strings.Contains(got, "no end date") {
+		t.Errorf(`%q lacks "no end date"`, got)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, admin, nil).json["superuser"]; got != true {
+		t.Errorf("got %v, want true", got)
+	}
+	if got := strings.Count(string(a.call(t, a.admin, http.MethodGet, temporary+"/history", nil).body),
+		"user.superuser_exercised"); got != 0 {
+		t.Errorf("got %v, want nothing", got)
+	}
+	if got := strings.Count(string(a.call(t, a.admin, http.MethodGet, admin+"/history", nil).body),
+		"user.superuser_exercised"); got != 1 {
+		t.Errorf("got %v, want 1", got)
+	}
 }
 
 // The account is deactivated between the check of the password and the start of the session.
@@ -138,13 +217,23 @@ func TestADeactivationWinsAgainstASignInUnderWay(t *testing.T) {
 	id := a.create(t, "/users", map[string]any{"email": "anna@example.com"})
 	account := uuid.MustParse(id)
 	token, session, err := a.startSession(t.Context(), account, a.Now())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	result, err := a.Commands.DeactivateUser(t.Context(), commands.Operator(), account, "")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = a.confirmSession(t.Context(), token, commands.SignedIn{UserID: account, Position: result.Position})
-	require.ErrorContains(t, err, "invalid_credentials")
-	require.Error(t, a.takeBack(t.Context(), session.ID, err))
-	assert.Zero(t, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id))
+	if err == nil || !strings.Contains(err.Error(), "invalid_credentials") {
+		t.Fatalf(`%v does not say "invalid_credentials"`, err)
+	}
+	if errNow := a.takeBack(t.Context(), session.ID, err); errNow == nil {
+		t.Fatal("no error")
+	}
+	if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 0 {
+		t.Errorf("got %v, want nothing", got)
+	}
 }
 
 // Whoever wrote the event that ends sessions may have crashed before their rows were removed: they end all the same.
@@ -155,26 +244,47 @@ func TestSessionsEndWithTheirEventAlone(t *testing.T) {
 	alive := func(token string) int { return a.call(t, token, http.MethodGet, "/me", nil).status }
 	record := func(result commands.Result, err error) {
 		t.Helper()
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		a.catchUp(t, result.Position)
 	}
 	first, session, err := a.startSession(t.Context(), id, a.Now())
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	second, _, err := a.startSession(t.Context(), id, a.Now())
-	require.NoError(t, err)
-	require.Equal(t, []int{200, 200}, []int{alive(first), alive(second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{200, 200}, []int{alive(first), alive(second)}); diff != "" {
+		t.Fatalf("[]int{alive(first), alive(second)} (-want +got):\n%s", diff)
+	}
 
-	own := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}, Session: session.ID.String(), CommandID: uuid.New()}
+	own := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()},
+		Session: session.ID.String(), CommandID: uuid.New()}
 	record(a.Commands.ChangeOwnPassword(t.Context(), own, id, annasPassword, "the second pass phrase of anna"))
-	assert.Equal(t, []int{200, 401}, []int{alive(first), alive(second)}, "the session goes on in which the password was changed")
-	assert.Len(t, a.call(t, first, http.MethodGet, "/users/"+id.String()+"/sessions", nil).items(), 1)
+	if diff := cmp.Diff([]int{200, 401}, []int{alive(first), alive(second)}); diff != "" {
+		t.Errorf("the session goes on in which the password was changed (-want +got):\n%s", diff)
+	}
+	if got := a.call(t, first, http.MethodGet, "/users/"+id.String()+"/sessions", nil).items(); len(got) != 1 {
+		t.Errorf("the list has %d elements, want 1: %v", len(got), got)
+	}
 
 	record(a.Commands.EndSessions(t.Context(), commands.Operator(), id))
-	assert.Equal(t, http.StatusUnauthorized, alive(first))
+	if got := alive(first); got != http.StatusUnauthorized {
+		t.Errorf("alive(first) = %v, want %v", got, http.StatusUnauthorized)
+	}
 	third, _, err := a.startSession(t.Context(), id, a.Now())
-	require.NoError(t, err)
-	assert.Equal(t, http.StatusOK, alive(third), "one that began afterwards")
-	assert.Equal(t, 3, a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id), "no row was removed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := alive(third); got != http.StatusOK {
+		t.Errorf("one that began afterwards: got %v, want %v", got, http.StatusOK)
+	}
+	if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 3 {
+		t.Errorf("no row was removed: got %v, want 3", got)
+	}
 }
 
 func TestSessionsEndUnusedAndInTheEnd(t *testing.T) {
@@ -185,16 +295,24 @@ func TestSessionsEndUnusedAndInTheEnd(t *testing.T) {
 	use := func(token string) int { return a.call(t, token, http.MethodGet, "/companies", nil).status }
 	for range 4 {
 		a.ahead.Add(int64(20 * time.Minute))
-		assert.Equal(t, http.StatusOK, use(token), "in use")
+		if got := use(token); got != http.StatusOK {
+			t.Errorf("in use: got %v, want %v", got, http.StatusOK)
+		}
 	}
-	assert.Equal(t, http.StatusUnauthorized, use(idle), "unused for more than 30 minutes")
+	if got := use(idle); got != http.StatusUnauthorized {
+		t.Errorf("unused for more than 30 minutes: got %v, want %v", got, http.StatusUnauthorized)
+	}
 	for range 34 {
 		a.ahead.Add(int64(20 * time.Minute))
 		use(token)
 	}
-	assert.Equal(t, http.StatusUnauthorized, use(token), "12 hours are over, used or not")
+	if got := use(token); got != http.StatusUnauthorized {
+		t.Errorf("12 hours are over, used or not: got %v, want %v", got, http.StatusUnauthorized)
+	}
 	seen := a.count(t, `SELECT count(DISTINCT last_seen_at) FROM sessions`)
-	assert.NotZero(t, seen)
+	if seen == 0 {
+		t.Errorf("seen = %v, want something", seen)
+	}
 }
 
 // The last day of access ends a session at midnight, without any event.
@@ -208,10 +326,16 @@ func TestTheEndOfAccessEndsASession(t *testing.T) {
 	id, token := a.person(t, "anna@example.com", everything())
 	today := domain.DateOf(a.Now()).String()
 	changed := a.call(t, a.admin, http.MethodPatch, "/users/"+id.String(), map[string]any{"end_date": today})
-	require.Equal(t, http.StatusOK, changed.status, changed)
-	assert.Equal(t, http.StatusOK, a.call(t, token, http.MethodGet, "/users", nil).status)
+	if changed.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
+	}
+	if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusOK {
+		t.Errorf(`a.call(t, token, http.MethodGet, "/users", nil).status = %v, want %v`, got, http.StatusOK)
+	}
 	a.ahead.Add(int64(24 * time.Hour))
-	assert.Equal(t, http.StatusUnauthorized, a.call(t, token, http.MethodGet, "/users", nil).status)
+	if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
+		t.Errorf(`a.call(t, token, http.MethodGet, "/users", nil).status = %v, want %v`, got, http.StatusUnauthorized)
+	}
 }
 
 func TestGuessingPasswordsIsSlowedDown(t *testing.T) {
@@ -222,24 +346,51 @@ func TestGuessingPasswordsIsSlowedDown(t *testing.T) {
 			with{"X-Forwarded-For", "203.0.113." + strconv.Itoa(i)})
 	}
 	a.givePassword(t)
-	require.Equal(t, http.StatusUnauthorized, guess(1).status)
-	_, err := a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'email-%'`, signInsPerAccount-1)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusUnauthorized, guess(2).status, "the last one")
+	if got := guess(1).status; got != http.StatusUnauthorized {
+		t.Fatalf("guess(1).status = %v, want %v", got, http.StatusUnauthorized)
+	}
+	_, err := a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1
+		WHERE key LIKE 'email-%'`, signInsPerAccount-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := guess(2).status; got != http.StatusUnauthorized {
+		t.Fatalf("the last one: got %v, want %v", got, http.StatusUnauthorized)
+	}
 	limited := guess(3)
-	assert.Equal(t, http.StatusTooManyRequests, limited.status, limited)
-	assert.Equal(t, "rate_limited", limited.text("code"))
-	assert.NotEmpty(t, limited.header.Get("Retry-After"))
-	assert.Equal(t, http.StatusCreated, a.signInAs(t, adminEmail, adminPassword).status, "other accounts are free")
-	assert.Zero(t, a.count(t, `SELECT count(*) FROM rate_limits WHERE key ILIKE '%anna%' OR key LIKE '%203.0%'`), "no address in clear")
+	if limited.status != http.StatusTooManyRequests {
+		t.Errorf("%v: got %v, want %v", limited, limited.status, http.StatusTooManyRequests)
+	}
+	if got := limited.text("code"); got != "rate_limited" {
+		t.Errorf(`code = %q, want "rate_limited"`, got)
+	}
+	if got := limited.header.Get("Retry-After"); got == "" {
+		t.Errorf("Retry-After = %q, want something", got)
+	}
+	if got := a.signInAs(t, adminEmail, adminPassword).status; got != http.StatusCreated {
+		t.Errorf("other accounts are free: got %v, want %v", got, http.StatusCreated)
+	}
+	if got := a.count(t, `SELECT count(*) FROM rate_limits WHERE key ILIKE '%anna%' OR key LIKE '%203.0%'`); got != 0 {
+		t.Errorf("no address in clear: got %v, want nothing", got)
+	}
 	a.ahead.Add(int64(rateWindow))
-	assert.Equal(t, http.StatusUnauthorized, guess(0).status, "after a minute it goes on")
+	if got := guess(0).status; got != http.StatusUnauthorized {
+		t.Errorf("after a minute it goes on: got %v, want %v", got, http.StatusUnauthorized)
+	}
 
-	_, err = a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'address-%'`, signInsFromAddress)
-	require.NoError(t, err)
-	assert.Equal(t, http.StatusTooManyRequests, guess(0).status, "from one address for many accounts")
+	_, err = a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'address-%'`,
+		signInsFromAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := guess(0).status; got != http.StatusTooManyRequests {
+		t.Errorf("from one address for many accounts: got %v, want %v", got, http.StatusTooManyRequests)
+	}
 	a.ahead.Add(-int64(time.Hour))
-	assert.Equal(t, http.StatusUnauthorized, guess(0).status, "the clock was an hour ahead, and nobody waits for that hour")
+	if got := guess(0).status; got != http.StatusUnauthorized {
+		t.Errorf("the clock was an hour ahead, and nobody waits for that hour: got %v, want %v", got,
+			http.StatusUnauthorized)
+	}
 }
 
 func TestWhoWhenAndFromWhereStandsInTheHistory(t *testing.T) {
@@ -250,15 +401,29 @@ func TestWhoWhenAndFromWhereStandsInTheHistory(t *testing.T) {
 	created := a.call(t, a.admin, http.MethodPost, "/companies", map[string]any{"name": "Nova"},
 		with{"X-Forwarded-For", "203.0.113.9"}, with{"User-Agent", agent},
 		with{"Traceparent", "00-" + strings.ReplaceAll(trace.String(), "-", "") + "-00f067aa0ba902b7-01"})
-	require.Equal(t, http.StatusCreated, created.status, created)
+	if created.status != http.StatusCreated {
+		t.Fatalf("%v: got %v, want %v", created, created.status, http.StatusCreated)
+	}
 	entry := a.call(t, a.admin, http.MethodGet, "/companies/"+created.text("id")+"/history", nil).items()[0]
-	assert.Equal(t, "203.0.113.9", entry["ip"])
-	assert.Equal(t, created.header.Get("X-Request-ID"), entry["correlation_id"])
-	assert.Equal(t, uuid.NewSHA1(a.adminID, trace[:]).String(), entry["correlation_id"])
+	if entry["ip"] != "203.0.113.9" {
+		t.Errorf(`ip = %q, want "203.0.113.9"`, entry["ip"])
+	}
+	if entry["correlation_id"] != created.header.Get("X-Request-ID") {
+		t.Errorf("correlation_id = %q, want %q", entry["correlation_id"], created.header.Get("X-Request-ID"))
+	}
+	if entry["correlation_id"] != uuid.NewSHA1(a.adminID, trace[:]).String() {
+		t.Errorf("correlation_id = %q, want %q", entry["correlation_id"], uuid.NewSHA1(a.adminID, trace[:]).String())
+	}
 	session := a.call(t, a.admin, http.MethodGet, "/users/"+a.adminID.String()+"/sessions", nil).items()[0]
-	assert.Equal(t, session["id"], entry["causation_id"], "what is done in a session goes back to its sign-in")
-	assert.Equal(t, string([]rune(agent)[:256]), entry["user_agent"])
-	assert.Equal(t, "ab", printable("a\x00\x1b\u0085b\xff", 9))
+	if diff := cmp.Diff(session["id"], entry["causation_id"]); diff != "" {
+		t.Errorf("what is done in a session goes back to its sign-in (-want +got):\n%s", diff)
+	}
+	if entry["user_agent"] != string([]rune(agent)[:256]) {
+		t.Errorf("user_agent = %q, want %q", entry["user_agent"], string([]rune(agent)[:256]))
+	}
+	if got := printable("a\x00\x1b\u0085b\xff", 9); got != "ab" {
+		t.Errorf("printable(\"a\\x00\\x1b\\u0085b\\xff\", 9) = %q, want \"ab\"", got)
+	}
 }
 
 // The reader of the log that decides about a sign-in is out of order: the answer is a 503 and no session is left.
@@ -268,10 +433,18 @@ func TestSigningInDuringAnOutage(t *testing.T) {
 	a.givePassword(t)
 	a.Commands.Log = unreadableLog{a.Commands.Log}
 	down := a.signInAs(t, adminEmail, adminPassword)
-	assert.Equal(t, http.StatusServiceUnavailable, down.status, down)
-	assert.Equal(t, "unavailable", down.text("code"))
-	assert.Equal(t, 2, a.count(t, `SELECT count(*) FROM sessions`))
-	assert.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/users", nil).status, "queries go on")
+	if down.status != http.StatusServiceUnavailable {
+		t.Errorf("%v: got %v, want %v", down, down.status, http.StatusServiceUnavailable)
+	}
+	if got := down.text("code"); got != "unavailable" {
+		t.Errorf(`code = %q, want "unavailable"`, got)
+	}
+	if got := a.count(t, `SELECT count(*) FROM sessions`); got != 2 {
+		t.Errorf("a.count(t, `SELECT count(*) FROM sessions`) = %v, want 2", got)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, "/users", nil).status; got != http.StatusOK {
+		t.Errorf("queries go on: got %v, want %v", got, http.StatusOK)
+	}
 }
 
 // unreadableLog fails to read the streams of accounts, and only those.

@@ -29,10 +29,13 @@ type siteChanges struct {
 
 func (b *siteChanges) command(problems *domain.Invalid) settings.SitePatch {
 	patch := settings.SitePatch{
-		Name: b.Name.patch("name", problems), Domain: b.Domain.patch("domain", problems), Protocol: b.Protocol.patch("protocol", problems),
+		Name: b.Name.patch("name", problems), Domain: b.Domain.patch("domain", problems),
+		Protocol:    b.Protocol.patch("protocol", problems),
 		ProjectType: b.ProjectType.patch("project_type", problems), TimeZone: b.TimeZone.patch("time_zone", problems),
-		DefaultEmail: b.DefaultEmail.patch("default_email", problems), DefaultLanguage: b.DefaultLanguage.patch("default_language", problems),
-		DefaultMailAccountID: converted("default_mail_account_id", b.DefaultMailAccountID.patch("default_mail_account_id", problems), problems, readID),
+		DefaultEmail:    b.DefaultEmail.patch("default_email", problems),
+		DefaultLanguage: b.DefaultLanguage.patch("default_language", problems),
+		DefaultMailAccountID: converted("default_mail_account_id",
+			b.DefaultMailAccountID.patch("default_mail_account_id", problems), problems, readID),
 	}
 	merge(problems, patch.Validate())
 	return patch
@@ -113,21 +116,27 @@ func (s *server) securitySettings() resource[projections.SecuritySettings] {
 }
 
 func (s *server) addSettings() {
-	registerSettings[siteChanges](s, s.siteSettings(), "How the installation presents itself, now or as it was", operation{
+	registerSettings[siteChanges](s, s.siteSettings(), "How the installation presents itself, now or "+
+		"as it was", operation{
 		required: needs("settings", domain.Edit), summary: "Change the settings of the site",
-		example: map[string]any{"name": "Nova Energy SecBoard", "domain": "accounts.example.com", "time_zone": "Europe/Kyiv", "default_language": "uk"},
+		example: map[string]any{"name": "Nova Energy SecBoard", "domain": "accounts.example.com",
+			"time_zone": "Europe/Kyiv", "default_language": "uk"},
 	}, s.Commands.ChangeSite)
-	registerSettings[securityChanges](s, s.securitySettings(), "When accounts are locked out and sessions end, now or as it was", operation{
-		required: superuserOnly, summary: "Change when accounts are locked out and sessions end", description: "It counts within 2 s, for sessions under way too.",
-		example: map[string]any{"lockout_attempts": 5, "session_idle_minutes": 30},
+	registerSettings[securityChanges](s, s.securitySettings(), "When accounts are locked out and sessions end, now "+
+		"or as it was", operation{
+		required: superuserOnly, summary: "Change when accounts are locked out and sessions end",
+		description: "It counts within 2 s, for sessions under way too.",
+		example:     map[string]any{"lockout_attempts": 5, "session_idle_minutes": 30},
 	}, s.Commands.ChangeSecurity)
 }
 
 // registerSettings adds the query, the change and the history of settings, of which there is one each.
-func registerSettings[B, T, C any, P body[B, C]](s *server, r resource[T], summary string, change operation, do func(context.Context, commands.Caller, C) (commands.Result, error)) {
+func registerSettings[B, T, C any, P body[B, C]](s *server, r resource[T], summary string, change operation,
+	do func(context.Context, commands.Caller, C) (commands.Result, error)) {
 	const tag = "Settings"
 	register(s, operation{
-		method: http.MethodGet, path: r.path, id: "get-" + r.name, tag: tag, required: needs("settings", domain.View), summary: summary,
+		method: http.MethodGet, path: r.path, id: "get-" + r.name, tag: tag, required: needs("settings", domain.View),
+		summary: summary,
 	}, func(ctx context.Context, in *getSettingsRequest) (*one[T], error) { return r.get(ctx, "", in.AsOf) })
 	change.method, change.path, change.id, change.tag = http.MethodPatch, r.path, "change-"+r.name, tag
 	registerCommand(s, change, func(ctx context.Context, in *changeSettingsRequest[B]) (*answer[T], error) {
@@ -147,8 +156,9 @@ func registerSettings[B, T, C any, P body[B, C]](s *server, r resource[T], summa
 		return r.changed(ctx, s, in.Prefer, result)
 	})
 	register(s, operation{
-		method: http.MethodGet, path: r.path + "/history", id: r.name + "-history", tag: tag, required: needs("settings", domain.View).seesHistory(),
-		summary: "History of the " + strings.ReplaceAll(r.name, "-", " ") + ", newest first",
+		method: http.MethodGet, path: r.path + "/history", id: r.name + "-history", tag: tag,
+		required: needs("settings", domain.View).seesHistory(),
+		summary:  "History of the " + strings.ReplaceAll(r.name, "-", " ") + ", newest first",
 	}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
 		return r.history(ctx, s, path.Base(r.path), in.HistoryParams)
 	})

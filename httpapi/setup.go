@@ -19,12 +19,14 @@ type setupAnswer struct {
 
 func (s *server) addSetup() {
 	register(s, operation{
-		method: http.MethodGet, path: "/setup", id: "setup-checklist", tag: "Settings", required: needs("settings", domain.View),
+		method: http.MethodGet, path: "/setup", id: "setup-checklist", tag: "Settings",
+		required:    needs("settings", domain.View),
 		summary:     "What is still to do in a new installation",
 		description: "An item is done as soon as it is so: nobody ticks it off. `secboard doctor` shows the same.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*setupAnswer, error) {
 		items, err := s.ReadModels.Setup(ctx, projections.Deployment{
-			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0, HostsAreListed: len(s.AllowedHosts) > 0,
+			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0,
+			HostsAreListed: len(s.AllowedHosts) > 0,
 			ProxiesSetting: s.ProxiesSetting, HostsSetting: s.HostsSetting,
 		})
 		checklist := setupChecklist{Complete: true, Items: items}

@@ -2,11 +2,11 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
+	"github.com/google/go-cmp/cmp"
 )
 
 // The path of a new installation: a company, a group that may view and export risks, a person in it, changes, and the
@@ -16,46 +16,75 @@ func TestFromACompanyToTheHistoryOfAPerson(t *testing.T) {
 	a := newAPI(t)
 
 	registered := a.call(t, a.admin, http.MethodPut, "/modules/risks", map[string]any{"name": "Risks"})
-	require.Equal(t, http.StatusCreated, registered.status, registered)
+	if registered.status != http.StatusCreated {
+		t.Fatalf("%v: got %v, want %v", registered, registered.status, http.StatusCreated)
+	}
 	again := a.call(t, a.admin, http.MethodPut, "/modules/risks", map[string]any{"name": "Risks"})
-	assert.Equal(t, http.StatusOK, again.status, "the second time it changes nothing")
+	if again.status != http.StatusOK {
+		t.Errorf("the second time it changes nothing: got %v, want %v", again.status, http.StatusOK)
+	}
 
 	company := a.create(t, "/companies", map[string]any{"name": "Nova Energy"})
 	analysts := a.create(t, "/groups", map[string]any{
-		"name": "Risk analysts", "company_id": company, "permissions": map[string]any{"risks": map[string]any{"view": true, "export": true}},
+		"name": "Risk analysts", "company_id": company,
+		"permissions": map[string]any{"risks": map[string]any{"view": true, "export": true}},
 	})
-	auditors := a.create(t, "/groups", map[string]any{"name": "Auditors", "permissions": map[string]any{"risks": map[string]any{"view": true}}})
+	auditors := a.create(t, "/groups",
+		map[string]any{"name": "Auditors", "permissions": map[string]any{"risks": map[string]any{"view": true}}})
 	role := a.create(t, "/roles", map[string]any{"name": "Analyst", "widgets": []string{"open_risks"}})
 
 	created := a.call(t, a.admin, http.MethodPost, "/users", map[string]any{
 		"email": "Olena.Kovalenko@example.com", "first_name": "Олена", "last_name": "Коваленко", "company_id": company,
-		"start_date": "2020-01-01", "end_date": "2090-12-31", "group_ids": []string{analysts}, "role_ids": []string{role},
+		"start_date": "2020-01-01", "end_date": "2090-12-31", "group_ids": []string{analysts},
+		"role_ids": []string{role},
 	})
-	require.Equal(t, http.StatusCreated, created.status, created)
+	if created.status != http.StatusCreated {
+		t.Fatalf("%v: got %v, want %v", created, created.status, http.StatusCreated)
+	}
 	id := created.text("id")
 	path := "/users/" + id
-	assert.Equal(t, basePath+path, created.header.Get("Location"))
-	assert.Equal(t, "active", created.text("state"))
-	assert.NotEmpty(t, created.header.Get("Secboard-Position"))
-	assert.Equal(t, created.header.Get("ETag"), a.call(t, a.admin, http.MethodGet, path, nil).header.Get("ETag"))
+	if got := created.header.Get("Location"); got != basePath+path {
+		t.Errorf("Location = %q, want %q", got, basePath+path)
+	}
+	if got := created.text("state"); got != "active" {
+		t.Errorf(`state = %q, want "active"`, got)
+	}
+	if got := created.header.Get("Secboard-Position"); got == "" {
+		t.Errorf("Secboard-Position = %q, want something", got)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, path, nil).header.Get("ETag"); got != created.header.Get("ETag") {
+		t.Errorf("got %q, want %q", got, created.header.Get("ETag"))
+	}
 
 	between := time.Now().UTC()
 	changed := a.call(t, a.admin, http.MethodPatch, path, map[string]any{
 		"last_name": "Шевченко", "end_date": "2027-06-30", "group_ids": []string{auditors}, "phone": nil,
 	}, with{"X-Forwarded-For", "203.0.113.9"})
-	require.Equal(t, http.StatusOK, changed.status, changed)
-	assert.Equal(t, "Шевченко", changed.text("last_name"))
-	assert.Equal(t, "2027-06-30", changed.text("end_date"))
+	if changed.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
+	}
+	if got := changed.text("last_name"); got != "Шевченко" {
+		t.Errorf(`last_name = %q, want "Шевченко"`, got)
+	}
+	if got := changed.text("end_date"); got != "2027-06-30" {
+		t.Errorf(`end_date = %q, want "2027-06-30"`, got)
+	}
 
 	history := a.call(t, a.admin, http.MethodGet, path+"/history", nil)
-	require.Equal(t, http.StatusOK, history.status, history)
+	if history.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", history, history.status, http.StatusOK)
+	}
 	fields := map[string][2]any{}
 	var types []string
 	for _, entry := range history.items() {
 		types = append(types, entry["type"].(string))
 		actor := entry["actor"].(map[string]any)
-		assert.Equal(t, a.adminID.String(), actor["id"])
-		assert.Equal(t, "127.0.0.1", entry["ip"], "nobody trusts the X-Forwarded-For of a client")
+		if actor["id"] != a.adminID.String() {
+			t.Errorf("id = %q, want %q", actor["id"], a.adminID.String())
+		}
+		if entry["ip"] != "127.0.0.1" {
+			t.Errorf(`nobody trusts the X-Forwarded-For of a client: got %q, want "127.0.0.1"`, entry["ip"])
+		}
 		for _, change := range entry["changes"].([]any) {
 			c := change.(map[string]any)
 			name := c["field"].(string) + "/" + entry["type"].(string)
@@ -64,44 +93,86 @@ func TestFromACompanyToTheHistoryOfAPerson(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, "user.registered", types[len(types)-1], "newest first")
-	assert.Equal(t, [2]any{"Коваленко", "Шевченко"}, fields["last_name/user.name_changed"])
-	assert.Equal(t, [2]any{"2090-12-31", "2027-06-30"}, fields["end_date/user.access_period_changed"])
-	assert.Equal(t, [2]any{"Risk analysts", nil}, fields["groups/user.group_left"])
-	assert.Equal(t, [2]any{nil, "Auditors"}, fields["groups/user.group_joined"])
+	if got := types[len(types)-1]; got != "user.registered" {
+		t.Errorf(`newest first: got %q, want "user.registered"`, got)
+	}
+	if diff := cmp.Diff([2]any{"Коваленко", "Шевченко"}, fields["last_name/user.name_changed"]); diff != "" {
+		t.Errorf("fields[\"last_name/user.name_changed\"] (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([2]any{"2090-12-31", "2027-06-30"}, fields["end_date/user.access_period_changed"]); diff != "" {
+		t.Errorf("fields[\"end_date/user.access_period_changed\"] (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([2]any{"Risk analysts", nil}, fields["groups/user.group_left"]); diff != "" {
+		t.Errorf("fields[\"groups/user.group_left\"] (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([2]any{nil, "Auditors"}, fields["groups/user.group_joined"]); diff != "" {
+		t.Errorf("fields[\"groups/user.group_joined\"] (-want +got):\n%s", diff)
+	}
 
 	onlyGroups := a.call(t, a.admin, http.MethodGet, path+"/history?type=user.group&limit=1", nil)
-	require.Len(t, onlyGroups.items(), 1)
-	rest := a.call(t, a.admin, http.MethodGet, path+"/history?type=user.group&limit=50&cursor="+onlyGroups.text("next_cursor"), nil)
-	assert.Len(t, rest.items(), 2)
+	if got := onlyGroups.items(); len(got) != 1 {
+		t.Fatalf("onlyGroups.items() has %d elements, want 1: %v", len(got), got)
+	}
+	rest := a.call(t, a.admin, http.MethodGet, path+"/history?type=user.group&limit=50&cursor="+
+		onlyGroups.text("next_cursor"), nil)
+	if got := rest.items(); len(got) != 2 {
+		t.Errorf("rest.items() has %d elements, want 2: %v", len(got), got)
+	}
 
 	for filter, n := range map[string]int{
 		"from=2090-01-01": 0, "to=2020-01-01": 0, "actor_id=" + a.adminID.String(): len(types), "actor_id=" + id: 0,
-		"from=" + between.Format(time.RFC3339Nano): len(types) - 3, "to=" + between.Format(time.RFC3339Nano): 3, "include=sign_ins": len(types),
+		"from=" + between.Format(time.RFC3339Nano): len(types) - 3, "to=" + between.Format(time.RFC3339Nano): 3,
+		"include=sign_ins": len(types),
 	} {
-		assert.Len(t, a.call(t, a.admin, http.MethodGet, path+"/history?"+filter, nil).items(), n, filter)
+		if got := a.call(t, a.admin, http.MethodGet, path+"/history?"+filter, nil).items(); len(got) != n {
+			t.Errorf("%s: got has %d elements, want %d: %v", filter, len(got), n, got)
+		}
 	}
 
 	earlier := a.call(t, a.admin, http.MethodGet, path+"?as_of="+between.Format(time.RFC3339Nano), nil)
-	require.Equal(t, http.StatusOK, earlier.status, earlier)
-	assert.Equal(t, "Коваленко", earlier.text("last_name"))
-	assert.Equal(t, []any{analysts}, earlier.json["group_ids"])
-	assert.Equal(t, http.StatusNotFound, a.call(t, a.admin, http.MethodGet, path+"?as_of=2020-01-01", nil).status)
+	if earlier.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", earlier, earlier.status, http.StatusOK)
+	}
+	if got := earlier.text("last_name"); got != "Коваленко" {
+		t.Errorf(`last_name = %q, want "Коваленко"`, got)
+	}
+	if diff := cmp.Diff([]any{analysts}, earlier.json["group_ids"]); diff != "" {
+		t.Errorf("group_ids (-want +got):\n%s", diff)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, path+"?as_of=2020-01-01", nil).status; got != http.StatusNotFound {
+		t.Errorf("got %v, want %v", got, http.StatusNotFound)
+	}
 
 	members := a.call(t, a.admin, http.MethodGet, "/groups/"+analysts+"/members", nil)
-	assert.Empty(t, members.items())
-	before := a.call(t, a.admin, http.MethodGet, "/groups/"+analysts+"/members?as_of="+between.Format(time.RFC3339Nano), nil)
-	require.Len(t, before.items(), 1, before)
-	assert.Equal(t, "Olena.Kovalenko@example.com", before.items()[0]["email"])
+	if got := members.items(); len(got) != 0 {
+		t.Errorf("members.items() = %v, want nothing", got)
+	}
+	before := a.call(t, a.admin, http.MethodGet, "/groups/"+analysts+"/members?as_of="+between.Format(time.RFC3339Nano),
+		nil)
+	if got := before.items(); len(got) != 1 {
+		t.Fatalf("%v: got has %d elements, want 1: %v", before, len(got), got)
+	}
+	if got := before.items()[0]["email"]; got != "Olena.Kovalenko@example.com" {
+		t.Errorf(`before.items()[0]["email"] = %q, want "Olena.Kovalenko@example.com"`, got)
+	}
 
 	for path, instead := range map[string]string{
-		path: "/deactivate", "/companies/" + company: "/retire", "/groups/" + analysts: "/retire", "/roles/" + role: "/retire",
+		path: "/deactivate", "/companies/" + company: "/retire", "/groups/" + analysts: "/retire",
+		"/roles/" + role: "/retire",
 	} {
 		deleted := a.call(t, a.admin, http.MethodDelete, path, nil)
-		assert.Equal(t, http.StatusMethodNotAllowed, deleted.status)
-		assert.Equal(t, "history_is_kept", deleted.text("code"))
-		assert.Contains(t, deleted.text("detail"), instead)
-		assert.Equal(t, "GET, PATCH", deleted.header.Get("Allow"))
+		if deleted.status != http.StatusMethodNotAllowed {
+			t.Errorf("deleted.status = %v, want %v", deleted.status, http.StatusMethodNotAllowed)
+		}
+		if got := deleted.text("code"); got != "history_is_kept" {
+			t.Errorf(`code = %q, want "history_is_kept"`, got)
+		}
+		if got := deleted.text("detail"); !strings.Contains(got, instead) {
+			t.Errorf("%q lacks %q", got, instead)
+		}
+		if got := deleted.header.Get("Allow"); got != "GET, PATCH" {
+			t.Errorf(`Allow = %q, want "GET, PATCH"`, got)
+		}
 	}
 }
 
@@ -111,27 +182,49 @@ func TestEverythingThatCanBeRetired(t *testing.T) {
 	for _, kind := range []string{"companies", "roles", "groups"} {
 		id := a.create(t, "/"+kind, map[string]any{"name": "Старий"})
 		renamed := a.call(t, a.admin, http.MethodPatch, "/"+kind+"/"+id, map[string]any{"name": "Old"})
-		require.Equal(t, http.StatusOK, renamed.status, renamed)
+		if renamed.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", renamed, renamed.status, http.StatusOK)
+		}
 		same := a.call(t, a.admin, http.MethodPost, "/"+kind, map[string]any{"name": "Old"})
-		assert.Equal(t, http.StatusConflict, same.status)
-		assert.Equal(t, "name_taken", same.text("code"))
+		if same.status != http.StatusConflict {
+			t.Errorf("same.status = %v, want %v", same.status, http.StatusConflict)
+		}
+		if got := same.text("code"); got != "name_taken" {
+			t.Errorf(`code = %q, want "name_taken"`, got)
+		}
 
 		retired := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire", map[string]any{"reason": "merged"})
-		require.Equal(t, http.StatusOK, retired.status, retired)
-		assert.Equal(t, true, retired.json["retired"])
+		if retired.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", retired, retired.status, http.StatusOK)
+		}
+		if retired.json["retired"] != true {
+			t.Errorf("retired = %v, want true", retired.json["retired"])
+		}
 		again := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire", nil)
-		assert.Equal(t, retired.header.Get("ETag"), again.header.Get("ETag"), "doing it again writes nothing")
+		if got := again.header.Get("ETag"); got != retired.header.Get("ETag") {
+			t.Errorf("doing it again writes nothing: got %q, want %q", got, retired.header.Get("ETag"))
+		}
 		change := a.call(t, a.admin, http.MethodPatch, "/"+kind+"/"+id, map[string]any{"name": "New"})
-		assert.Equal(t, "retired", change.text("code"))
+		if got := change.text("code"); got != "retired" {
+			t.Errorf(`code = %q, want "retired"`, got)
+		}
 		a.create(t, "/"+kind, map[string]any{"name": "Old"})
 
 		listed := a.call(t, a.admin, http.MethodGet, "/"+kind+"?retired=true&sort=-name&query=OL", nil)
-		require.Len(t, listed.items(), 1, listed)
-		assert.Equal(t, id, listed.items()[0]["id"])
+		if got := listed.items(); len(got) != 1 {
+			t.Fatalf("%v: got has %d elements, want 1: %v", listed, len(got), got)
+		}
+		if got := listed.items()[0]["id"]; got != id {
+			t.Errorf(`listed.items()[0]["id"] = %q, want %q`, got, id)
+		}
 		was := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"?as_of="+time.Now().UTC().Format(time.DateOnly), nil)
-		assert.Equal(t, "Old", was.text("name"), "a date is the end of that day")
+		if got := was.text("name"); got != "Old" {
+			t.Errorf(`a date is the end of that day: got %q, want "Old"`, got)
+		}
 		history := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"/history", nil)
-		assert.Len(t, history.items(), 3, history)
+		if got := history.items(); len(got) != 3 {
+			t.Errorf("%v: got has %d elements, want 3: %v", history, len(got), got)
+		}
 	}
 }
 
@@ -158,15 +251,28 @@ func TestRolesAndGroupsOfAnAccountOneByOne(t *testing.T) {
 		{http.MethodDelete, "/groups/" + group, 200, "group_ids", []any{}},
 	} {
 		answer := a.call(t, a.admin, step.method, "/users/"+id+step.path, nil)
-		require.Equal(t, step.status, answer.status, answer)
-		assert.Equal(t, step.want, answer.json[step.field])
+		if answer.status != step.status {
+			t.Fatalf("%v: got %v, want %v", answer, answer.status, step.status)
+		}
+		if diff := cmp.Diff(step.want, answer.json[step.field]); diff != "" {
+			t.Errorf("answer.json[step.field] (-want +got):\n%s", diff)
+		}
 	}
 	refused := a.call(t, a.admin, http.MethodPut, "/users/"+id+"/groups/"+foreign, nil)
-	assert.Equal(t, http.StatusConflict, refused.status)
-	assert.Equal(t, "group_of_other_company", refused.text("code"))
+	if refused.status != http.StatusConflict {
+		t.Errorf("refused.status = %v, want %v", refused.status, http.StatusConflict)
+	}
+	if got := refused.text("code"); got != "group_of_other_company" {
+		t.Errorf(`code = %q, want "group_of_other_company"`, got)
+	}
 	unknown := a.call(t, a.admin, http.MethodPut, "/users/"+id+"/roles/"+id, nil)
-	assert.Equal(t, http.StatusNotFound, unknown.status)
-	assert.Equal(t, 4, a.count(t, `SELECT count(*) FROM history WHERE subject_id = $1 AND (type LIKE 'user.role%' OR type LIKE 'user.group%')`, id))
+	if unknown.status != http.StatusNotFound {
+		t.Errorf("unknown.status = %v, want %v", unknown.status, http.StatusNotFound)
+	}
+	if got := a.count(t, `SELECT count(*) FROM history WHERE subject_id = $1 AND (type LIKE 'user.role%'
+		OR type LIKE 'user.group%')`, id); got != 4 {
+		t.Errorf("got %v, want 4", got)
+	}
 }
 
 func TestACabinetPasswordIsNeverReadable(t *testing.T) {
@@ -174,24 +280,47 @@ func TestACabinetPasswordIsNeverReadable(t *testing.T) {
 	a := newAPI(t)
 	company := a.create(t, "/companies", map[string]any{"name": "Nova"})
 	const password = "blue-cabinet-with-nine-doors"
-	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password", map[string]any{"password": password}, with{"Idempotency-Key", "cabinet"})
-	require.Equal(t, http.StatusOK, set.status, set)
-	assert.Equal(t, true, set.json["has_cabinet_password"])
-	weak := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password", map[string]any{"password": "short"})
-	assert.Equal(t, map[string]string{"password": "weak_password"}, weak.wrong())
+	set := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password",
+		map[string]any{"password": password}, with{"Idempotency-Key", "cabinet"})
+	if set.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", set, set.status, http.StatusOK)
+	}
+	if set.json["has_cabinet_password"] != true {
+		t.Errorf("has_cabinet_password = %v, want true", set.json["has_cabinet_password"])
+	}
+	weak := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/cabinet-password",
+		map[string]any{"password": "short"})
+	if diff := cmp.Diff(map[string]string{"password": "weak_password"}, weak.wrong()); diff != "" {
+		t.Errorf("weak.wrong() (-want +got):\n%s", diff)
+	}
 
 	history := a.call(t, a.admin, http.MethodGet, "/companies/"+company+"/history", nil)
-	require.Len(t, history.items(), 2)
-	for _, text := range []string{string(set.body), string(history.body), string(weak.body), a.log.String()} {
-		assert.NotContains(t, text, password)
-		assert.NotContains(t, text, "argon2")
+	if got := history.items(); len(got) != 2 {
+		t.Fatalf("history.items() has %d elements, want 2: %v", len(got), got)
 	}
-	assert.Zero(t, a.count(t, `SELECT count(*) FROM idempotency_keys k WHERE k::text LIKE '%' || $1 || '%'`, password))
+	for _, text := range []string{string(set.body), string(history.body), string(weak.body), a.log.String()} {
+		if strings.Contains(text, password) {
+			t.Errorf("%q contains %q", text, password)
+		}
+		if strings.Contains(text, "argon2") {
+			t.Errorf(`%q contains "argon2"`, text)
+		}
+	}
+	if got := a.count(t, `SELECT count(*) FROM idempotency_keys k WHERE k::text LIKE '%' || $1 || '%'`,
+		password); got != 0 {
+		t.Errorf("got %v, want nothing", got)
+	}
 
 	for _, wrong := range []any{"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"} {
-		refused := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account", map[string]any{"mail_account_id": wrong})
-		assert.Equal(t, map[string]string{"mail_account_id": "unknown_mail_account"}, refused.wrong())
+		refused := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account",
+			map[string]any{"mail_account_id": wrong})
+		if diff := cmp.Diff(map[string]string{"mail_account_id": "unknown_mail_account"}, refused.wrong()); diff != "" {
+			t.Errorf("refused.wrong() (-want +got):\n%s", diff)
+		}
 	}
-	none := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account", map[string]any{"mail_account_id": nil})
-	assert.Equal(t, http.StatusOK, none.status, none)
+	none := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account",
+		map[string]any{"mail_account_id": nil})
+	if none.status != http.StatusOK {
+		t.Errorf("%v: got %v, want %v", none, none.status, http.StatusOK)
+	}
 }

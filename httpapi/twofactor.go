@@ -50,16 +50,21 @@ type disableTwoFactorRequest struct {
 func (s *server) addTwoFactor() {
 	const path = "/me/two-factor"
 	register(s, operation{
-		method: http.MethodPost, path: path, id: "prepare-two-factor", tag: ownTag, required: signedIn.evenLimited(), summary: "Begin to set up two-factor",
-		description: "Gives the secret of a new device, which counts once it is confirmed. While another device is in use, switch two-factor off first.",
+		method: http.MethodPost, path: path, id: "prepare-two-factor", tag: ownTag, required: signedIn.evenLimited(),
+		summary: "Begin to set up two-factor",
+		description: "Gives the secret of a new device, which counts once it is confirmed. While another device is " +
+			"in use, switch two-factor off first.",
 	}, s.prepareTwoFactor)
 	register(s, operation{
-		method: http.MethodPost, path: path + "/confirm", id: "confirm-two-factor", tag: ownTag, required: signedIn.evenLimited(), maxBody: maxLinkBody,
-		summary:     "Confirm the new device",
-		description: "From now on sign-ins ask for its codes. A session that could only set up two-factor is a full one afterwards, with the same token.",
+		method: http.MethodPost, path: path + "/confirm", id: "confirm-two-factor", tag: ownTag,
+		required: signedIn.evenLimited(), maxBody: maxLinkBody,
+		summary: "Confirm the new device",
+		description: "From now on sign-ins ask for its codes. A session that could only set up two-factor is a full " +
+			"one afterwards, with the same token.",
 	}, s.confirmTwoFactor)
 	register(s, operation{
-		method: http.MethodPost, path: path + "/backup-codes", id: "replace-backup-codes", tag: ownTag, required: signedIn, summary: "Make new backup codes",
+		method: http.MethodPost, path: path + "/backup-codes", id: "replace-backup-codes", tag: ownTag,
+		required: signedIn, summary: "Make new backup codes",
 		description: "The former ones are void.",
 	}, func(ctx context.Context, _ *struct{}) (*backupCodesAnswer, error) {
 		codes, result, err := s.Commands.ReplaceBackupCodes(ctx, s.caller(ctx), infoOf(ctx).access.UserID)
@@ -71,8 +76,10 @@ func (s *server) addTwoFactor() {
 		return answered, nil
 	})
 	register(s, operation{
-		method: http.MethodDelete, path: path, id: "disable-two-factor", tag: ownTag, status: http.StatusNoContent, required: signedIn, maxBody: maxLinkBody,
-		summary: "Switch two-factor off", description: "Not while an administrator requires it: 409 `two_factor_required`.",
+		method: http.MethodDelete, path: path, id: "disable-two-factor", tag: ownTag, status: http.StatusNoContent,
+		required: signedIn, maxBody: maxLinkBody,
+		summary:     "Switch two-factor off",
+		description: "Not while an administrator requires it: 409 `two_factor_required`.",
 	}, func(ctx context.Context, in *disableTwoFactorRequest) (*settled, error) {
 		result, err := s.Commands.DisableTwoFactor(ctx, s.caller(ctx), infoOf(ctx).access.UserID, in.Body.Password)
 		if err != nil {
@@ -113,7 +120,8 @@ func (s *server) confirmTwoFactor(ctx context.Context, in *confirmDeviceRequest)
 	if info.session.Kind != sessions.Full {
 		// Should this fail, the backup codes must reach the person all the same: signing in again gives a full session.
 		if err := s.sessions.MakeFull(ctx, info.session.ID); err != nil {
-			s.Logger.WarnContext(ctx, "a session stays limited after two-factor was set up", "request_id", info.id, "error", err)
+			s.Logger.WarnContext(ctx, "a session stays limited after two-factor was set up", "request_id", info.id,
+				"error", err)
 		}
 	}
 	answered := &backupCodesAnswer{Position: s.settle(ctx, result)}

@@ -32,7 +32,8 @@ func (*importRequest) Resolve(ctx huma.Context) []error {
 		return []error{notCSV{}}
 	}
 	later := time.Now().Add(importTimeout)
-	_ = http.NewResponseController(humagin.Unwrap(ctx).Writer).SetWriteDeadline(later) //nolint:errcheck // a connection that knows no deadline needs none moved
+	//nolint:errcheck // a connection that knows no deadline needs none moved
+	_ = http.NewResponseController(humagin.Unwrap(ctx).Writer).SetWriteDeadline(later)
 	return nil
 }
 
@@ -49,11 +50,14 @@ type importAnswer struct {
 
 func (s *server) addUserImport() {
 	register(s, operation{
-		method: http.MethodPost, path: "/users/import", id: "import-users", tag: "Accounts", required: needs("users", domain.Add),
+		method: http.MethodPost, path: "/users/import", id: "import-users", tag: "Accounts",
+		required:    needs("users", domain.Add),
 		keepsAnswer: true, maxBody: maxImport, timeout: importTimeout, errors: []int{http.StatusUnsupportedMediaType},
 		summary: "Import accounts from CSV",
-		description: "UTF-8, comma or semicolon, the first line names the columns: the fields of `POST /users`; several ids in one cell are separated by spaces. " +
-			"Every line is reported: `created`, `unchanged` (there is such an account; `differs` names the columns in which it is another, if you have `users.view`), or `failed` with errors. " +
+		description: "UTF-8, comma or semicolon, the first line names the columns: the fields of `POST /users`; " +
+			"several ids in one cell are separated by spaces. " +
+			"Every line is reported: `created`, `unchanged` (there is such an account; `differs` names the columns " +
+			"in which it is another, if you have `users.view`), or `failed` with errors. " +
 			"The same file imported again creates nothing twice.",
 	}, s.importUsers)
 }

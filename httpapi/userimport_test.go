@@ -3,12 +3,12 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/secboard/secboard/domain"
 )
@@ -37,31 +37,64 @@ func TestImportingANastyFile(t *testing.T) {
 	csv := with{"Content-Type", "text/csv; charset=utf-8"}
 
 	dry := a.call(t, a.admin, http.MethodPost, "/users/import?dry_run=true", file, csv)
-	require.Equal(t, http.StatusOK, dry.status, dry)
-	assert.Equal(t, true, dry.json["dry_run"])
+	if dry.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", dry, dry.status, http.StatusOK)
+	}
+	if dry.json["dry_run"] != true {
+		t.Errorf("dry_run = %v, want true", dry.json["dry_run"])
+	}
 	users := a.count(t, `SELECT count(*) FROM users`)
 
 	imported := a.call(t, a.admin, http.MethodPost, "/users/import", file, csv)
-	require.Equal(t, http.StatusOK, imported.status, imported)
-	assert.NotEmpty(t, imported.header.Get("Secboard-Position"))
-	assert.Equal(t, users+int(imported.json["created"].(float64)), a.count(t, `SELECT count(*) FROM users`), "the read models have them already")
-	for _, report := range []answered{dry, imported} {
-		assert.EqualValues(t, 1, report.json["created"], report)
-		assert.EqualValues(t, 1, report.json["unchanged"], report)
-		assert.EqualValues(t, 6, report.json["failed"], report)
+	if imported.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", imported, imported.status, http.StatusOK)
 	}
-	assert.Equal(t, outcomes(dry), outcomes(imported), "a dry run says what would happen")
-	assert.Equal(t, "Коваленко, \"Оля\"", a.call(t, a.admin, http.MethodGet, "/users?query=olena", nil).items()[0]["last_name"])
+	if got := imported.header.Get("Secboard-Position"); got == "" {
+		t.Errorf("Secboard-Position = %q, want something", got)
+	}
+	if got := a.count(t, `SELECT count(*) FROM users`); got != users+int(imported.json["created"].(float64)) {
+		t.Errorf("the read models have them already: got %v, want %v", got,
+			users+int(imported.json["created"].(float64)))
+	}
+	for _, report := range []answered{dry, imported} {
+		if report.json["created"] != 1 {
+			t.Errorf("%v: got %v, want 1", report, report.json["created"])
+		}
+		if report.json["unchanged"] != 1 {
+			t.Errorf("%v: got %v, want 1", report, report.json["unchanged"])
+		}
+		if report.json["failed"] != 6 {
+			t.Errorf("%v: got %v, want 6", report, report.json["failed"])
+		}
+	}
+	if diff := cmp.Diff(outcomes(dry), outcomes(imported)); diff != "" {
+		t.Errorf("a dry run says what would happen (-want +got):\n%s", diff)
+	}
+	if got := a.call(t, a.admin, http.MethodGet, "/users?query=olena",
+		nil).items()[0]["last_name"]; got != "Коваленко, \"Оля\"" {
+		t.Errorf("got %q, want \"Коваленко, \\\"Оля\\\"\"", got)
+	}
 
 	t.Log("a second run adds nothing")
 	again := a.call(t, a.admin, http.MethodPost, "/users/import", file, csv)
-	assert.EqualValues(t, 0, again.json["created"], again)
-	assert.EqualValues(t, 2, again.json["unchanged"], again)
+	if again.json["created"] != 0 {
+		t.Errorf("%v: got %v, want 0", again, again.json["created"])
+	}
+	if again.json["unchanged"] != 2 {
+		t.Errorf("%v: got %v, want 2", again, again.json["unchanged"])
+	}
 
-	for name, broken := range map[string]string{"no header": "", "unknown column": "email,salary\na@example.com,1", "no e-mail column": "first_name\nx"} {
+	for name, broken := range map[string]string{
+		"no header": "", "unknown column": "email,salary\na@example.com,1", "no e-mail column": "first_name\nx",
+	} {
 		refused := a.call(t, a.admin, http.MethodPost, "/users/import", broken, csv)
-		assert.Contains(t, []int{http.StatusUnprocessableEntity, http.StatusBadRequest}, refused.status, "%s: %s", name, refused)
-		assert.NotEmpty(t, refused.text("detail"))
+		if expected := []int{http.StatusUnprocessableEntity, http.StatusBadRequest}; !slices.Contains(expected,
+			refused.status) {
+			t.Errorf("%s: %s: got %v", name, refused, refused.status)
+		}
+		if got := refused.text("detail"); got == "" {
+			t.Errorf("detail = %q, want something", got)
+		}
 	}
 }
 
@@ -85,9 +118,14 @@ func TestAnImportedSuperuserNeedsASuperuser(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	_, clerk := a.person(t, "clerk@example.com", everything())
-	report := a.call(t, clerk, http.MethodPost, "/users/import", "email,superuser\nroot@example.com,true\nanna@example.com,false\n", with{"Content-Type", "text/csv"})
-	require.Equal(t, http.StatusOK, report.status, report)
-	assert.Equal(t, []string{"2 failed line:forbidden", "3 created"}, outcomes(report))
+	report := a.call(t, clerk, http.MethodPost, "/users/import",
+		"email,superuser\nroot@example.com,true\nanna@example.com,false\n", with{"Content-Type", "text/csv"})
+	if report.status != http.StatusOK {
+		t.Fatalf("%v: got %v, want %v", report, report.status, http.StatusOK)
+	}
+	if diff := cmp.Diff([]string{"2 failed line:forbidden", "3 created"}, outcomes(report)); diff != "" {
+		t.Errorf("outcomes(report) (-want +got):\n%s", diff)
+	}
 }
 
 // A file with guesses about an account shows nothing of it to somebody who may add accounts and not see them.
@@ -96,17 +134,28 @@ func TestAnImportTellsOnlyWhatMayBeSeen(t *testing.T) {
 	a := newAPI(t)
 	a.create(t, "/users", map[string]any{"email": "anna@example.com", "first_name": "Anna", "superuser": true})
 	differs := func(token, query string) any {
-		report := a.call(t, token, http.MethodPost, "/users/import"+query, "email,first_name,superuser\nanna@example.com,Anna,false\n", with{"Content-Type", "text/csv"})
-		require.Equal(t, http.StatusOK, report.status, report)
-		assert.EqualValues(t, 1, report.json["unchanged"], report)
+		report := a.call(t, token, http.MethodPost, "/users/import"+query,
+			"email,first_name,superuser\nanna@example.com,Anna,false\n", with{"Content-Type", "text/csv"})
+		if report.status != http.StatusOK {
+			t.Fatalf("%v: got %v, want %v", report, report.status, http.StatusOK)
+		}
+		if report.json["unchanged"] != 1 {
+			t.Errorf("%v: got %v, want 1", report, report.json["unchanged"])
+		}
 		return report.json["lines"].([]any)[0].(map[string]any)["differs"]
 	}
 	_, adds := a.person(t, "adds@example.com", without("users", domain.View))
 	_, sees := a.person(t, "sees@example.com", everything())
 	for _, query := range []string{"", "?dry_run=true"} {
-		assert.Nil(t, differs(adds, query))
-		assert.Equal(t, []any{"superuser"}, differs(sees, query))
-		assert.Equal(t, []any{"superuser"}, differs(a.admin, query))
+		if got := differs(adds, query); got != nil {
+			t.Errorf("differs(adds, query) = %v, want nil", got)
+		}
+		if diff := cmp.Diff([]any{"superuser"}, differs(sees, query)); diff != "" {
+			t.Errorf("differs(sees, query) (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]any{"superuser"}, differs(a.admin, query)); diff != "" {
+			t.Errorf("differs(a.admin, query) (-want +got):\n%s", diff)
+		}
 	}
 }
 
@@ -118,11 +167,22 @@ func TestAThousandAccountsAtOnce(t *testing.T) {
 	for i := range 1000 {
 		fmt.Fprintf(&file, "person%d@example.com;Особа %d\n", i, i)
 	}
-	report := a.call(t, a.admin, http.MethodPost, "/users/import", file.String(), with{"Content-Type", "text/csv"}, with{"Idempotency-Key", "import"})
-	require.Equal(t, http.StatusOK, report.status)
-	assert.EqualValues(t, 1000, report.json["created"])
-	again := a.call(t, a.admin, http.MethodPost, "/users/import", file.String(), with{"Content-Type", "text/csv"}, with{"Idempotency-Key", "import"})
-	assert.Equal(t, report.body, again.body)
-	found := a.call(t, a.admin, http.MethodGet, "/users?query=person999", nil, with{"Secboard-Min-Position", report.header.Get("Secboard-Position")})
-	assert.Len(t, found.items(), 1, found)
+	report := a.call(t, a.admin, http.MethodPost, "/users/import", file.String(), with{"Content-Type", "text/csv"},
+		with{"Idempotency-Key", "import"})
+	if report.status != http.StatusOK {
+		t.Fatalf("report.status = %v, want %v", report.status, http.StatusOK)
+	}
+	if report.json["created"] != 1000 {
+		t.Errorf("created = %v, want 1000", report.json["created"])
+	}
+	again := a.call(t, a.admin, http.MethodPost, "/users/import", file.String(), with{"Content-Type", "text/csv"},
+		with{"Idempotency-Key", "import"})
+	if diff := cmp.Diff(report.body, again.body); diff != "" {
+		t.Errorf("again.body (-want +got):\n%s", diff)
+	}
+	found := a.call(t, a.admin, http.MethodGet, "/users?query=person999", nil,
+		with{"Secboard-Min-Position", report.header.Get("Secboard-Position")})
+	if got := found.items(); len(got) != 1 {
+		t.Errorf("%v: got has %d elements, want 1: %v", found, len(got), got)
+	}
 }

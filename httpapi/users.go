@@ -38,7 +38,8 @@ func (b *newUser) command(problems *domain.Invalid) commands.RegisterUser {
 		Details: user.Details{
 			Email: b.Email, FirstName: b.FirstName, LastName: b.LastName, Phone: b.Phone,
 			CompanyID: readID("company_id", b.CompanyID, problems), Department: b.Department, Position: b.Position,
-			StartDate: readDate("start_date", b.StartDate, problems), EndDate: readDate("end_date", b.EndDate, problems),
+			StartDate: readDate("start_date", b.StartDate, problems),
+			EndDate:   readDate("end_date", b.EndDate, problems),
 		},
 		Inactive:         flagEquals(readFlag("active", b.Active, problems), false),
 		Superuser:        flagEquals(readFlag("superuser", b.Superuser, problems), true),
@@ -112,7 +113,9 @@ func (s *server) users() resource[projections.User] {
 		read: byID(func(ctx context.Context, id uuid.UUID) (projections.User, error) {
 			return s.ReadModels.User(ctx, id, s.Now())
 		}),
-		asOf: byIDAsOf(s.ReadModels.UserAsOf), revision: func(u projections.User) eventstore.Revision { return u.Revision },
+		asOf: byIDAsOf(s.ReadModels.UserAsOf), revision: func(u projections.User) eventstore.Revision {
+			return u.Revision
+		},
 	}
 }
 
@@ -132,14 +135,18 @@ type listUsersRequest struct {
 func (s *server) addUsers() {
 	users := s.users()
 	registerCreate[newUser](s, users, operation{
-		summary: "Create an account", description: "It has no password: the person signs in after a reset or first-login link, or through the directory.",
+		summary: "Create an account",
+		description: "It has no password: the person signs in after a reset or first-login link, or through the " +
+			"directory.",
 		example: map[string]any{
-			"email": "olena.kovalenko@example.com", "first_name": "Олена", "last_name": "Коваленко", "department": "Risk", "position": "Analyst",
+			"email": "olena.kovalenko@example.com", "first_name": "Олена", "last_name": "Коваленко",
+			"department": "Risk", "position": "Analyst",
 			"start_date": "2026-12-01", "group_ids": []string{"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"},
 		},
 	}, s.Commands.RegisterUser)
 	register(s, operation{
-		method: http.MethodGet, path: "/users", id: "list-users", tag: users.tag, required: needs("users", domain.View), summary: "List accounts",
+		method: http.MethodGet, path: "/users", id: "list-users", tag: users.tag, required: needs("users", domain.View),
+		summary: "List accounts",
 	}, func(ctx context.Context, in *listUsersRequest) (*list[projections.User], error) {
 		return listOf(s.ReadModels.Users(ctx, projections.UserFilter{
 			Query: in.Query, CompanyID: given(in.CompanyID), RoleID: given(in.RoleID), GroupID: given(in.GroupID),

@@ -30,7 +30,8 @@ var schemaMessages = []struct {
 	{&validation.MsgExpectedNumber, "must be a number", domain.CodeType},
 	{&validation.MsgExpectedArray, "must be a list", domain.CodeType},
 	{&validation.MsgExpectedObject, "must be an object", domain.CodeType},
-	{&validation.MsgExpectedRFC4122UUID, "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11%.0s", domain.CodeUUID},
+	{&validation.MsgExpectedRFC4122UUID, "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11%.0s",
+		domain.CodeUUID},
 	{&validation.MsgExpectedRFC3339Date, "must be a date such as 2026-11-23", domain.CodeDate},
 	{&validation.MsgExpectedOneOf, "must be one of: %s", domain.CodeEnum},
 	{&validation.MsgExpectedMinimumNumber, "must be at least %v", domain.CodeMinimum},
@@ -41,10 +42,11 @@ var schemaMessages = []struct {
 	{&validation.MsgExpectedBePattern, "must be written as %s", domain.CodePattern},
 }
 
-var errAmbiguousJSON = errors.New("no field may stand in it twice, and its text must be UTF-8 without half surrogate pairs")
+var errAmbiguousJSON = errors.New("no field may stand in it twice, and its text must be UTF-8 without half " +
+	"surrogate pairs")
 
-// unmarshalStrictly refuses what encoding/json would put right in silence (RFC 7493): of a field that stands there twice
-// another reader may take the other one, and a name with a wrong byte would be stored as another name.
+// unmarshalStrictly refuses what encoding/json would put right in silence (RFC 7493): of a field that stands there
+// twice another reader may take the other one, and a name with a wrong byte would be stored as another name.
 func unmarshalStrictly(data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		return err
@@ -77,7 +79,8 @@ func fieldErrors(errs []error) []domain.FieldError {
 		case errors.As(err, &detail):
 			fields = append(fields, schemaError(detail))
 		default:
-			fields = append(fields, domain.FieldError{Field: "body", Code: domain.CodeInvalid, Message: "can't be read"})
+			fields = append(fields,
+				domain.FieldError{Field: "body", Code: domain.CodeInvalid, Message: "can't be read"})
 		}
 	}
 	// The schema's findings come first and say more than the domain about a field that could not even be read.
@@ -88,7 +91,9 @@ func fieldErrors(errs []error) []domain.FieldError {
 func schemaError(detail *huma.ErrorDetail) domain.FieldError {
 	field := fieldName(detail.Location)
 	if name, missing := strings.CutPrefix(detail.Message, requiredPrefix); missing {
-		return domain.FieldError{Field: strings.TrimPrefix(field+"."+name, "body."), Code: domain.CodeRequired, Message: "must be given"}
+		return domain.FieldError{
+			Field: strings.TrimPrefix(field+"."+name, "body."), Code: domain.CodeRequired, Message: "must be given",
+		}
 	}
 	for _, message := range schemaMessages {
 		prefix, _, _ := strings.Cut(message.text, "%")
@@ -99,15 +104,21 @@ func schemaError(detail *huma.ErrorDetail) domain.FieldError {
 	// What is left are texts that Huma has no variable for.
 	switch text := detail.Message; {
 	case text == "unknown query parameter":
-		return domain.FieldError{Field: field, Code: domain.CodeUnknownParameter, Message: "is not a parameter of this request"}
+		return domain.FieldError{
+			Field: field, Code: domain.CodeUnknownParameter, Message: "is not a parameter of this request",
+		}
 	case text == "invalid integer":
 		return domain.FieldError{Field: field, Code: domain.CodeType, Message: "must be a whole number"}
 	case text == "invalid boolean":
 		return domain.FieldError{Field: field, Code: domain.CodeType, Message: "must be true or false"}
 	case strings.HasPrefix(text, "invalid value: invalid UUID"), strings.HasPrefix(text, "invalid value: invalid urn"):
-		return domain.FieldError{Field: field, Code: domain.CodeUUID, Message: "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"}
+		return domain.FieldError{
+			Field: field, Code: domain.CodeUUID, Message: "must be an id such as 01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11",
+		}
 	default:
-		return domain.FieldError{Field: field, Code: domain.CodeInvalid, Message: strings.TrimPrefix(text, "invalid value: ")}
+		return domain.FieldError{
+			Field: field, Code: domain.CodeInvalid, Message: strings.TrimPrefix(text, "invalid value: "),
+		}
 	}
 }
 

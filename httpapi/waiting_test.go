@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/httpapi/load"
 )
@@ -37,7 +34,8 @@ func (h hanging) SignIn(ctx context.Context, server directory.Server, email, pas
 	return h.servers.SignIn(ctx, server, email, password)
 }
 
-func (h hanging) Test(ctx context.Context, server directory.Server, email, password string) ([]directory.Step, *directory.Entry, error) {
+func (h hanging) Test(ctx context.Context, server directory.Server,
+	email, password string) ([]directory.Step, *directory.Entry, error) {
 	h.wait()
 	return h.servers.Test(ctx, server, email, password)
 }
@@ -63,10 +61,17 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 	silent := a.connect(t, "silent", nil)
 	h.put("healthy", directory.Entry{DN: "CN=mia", GUID: "mia", Email: "mia@example.com"})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, listener.Close()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	port := listener.Addr().(*net.TCPAddr).Port
-	server := a.create(t, "/mail/servers", map[string]any{"name": "Silent", "host": "127.0.0.1", "port": port, "security": "none"})
+	server := a.create(t, "/mail/servers",
+		map[string]any{"name": "Silent", "host": "127.0.0.1", "port": port, "security": "none"})
 	account := a.create(t, "/mail/accounts", map[string]any{"server_id": server, "address": "secboard@example.com"})
 	a.Commands.Log = stallingLog{a.Commands.Log, func() error { h.wait(); return nil }}
 	a.limiter.Most = 1
@@ -85,42 +90,67 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 		refused      bool // while another one waits
 		status       int  // of the one that waited
 	}{
-		{http.MethodPost, "/sessions", credentials("anna@example.com", directoryPassword), true, http.StatusUnauthorized},
+		{http.MethodPost, "/sessions", credentials("anna@example.com", directoryPassword), true,
+			http.StatusUnauthorized},
 		{http.MethodPost, "/sessions", credentials("mia@example.com", "wrong"), false, http.StatusUnauthorized},
 		{http.MethodPost, "/directories/" + silent + "/test", map[string]any{}, true, http.StatusOK},
 		{http.MethodGet, "/audit/export", nil, true, http.StatusOK},
-		{http.MethodPost, "/mail/accounts/" + account + "/test", map[string]any{"to": "me@example.com"}, true, http.StatusOK},
+		{http.MethodPost, "/mail/accounts/" + account + "/test", map[string]any{"to": "me@example.com"}, true,
+			http.StatusOK},
 	} {
 		waiting.Go(func() {
 			answer := a.call(t, a.admin, c.method, c.path, c.body)
-			assert.Equal(t, c.status, answer.status, "%s: %s", c.path, answer)
+			if answer.status != c.status {
+				t.Errorf("%s: %s: got %v, want %v", c.path, answer, answer.status, c.status)
+			}
 		})
 		if strings.HasPrefix(c.path, "/mail/") {
 			conn, err := listener.Accept()
-			require.NoError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			waiting.Go(func() {
 				<-h.stop
-				assert.NoError(t, conn.Close())
+				if err := conn.Close(); err != nil {
+					t.Error(err)
+				}
 			})
 		} else {
 			<-h.arrived
 		}
-		require.Equal(t, http.StatusOK, a.call(t, a.admin, http.MethodGet, "/me", nil).status, c.path)
+		if got := a.call(t, a.admin, http.MethodGet, "/me", nil).status; got != http.StatusOK {
+			t.Fatalf("%s: got %v, want %v", c.path, got, http.StatusOK)
+		}
 		if c.refused {
 			refused := a.call(t, a.admin, c.method, c.path, c.body)
-			assert.Equal(t, http.StatusServiceUnavailable, refused.status, "%s: %s", c.path, refused)
-			assert.Equal(t, "unavailable", refused.text("code"))
-			assert.Equal(t, "5", refused.header.Get("Retry-After"))
+			if refused.status != http.StatusServiceUnavailable {
+				t.Errorf("%s: %s: got %v, want %v", c.path, refused, refused.status, http.StatusServiceUnavailable)
+			}
+			if got := refused.text("code"); got != "unavailable" {
+				t.Errorf(`code = %q, want "unavailable"`, got)
+			}
+			if got := refused.header.Get("Retry-After"); got != "5" {
+				t.Errorf(`Retry-After = %q, want "5"`, got)
+			}
 		}
 	}
 	check := a.call(t, a.admin, http.MethodGet, "/directories/"+silent+"/check", nil)
-	assert.Equal(t, http.StatusServiceUnavailable, check.status, "a check waits as a test does: %s", check)
+	if check.status != http.StatusServiceUnavailable {
+		t.Errorf("a check waits as a test does: %s: got %v, want %v", check, check.status,
+			http.StatusServiceUnavailable)
+	}
 	signedIn := a.signInAs(t, "mia@example.com", directoryPassword)
-	assert.Equal(t, http.StatusCreated, signedIn.status, "another directory answers: %s", signedIn)
+	if signedIn.status != http.StatusCreated {
+		t.Errorf("another directory answers: %s: got %v, want %v", signedIn, signedIn.status, http.StatusCreated)
+	}
 
 	goOn()
 	waiting.Wait()
-	assert.Zero(t, a.limiter.AtWork())
+	if got := a.limiter.AtWork(); got != 0 {
+		t.Errorf("a.limiter.AtWork() = %v, want nothing", got)
+	}
 	check = a.call(t, a.admin, http.MethodGet, "/directories/"+silent+"/check", nil)
-	assert.Equal(t, http.StatusOK, check.status, check)
+	if check.status != http.StatusOK {
+		t.Errorf("%v: got %v, want %v", check, check.status, http.StatusOK)
+	}
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Background is what works beside the HTTP server until the end. A part that ends earlier ends everything: nobody would notice
-// that no mail is sent any more, and a process that has ended is started again.
+// Background is what works beside the HTTP server until the end. A part that ends earlier ends everything: nobody would
+// notice that no mail is sent any more, and a process that has ended is started again.
 type Background struct {
 	group *errgroup.Group
 	ctx   context.Context

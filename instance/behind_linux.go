@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// lower is how much nicer than this process one is that works behind it: it gets a ninth of what this one gets while both
-// want the processor, and all that nobody else wants. Less would let it hold its locks for too long.
+// lower is how much nicer than this process one is that works behind it: it gets a ninth of what this one gets while
+// both want the processor, and all that nobody else wants. Less would let it hold its locks for too long.
 const lower = 10
 
 // startBehind starts a process that ends with this one and comes after it when both want the processor. The calling

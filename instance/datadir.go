@@ -42,7 +42,8 @@ func makeDataDir(path string) (DataDir, error) {
 	}
 	err = os.MkdirAll(absolute, mode)
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
-		return DataDir{}, &SettingError{settingData, fmt.Errorf("%s is a file or lies below one: name a directory", path)}
+		return DataDir{},
+			&SettingError{settingData, fmt.Errorf("%s is a file or lies below one: name a directory", path)}
 	}
 	if err != nil {
 		return DataDir{}, fmt.Errorf("%s: the data directory %s can't be made: %w", settingData, path, err)
@@ -68,7 +69,8 @@ func (d DataDir) socket() string {
 		return path
 	}
 	sum := sha256.Sum256([]byte(d.Path))
-	return filepath.Join("/tmp", fmt.Sprintf("secboard-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:8])), "eventstore.sock")
+	return filepath.Join("/tmp", fmt.Sprintf("secboard-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:8])),
+		"eventstore.sock")
 }
 
 // makePrivate makes a directory that only its owner can enter, or checks that it is one: in /tmp somebody else could
@@ -120,7 +122,8 @@ type inUseError struct {
 }
 
 func (e *inUseError) Error() string {
-	return fmt.Sprintf("the data directory %s is in use by secboard %s (pid %d): stop it first, or give this one another %s",
+	return fmt.Sprintf("the data directory %s is in use by secboard %s (pid %d): stop it first, or give this one "+
+		"another %s",
 		e.dir.given, e.holder.Command, e.holder.PID, settingData)
 }
 

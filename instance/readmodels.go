@@ -43,9 +43,9 @@ func (st *Stores) PendingMigrations(ctx context.Context) (int, error) {
 // catchUpTime is how long a start waits for the read models.
 const catchUpTime = 10 * time.Second
 
-// AwaitReadModels waits until the read models have the whole log, so that the first request after a start finds what was
-// acknowledged before it. Postgres may have lost the newest of it in a crash, as that is read from the log again; and a
-// first start has just written.
+// AwaitReadModels waits until the read models have the whole log, so that the first request after a start finds what
+// was acknowledged before it. Postgres may have lost the newest of it in a crash, as that is read from the log again;
+// and a first start has just written.
 func (st *Stores) AwaitReadModels(ctx context.Context, runner *engine.Runner) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
@@ -56,7 +56,8 @@ func (st *Stores) AwaitReadModels(ctx context.Context, runner *engine.Runner) {
 			return
 		}
 		if !pause.For(ctx, 20*time.Millisecond) {
-			st.request.Logger.Warn("the read models are still behind; queries show older data until they have caught up", "error", err)
+			st.request.Logger.Warn("the read models are still behind; queries show older data until they have "+
+				"caught up", "error", err)
 			return
 		}
 	}
@@ -75,7 +76,8 @@ func (st *Stores) CatchUp(ctx context.Context, runner *engine.Runner, warn func(
 	for _, s := range statuses {
 		head = max(head, s.Position)
 		if s.State == engine.StateStopped {
-			warn(fmt.Sprintf("the projection %s is stopped, what follows lacks what it would show: %s", s.Name, *s.Error))
+			warn(fmt.Sprintf("the projection %s is stopped, what follows lacks what it would show: %s", s.Name,
+				*s.Error))
 		}
 	}
 	for event, err := range st.Log.ReadAll(ctx, head) {
@@ -99,9 +101,10 @@ func (st *Stores) CatchUp(ctx context.Context, runner *engine.Runner, warn func(
 // stallTime is how long read models may stand still before a command no longer waits for them.
 const stallTime = 30 * time.Second
 
-// whileMoving waits until wait returns, or until what is waited for stands still: its position, which is asked now and then, is the
-// same for stallTime, or can't be told.
-func whileMoving(ctx context.Context, wait func(context.Context) error, position func(context.Context) (eventstore.Position, error)) error {
+// whileMoving waits until wait returns, or until what is waited for stands still: its position, which is asked now and
+// then, is the same for stallTime, or can't be told.
+func whileMoving(ctx context.Context, wait func(context.Context) error,
+	position func(context.Context) (eventstore.Position, error)) error {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -123,8 +126,10 @@ func whileMoving(ctx context.Context, wait func(context.Context) error, position
 			last, moved = now, time.Now()
 		}
 		if time.Since(moved) >= stallTime {
-			return errors.Join(ctx.Err(), fmt.Errorf("the read models are behind the log and have not moved for %s: `secboard doctor` says more; "+
-				"`secboard audit replay` and `secboard audit export` need none", stallTime), err)
+			return errors.Join(ctx.Err(),
+				fmt.Errorf("the read models are behind the log and have not moved for %s: `secboard doctor` "+
+					"says more; "+
+					"`secboard audit replay` and `secboard audit export` need none", stallTime), err)
 		}
 	}
 }

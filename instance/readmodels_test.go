@@ -21,7 +21,8 @@ func TestReadModelsThatStandStillAreNotWaitedForForEver(t *testing.T) {
 			return eventstore.Position(min(time.Since(began), moves).Seconds()), nil
 		}
 		err := whileMoving(t.Context(), forEver, position)
-		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "have not moved for 30s") || took < moves+stallTime || took > moves+2*stallTime {
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "have not moved for 30s") ||
+			took < moves+stallTime || took > moves+2*stallTime {
 			t.Errorf("after %s: %v", took, err)
 		}
 		away := errors.New("the database is away")

@@ -20,9 +20,9 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// RebuildProcess starts a process for each rebuild: secboard itself, with a hidden command that calls ReportRebuild, behind this
-// process. Within serve a rebuild would take memory that serve does not give back, 0.9 GiB at a million events, and its queries
-// would wait ten times as long as usual.
+// RebuildProcess starts a process for each rebuild: secboard itself, with a hidden command that calls ReportRebuild,
+// behind this process. Within serve a rebuild would take memory that serve does not give back, 0.9 GiB at a million
+// events, and its queries would wait ten times as long as usual.
 type RebuildProcess struct {
 	Executable string // the file of this program
 	Settings   Settings
@@ -42,8 +42,8 @@ type step struct {
 // ErrReported says that the process of a rebuild has said on standard error what went wrong.
 var ErrReported = errors.New("the process of the rebuild has said what went wrong")
 
-// ReportRebuild is the work of the process: it carries a rebuild out on the stores and writes each step to out. Error: ErrReported
-// where the last step says what went wrong.
+// ReportRebuild is the work of the process: it carries a rebuild out on the stores and writes each step to out. Error:
+// ErrReported where the last step says what went wrong.
 func (st *Stores) ReportRebuild(ctx context.Context, request engine.RebuildRequest, out io.Writer) error {
 	steps := json.NewEncoder(out)
 	var last engine.Rebuild
@@ -65,14 +65,16 @@ func (st *Stores) ReportRebuild(ctx context.Context, request engine.RebuildReque
 	return err
 }
 
-// CarryOut carries a rebuild out in a process of its own and tells report each step. Error: ErrReported where the process has said
-// on standard error what went wrong.
-func (p RebuildProcess) CarryOut(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
+// CarryOut carries a rebuild out in a process of its own and tells report each step. Error: ErrReported where the
+// process has said on standard error what went wrong.
+func (p RebuildProcess) CarryOut(ctx context.Context, request engine.RebuildRequest,
+	report func(engine.Rebuild)) error {
 	if err := projections.Set().Check(request.Names); err != nil {
 		return err
 	}
 	args := append([]string{"projections", "rebuild-process", "--mode", request.Mode, "--"}, request.Names...)
-	command := exec.CommandContext(ctx, p.Executable, args...) //nolint:gosec // the program is this one, and what it gets are names
+	//nolint:gosec // the program is this one, and what it gets are names
+	command := exec.CommandContext(ctx, p.Executable, args...)
 	command.Env, command.Stderr = p.environment(), p.Stderr
 	command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, abortTime
 	output, err := command.StdoutPipe()
@@ -116,8 +118,9 @@ func (p RebuildProcess) CarryOut(ctx context.Context, request engine.RebuildRequ
 // environment is that of a process that works on the same stores. It gets no other settings, secrets among them.
 func (p RebuildProcess) environment() []string {
 	settings := map[string]string{
-		settingData: p.Settings.Data, settingEventstore: p.Settings.EventstoreURL, settingDatabase: p.Settings.DatabaseURL,
-		settingKeyset: p.Settings.Keyset, settingLogFormat: p.Settings.LogFormat,
+		settingData: p.Settings.Data, settingEventstore: p.Settings.EventstoreURL,
+		settingDatabase: p.Settings.DatabaseURL,
+		settingKeyset:   p.Settings.Keyset, settingLogFormat: p.Settings.LogFormat,
 	}
 	for name, value := range p.Env {
 		if !strings.HasPrefix(name, "SECBOARD_") {

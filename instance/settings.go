@@ -1,6 +1,6 @@
-// Package instance is what a running SecBoard is made of: the data directory, which one process holds at a time; the event
-// log and the database, embedded or named by settings; what works in the background; and the process that a rebuild of
-// read models runs in. Package cmd/secboard puts them together and talks to people.
+// Package instance is what a running SecBoard is made of: the data directory, which one process holds at a time; the
+// event log and the database, embedded or named by settings; what works in the background; and the process that a
+// rebuild of read models runs in. Package cmd/secboard puts them together and talks to people.
 //
 // The folders below say what is wrong; this one and cmd/secboard say which setting corrects it.
 package instance

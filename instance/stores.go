@@ -34,9 +34,10 @@ type Parts struct{ Log, Database bool }
 type Request struct {
 	Settings
 	Parts
-	Command  string        // as the lock file tells it to other commands
-	Attach   bool          // use the embedded stores of a running serve, where there is one
-	Patience time.Duration // how long to wait for an external store, or for another process that holds the data directory
+	Command string // as the lock file tells it to other commands
+	Attach  bool   // use the embedded stores of a running serve, where there is one
+	// how long to wait for an external store, or for another process that holds the data directory
+	Patience time.Duration
 	// StoreTime bounds one call to the event store; 0: esdb.DefaultTimeout.
 	StoreTime time.Duration
 	Logger    *slog.Logger
@@ -118,7 +119,8 @@ func (st *Stores) OpenLog(ctx context.Context) error {
 		}
 	}
 	var err error
-	if st.Log, err = esdb.Connect(url, esdb.Options{Logger: st.request.Logger, Timeout: st.request.StoreTime}); err != nil {
+	if st.Log, err = esdb.Connect(url,
+		esdb.Options{Logger: st.request.Logger, Timeout: st.request.StoreTime}); err != nil {
 		return &SettingError{settingEventstore, err}
 	}
 	st.OnClose(func(context.Context) error { return st.Log.Close() })
@@ -180,8 +182,8 @@ func (st *Stores) fail(err error) {
 	}
 }
 
-// Watch tells once when the embedded event store, if this process runs one, stops serving or takes no more appends. That does
-// not heal by itself, so the process has to end and be started again.
+// Watch tells once when the embedded event store, if this process runs one, stops serving or takes no more appends.
+// That does not heal by itself, so the process has to end and be started again.
 func (st *Stores) Watch(ctx context.Context) <-chan error {
 	if st.Node != nil {
 		go func() {
@@ -227,10 +229,12 @@ func (st *Stores) awaitLog(ctx context.Context) error {
 		case errors.Is(ctx.Err(), context.Canceled):
 			return ctx.Err()
 		case external:
-			return fmt.Errorf("the event store of %s does not answer: check that it runs and that the address is right (%w)",
+			return fmt.Errorf("the event store of %s does not answer: check that it runs and that the address is "+
+				"right (%w)",
 				settingEventstore, err)
 		case st.Attached:
-			return fmt.Errorf("the secboard that uses %s (pid %d) runs no event store that answers: set %s as there (%w)",
+			return fmt.Errorf("the secboard that uses %s (pid %d) runs no event store that answers: set %s as "+
+				"there (%w)",
 				st.Dir.given, st.Dir.Holder().PID, settingEventstore, err)
 		}
 		return fmt.Errorf("the embedded event store does not answer: %w", err)
@@ -314,7 +318,8 @@ func orExternalDatabase(err error) error {
 // wrong address, user or password stays wrong.
 func mayCome(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return strings.HasPrefix(refused.Code, "57P") || refused.Code == "53300" // starting or stopping; too many connections
+		// starting or stopping; too many connections
+		return strings.HasPrefix(refused.Code, "57P") || refused.Code == "53300"
 	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	return connecting
@@ -356,18 +361,21 @@ func (st *Stores) keys(ctx context.Context) (*secrets.Keyset, error) {
 		return nil, err
 	}
 	if len(events) > 0 {
-		return nil, fmt.Errorf("%s: there is no keyset file %s, but the event log was written with one: put that file back, or name it in %s",
+		return nil, fmt.Errorf("%s: there is no keyset file %s, but the event log was written with one: put that "+
+			"file back, or name it in %s",
 			settingKeyset, st.request.KeysetFile(), settingKeyset)
 	}
 	return st.request.createKeyset()
 }
 
-// Announce tells other commands, in the lock file, where the API of this process is, so that they can attach to its stores.
+// Announce tells other commands, in the lock file, where the API of this process is, so that they can attach to its
+// stores.
 func (st *Stores) Announce(address string) error {
 	if st.lock == nil {
 		return nil
 	}
-	return aboutSetting(settingData, st.lock.say(Holder{PID: os.Getpid(), Command: st.request.Command, Address: address}))
+	return aboutSetting(settingData,
+		st.lock.say(Holder{PID: os.Getpid(), Command: st.request.Command, Address: address}))
 }
 
 // Where says in a few words where the data is.

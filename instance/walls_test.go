@@ -37,7 +37,8 @@ func TestOnlyCommandsAndInstanceNameSettings(t *testing.T) {
 		named, known := strings.Contains(string(content), "SECBOARD_"), slices.Contains(settingsOfOthers, path)
 		switch {
 		case named && !known:
-			t.Errorf("%s names a setting: say what is wrong there, and in instance or cmd which setting corrects it", path)
+			t.Errorf("%s names a setting: say what is wrong there, and in instance or cmd which setting corrects it",
+				path)
 		case known && !named:
 			t.Errorf("%s names no setting any more: remove it from settingsOfOthers", path)
 		}

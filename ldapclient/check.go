@@ -39,7 +39,8 @@ func (s *steps) add(failure *Failure, took time.Duration) error {
 	return failure
 }
 
-// sentence begins a text with a capital and ends it with a full stop, but leaves the name of a setting as it is written.
+// sentence begins a text with a capital and ends it with a full stop, but leaves the name of a setting as it is
+// written.
 func sentence(text string) string {
 	first, size := utf8.DecodeRuneInString(text)
 	if word, _, _ := strings.Cut(text, " "); !strings.Contains(word, "_") && !strings.Contains(word, "://") {
@@ -48,9 +49,10 @@ func sentence(text string) string {
 	return strings.TrimSuffix(text, ".") + "."
 }
 
-// Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail address
-// it looks only whether the filter finds anybody, and without a password it doesn't bind as the person. found is nil where
-// there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong is in the steps.
+// Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail
+// address it looks only whether the filter finds anybody, and without a password it doesn't bind as the person. found
+// is nil where there isn't exactly one entry. The error is that of ctx, where it has ended; what else is wrong is in
+// the steps.
 func (c Config) Test(ctx context.Context, email, password string) (steps []directory.Step, found *Entry, err error) {
 	log, found := c.test(ctx, email, password)
 	return log, found, ctx.Err()
@@ -66,7 +68,8 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 	defer cancel()
 
 	if email == "" {
-		_ = log.run(directory.StepSearch, func() (string, *Failure) { return s.anybody(ctx) }) //nolint:errcheck // it is in the log
+		//nolint:errcheck // it is in the log
+		_ = log.run(directory.StepSearch, func() (string, *Failure) { return s.anybody(ctx) })
 		return log, nil
 	}
 	var raw *ldap.Entry
@@ -95,8 +98,8 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 	return log, found
 }
 
-// openAll tries every server, so that one is not found broken on the day when it is needed, and keeps the first session.
-// It stops where the bind is refused: to try again would lock the account.
+// openAll tries every server, so that one is not found broken on the day when it is needed, and keeps the first
+// session. It stops where the bind is refused: to try again would lock the account.
 func (c Config) openAll(ctx context.Context, log *steps) (first *session) {
 	if len(c.URLs) == 0 {
 		_ = log.failed(noServer()) //nolint:errcheck // it is in the log
@@ -136,8 +139,9 @@ func (s *session) anybody(ctx context.Context) (string, *Failure) {
 	case err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded):
 		return "", s.server.failure(directory.StepSearch, s.config.explainSearch(err))
 	case len(result.Entries) == 0:
-		return "", s.server.failure(directory.StepSearch, explained{detail: fmt.Sprintf("no entry under %s matches user_filter", s.config.BaseDN),
-			fix: "Check base_dn and user_filter, and that the account of bind_dn may read the people there."})
+		return "", s.server.failure(directory.StepSearch,
+			explained{detail: fmt.Sprintf("no entry under %s matches user_filter", s.config.BaseDN),
+				fix: "Check base_dn and user_filter, and that the account of bind_dn may read the people there."})
 	}
 	return "user_filter finds entries, for example " + result.Entries[0].DN, nil
 }

@@ -1,5 +1,6 @@
 // Package ldapclient signs people in at an Active Directory or another LDAP directory, and reads their entries there.
-// Passwords travel through verified TLS only, referrals are not followed, and no call outlasts its time-out or its context.
+// Passwords travel through verified TLS only, referrals are not followed, and no call outlasts its time-out or its
+// context.
 package ldapclient
 
 import (
@@ -19,8 +20,8 @@ import (
 // pageSize is half of what Active Directory gives at most in one answer.
 const pageSize = 500
 
-// maxPages is how many pages a directory may give: a million entries. It is counted, since a cookie that comes again tells
-// nothing: some servers give each page the same one.
+// maxPages is how many pages a directory may give: a million entries. It is counted, since a cookie that comes again
+// tells nothing: some servers give each page the same one.
 const maxPages = 2000
 
 // Config says how to reach one directory. Its methods open a connection each and may run at the same time.
@@ -33,13 +34,14 @@ type Config struct {
 	CAPEM string
 	// BaseDN is where the search for people starts. Groups are looked for in the whole domain.
 	BaseDN string
-	// BindDN is the account that searches: a DN, or in Active Directory also name@domain or DOMAIN\name. Empty: anonymous.
+	// BindDN is the account that searches: a DN, or in Active Directory also name@domain or DOMAIN\name. Empty:
+	// anonymous.
 	BindDN       string
 	BindPassword string `json:"-"`
 	UserFilter   string
 	Attributes   Attributes
-	// Groups asks for the groups of whom is found, NestedGroups for those too that contain these. That needs
-	// Active Directory; elsewhere only memberOf is known. Of an account that is a direct member of more than 1500 groups
+	// Groups asks for the groups of whom is found, NestedGroups for those too that contain these. That needs Active
+	// Directory; elsewhere only memberOf is known. Of an account that is a direct member of more than 1500 groups
 	// memberOf comes in parts that are not asked for: there NestedGroups finds them all.
 	Groups       bool
 	NestedGroups bool
@@ -58,15 +60,16 @@ type Attributes struct {
 	Email, FirstName, LastName, Phone, Department, Position string
 }
 
-// SignIn finds the one entry of the e-mail address and binds as it. It answers no error, *Refused with the entry where one
-// was found (without its groups), or what keeps the
-// directory from telling now: then *Failure, or several of them where several servers were tried.
+// SignIn finds the one entry of the e-mail address and binds as it. It answers no error, *Refused with the entry where
+// one was found (without its groups), or what keeps the directory from telling now: then *Failure, or several of them
+// where several servers were tried.
 func (c Config) SignIn(ctx context.Context, email, password string) (Entry, error) {
 	switch {
 	case user.NormalizeEmail(email) == "":
 		return Entry{}, &Refused{Unknown}
 	case password == "" || strings.ContainsRune(password, 0):
-		// A bind without a password is an anonymous one, which succeeds; and a server in C takes only what is before the NUL.
+		// A bind without a password is an anonymous one, which succeeds; and a server in C takes only what is before
+		// the NUL.
 		return Entry{}, &Refused{WrongPassword}
 	}
 	var found Entry
@@ -137,8 +140,8 @@ func (c Config) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// onOneServer opens a session on the first server that can be used and has ask use it. A server that fails on the way is
-// left for the next; a refusal, and what each server would answer in the same way, is final.
+// onOneServer opens a session on the first server that can be used and has ask use it. A server that fails on the way
+// is left for the next; a refusal, and what each server would answer in the same way, is final.
 func (c Config) onOneServer(ctx context.Context, ask func(context.Context, *session) error) error {
 	if len(c.URLs) == 0 {
 		return noServer()
@@ -178,7 +181,8 @@ func (c Config) limit(ctx context.Context) (context.Context, context.CancelFunc)
 func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	c := s.config
 	if c.BaseDN == "" {
-		return nil, s.server.failure(directory.StepSearch, misconfigured("base_dn is empty", "Set it to where the search for people starts, as DC=example,DC=com."))
+		return nil, s.server.failure(directory.StepSearch,
+			misconfigured("base_dn is empty", "Set it to where the search for people starts, as DC=example,DC=com."))
 	}
 	// Compiled by itself, it can't end our brackets.
 	if _, err := ldap.CompileFilter(c.UserFilter); err != nil {
@@ -186,7 +190,9 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	}
 	for _, name := range c.attributes() {
 		if !attributeName.MatchString(name) {
-			return nil, s.server.failure(directory.StepSearch, misconfigured(fmt.Sprintf("%q is no name of an attribute", name), "Correct it among the settings attr_…"))
+			return nil, s.server.failure(directory.StepSearch,
+				misconfigured(fmt.Sprintf("%q is no name of an attribute", name),
+					"Correct it among the settings attr_…"))
 		}
 	}
 	filter := c.UserFilter

@@ -24,7 +24,8 @@ func (Client) SignIn(ctx context.Context, server directory.Server, email, passwo
 }
 
 // Test does the same step by step, as far as e-mail and password are given.
-func (Client) Test(ctx context.Context, server directory.Server, email, password string) ([]directory.Step, *directory.Entry, error) {
+func (Client) Test(ctx context.Context, server directory.Server,
+	email, password string) ([]directory.Step, *directory.Entry, error) {
 	config := configOf(server)
 	config.Groups = true // also to see what switching it on would give
 	steps, found, err := config.Test(ctx, email, password)
@@ -54,7 +55,8 @@ func configOf(server directory.Server) Config {
 	}
 }
 
-// longestDN is in bytes. Longer ones are cut where they are shown, and hashed where they name an entry: an index can't hold them.
+// longestDN is in bytes. Longer ones are cut where they are shown, and hashed where they name an entry: an index can't
+// hold them.
 const longestDN = 1000
 
 // entryOf names an entry by its DN where the directory gives it nothing that stays.
@@ -70,7 +72,9 @@ func entryOf(e Entry) directory.Entry {
 		id = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(id)))
 	}
 	return directory.Entry{
-		DN: dn, GUID: id, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone, Department: e.Department, Position: e.Position,
-		Disabled: e.Disabled, Locked: e.Locked, Expired: e.Expired, PasswordExpired: e.PasswordExpired, MustChange: e.MustChange, Groups: e.Groups,
+		DN: dn, GUID: id, Email: e.Email, FirstName: e.FirstName, LastName: e.LastName, Phone: e.Phone,
+		Department: e.Department, Position: e.Position,
+		Disabled: e.Disabled, Locked: e.Locked, Expired: e.Expired, PasswordExpired: e.PasswordExpired,
+		MustChange: e.MustChange, Groups: e.Groups,
 	}
 }

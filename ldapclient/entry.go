@@ -15,8 +15,8 @@ import (
 // Entry is a person in the directory.
 type Entry struct {
 	DN string
-	// GUID is the objectGUID in Active Directory's own notation, elsewhere the entryUUID; empty where there is neither. It
-	// stays when the entry is moved or renamed.
+	// GUID is the objectGUID in Active Directory's own notation, elsewhere the entryUUID; empty where there is neither.
+	// It stays when the entry is moved or renamed.
 	GUID string
 
 	Email, FirstName, LastName, Phone, Department, Position string
@@ -31,8 +31,9 @@ type Entry struct {
 // What Active Directory says about an account.
 // https://learn.microsoft.com/windows/win32/adschema/attributes-all
 const (
-	attrAccountControl  = "userAccountControl"
-	attrComputedControl = "msDS-User-Account-Control-Computed" // the flags that depend on the domain's policy and the time
+	attrAccountControl = "userAccountControl"
+	// the flags that depend on the domain's policy and the time
+	attrComputedControl = "msDS-User-Account-Control-Computed"
 	attrAccountExpires  = "accountExpires"
 	attrLockoutTime     = "lockoutTime"
 	attrPasswordSet     = "pwdLastSet"
@@ -50,7 +51,8 @@ const (
 // attributes are what is read of a person.
 func (c Config) attributes() []string {
 	names := []string{
-		c.Attributes.Email, attrAccountControl, attrComputedControl, attrAccountExpires, attrLockoutTime, attrPasswordSet,
+		c.Attributes.Email, attrAccountControl, attrComputedControl, attrAccountExpires, attrLockoutTime,
+		attrPasswordSet,
 		attrGUID, attrEntryUUID, attrSID, attrPrimaryGroup, attrMemberOf,
 	}
 	a := c.Attributes
@@ -103,7 +105,8 @@ func (c Config) entry(raw *ldap.Entry, email string, now time.Time) Entry {
 	if expires := number(attrAccountExpires); expires > 0 {
 		e.Expired = !fileTime(expires).After(now)
 	}
-	e.MustChange = value(attrPasswordSet) == "0" && (value(attrComputedControl) == "" || computed&controlPasswordExpired != 0)
+	e.MustChange = value(attrPasswordSet) == "0" &&
+		(value(attrComputedControl) == "" || computed&controlPasswordExpired != 0)
 	e.PasswordExpired = computed&controlPasswordExpired != 0 && !e.MustChange
 	return e
 }

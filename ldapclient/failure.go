@@ -152,7 +152,10 @@ func (s server) failure(step string, e explained) *Failure {
 }
 
 func noServer() *Failure {
-	return &Failure{Step: directory.StepResolve, Detail: "urls names no server", Fix: "Add one, as ldaps://dc1.example.com.", final: true}
+	return &Failure{
+		Step: directory.StepResolve, Detail: "urls names no server", Fix: "Add one, as ldaps://dc1.example.com.",
+		final: true,
+	}
 }
 
 // misconfigured is a setting that no server can make up for.
@@ -174,11 +177,13 @@ func explainNetwork(err error) (_ explained, ok bool) {
 		return explained{detail: fmt.Sprintf("there is no host %q", dns.Name), cause: err,
 			fix: "Correct the name in urls, or add it to the DNS that this system asks."}, true
 	case errors.As(err, &dns):
-		return explained{detail: fmt.Sprintf("the DNS has no answer about %q at the moment: %s", dns.Name, dns.Err), cause: err,
-			fix: "Check the name servers of this system."}, true
+		return explained{detail: fmt.Sprintf("the DNS has no answer about %q at the moment: %s", dns.Name, dns.Err),
+			cause: err,
+			fix:   "Check the name servers of this system."}, true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return explained{detail: "the host refuses the connection: nothing listens on the port", cause: err,
-			fix: "Check the port in urls (usually 636 for ldaps://, 389 for ldap://) and that the directory runs."}, true
+				fix: "Check the port in urls (usually 636 for ldaps://, 389 for ldap://) and that the directory runs."},
+			true
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return explained{detail: "there is no way to the host in this network", cause: err,
 			fix: "Check the address in urls, the routes and the firewalls."}, true
@@ -190,7 +195,9 @@ func explainConnect(err error) explained {
 	if e, ok := explainNetwork(err); ok {
 		return e
 	}
-	return explained{detail: "no connection: " + printable(err.Error()), cause: err, fix: "Check host and port in urls."}
+	return explained{
+		detail: "no connection: " + printable(err.Error()), cause: err, fix: "Check host and port in urls.",
+	}
 }
 
 // explainTLS explains why there is no verified TLS with the server.
@@ -212,18 +219,22 @@ func (c Config) explainTLS(s server, err error) explained {
 			fix: fmt.Sprintf("Give the server a certificate with the subject alternative name %s.", s.host)}
 	case errors.As(err, &authority):
 		if c.CAPEM == "" {
-			return explained{detail: "the certificate was issued by an authority that this system doesn't know: " + issuerOf(authority.Cert), cause: err,
+			return explained{detail: "the certificate was issued by an authority that this system doesn't know: " +
+				issuerOf(authority.Cert), cause: err,
 				fix: "Put the certificate of that authority into ca_pem."}
 		}
-		return explained{detail: "the certificate was not issued by the authority in ca_pem, but by " + issuerOf(authority.Cert), cause: err,
+		return explained{detail: "the certificate was not issued by the authority in ca_pem, but by " +
+			issuerOf(authority.Cert), cause: err,
 			fix: "Put the certificate of the authority that issued the server's certificate into ca_pem."}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		if cert := invalid.Cert; time.Now().Before(cert.NotBefore) {
-			return explained{detail: "the certificate is valid only from " + cert.NotBefore.UTC().Format(time.DateTime), cause: err,
-				fix: "Check the clocks of this system and of the directory."}
+			return explained{detail: "the certificate is valid only from " + cert.NotBefore.UTC().Format(time.DateTime),
+				cause: err,
+				fix:   "Check the clocks of this system and of the directory."}
 		}
-		return explained{detail: "the certificate expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime), cause: err,
-			fix: "Renew the certificate of the directory's server."}
+		return explained{detail: "the certificate expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime),
+			cause: err,
+			fix:   "Renew the certificate of the directory's server."}
 	case errors.As(err, &notTLS):
 		return explained{detail: "the server doesn't speak TLS on this port", cause: err,
 			fix: "Use the port for ldaps:// (usually 636), or ldap:// (usually 389) with start_tls."}
@@ -236,9 +247,11 @@ func (c Config) explainTLS(s server, err error) explained {
 	}
 	if broken(err) {
 		return explained{detail: "the server closed the connection during the TLS handshake", cause: err,
-			fix: "A domain controller does that while it has no certificate for LDAPS: give it one. Or the port is not one for ldaps://."}
+			fix: "A domain controller does that while it has no certificate for LDAPS: give it one. Or the port is " +
+				"not one for ldaps://."}
 	}
-	return explained{detail: "no TLS: " + printable(err.Error()), cause: err, fix: "Check the server's certificate and its TLS settings."}
+	return explained{detail: "no TLS: " + printable(err.Error()), cause: err, fix: "Check the server's certificate " +
+		"and its TLS settings."}
 }
 
 // explainStartTLS explains why a server on a plain port didn't start TLS.
@@ -267,25 +280,34 @@ func (c Config) explainBind(err error) explained {
 			return explained{detail: detail + ": " + (&Refused{reason}).Error(), cause: err, final: true,
 				fix: "Change that in the directory, or use another account."}
 		}
-		return explained{detail: detail + ": name or password is wrong", cause: err, final: true, fix: "Correct bind_dn or bind_password."}
+		return explained{
+			detail: detail + ": name or password is wrong", cause: err, final: true,
+			fix: "Correct bind_dn or bind_password.",
+		}
 	case ldap.LDAPResultInvalidDNSyntax, ldap.LDAPResultNoSuchObject:
-		return explained{detail: fmt.Sprintf("the directory has no account %s: %s", c.BindDN, said(code, message)), cause: err, final: true,
+		return explained{detail: fmt.Sprintf("the directory has no account %s: %s", c.BindDN, said(code, message)),
+			cause: err, final: true,
 			fix: "Correct bind_dn: the whole DN, as CN=secboard,OU=Services,DC=example,DC=com."}
 	case ldap.LDAPResultInappropriateAuthentication:
-		return explained{detail: "the directory doesn't let this account bind with a password: " + said(code, message), cause: err, final: true,
+		return explained{detail: "the directory doesn't let this account bind with a password: " + said(code, message),
+			cause: err, final: true,
 			fix: "Set bind_dn and bind_password to an account that may."}
 	}
-	return explained{detail: "the directory refuses the bind at the moment: " + said(code, message), cause: err, fix: "See the directory's own log."}
+	return explained{detail: "the directory refuses the bind at the moment: " +
+		said(code, message), cause: err, fix: "See the directory's own log."}
 }
 
 // explainSearch explains why a search gave no result.
 func (c Config) explainSearch(err error) explained {
 	if ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile) {
-		return misconfigured("user_filter is not an LDAP filter: "+printable(errors.Unwrap(err).Error()), "Write it as (objectClass=user), with its brackets.")
+		return misconfigured("user_filter is not an LDAP filter: "+printable(errors.Unwrap(err).Error()),
+			"Write it as (objectClass=user), with its brackets.")
 	}
 	if errors.Is(err, errEndless) {
-		return explained{detail: fmt.Sprintf("after %d pages of entries the directory still has more", maxPages), cause: err, final: true,
-			fix: "Narrow user_filter or base_dn; if there are not that many people, look for the error in the directory or in a proxy before it."}
+		return explained{detail: fmt.Sprintf("after %d pages of entries the directory still has more", maxPages),
+			cause: err, final: true,
+			fix: "Narrow user_filter or base_dn; if there are not that many people, look for the error in the " +
+				"directory or in a proxy before it."}
 	}
 	code, message, ok := resultOf(err)
 	if !ok {
@@ -299,16 +321,22 @@ func (c Config) explainSearch(err error) explained {
 		}
 		return explained{detail: detail, cause: err, final: true, fix: "Correct base_dn, as DC=example,DC=com."}
 	case ldap.LDAPResultReferral:
-		return explained{detail: fmt.Sprintf("the server refers to another one for %s, and referrals are not followed", c.BaseDN), cause: err, final: true,
+		return explained{detail: fmt.Sprintf("the server refers to another one for %s, and referrals are not followed",
+			c.BaseDN), cause: err, final: true,
 			fix: "Correct base_dn, or name a server of that domain in urls."}
-	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultOperationsError, ldap.LDAPResultStrongAuthRequired, ldap.LDAPResultInappropriateAuthentication:
-		return explained{detail: "the directory doesn't let this account search: " + said(code, message), cause: err, final: true,
-			fix: "Set bind_dn and bind_password to an account that may read the people under base_dn."}
+	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultOperationsError, ldap.LDAPResultStrongAuthRequired,
+		ldap.LDAPResultInappropriateAuthentication:
+		return explained{detail: "the directory doesn't let this account search: " + said(code, message), cause: err,
+			final: true,
+			fix:   "Set bind_dn and bind_password to an account that may read the people under base_dn."}
 	case ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded:
-		return explained{detail: "the search is too large for the directory's limits: " + said(code, message), cause: err, final: true,
-			fix: "Narrow user_filter or base_dn, index the attribute of attr_email, or raise the limits for the account of bind_dn."}
+		return explained{detail: "the search is too large for the directory's limits: " + said(code, message),
+			cause: err, final: true,
+			fix: "Narrow user_filter or base_dn, index the attribute of attr_email, or raise the limits for the " +
+				"account of bind_dn."}
 	}
-	return explained{detail: "the directory refuses the search at the moment: " + said(code, message), cause: err, fix: "See the directory's own log."}
+	return explained{detail: "the directory refuses the search at the moment: " +
+		said(code, message), cause: err, fix: "See the directory's own log."}
 }
 
 // explainGroups explains why a person's groups can't be read.
@@ -317,8 +345,9 @@ func explainGroups(err error) explained {
 	if !ok {
 		return explainBroken(err)
 	}
-	return explained{detail: "the directory doesn't show the person's groups: " + said(code, message), cause: err, final: true,
-		fix: "Let the account of bind_dn read the groups of the domain, or switch sync_groups or nested_groups off."}
+	return explained{detail: "the directory doesn't show the person's groups: " + said(code, message), cause: err,
+		final: true,
+		fix:   "Let the account of bind_dn read the groups of the domain, or switch sync_groups or nested_groups off."}
 }
 
 // explainBroken explains a request that got no answer.
@@ -326,7 +355,8 @@ func explainBroken(err error) explained {
 	if e, ok := explainNetwork(err); ok {
 		return e
 	}
-	return explained{detail: "the server closed the connection or answered with something other than LDAP", cause: err, fix: "See the directory's own log, and try again."}
+	return explained{detail: "the server closed the connection or answered with something other than LDAP", cause: err,
+		fix: "See the directory's own log, and try again."}
 }
 
 // userRefusal is what the bind's result says of the person. It is none where the directory can't tell.
@@ -411,7 +441,8 @@ func printable(text string) string {
 }
 
 func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE)
 }
 
 func namesOf(cert *x509.Certificate) string {

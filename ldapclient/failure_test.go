@@ -12,8 +12,12 @@ func TestAFailureIsTwoSentencesWithOneFullStopBetweenThem(t *testing.T) {
 		failure ldapclient.Failure
 		want    string
 	}{
-		"without stops": {ldapclient.Failure{Server: "ldaps://dc1", Detail: "nothing listens", Fix: "Correct the port"}, "ldaps://dc1: nothing listens. Correct the port"},
-		"with stops":    {ldapclient.Failure{Detail: "nothing listens.", Fix: "Correct the port."}, "nothing listens. Correct the port"},
+		"without stops": {ldapclient.Failure{Server: "ldaps://dc1", Detail: "nothing listens", Fix: "Correct the port"},
+			"ldaps://dc1: nothing listens. Correct the port"},
+		"with stops": {
+			ldapclient.Failure{Detail: "nothing listens.", Fix: "Correct the port."},
+			"nothing listens. Correct the port",
+		},
 		"nothing to do": {ldapclient.Failure{Detail: "nothing listens"}, "nothing listens"},
 	} {
 		t.Run(name, func(t *testing.T) {

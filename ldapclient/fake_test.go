@@ -95,8 +95,9 @@ func (f *fake) config() ldapclient.Config {
 	}
 	return ldapclient.Config{
 		URLs: []string{scheme + f.address}, StartTLS: f.plain, CAPEM: f.caPEM, BaseDN: "DC=example,DC=com",
-		BindDN: searcher, BindPassword: "Bind-secret", UserFilter: "(objectClass=user)", Attributes: ldapclient.Attributes{Email: "mail"},
-		Timeout: patience,
+		BindDN: searcher, BindPassword: "Bind-secret", UserFilter: "(objectClass=user)",
+		Attributes: ldapclient.Attributes{Email: "mail"},
+		Timeout:    patience,
 	}
 }
 

@@ -72,13 +72,18 @@ func TestAServerThatHangsIsLeft(t *testing.T) {
 		behaviour
 		step string
 	}{
-		"at the TLS handshake":            {false, behaviour{accept: hang}, directory.StepTLS},
-		"at StartTLS":                     {true, behaviour{accept: hang}, directory.StepTLS},
-		"at the handshake after StartTLS": {true, behaviour{startTLS: func(e *exchange) { e.result(ldap.ApplicationExtendedResponse, 0, ""); hang(e) }}, directory.StepTLS},
-		"at the bind":                     {false, behaviour{bind: hang}, directory.StepBind},
-		"at the search":                   {false, behaviour{search: hang}, directory.StepSearch},
-		"in the middle of the search":     {false, behaviour{search: func(e *exchange) { e.anna(); hang(e) }}, directory.StepSearch},
-		"at the person's bind":            {true, behaviour{userBind: hang}, directory.StepUserBind},
+		"at the TLS handshake": {false, behaviour{accept: hang}, directory.StepTLS},
+		"at StartTLS":          {true, behaviour{accept: hang}, directory.StepTLS},
+		"at the handshake after StartTLS": {true, behaviour{startTLS: func(e *exchange) {
+			e.result(ldap.ApplicationExtendedResponse, 0, "")
+			hang(e)
+		}}, directory.StepTLS},
+		"at the bind":   {false, behaviour{bind: hang}, directory.StepBind},
+		"at the search": {false, behaviour{search: hang}, directory.StepSearch},
+		"in the middle of the search": {
+			false, behaviour{search: func(e *exchange) { e.anna(); hang(e) }}, directory.StepSearch,
+		},
+		"at the person's bind": {true, behaviour{userBind: hang}, directory.StepUserBind},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,7 +116,7 @@ func TestAServerThatHangsIsLeft(t *testing.T) {
 				defer cancel()
 				_, err := settings.SignIn(ctx, "anna@example.com", "secret")
 				if err == nil || !strings.Contains(err.Error(), "cancelled") {
-					t.Fatalf("%v does not say \"cancelled\"", err)
+					t.Fatalf(`%v does not say "cancelled"`, err)
 				}
 				return err
 			})
@@ -192,22 +197,47 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 		behaviour
 		step, detail string
 	}{
-		"at the TLS handshake":          {false, behaviour{accept: cut}, directory.StepTLS, "closed the connection"},
-		"no TLS":                        {false, behaviour{accept: noise}, directory.StepTLS, "doesn't speak TLS"},
-		"TLS at once for StartTLS":      {true, behaviour{accept: func(e *exchange) { _, _ = e.Write([]byte("\x15\x03\x01\x00\x02\x02\x0a")) }}, directory.StepTLS, "didn't answer in LDAP"},
-		"at StartTLS":                   {true, behaviour{startTLS: half}, directory.StepTLS, "closed the connection"},
-		"StartTLS is refused":           {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 2, "unsupported")}, directory.StepTLS, "protocol error (2), unsupported"},
-		"no certificate for StartTLS":   {true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 52, "00000000: LdapErr")}, directory.StepTLS, "unavailable (52)"},
-		"a huge answer to StartTLS":     {true, behaviour{startTLS: func(e *exchange) { _, _ = e.Write(append([]byte{0x04, 0x84, 0x7f, 0, 0, 0}, make([]byte, 1<<17)...)) }}, directory.StepTLS, ""},
-		"at the bind":                   {false, behaviour{bind: cut}, directory.StepBind, "closed the connection"},
-		"in the answer to the bind":     {false, behaviour{bind: half}, directory.StepBind, "closed the connection"},
-		"the bind is answered in noise": {false, behaviour{bind: func(e *exchange) { noise(e); cut(e) }}, directory.StepBind, "closed the connection"},
-		"the server is busy":            {false, behaviour{bind: says(ldap.ApplicationBindResponse, 51, "later")}, directory.StepBind, "busy (51), later"},
-		"in the middle of the search":   {false, behaviour{search: func(e *exchange) { e.anna(); half(e) }}, directory.StepSearch, "closed the connection"},
-		"a referral":                    {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 10, "see ldap://other")}, directory.StepSearch, "referrals are not followed"},
-		"a limit of the server":         {false, behaviour{search: says(ldap.ApplicationSearchResultDone, 11, "")}, directory.StepSearch, "too large"},
-		"at the person's bind":          {false, behaviour{userBind: half}, directory.StepUserBind, "closed the connection"},
-		"busy at the person's bind":     {false, behaviour{userBind: says(ldap.ApplicationBindResponse, 51, "")}, directory.StepUserBind, "busy (51)"},
+		"at the TLS handshake": {false, behaviour{accept: cut}, directory.StepTLS, "closed the connection"},
+		"no TLS":               {false, behaviour{accept: noise}, directory.StepTLS, "doesn't speak TLS"},
+		"TLS at once for StartTLS": {true, behaviour{accept: func(e *exchange) {
+			_, _ = e.Write([]byte("\x15\x03\x01\x00\x02\x02\x0a"))
+		}}, directory.StepTLS, "didn't answer in LDAP"},
+		"at StartTLS": {true, behaviour{startTLS: half}, directory.StepTLS, "closed the connection"},
+		"StartTLS is refused": {true, behaviour{
+			startTLS: says(ldap.ApplicationExtendedResponse, 2, "unsupported"),
+		}, directory.StepTLS, "protocol error (2), unsupported"},
+		"no certificate for StartTLS": {
+			true, behaviour{startTLS: says(ldap.ApplicationExtendedResponse, 52, "00000000: LdapErr")},
+			directory.StepTLS, "unavailable (52)",
+		},
+		"a huge answer to StartTLS": {true, behaviour{startTLS: func(e *exchange) {
+			_, _ = e.Write(append([]byte{0x04, 0x84, 0x7f, 0, 0, 0}, make([]byte, 1<<17)...))
+		}}, directory.StepTLS, ""},
+		"at the bind":               {false, behaviour{bind: cut}, directory.StepBind, "closed the connection"},
+		"in the answer to the bind": {false, behaviour{bind: half}, directory.StepBind, "closed the connection"},
+		"the bind is answered in noise": {
+			false, behaviour{bind: func(e *exchange) { noise(e); cut(e) }}, directory.StepBind, "closed the connection",
+		},
+		"the server is busy": {
+			false, behaviour{bind: says(ldap.ApplicationBindResponse, 51, "later")}, directory.StepBind,
+			"busy (51), later",
+		},
+		"in the middle of the search": {false, behaviour{search: func(e *exchange) {
+			e.anna()
+			half(e)
+		}}, directory.StepSearch, "closed the connection"},
+		"a referral": {false, behaviour{
+			search: says(ldap.ApplicationSearchResultDone, 10, "see ldap://other"),
+		}, directory.StepSearch, "referrals are not followed"},
+		"a limit of the server": {
+			false, behaviour{search: says(ldap.ApplicationSearchResultDone, 11, "")}, directory.StepSearch, "too large",
+		},
+		"at the person's bind": {
+			false, behaviour{userBind: half}, directory.StepUserBind, "closed the connection",
+		},
+		"busy at the person's bind": {
+			false, behaviour{userBind: says(ldap.ApplicationBindResponse, 51, "")}, directory.StepUserBind, "busy (51)",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -219,11 +249,11 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 				t.Fatalf("%q lacks %q", got, c.detail)
 			}
 			if got := err.Error(); strings.Contains(got, "secret") {
-				t.Fatalf("%q contains \"secret\"", got)
+				t.Fatalf(`%q contains "secret"`, got)
 			}
 			f.mu.Lock()
 			if got := string(f.clear); strings.Contains(got, "secret") {
-				t.Fatalf("in clear: %q contains \"secret\"", got)
+				t.Fatalf(`in clear: %q contains "secret"`, got)
 			}
 			f.mu.Unlock()
 
@@ -247,7 +277,7 @@ func TestAConfigShowsNoPassword(t *testing.T) {
 		t.Fatalf("%q lacks %q", got, searcher)
 	}
 	if got := fmt.Sprintf("%v %+v %s", c, c, &c) + logged.String(); strings.Contains(got, "Bind-secret") {
-		t.Fatalf("%q contains \"Bind-secret\"", got)
+		t.Fatalf(`%q contains "Bind-secret"`, got)
 	}
 }
 
@@ -285,11 +315,18 @@ func TestCertificatesAreVerified(t *testing.T) {
 		ca          string
 		detail, fix string
 	}{
-		"of another host":         {&x509.Certificate{DNSNames: []string{"dc1.example.com"}}, "", "is for dc1.example.com and not for 127.0.0.1", "Use a name"},
-		"of no host":              {&x509.Certificate{}, "", "names no host", "127.0.0.1"},
-		"expired":                 {&x509.Certificate{IPAddresses: here, NotAfter: time.Now().Add(-time.Minute)}, "", "expired on", "Renew"},
-		"not yet valid":           {&x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(time.Hour)}, "", "valid only from", "clock"},
-		"of another authority":    {&x509.Certificate{IPAddresses: here}, "other", "not issued by the authority in ca_pem", "ca_pem"},
+		"of another host": {&x509.Certificate{DNSNames: []string{"dc1.example.com"}}, "",
+			"is for dc1.example.com and not for 127.0.0.1", "Use a name"},
+		"of no host": {&x509.Certificate{}, "", "names no host", "127.0.0.1"},
+		"expired": {
+			&x509.Certificate{IPAddresses: here, NotAfter: time.Now().Add(-time.Minute)}, "", "expired on", "Renew",
+		},
+		"not yet valid": {
+			&x509.Certificate{IPAddresses: here, NotBefore: time.Now().Add(time.Hour)}, "", "valid only from", "clock",
+		},
+		"of another authority": {
+			&x509.Certificate{IPAddresses: here}, "other", "not issued by the authority in ca_pem", "ca_pem",
+		},
 		"of an unknown authority": {&x509.Certificate{IPAddresses: here}, "none", "this system doesn't know", "ca_pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -356,7 +393,8 @@ func TestServersAreTriedInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := second.accepted.Load(); got != asked {
-		t.Fatalf("a wrong bind password is not tried elsewhere: that would lock the account: got %v, want %v", got, asked)
+		t.Fatalf("a wrong bind password is not tried elsewhere: that would lock the account: got %v, want %v", got,
+			asked)
 	}
 	first.behave.Store(&behaviour{userBind: says(ldap.ApplicationBindResponse, 49, active("52e"))})
 	_, err = both(first).SignIn(t.Context(), "anna@example.com", "secret")
@@ -394,12 +432,14 @@ func TestWhatOtherDirectoriesAnswer(t *testing.T) {
 	t.Run("no flags, an entryUUID and memberOf", func(t *testing.T) {
 		t.Parallel()
 		got, err := signIn(t, found(func(e *exchange) {
-			e.anna("ENTRYUUID=0193A5C2-0000-7000-8000-0000000000FF", `memberof=cn=Risk\2C \C3\9Cber,ou=groups,dc=example`)
+			e.anna("ENTRYUUID=0193A5C2-0000-7000-8000-0000000000FF",
+				`memberof=cn=Risk\2C \C3\9Cber,ou=groups,dc=example`)
 		}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(ldapclient.Entry{DN: annaDN, GUID: "0193a5c2-0000-7000-8000-0000000000ff", Email: "anna@example.com", Groups: []string{"Risk, Über"}}, got); diff != "" {
+		if diff := cmp.Diff(ldapclient.Entry{DN: annaDN, GUID: "0193a5c2-0000-7000-8000-0000000000ff",
+			Email: "anna@example.com", Groups: []string{"Risk, Über"}}, got); diff != "" {
 			t.Fatalf("got (-want +got):\n%s", diff)
 		}
 	})
@@ -420,12 +460,17 @@ func TestWhatOtherDirectoriesAnswer(t *testing.T) {
 	})
 	t.Run("more entries than it gives", func(t *testing.T) {
 		t.Parallel()
-		_, err := signIn(t, behaviour{search: func(e *exchange) { e.anna(); e.result(ldap.ApplicationSearchResultDone, 4, "") }})
+		_, err := signIn(t, behaviour{search: func(e *exchange) {
+			e.anna()
+			e.result(ldap.ApplicationSearchResultDone, 4, "")
+		}})
 		requireRefused(t, ldapclient.Ambiguous, err)
 	})
 	for code, reason := range map[string]ldapclient.Reason{
-		"525": ldapclient.Unknown, "52e": ldapclient.WrongPassword, "530": ldapclient.Hours, "531": ldapclient.Workstation,
-		"532": ldapclient.PasswordExpired, "533": ldapclient.Disabled, "701": ldapclient.AccountExpired, "773": ldapclient.MustChange,
+		"525": ldapclient.Unknown, "52e": ldapclient.WrongPassword, "530": ldapclient.Hours,
+		"531": ldapclient.Workstation,
+		"532": ldapclient.PasswordExpired, "533": ldapclient.Disabled, "701": ldapclient.AccountExpired,
+		"773": ldapclient.MustChange,
 		"775": ldapclient.Locked, "57": ldapclient.WrongPassword,
 	} {
 		t.Run("data "+code, func(t *testing.T) {
@@ -450,7 +495,7 @@ func TestPagesThatNeverEndAreLeft(t *testing.T) {
 		if err != nil {
 			requireStep(t, directory.StepSearch, err)
 			if err == nil || !strings.Contains(err.Error(), "still has more") {
-				t.Fatalf("%v does not say \"still has more\"", err)
+				t.Fatalf(`%v does not say "still has more"`, err)
 			}
 			if pages != 2000 {
 				t.Fatalf("pages = %v, want 2000", pages)

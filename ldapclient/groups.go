@@ -16,8 +16,8 @@ import (
 // https://learn.microsoft.com/windows/win32/adsi/search-filter-syntax
 const inChain = "1.2.840.113556.1.4.1941"
 
-// groups are the common names of the groups that the person is in: directly, by the primary group, which memberOf leaves
-// out, and, if asked for, through other groups. The session must be bound as the searching account.
+// groups are the common names of the groups that the person is in: directly, by the primary group, which memberOf
+// leaves out, and, if asked for, through other groups. The session must be bound as the searching account.
 func (s *session) groups(ctx context.Context, person *ldap.Entry) ([]string, error) {
 	names := []string{}
 	for _, dn := range person.GetEqualFoldAttributeValues(attrMemberOf) {
@@ -28,7 +28,8 @@ func (s *session) groups(ctx context.Context, person *ldap.Entry) ([]string, err
 	members := []string{person.DN}
 	sid := person.GetEqualFoldRawAttributeValue(attrSID)
 	if primary := primaryGroup(sid, person.GetEqualFoldAttributeValue(attrPrimaryGroup)); primary != "" {
-		result, err := s.search(ctx, s.request("<SID="+primary+">", ldap.ScopeBaseObject, "(objectClass=*)", []string{"cn"}))
+		result, err := s.search(ctx,
+			s.request("<SID="+primary+">", ldap.ScopeBaseObject, "(objectClass=*)", []string{"cn"}))
 		if err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) { // hidden from the account
 			return nil, s.server.failure(directory.StepSearch, explainGroups(err))
 		}
@@ -54,7 +55,8 @@ func (s *session) groupsAround(ctx context.Context, members []string) ([]string,
 	for _, dn := range members {
 		fmt.Fprintf(&filter, "(member:%s:=%s)", inChain, ldap.EscapeFilter(dn))
 	}
-	request := s.request(s.config.domainOf(members[0]), ldap.ScopeWholeSubtree, "(|"+filter.String()+")", []string{"cn"})
+	request := s.request(s.config.domainOf(members[0]), ldap.ScopeWholeSubtree, "(|"+filter.String()+")",
+		[]string{"cn"})
 	var names []string
 	for page, err := range s.pages(ctx, request) {
 		if err != nil {

@@ -24,7 +24,8 @@ func config(d *sambatest.Domain) ldapclient.Config {
 		URLs: []string{d.URL}, CAPEM: d.CAPEM, BaseDN: d.BaseDN, BindDN: d.BindDN, BindPassword: d.BindPassword,
 		UserFilter: "(objectClass=user)",
 		Attributes: ldapclient.Attributes{
-			Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department", Position: "title",
+			Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department",
+			Position: "title",
 		},
 		Timeout: patience,
 	}
@@ -47,7 +48,8 @@ func TestSignInGivesTheEntry(t *testing.T) {
 	}
 	got.GUID = ""
 	if gotNow := cmp.Diff(ldapclient.Entry{
-		DN: got.DN, Email: "Anna.Unal@Example.com", FirstName: "Anna", LastName: "Ünal", Phone: "+49 30 1234", Department: "Risk", Position: "Auditor",
+		DN: got.DN, Email: "Anna.Unal@Example.com", FirstName: "Anna", LastName: "Ünal", Phone: "+49 30 1234",
+		Department: "Risk", Position: "Auditor",
 	}, got); gotNow != "" {
 		t.Fatalf("got %q, want nothing", gotNow)
 	}
@@ -101,7 +103,9 @@ func TestWhatActiveDirectoryRefuses(t *testing.T) {
 		flag   func(ldapclient.Entry) bool
 	}{
 		{ldapclient.Disabled, d.Disable, func(e ldapclient.Entry) bool { return e.Disabled }},
-		{ldapclient.AccountExpired, func(t testing.TB, dn string) { d.Expire(t, dn, time.Now().Add(-time.Hour)) }, func(e ldapclient.Entry) bool { return e.Expired }},
+		{ldapclient.AccountExpired, func(t testing.TB, dn string) {
+			d.Expire(t, dn, time.Now().Add(-time.Hour))
+		}, func(e ldapclient.Entry) bool { return e.Expired }},
 		{ldapclient.MustChange, d.MustChange, func(e ldapclient.Entry) bool { return e.MustChange }},
 		{ldapclient.PasswordExpired, d.ExpirePassword, func(e ldapclient.Entry) bool { return e.PasswordExpired }},
 		{ldapclient.Locked, d.Lock, func(e ldapclient.Entry) bool { return e.Locked }},
@@ -284,7 +288,7 @@ func TestEntriesComeInPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(entry.Email, "person12") {
-			t.Fatal("not so: strings.HasPrefix(entry.Email, \"person12\")")
+			t.Fatal(`not strings.HasPrefix(entry.Email, "person12")`)
 		}
 		n++
 	}
@@ -332,7 +336,7 @@ func TestAnOutageEnds(t *testing.T) {
 		t.Fatalf("failure.Step = %q, want %q", failure.Step, directory.StepConnect)
 	}
 	if got := err.Error(); !strings.Contains(got, "refuses the connection") {
-		t.Fatalf("%q lacks \"refuses the connection\"", got)
+		t.Fatalf(`%q lacks "refuses the connection"`, got)
 	}
 
 	other := sambatest.New(t)
@@ -389,7 +393,7 @@ func TestAnAdministratorSeesWhatWorks(t *testing.T) {
 		t.Fatalf("the second server tells: got %v, want something", found)
 	}
 	if got := failedStep(t, steps); got != "connect" {
-		t.Fatalf("and the first is named: got %q, want \"connect\"", got)
+		t.Fatalf(`and the first is named: got %q, want "connect"`, got)
 	}
 }
 
@@ -408,30 +412,76 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 		step        string
 		detail, fix string
 	}{
-		"no servers":             {func(c *ldapclient.Config) { c.URLs = nil }, "", "resolve", "no server", "ldaps://"},
-		"no URL":                 {func(c *ldapclient.Config) { c.URLs = []string{"dc1.example.com"} }, "", "resolve", "neither ldaps:// nor ldap://", "ldaps://"},
-		"a password in the URL":  {func(c *ldapclient.Config) { c.URLs = []string{"ldaps://a:Bind-secret@dc1"} }, "", "resolve", "user name or password", "ldaps://"},
-		"no such host":           {func(c *ldapclient.Config) { c.URLs = []string{"ldaps://dc1.invalid"} }, "", "resolve", "dc1.invalid", "DNS"},
-		"a closed port":          {func(c *ldapclient.Config) { c.URLs = []string{d.URL + ":1"} }, "", "connect", "nothing listens", "636"},
-		"no TLS":                 {func(c *ldapclient.Config) { c.URLs = []string{"ldap://" + d.Address} }, "", "connect", "in clear", "start_tls"},
-		"ldaps on a plain port":  {func(c *ldapclient.Config) { c.URLs = []string{d.URL + ":389"} }, "", "tls", "", "ldaps://"},
-		"StartTLS on a TLS port": {func(c *ldapclient.Config) { c.URLs, c.StartTLS = []string{"ldap://" + d.Address + ":636"}, true }, "", "tls", "", "ldaps://"},
-		"an unknown authority":   {func(c *ldapclient.Config) { c.CAPEM = "" }, "", "tls", "sambatest authority", "ca_pem"},
-		"no certificate in ca":   {func(c *ldapclient.Config) { c.CAPEM = "Bind-secret" }, "", "tls", "no certificate", "BEGIN CERTIFICATE"},
-		"bind password":          {func(c *ldapclient.Config) { c.BindPassword = "Bind-secret" }, "", "bind", "name or password", "bind_password"},
-		"no bind password":       {func(c *ldapclient.Config) { c.BindPassword = "" }, "", "bind", "bind_password is empty", "both"},
-		"bind DN":                {func(c *ldapclient.Config) { c.BindDN = "CN=nobody," + d.BaseDN }, "", "bind", "name or password", "bind_dn"},
-		"a locked bind account":  {func(c *ldapclient.Config) { c.BindDN, c.BindPassword = locked, "Bind-secret" }, "", "bind", "locked", "another account"},
-		"anonymous":              {func(c *ldapclient.Config) { c.BindDN, c.BindPassword = "", "" }, "", "search", "doesn't let", "bind_dn"},
-		"no base DN":             {func(c *ldapclient.Config) { c.BaseDN = "" }, "", "search", "base_dn is empty", "DC="},
-		"a base that isn't":      {func(c *ldapclient.Config) { c.BaseDN = "OU=nowhere," + d.BaseDN }, "", "search", "OU=nowhere", "base_dn"},
-		"another domain":         {func(c *ldapclient.Config) { c.BaseDN = "DC=other,DC=org" }, "", "search", "DC=other,DC=org", "base_dn"},
-		"a base that is no DN":   {func(c *ldapclient.Config) { c.BaseDN = "people" }, "", "search", "people", "base_dn"},
-		"no filter":              {func(c *ldapclient.Config) { c.UserFilter = "objectClass=user)(x=y" }, "", "search", "user_filter", "brackets"},
-		"two filters":            {func(c *ldapclient.Config) { c.UserFilter = "(a=b)(c=d)" }, "", "search", "user_filter", "brackets"},
-		"no attribute":           {func(c *ldapclient.Config) { c.Attributes.Phone = "phone number" }, "", "search", "phone number", "attr_"},
-		"nobody matches":         {func(c *ldapclient.Config) { c.UserFilter = "(objectClass=printQueue)" }, "", "search", "no entry", "user_filter"},
-		"nobody has the address": {func(*ldapclient.Config) {}, "nobody@example.com", "search", "No entry", "attr_email"},
+		"no servers": {func(c *ldapclient.Config) { c.URLs = nil }, "", "resolve", "no server", "ldaps://"},
+		"no URL": {func(c *ldapclient.Config) {
+			c.URLs = []string{"dc1.example.com"}
+		}, "", "resolve", "neither ldaps:// nor ldap://", "ldaps://"},
+		"a password in the URL": {func(c *ldapclient.Config) {
+			c.URLs = []string{"ldaps://a:Bind-secret@dc1"}
+		}, "", "resolve", "user name or password", "ldaps://"},
+		"no such host": {func(c *ldapclient.Config) {
+			c.URLs = []string{"ldaps://dc1.invalid"}
+		}, "", "resolve", "dc1.invalid", "DNS"},
+		"a closed port": {func(c *ldapclient.Config) {
+			c.URLs = []string{d.URL + ":1"}
+		}, "", "connect", "nothing listens", "636"},
+		"no TLS": {func(c *ldapclient.Config) {
+			c.URLs = []string{"ldap://" + d.Address}
+		}, "", "connect", "in clear", "start_tls"},
+		"ldaps on a plain port": {func(c *ldapclient.Config) {
+			c.URLs = []string{d.URL + ":389"}
+		}, "", "tls", "", "ldaps://"},
+		"StartTLS on a TLS port": {func(c *ldapclient.Config) {
+			c.URLs, c.StartTLS = []string{"ldap://" + d.Address + ":636"}, true
+		}, "", "tls", "", "ldaps://"},
+		"an unknown authority": {func(c *ldapclient.Config) {
+			c.CAPEM = ""
+		}, "", "tls", "sambatest authority", "ca_pem"},
+		"no certificate in ca": {func(c *ldapclient.Config) {
+			c.CAPEM = "Bind-secret"
+		}, "", "tls", "no certificate", "BEGIN CERTIFICATE"},
+		"bind password": {func(c *ldapclient.Config) {
+			c.BindPassword = "Bind-secret"
+		}, "", "bind", "name or password", "bind_password"},
+		"no bind password": {func(c *ldapclient.Config) {
+			c.BindPassword = ""
+		}, "", "bind", "bind_password is empty", "both"},
+		"bind DN": {func(c *ldapclient.Config) {
+			c.BindDN = "CN=nobody," + d.BaseDN
+		}, "", "bind", "name or password", "bind_dn"},
+		"a locked bind account": {func(c *ldapclient.Config) {
+			c.BindDN, c.BindPassword = locked, "Bind-secret"
+		}, "", "bind", "locked", "another account"},
+		"anonymous": {func(c *ldapclient.Config) {
+			c.BindDN, c.BindPassword = "", ""
+		}, "", "search", "doesn't let", "bind_dn"},
+		"no base DN": {func(c *ldapclient.Config) {
+			c.BaseDN = ""
+		}, "", "search", "base_dn is empty", "DC="},
+		"a base that isn't": {func(c *ldapclient.Config) {
+			c.BaseDN = "OU=nowhere," + d.BaseDN
+		}, "", "search", "OU=nowhere", "base_dn"},
+		"another domain": {func(c *ldapclient.Config) {
+			c.BaseDN = "DC=other,DC=org"
+		}, "", "search", "DC=other,DC=org", "base_dn"},
+		"a base that is no DN": {func(c *ldapclient.Config) {
+			c.BaseDN = "people"
+		}, "", "search", "people", "base_dn"},
+		"no filter": {func(c *ldapclient.Config) {
+			c.UserFilter = "objectClass=user)(x=y"
+		}, "", "search", "user_filter", "brackets"},
+		"two filters": {func(c *ldapclient.Config) {
+			c.UserFilter = "(a=b)(c=d)"
+		}, "", "search", "user_filter", "brackets"},
+		"no attribute": {func(c *ldapclient.Config) {
+			c.Attributes.Phone = "phone number"
+		}, "", "search", "phone number", "attr_"},
+		"nobody matches": {func(c *ldapclient.Config) {
+			c.UserFilter = "(objectClass=printQueue)"
+		}, "", "search", "no entry", "user_filter"},
+		"nobody has the address": {
+			func(*ldapclient.Config) {}, "nobody@example.com", "search", "No entry", "attr_email",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -455,7 +505,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 				t.Fatalf("%q lacks %q", last.Fix, c.fix)
 			}
 			if got := fmt.Sprint(steps); strings.Contains(got, "Bind-secret") {
-				t.Fatalf("%q contains \"Bind-secret\"", got)
+				t.Fatalf(`%q contains "Bind-secret"`, got)
 			}
 
 			_, err = settings.SignIn(t.Context(), "nobody@example.com", "a person's secret")
@@ -463,7 +513,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 				t.Fatal("no error")
 			}
 			if got := err.Error(); strings.Contains(got, "secret") {
-				t.Fatalf("%q contains \"secret\"", got)
+				t.Fatalf(`%q contains "secret"`, got)
 			}
 		})
 	}

@@ -30,7 +30,8 @@ type server struct {
 func parseURL(text string) (server, *Failure) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	bad := func(s server, detail string) (server, *Failure) {
-		return s, s.failure(directory.StepResolve, explained{detail: detail, fix: "Write it as ldaps://dc1.example.com or ldap://dc1.example.com:389."})
+		return s, s.failure(directory.StepResolve,
+			explained{detail: detail, fix: "Write it as ldaps://dc1.example.com or ldap://dc1.example.com:389."})
 	}
 	switch {
 	case err != nil:
@@ -78,7 +79,8 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		return nil, log.failed(failure)
 	}
 	if to.plain && !c.StartTLS {
-		return nil, log.failed(to.failure(directory.StepConnect, explained{detail: "ldap:// without start_tls would send passwords in clear",
+		return nil, log.failed(to.failure(directory.StepConnect, explained{detail: "ldap:// without start_tls would " +
+			"send passwords in clear",
 			fix: "Use ldaps://, or switch start_tls on."}))
 	}
 	if err := log.run(directory.StepResolve, func() (string, *Failure) {
@@ -119,8 +121,8 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 	return s, nil
 }
 
-// secure makes the connection a TLS one, verified for the host of the URL. It does so without the library, whose StartTLS
-// has no end of its own and loses what was wrong with a certificate.
+// secure makes the connection a TLS one, verified for the host of the URL. It does so without the library, whose
+// StartTLS has no end of its own and loses what was wrong with a certificate.
 func (s *session) secure(ctx context.Context) (string, *Failure) {
 	settings := &tls.Config{ServerName: s.server.host, MinVersion: tls.VersionTLS12}
 	if s.config.CAPEM != "" {
@@ -142,7 +144,8 @@ func (s *session) secure(ctx context.Context) (string, *Failure) {
 	s.ldap = ldap.NewConn(conn, true)
 	s.ldap.Start()
 	state := conn.ConnectionState()
-	return fmt.Sprintf("%s with %s, with a certificate for %s that is valid until %s", tls.VersionName(state.Version), s.server.url,
+	return fmt.Sprintf("%s with %s, with a certificate for %s that is valid until %s", tls.VersionName(state.Version),
+		s.server.url,
 		namesOf(state.PeerCertificates[0]), state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)), nil
 }
 
@@ -151,7 +154,8 @@ func (s *session) secure(ctx context.Context) (string, *Failure) {
 func startTLS(conn net.Conn) error {
 	request := ber.NewSequence("LDAPMessage")
 	request.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, 1, "messageID"))
-	extended := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "extendedReq")
+	extended := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil,
+		"extendedReq")
 	extended.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, "1.3.6.1.4.1.1466.20037", "requestName"))
 	request.AppendChild(extended)
 	if _, err := conn.Write(request.Bytes()); err != nil {
@@ -167,7 +171,9 @@ func startTLS(conn net.Conn) error {
 // bind binds as the searching account. Without one the connection is anonymous from the start.
 func (s *session) bind(ctx context.Context) *Failure {
 	if s.config.BindPassword == "" {
-		return s.server.failure(directory.StepBind, misconfigured("bind_dn is set, but bind_password is empty", "Set both, or neither for an anonymous search."))
+		return s.server.failure(directory.StepBind,
+			misconfigured("bind_dn is set, but bind_password is empty",
+				"Set both, or neither for an anonymous search."))
 	}
 	err := s.guarded(ctx, func() error { return s.ldap.Bind(s.config.BindDN, s.config.BindPassword) })
 	if err != nil {
@@ -186,8 +192,10 @@ func (s *session) bindAs(ctx context.Context, dn, password string) error {
 		return refused
 	}
 	if code, message, ok := resultOf(err); ok {
-		return s.server.failure(directory.StepUserBind, explained{detail: "the directory doesn't check the password: " + said(code, message), cause: err, final: true,
-			fix: "See the directory's own log."})
+		return s.server.failure(directory.StepUserBind,
+			explained{detail: "the directory doesn't check the password: " + said(code, message), cause: err,
+				final: true,
+				fix:   "See the directory's own log."})
 	}
 	return s.server.failure(directory.StepUserBind, explainBroken(err))
 }
@@ -271,7 +279,8 @@ func (s *session) release() {
 	}
 }
 
-// close ends the connection without waiting for the server. LDAP needs no farewell: its unbind is the end of the connection.
+// close ends the connection without waiting for the server. LDAP needs no farewell: its unbind is the end of the
+// connection.
 func (s *session) close() {
 	if s.raw == nil {
 		return

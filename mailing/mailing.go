@@ -109,7 +109,9 @@ func (m Message) parts() parts {
 		p.Closing = []string{texts.NoticeAdvice}
 	case mailmessage.ContactNotification:
 		p.Paragraphs = []string{texts.ContactText}
-		p.Facts = []fact{{texts.ContactName, m.Contact.Name}, {texts.ContactEmail, m.Contact.Email}, {texts.About, m.Contact.Subject}, {texts.When, m.clock(m.At)}}
+		p.Facts = []fact{{texts.ContactName, m.Contact.Name}, {texts.ContactEmail, m.Contact.Email}, {
+			texts.About, m.Contact.Subject,
+		}, {texts.When, m.clock(m.At)}}
 		p.Quote, p.Closing = m.Contact.Message, []string{texts.ContactAnswer}
 	case mailmessage.ContactAutoReply:
 		// Nothing that the sender wrote: it would make us a relay for mail to whomever the sender names.
@@ -139,8 +141,8 @@ func oneLine(text string) string {
 	}, text)), " ")
 }
 
-// address is that of a person with a name. A backslash in it goes: net/mail writes it bare into an encoded word, where it
-// makes the header one that no program can read.
+// address is that of a person with a name. A backslash in it goes: net/mail writes it bare into an encoded word, where
+// it makes the header one that no program can read.
 func address(name, email string) *netmail.Address {
 	return &netmail.Address{Name: oneLine(strings.ReplaceAll(name, `\`, " ")), Address: email}
 }

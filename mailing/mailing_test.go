@@ -28,7 +28,8 @@ func message(feature, notice, language string) mailing.Message {
 	return mailing.Message{
 		Feature: feature, Notice: notice, Language: language, To: "olena@example.com", Name: "Олена Коваленко",
 		Site: settings.Site{Name: "Нова", TimeZone: "Europe/Kyiv"}, MessageID: uuid.NewString() + "@example.com",
-		At: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), IP: "192.0.2.7", URL: "https://accounts.example.com/password_reset/abc?lang=uk",
+		At: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), IP: "192.0.2.7",
+		URL:       "https://accounts.example.com/password_reset/abc?lang=uk",
 		ExpiresAt: time.Date(2026, 11, 23, 11, 0, 0, 0, time.UTC),
 		Contact:   contact.Received{Name: "Ганна", Email: "hanna@example.com", Subject: "Ціна", Message: "Скільки?"},
 	}
@@ -94,11 +95,11 @@ func TestEveryMailInEveryLanguage(t *testing.T) {
 						t.Errorf("%q lacks %q", text, m.URL)
 					}
 					if !strings.Contains(text, "2026-11-23 13:00 EET") {
-						t.Errorf("%s: %q lacks \"2026-11-23 13:00 EET\"", name, text)
+						t.Errorf(`%s: %q lacks "2026-11-23 13:00 EET"`, name, text)
 					}
 				case mailmessage.SecurityNotice:
 					if !strings.Contains(text, "2026-11-23 12:00 EET") {
-						t.Errorf("%s: %q lacks \"2026-11-23 12:00 EET\"", name, text)
+						t.Errorf(`%s: %q lacks "2026-11-23 12:00 EET"`, name, text)
 					}
 					if !strings.Contains(text, m.IP) {
 						t.Errorf("%q lacks %q", text, m.IP)
@@ -116,12 +117,14 @@ func TestNothingCanBeInjected(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		evil := rapid.Custom(func(t *rapid.T) string {
 			return strings.Join(rapid.SliceOfN(rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
-				"\r\n", "\n", "\r", "Bcc: x@example.org", "\r\n\r\n<b>", "<script>", `"`, "<x@example.org>", ", ", "=?utf-8?q?=0D=0ABcc:_x?=", "\u202e", "\x00",
+				"\r\n", "\n", "\r", "Bcc: x@example.org", "\r\n\r\n<b>", "<script>", `"`, "<x@example.org>", ", ",
+				"=?utf-8?q?=0D=0ABcc:_x?=", "\u202e", "\x00",
 			})), 0, 8).Draw(t, "parts"), "")
 		})
 		m := message(mailmessage.ContactNotification, "", "en")
 		m.Name, m.Site.Name = evil.Draw(t, "name"), evil.Draw(t, "site")
-		m.Contact.Subject, m.Contact.Name, m.Contact.Message = evil.Draw(t, "subject"), evil.Draw(t, "sender"), evil.Draw(t, "message")
+		m.Contact.Subject, m.Contact.Name, m.Contact.Message = evil.Draw(t, "subject"), evil.Draw(t, "sender"),
+			evil.Draw(t, "message")
 		from := sender
 		from.Account.DisplayName = evil.Draw(t, "display name")
 		msg, err := mailing.Compose(m, from)
@@ -159,7 +162,7 @@ func TestNothingCanBeInjected(t *testing.T) {
 			t.Fatalf("to has %d elements, want 1: %v", len(to), to)
 		}
 		if to[0].Address != "olena@example.com" {
-			t.Fatalf("to[0].Address = %q, want \"olena@example.com\"", to[0].Address)
+			t.Fatalf(`to[0].Address = %q, want "olena@example.com"`, to[0].Address)
 		}
 		sent, err := read.Header.AddressList("From")
 		if err != nil {
@@ -173,10 +176,10 @@ func TestNothingCanBeInjected(t *testing.T) {
 	m.Contact.Message, m.Contact.Name = "<script>alert(1)</script>", `"><img src=x>`
 	page := composed(t, m, sender).Part(t, "text/html")
 	if strings.Contains(page, "<script>") {
-		t.Errorf("%q contains \"<script>\"", page)
+		t.Errorf(`%q contains "<script>"`, page)
 	}
 	if strings.Contains(page, "<img") {
-		t.Errorf("%q contains \"<img\"", page)
+		t.Errorf(`%q contains "<img"`, page)
 	}
 }
 
@@ -211,6 +214,6 @@ func TestAnAutoReplyIsNoRelay(t *testing.T) {
 		}
 	}
 	if got := reply.Header(t, "Auto-Submitted"); got != "auto-replied" {
-		t.Errorf("reply.Header(t, \"Auto-Submitted\") = %q, want \"auto-replied\"", got)
+		t.Errorf(`reply.Header(t, "Auto-Submitted") = %q, want "auto-replied"`, got)
 	}
 }

@@ -22,71 +22,118 @@ type notice struct{ Subject, Text string }
 var textsOf = map[string]mailTexts{
 	"en": {
 		Greeting:     "Hello %s,",
-		ResetSubject: "%s: set a new password", ResetText: "Somebody asked for a link to set a new password for your account. By this link you can set it:",
-		ResetButton: "Set a new password", ResetIgnore: "If it was not you, ignore this mail: your password stays as it is. Give the link to nobody.",
-		FirstSubject: "%s: your first sign-in", FirstText: "By this link you sign in for the first time. After that you choose a password:",
-		FirstButton: "Sign in", FirstIgnore: "If you did not ask for it, ignore this mail. Give the link to nobody.",
+		ResetSubject: "%s: set a new password",
+		ResetText:    "Somebody asked for a link to set a new password for your account. By this link you can set it:",
+		ResetButton:  "Set a new password",
+		ResetIgnore:  "If it was not you, ignore this mail: your password stays as it is. Give the link to nobody.",
+		FirstSubject: "%s: your first sign-in",
+		FirstText:    "By this link you sign in for the first time. After that you choose a password:",
+		FirstButton:  "Sign in", FirstIgnore: "If you did not ask for it, ignore this mail. Give the link to nobody.",
 		ValidUntil: "The link works once, until %s.",
 		Notices: map[string]notice{
-			mailmessage.NoticePasswordChanged: {"%s: your password was changed", "The password of your account was changed."},
-			mailmessage.NoticeTwoFactorOn:     {"%s: two-factor authentication is on", "A device was confirmed for the two-factor authentication of your account."},
-			mailmessage.NoticeTwoFactorOff:    {"%s: two-factor authentication is off", "The two-factor authentication of your account was switched off."},
-			mailmessage.NoticeTwoFactorReset:  {"%s: two-factor authentication was reset", "An administrator has thrown away the device and the backup codes of your account's two-factor authentication."},
-			mailmessage.NoticeEmailChanged:    {"%s: your e-mail address was changed", "The e-mail address of your account was changed. You sign in with the new one from now on."},
-			mailmessage.NoticeLockedOut:       {"%s: too many attempts to sign in", "There were too many wrong attempts to sign in to your account. It is locked for some minutes and opens by itself."},
+			mailmessage.NoticePasswordChanged: {
+				"%s: your password was changed", "The password of your account was changed.",
+			},
+			mailmessage.NoticeTwoFactorOn: {"%s: two-factor authentication is on", "A device was confirmed for " +
+				"the two-factor authentication of your account."},
+			mailmessage.NoticeTwoFactorOff: {
+				"%s: two-factor authentication is off",
+				"The two-factor authentication of your account was switched off.",
+			},
+			mailmessage.NoticeTwoFactorReset: {"%s: two-factor authentication was reset", "An administrator has " +
+				"thrown away the device and the backup codes of your account's two-factor authentication."},
+			mailmessage.NoticeEmailChanged: {"%s: your e-mail address was changed", "The e-mail address of your " +
+				"account was changed. You sign in with the new one from now on."},
+			mailmessage.NoticeLockedOut: {"%s: too many attempts to sign in", "There were too many wrong attempts to " +
+				"sign in to your account. It is locked for some minutes and opens by itself."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator at once.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
 		ContactSubject: "Contact form: %s", ContactText: "Somebody has left a message in the contact form.",
-		ContactName: "Name", ContactEmail: "E-mail", About: "Subject", ContactAnswer: "An answer to this mail goes to the sender.",
-		AutoReplySubject: "%s: we have received your message", AutoReplyText: "Thank you for your message. It has arrived, and we will answer you as soon as we can.",
-		AutoReplyWhy: "This is an automatic answer to a message in our contact form. If it was not you who wrote it, ignore this mail.",
-		TestMail:     "%s: test mail", TestOK: "This mail account can send: an administrator has tried it with this mail.",
+		ContactName: "Name", ContactEmail: "E-mail", About: "Subject",
+		ContactAnswer:    "An answer to this mail goes to the sender.",
+		AutoReplySubject: "%s: we have received your message",
+		AutoReplyText:    "Thank you for your message. It has arrived, and we will answer you as soon as we can.",
+		AutoReplyWhy: "This is an automatic answer to a message in our contact form. If it was not you who wrote " +
+			"it, ignore this mail.",
+		TestMail: "%s: test mail", TestOK: "This mail account can send: an administrator has tried it with this mail.",
 	},
 	"uk": {
 		Greeting:     "Вітаємо, %s!",
-		ResetSubject: "%s: встановлення нового пароля", ResetText: "Хтось попросив посилання, щоб установити новий пароль для вашого облікового запису. За цим посиланням ви можете його встановити:",
-		ResetButton: "Установити новий пароль", ResetIgnore: "Якщо це були не ви, не зважайте на цей лист: пароль залишиться без змін. Нікому не передавайте посилання.",
-		FirstSubject: "%s: ваш перший вхід", FirstText: "За цим посиланням ви увійдете вперше. Після цього ви оберете пароль:",
-		FirstButton: "Увійти", FirstIgnore: "Якщо ви цього не просили, не зважайте на цей лист. Нікому не передавайте посилання.",
-		ValidUntil: "Посилання спрацьовує один раз, до %s.",
+		ResetSubject: "%s: встановлення нового пароля", ResetText: "Хтось попросив посилання, щоб установити новий " +
+			"пароль для вашого облікового запису. За цим посиланням ви можете його встановити:",
+		ResetButton: "Установити новий пароль",
+		ResetIgnore: "Якщо це були не ви, не зважайте на цей лист: пароль залишиться без змін. Нікому не " +
+			"передавайте посилання.",
+		FirstSubject: "%s: ваш перший вхід",
+		FirstText:    "За цим посиланням ви увійдете вперше. Після цього ви оберете пароль:",
+		FirstButton:  "Увійти",
+		FirstIgnore:  "Якщо ви цього не просили, не зважайте на цей лист. Нікому не передавайте посилання.",
+		ValidUntil:   "Посилання спрацьовує один раз, до %s.",
 		Notices: map[string]notice{
 			mailmessage.NoticePasswordChanged: {"%s: ваш пароль змінено", "Пароль вашого облікового запису змінено."},
-			mailmessage.NoticeTwoFactorOn:     {"%s: двофакторну автентифікацію увімкнено", "Для двофакторної автентифікації вашого облікового запису підтверджено пристрій."},
-			mailmessage.NoticeTwoFactorOff:    {"%s: двофакторну автентифікацію вимкнено", "Двофакторну автентифікацію вашого облікового запису вимкнено."},
-			mailmessage.NoticeTwoFactorReset:  {"%s: двофакторну автентифікацію скинуто", "Адміністратор скинув пристрій і резервні коди двофакторної автентифікації вашого облікового запису."},
-			mailmessage.NoticeEmailChanged:    {"%s: вашу адресу електронної пошти змінено", "Адресу електронної пошти вашого облікового запису змінено. Відтепер ви входите з новою."},
-			mailmessage.NoticeLockedOut:       {"%s: забагато спроб входу", "Було забагато невдалих спроб увійти до вашого облікового запису. Його заблоковано на кілька хвилин, потім він відкриється сам."},
+			mailmessage.NoticeTwoFactorOn: {"%s: двофакторну автентифікацію увімкнено", "Для двофакторної " +
+				"автентифікації вашого облікового запису підтверджено пристрій."},
+			mailmessage.NoticeTwoFactorOff: {
+				"%s: двофакторну автентифікацію вимкнено",
+				"Двофакторну автентифікацію вашого облікового запису вимкнено.",
+			},
+			mailmessage.NoticeTwoFactorReset: {"%s: двофакторну автентифікацію скинуто", "Адміністратор скинув " +
+				"пристрій і резервні коди двофакторної автентифікації вашого облікового запису."},
+			mailmessage.NoticeEmailChanged: {"%s: вашу адресу електронної пошти змінено", "Адресу електронної пошти " +
+				"вашого облікового запису змінено. Відтепер ви входите з новою."},
+			mailmessage.NoticeLockedOut: {"%s: забагато спроб входу", "Було забагато невдалих спроб увійти до вашого " +
+				"облікового запису. Його заблоковано на кілька хвилин, потім він відкриється сам."},
 		},
 		NoticeAdvice: "Якщо це були не ви, негайно повідомте адміністратора.",
 		Account:      "Обліковий запис", When: "Час", Address: "IP-адреса", Until: "Заблоковано до",
 		ContactSubject: "Контактна форма: %s", ContactText: "Хтось залишив повідомлення в контактній формі.",
-		ContactName: "Ім’я", ContactEmail: "Електронна пошта", About: "Тема", ContactAnswer: "Відповідь на цей лист надійде відправникові.",
-		AutoReplySubject: "%s: ми отримали ваше повідомлення", AutoReplyText: "Дякуємо за повідомлення. Воно надійшло, і ми відповімо якнайшвидше.",
-		AutoReplyWhy: "Це автоматична відповідь на повідомлення в нашій контактній формі. Якщо його написали не ви, не зважайте на цей лист.",
-		TestMail:     "%s: пробний лист", TestOK: "Цей поштовий запис може надсилати: адміністратор перевірив його цим листом.",
+		ContactName: "Ім’я", ContactEmail: "Електронна пошта", About: "Тема",
+		ContactAnswer:    "Відповідь на цей лист надійде відправникові.",
+		AutoReplySubject: "%s: ми отримали ваше повідомлення",
+		AutoReplyText:    "Дякуємо за повідомлення. Воно надійшло, і ми відповімо якнайшвидше.",
+		AutoReplyWhy: "Це автоматична відповідь на повідомлення в нашій контактній формі. Якщо його написали не " +
+			"ви, не зважайте на цей лист.",
+		TestMail: "%s: пробний лист",
+		TestOK:   "Цей поштовий запис може надсилати: адміністратор перевірив його цим листом.",
 	},
 	"ru": {
 		Greeting:     "Здравствуйте, %s!",
-		ResetSubject: "%s: установка нового пароля", ResetText: "Кто-то попросил ссылку, чтобы установить новый пароль для вашей учётной записи. По этой ссылке вы можете его установить:",
-		ResetButton: "Установить новый пароль", ResetIgnore: "Если это были не вы, не обращайте внимания на это письмо: пароль останется прежним. Никому не передавайте ссылку.",
-		FirstSubject: "%s: ваш первый вход", FirstText: "По этой ссылке вы войдёте впервые. После этого вы выберете пароль:",
-		FirstButton: "Войти", FirstIgnore: "Если вы этого не просили, не обращайте внимания на это письмо. Никому не передавайте ссылку.",
-		ValidUntil: "Ссылка срабатывает один раз, до %s.",
+		ResetSubject: "%s: установка нового пароля", ResetText: "Кто-то попросил ссылку, чтобы установить новый " +
+			"пароль для вашей учётной записи. По этой ссылке вы можете его установить:",
+		ResetButton: "Установить новый пароль",
+		ResetIgnore: "Если это были не вы, не обращайте внимания на это письмо: пароль останется прежним. Никому не " +
+			"передавайте ссылку.",
+		FirstSubject: "%s: ваш первый вход",
+		FirstText:    "По этой ссылке вы войдёте впервые. После этого вы выберете пароль:",
+		FirstButton:  "Войти",
+		FirstIgnore:  "Если вы этого не просили, не обращайте внимания на это письмо. Никому не передавайте ссылку.",
+		ValidUntil:   "Ссылка срабатывает один раз, до %s.",
 		Notices: map[string]notice{
 			mailmessage.NoticePasswordChanged: {"%s: ваш пароль изменён", "Пароль вашей учётной записи изменён."},
-			mailmessage.NoticeTwoFactorOn:     {"%s: двухфакторная аутентификация включена", "Для двухфакторной аутентификации вашей учётной записи подтверждено устройство."},
-			mailmessage.NoticeTwoFactorOff:    {"%s: двухфакторная аутентификация выключена", "Двухфакторная аутентификация вашей учётной записи выключена."},
-			mailmessage.NoticeTwoFactorReset:  {"%s: двухфакторная аутентификация сброшена", "Администратор сбросил устройство и резервные коды двухфакторной аутентификации вашей учётной записи."},
-			mailmessage.NoticeEmailChanged:    {"%s: ваш адрес электронной почты изменён", "Адрес электронной почты вашей учётной записи изменён. Отныне вы входите с новым."},
-			mailmessage.NoticeLockedOut:       {"%s: слишком много попыток входа", "Было слишком много неудачных попыток войти в вашу учётную запись. Она заблокирована на несколько минут, потом откроется сама."},
+			mailmessage.NoticeTwoFactorOn: {"%s: двухфакторная аутентификация включена", "Для двухфакторной " +
+				"аутентификации вашей учётной записи подтверждено устройство."},
+			mailmessage.NoticeTwoFactorOff: {
+				"%s: двухфакторная аутентификация выключена",
+				"Двухфакторная аутентификация вашей учётной записи выключена.",
+			},
+			mailmessage.NoticeTwoFactorReset: {"%s: двухфакторная аутентификация сброшена", "Администратор сбросил " +
+				"устройство и резервные коды двухфакторной аутентификации вашей учётной записи."},
+			mailmessage.NoticeEmailChanged: {"%s: ваш адрес электронной почты изменён", "Адрес электронной почты " +
+				"вашей учётной записи изменён. Отныне вы входите с новым."},
+			mailmessage.NoticeLockedOut: {"%s: слишком много попыток входа", "Было слишком много неудачных попыток " +
+				"войти в вашу учётную запись. Она заблокирована на несколько минут, потом откроется сама."},
 		},
 		NoticeAdvice: "Если это были не вы, немедленно сообщите администратору.",
 		Account:      "Учётная запись", When: "Время", Address: "IP-адрес", Until: "Заблокировано до",
 		ContactSubject: "Контактная форма: %s", ContactText: "Кто-то оставил сообщение в контактной форме.",
-		ContactName: "Имя", ContactEmail: "Электронная почта", About: "Тема", ContactAnswer: "Ответ на это письмо придёт отправителю.",
-		AutoReplySubject: "%s: мы получили ваше сообщение", AutoReplyText: "Спасибо за сообщение. Оно дошло, и мы ответим как можно скорее.",
-		AutoReplyWhy: "Это автоматический ответ на сообщение в нашей контактной форме. Если его написали не вы, не обращайте внимания на это письмо.",
-		TestMail:     "%s: пробное письмо", TestOK: "Эта почтовая запись может отправлять: администратор проверил её этим письмом.",
+		ContactName: "Имя", ContactEmail: "Электронная почта", About: "Тема",
+		ContactAnswer:    "Ответ на это письмо придёт отправителю.",
+		AutoReplySubject: "%s: мы получили ваше сообщение",
+		AutoReplyText:    "Спасибо за сообщение. Оно дошло, и мы ответим как можно скорее.",
+		AutoReplyWhy: "Это автоматический ответ на сообщение в нашей контактной форме. Если его написали не вы, " +
+			"не обращайте внимания на это письмо.",
+		TestMail: "%s: пробное письмо",
+		TestOK:   "Эта почтовая запись может отправлять: администратор проверил её этим письмом.",
 	},
 }

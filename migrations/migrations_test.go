@@ -42,7 +42,8 @@ func TestUpTakesAnEmptyDatabaseToTheNewestVersion(t *testing.T) {
 			t.Errorf("%s/%s is still pending", m.Schema, m.Name)
 		}
 	}
-	want := []string{"directory_checks", "goose_db_version", "idempotency_keys", "process_checkpoints", "rate_limits", "rebuilds", "sessions"}
+	want := []string{"directory_checks", "goose_db_version", "idempotency_keys", "process_checkpoints", "rate_limits",
+		"rebuilds", "sessions"}
 	if got := tables(t, pool, migrations.AppSchema); !slices.Equal(got, want) {
 		t.Errorf("schema app has the tables %v, want %v", got, want)
 	}

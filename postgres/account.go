@@ -52,9 +52,12 @@ func serverAccount() (account, error) {
 		"make one (`useradd --system postgres`), or start as another user")
 }
 
-// keepMemory has glibc keep what Postgres frees for its next use. By default it gives the end of the heap back to the kernel
-// again and again: 6,000 page faults a second while rows are copied, which slows down whoever shares the machine.
-var keepMemory = []string{"MALLOC_TRIM_THRESHOLD_=268435456", "MALLOC_TOP_PAD_=4194304", "MALLOC_MMAP_THRESHOLD_=268435456"}
+// keepMemory has glibc keep what Postgres frees for its next use. By default it gives the end of the heap back to the
+// kernel again and again: 6,000 page faults a second while rows are copied, which slows down whoever shares the
+// machine.
+var keepMemory = []string{
+	"MALLOC_TRIM_THRESHOLD_=268435456", "MALLOC_TOP_PAD_=4194304", "MALLOC_MMAP_THRESHOLD_=268435456",
+}
 
 // command is a program run as the account in dir. It gets none of our environment, which may hold secrets and PG*
 // settings, and is in a process group of its own: Ctrl-C is for us, and we end Postgres when we are done with it.

@@ -246,7 +246,8 @@ func (c cluster) arguments(settings []string) []string {
 		"jit=off", // costs more than it saves on short queries
 		"fsync=on",
 		"synchronous_commit=on",
-		// Nobody replicates it, so what a rebuild copies and its indexes need not go through the write-ahead log as well.
+		// Nobody replicates it, so what a rebuild copies and its indexes need not go through the write-ahead log as
+		// well.
 		"wal_level=minimal",
 		"max_wal_senders=0",
 		// What the server says of itself, but no statement and no row: those may hold personal data.

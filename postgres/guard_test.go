@@ -122,7 +122,8 @@ func proxied(t *testing.T, socket string) *toxiproxy.Proxy {
 			}
 		}
 	}()
-	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "postgres", "127.0.0.1:0", listener.Addr().String())
+	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "postgres",
+		"127.0.0.1:0", listener.Addr().String())
 	if err := proxy.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,8 @@ func Open(ctx context.Context, databaseURL string, configure ...func(*pgxpool.Co
 		if strings.HasPrefix(where, "/") {
 			where += " (a socket on this machine)"
 		}
-		return nil, fmt.Errorf("cannot use the database %q at %s: %w", config.ConnConfig.Database, where, unreachable(err))
+		return nil, fmt.Errorf("cannot use the database %q at %s: %w", config.ConnConfig.Database, where,
+			unreachable(err))
 	}
 	return pool, nil
 }

@@ -25,7 +25,8 @@ const (
 	scanPace = 500 * time.Millisecond
 	// scanBatch is how many are taken at once.
 	scanBatch = 500
-	// laneBatches is how many batches wait for one mail server at most; more stay where they are until it has taken some.
+	// laneBatches is how many batches wait for one mail server at most; more stay where they are until it has taken
+	// some.
 	laneBatches = 2
 	// perServer is how many connections to one mail server an instance has at most.
 	perServer = 4
@@ -41,8 +42,8 @@ func attemptTime(sender commands.MailSender) time.Duration {
 	return 10 * (time.Duration(sender.Server.TimeoutS)*time.Second + time.Second)
 }
 
-// delivery hands messages to mail servers. Each server has a queue and connections of its own, so that a slow one delays
-// its own messages only.
+// delivery hands messages to mail servers. Each server has a queue and connections of its own, so that a slow one
+// delays its own messages only.
 type delivery struct {
 	*Mail
 	mu      sync.Mutex
@@ -60,7 +61,9 @@ type lane struct {
 }
 
 func newDelivery(m *Mail) *delivery {
-	return &delivery{Mail: m, inHand: map[uuid.UUID]bool{}, lanes: map[uuid.UUID]*lane{}, batch: cmp.Or(m.batch, scanBatch)}
+	return &delivery{
+		Mail: m, inHand: map[uuid.UUID]bool{}, lanes: map[uuid.UUID]*lane{}, batch: cmp.Or(m.batch, scanBatch),
+	}
 }
 
 // run delivers until ctx ends, and then finishes the messages that are being handed over.
@@ -87,8 +90,8 @@ func (d *delivery) run(ctx context.Context) {
 	d.working.Wait()
 }
 
-// scan hands out the messages that are due. What goes to a server whose lane is full is skipped: it must keep nothing back
-// that goes to another.
+// scan hands out the messages that are due. What goes to a server whose lane is full is skipped: it must keep nothing
+// back that goes to another.
 func (d *delivery) scan(ctx, work context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -152,8 +155,8 @@ func (d *delivery) take(ctx, work context.Context, id uuid.UUID) (taken bool, er
 	return true, nil
 }
 
-// postpone puts a message off that can't be sent for a reason of its own, so that it holds up no other. In an outage of the
-// event store nothing can be written; the next scan finds the message again.
+// postpone puts a message off that can't be sent for a reason of its own, so that it holds up no other. In an outage of
+// the event store nothing can be written; the next scan finds the message again.
 func (d *delivery) postpone(ctx context.Context, m commands.Mail, err error) error {
 	if errors.Is(err, eventstore.ErrUnavailable) || ctx.Err() != nil {
 		return err

@@ -14,7 +14,10 @@ func TestTheReasonOfAFailedAttemptSaysWhatToDo(t *testing.T) {
 		want string
 	}{
 		"a sentence of ours": {
-			&smtpclient.Failure{Detail: "Nothing listens on port 2599 of 127.0.0.1.", Fix: "Correct the port, or start the mail server."},
+			&smtpclient.Failure{
+				Detail: "Nothing listens on port 2599 of 127.0.0.1.",
+				Fix:    "Correct the port, or start the mail server.",
+			},
 			"Nothing listens on port 2599 of 127.0.0.1. Correct the port, or start the mail server.",
 		},
 		"a server's own words": {

@@ -14,8 +14,8 @@ import (
 	"github.com/secboard/secboard/commands"
 )
 
-// Directories compares the accounts of each directory with it, as often as its check_minutes say, so that an entry that was
-// disabled or removed closes its account without a sign-in.
+// Directories compares the accounts of each directory with it, as often as its check_minutes say, so that an entry that
+// was disabled or removed closes its account without a sign-in.
 type Directories struct {
 	Pool     *pgxpool.Pool
 	Commands *commands.Handler
@@ -62,7 +62,8 @@ func (d *Directories) checkIfDue(ctx context.Context, schedule commands.Director
 	return d.Pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		const lock = `hashtextextended('secboard directory check ' || $1, 0)`
 		var locked bool
-		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(`+lock+`)`, schedule.ID.String()).Scan(&locked); err != nil || !locked {
+		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(`+lock+`)`,
+			schedule.ID.String()).Scan(&locked); err != nil || !locked {
 			return err
 		}
 		due, err := d.isDue(ctx, conn, schedule)
@@ -70,15 +71,18 @@ func (d *Directories) checkIfDue(ctx context.Context, schedule commands.Director
 			err = d.check(ctx, conn, schedule)
 		}
 		// A connection that can't unlock is broken, and with it the lock is gone.
-		_, unlocking := conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(`+lock+`)`, schedule.ID.String())
+		_, unlocking := conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(`+lock+`)`,
+			schedule.ID.String())
 		return errors.Join(err, unlocking)
 	})
 }
 
-func (d *Directories) isDue(ctx context.Context, conn *pgxpool.Conn, schedule commands.DirectorySchedule) (bool, error) {
+func (d *Directories) isDue(ctx context.Context, conn *pgxpool.Conn,
+	schedule commands.DirectorySchedule) (bool, error) {
 	var last time.Time
 	var failed bool
-	err := conn.QueryRow(ctx, `SELECT checked_at, error IS NOT NULL FROM app.directory_checks WHERE directory_id = $1`, schedule.ID).Scan(&last, &failed)
+	err := conn.QueryRow(ctx, `SELECT checked_at, error IS NOT NULL FROM app.directory_checks
+		WHERE directory_id = $1`, schedule.ID).Scan(&last, &failed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
 	}
@@ -95,7 +99,8 @@ func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule co
 	defer cancel()
 	check, failed := d.Commands.CheckDirectory(limited, commands.System(), schedule.ID, commands.CheckUnconfirmed)
 	if failed != nil && limited.Err() != nil {
-		failed = fmt.Errorf("the check was stopped after %s: check whether the directory is slow, or narrow user_filter or base_dn: %w", limit, failed)
+		failed = fmt.Errorf("the check was stopped after %s: check whether the directory is slow, or narrow "+
+			"user_filter or base_dn: %w", limit, failed)
 	}
 	logger := d.Logger.With("directory", schedule.Name, "directory_id", schedule.ID)
 	var note *string
@@ -107,12 +112,15 @@ func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule co
 		note = &text
 		logger.WarnContext(ctx, "the accounts of a directory could not be compared with it", "error", failed)
 	case check.Stopped != "":
-		logger.WarnContext(ctx, "comparing accounts with their directory stopped: somebody has to confirm the changes, or to correct the connection",
+		logger.WarnContext(ctx, "comparing accounts with their directory stopped: somebody has to confirm the "+
+			"changes, or to correct the connection",
 			"close", check.Findings.Close, "open", check.Findings.Open, "reason", check.Stopped)
 	case len(check.Changes) > 0:
-		logger.InfoContext(ctx, "accounts were closed or opened as in their directory", "closed", check.Findings.Close, "opened", check.Findings.Open)
+		logger.InfoContext(ctx, "accounts were closed or opened as in their directory", "closed", check.Findings.Close,
+			"opened", check.Findings.Open)
 	}
 	_, err := conn.Exec(ctx, `INSERT INTO app.directory_checks (directory_id, checked_at, error) VALUES ($1, $2, $3)
-		ON CONFLICT (directory_id) DO UPDATE SET checked_at = excluded.checked_at, error = excluded.error`, schedule.ID, d.Commands.Now(), note)
+		ON CONFLICT (directory_id) DO UPDATE SET checked_at = excluded.checked_at, error = excluded.error`, schedule.ID,
+		d.Commands.Now(), note)
 	return err
 }

@@ -70,7 +70,8 @@ func withCounted(t *testing.T) (*commands.Handler, *counted, *index) {
 	h := commands.New(nodetest.Connect(t), keys, nil)
 	settings := directory.Defaults
 	settings.Name, settings.URLs, settings.BaseDN = "AD", []string{"ldaps://dc.example.com"}, "DC=example,DC=com"
-	connected, err := h.ConnectDirectory(t.Context(), commands.Operator(), commands.ConnectDirectory{Settings: settings})
+	connected, err := h.ConnectDirectory(t.Context(), commands.Operator(),
+		commands.ConnectDirectory{Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func TestACheckThatTakesTooLongIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(failed, "stopped after 50ms") {
-		t.Errorf("%q lacks \"stopped after 50ms\"", failed)
+		t.Errorf(`%q lacks "stopped after 50ms"`, failed)
 	}
 }
 
@@ -109,7 +110,9 @@ func TestDirectoriesAreCheckedOnceInTheirPeriod(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 3)
 	for range cap(ended) {
-		instance := Directories{Pool: pool, Commands: h, Logger: slog.New(slog.DiscardHandler), Pace: 5 * time.Millisecond}
+		instance := Directories{
+			Pool: pool, Commands: h, Logger: slog.New(slog.DiscardHandler), Pace: 5 * time.Millisecond,
+		}
 		go func() { ended <- instance.Run(ctx) }()
 	}
 	defer func() {
@@ -143,7 +146,7 @@ func TestDirectoriesAreCheckedOnceInTheirPeriod(t *testing.T) {
 		return failed != nil
 	})
 	if !strings.Contains(*failed, "connection refused") {
-		t.Errorf("%q lacks \"connection refused\"", *failed)
+		t.Errorf(`%q lacks "connection refused"`, *failed)
 	}
 	server.down.Store(false)
 	ahead.Add(int64(retryCheck))

@@ -1,5 +1,5 @@
-// Package processes holds what follows on events outside of SecBoard. Each process has a checkpoint of its own, which no
-// rebuild of read models moves: an effect is not repeated, but for one that a crash interrupts.
+// Package processes holds what follows on events outside of SecBoard. Each process has a checkpoint of its own, which
+// no rebuild of read models moves: an effect is not repeated, but for one that a crash interrupts.
 package processes
 
 import (
@@ -30,11 +30,12 @@ type Mail struct {
 	Transport mailing.Transport
 	// BaseURL gives where the pages for people are, such as https://accounts.example.com.
 	BaseURL func(context.Context) (string, error)
-	// Due lists messages that something has to be done about at a time, without those in except and those of closed routes. It
-	// may be behind the log.
-	Due func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route, limit int) ([]mailmessage.Due, error)
-	// ShowLink, where it is set, gets the links that no mail account can send, and nothing is queued without one: for the
-	// demo. Whoever has a link gets into the account.
+	// Due lists messages that something has to be done about at a time, without those in except and those of closed
+	// routes. It may be behind the log.
+	Due func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route,
+		limit int) ([]mailmessage.Due, error)
+	// ShowLink, where it is set, gets the links that no mail account can send, and nothing is queued without one: for
+	// the demo. Whoever has a link gets into the account.
 	ShowLink func(ctx context.Context, feature, to, url string)
 	Logger   *slog.Logger
 
@@ -53,18 +54,20 @@ const (
 	tries = 10
 )
 
-// Begin decides from where on the log is followed: a log that has been written before the first start asks for nothing any
-// more. It has to be called before people are served; later calls change nothing.
+// Begin decides from where on the log is followed: a log that has been written before the first start asks for nothing
+// any more. It has to be called before people are served; later calls change nothing.
 func (m *Mail) Begin(ctx context.Context) error {
 	var known bool
-	if err := m.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM app.process_checkpoints WHERE name = $1)`, mailName).Scan(&known); err != nil || known {
+	if err := m.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM app.process_checkpoints
+		WHERE name = $1)`, mailName).Scan(&known); err != nil || known {
 		return err
 	}
 	end, err := m.Commands.Log.End(ctx)
 	if err != nil {
 		return fmt.Errorf("find the end of the log: %w", err)
 	}
-	_, err = m.Pool.Exec(ctx, `INSERT INTO app.process_checkpoints (name, position, updated_at) VALUES ($1, $2, now()) ON CONFLICT DO NOTHING`, mailName, end)
+	_, err = m.Pool.Exec(ctx, `INSERT INTO app.process_checkpoints (name, position, updated_at) VALUES ($1, $2, now())
+		ON CONFLICT DO NOTHING`, mailName, end)
 	return err
 }
 
@@ -111,12 +114,13 @@ func (m *Mail) checkpoint(ctx context.Context, name string) (position eventstore
 	return position, err
 }
 
-// handle works on a page. The row of the checkpoint is locked meanwhile, so that of several instances one does it. What a
-// crash makes it do again changes nothing: the id of a message comes from the event that asks for it.
+// handle works on a page. The row of the checkpoint is locked meanwhile, so that of several instances one does it. What
+// a crash makes it do again changes nothing: the id of a message comes from the event that asks for it.
 func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 	err := pgx.BeginFunc(ctx, m.Pool, func(tx pgx.Tx) error {
 		var done eventstore.Position
-		if err := tx.QueryRow(ctx, `SELECT position FROM app.process_checkpoints WHERE name = $1 FOR UPDATE`, mailName).Scan(&done); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT position FROM app.process_checkpoints
+			WHERE name = $1 FOR UPDATE`, mailName).Scan(&done); err != nil {
 			return err
 		}
 		for i := range page.Events {
@@ -126,7 +130,8 @@ func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 				}
 			}
 		}
-		_, err := tx.Exec(ctx, `UPDATE app.process_checkpoints SET position = greatest(position, $2), updated_at = now() WHERE name = $1`,
+		_, err := tx.Exec(ctx, `UPDATE app.process_checkpoints SET position = greatest(position, $2), updated_at = now()
+			WHERE name = $1`,
 			mailName, page.Position())
 		return err
 	})
@@ -136,8 +141,8 @@ func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 	return err
 }
 
-// follow queues the mails that an event asks for. One event that can't be understood must not hold up the mail of everybody:
-// it is skipped when it has failed again and again while the stores were there.
+// follow queues the mails that an event asks for. One event that can't be understood must not hold up the mail of
+// everybody: it is skipped when it has failed again and again while the stores were there.
 func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 	requests, err := m.requestsOf(ctx, e)
 	for i := 0; err == nil && i < len(requests); i++ {
@@ -152,13 +157,15 @@ func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 	if m.stuck.times++; m.stuck.times < tries {
 		return err
 	}
-	m.Logger.ErrorContext(ctx, "the mail that an event asks for can't be made", "event", e.ID, "type", e.Type, "position", e.Position, "error", err)
+	m.Logger.ErrorContext(ctx, "the mail that an event asks for can't be made", "event", e.ID, "type", e.Type,
+		"position", e.Position, "error", err)
 	return nil
 }
 
 func (m *Mail) queue(ctx context.Context, e *eventstore.Envelope, r mailRequest) error {
 	if m.ShowLink != nil {
-		_, err := m.Commands.MailSenderFor(ctx, commands.MailPurpose{Feature: r.Feature, CompanyID: r.CompanyID, UserID: r.UserID})
+		_, err := m.Commands.MailSenderFor(ctx,
+			commands.MailPurpose{Feature: r.Feature, CompanyID: r.CompanyID, UserID: r.UserID})
 		if errors.Is(err, commands.ErrNoMailAccount) {
 			return m.show(ctx, r)
 		}

@@ -43,7 +43,7 @@ func TestAResetMailArrivesOnceWithALinkThatWorks(t *testing.T) {
 		t.Fatalf("%s: got %v, want something", mail.Raw, link)
 	}
 	if link[2] != "uk" {
-		t.Errorf("link[2] = %q, want \"uk\"", link[2])
+		t.Errorf(`link[2] = %q, want "uk"`, link[2])
 	}
 	if got := mail.Part(t, "text/html"); !strings.Contains(got, link[1]) {
 		t.Errorf("%q lacks %q", got, link[1])
@@ -53,22 +53,22 @@ func TestAResetMailArrivesOnceWithALinkThatWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !usable {
-		t.Error("not so: usable")
+		t.Error("not usable")
 	}
 	if mail.To != "olena@example.com" {
-		t.Errorf("mail.To = %q, want \"olena@example.com\"", mail.To)
+		t.Errorf(`mail.To = %q, want "olena@example.com"`, mail.To)
 	}
 	if mail.From != "accounts@example.com" {
-		t.Errorf("mail.From = %q, want \"accounts@example.com\"", mail.From)
+		t.Errorf(`mail.From = %q, want "accounts@example.com"`, mail.From)
 	}
 	if got := mail.Header(t, "Subject"); got != "SecBoard: встановлення нового пароля" {
-		t.Errorf("mail.Header(t, \"Subject\") = %q, want %q", got, "SecBoard: встановлення нового пароля")
+		t.Errorf(`mail.Header(t, "Subject") = %q, want %q`, got, "SecBoard: встановлення нового пароля")
 	}
 	if got := mail.Header(t, "From"); got != `SecBoard of Нова <accounts@example.com>` {
-		t.Errorf("mail.Header(t, \"From\") = %q, want %q", got, `SecBoard of Нова <accounts@example.com>`)
+		t.Errorf(`mail.Header(t, "From") = %q, want %q`, got, `SecBoard of Нова <accounts@example.com>`)
 	}
 	if got := mail.Header(t, "Auto-Submitted"); got != "auto-generated" {
-		t.Errorf("mail.Header(t, \"Auto-Submitted\") = %q, want \"auto-generated\"", got)
+		t.Errorf(`mail.Header(t, "Auto-Submitted") = %q, want "auto-generated"`, got)
 	}
 	if id := mail.Header(t, "Message-ID"); !messageID.MatchString(id) {
 		t.Errorf("Message-ID is %q", id)
@@ -84,7 +84,7 @@ func TestAResetMailArrivesOnceWithALinkThatWorks(t *testing.T) {
 		t.Errorf("sent.Attempts = %v, want 1", sent.Attempts)
 	}
 	if sent.To != "olena@example.com" {
-		t.Errorf("sent.To = %q, want \"olena@example.com\"", sent.To)
+		t.Errorf(`sent.To = %q, want "olena@example.com"`, sent.To)
 	}
 	if sent.FinishedAt == nil {
 		t.Errorf("sent.FinishedAt = %v, want something", sent.FinishedAt)
@@ -128,7 +128,7 @@ func TestTheFirstStartSendsNothingOfThePast(t *testing.T) {
 	o.askForReset("olena@example.com", "ru")
 	sink.Wait(t, 1)
 	if got := o.settled(mailmessage.StateSent)[0].Subject; !strings.Contains(got, "установка") {
-		t.Errorf("%q lacks \"установка\"", got)
+		t.Errorf(`%q lacks "установка"`, got)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestARefusalForNowIsTriedAgainAndOneForGoodIsNot(t *testing.T) {
 		t.Fatalf("first.LastError = %v, want something", first.LastError)
 	}
 	if !strings.Contains(*first.LastError, "greylisted") {
-		t.Errorf("%q lacks \"greylisted\"", *first.LastError)
+		t.Errorf(`%q lacks "greylisted"`, *first.LastError)
 	}
 	if first.NextAttemptAt == nil {
 		t.Fatalf("first.NextAttemptAt = %v, want something", first.NextAttemptAt)
@@ -181,7 +181,7 @@ func TestARefusalForNowIsTriedAgainAndOneForGoodIsNot(t *testing.T) {
 		t.Errorf("failed.Attempts = %v, want 1", failed.Attempts)
 	}
 	if !strings.Contains(*failed.LastError, "no such mailbox") {
-		t.Errorf("%q lacks \"no such mailbox\"", *failed.LastError)
+		t.Errorf(`%q lacks "no such mailbox"`, *failed.LastError)
 	}
 	if failed.NextAttemptAt != nil {
 		t.Errorf("failed.NextAttemptAt = %v, want nil", failed.NextAttemptAt)
@@ -192,7 +192,7 @@ func TestARefusalForNowIsTriedAgainAndOneForGoodIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !retried.Changed {
-		t.Error("not so: retried.Changed")
+		t.Error("not retried.Changed")
 	}
 	o.settled(mailmessage.StateSent, mailmessage.StateSent)
 }
@@ -223,10 +223,10 @@ func TestADoubtfulMailIsSentAgainUnderTheSameID(t *testing.T) {
 		t.Fatalf("taken has %d elements, want 2: %v", len(taken), taken)
 	}
 	if got := taken[1].Header(t, "Message-ID"); got != taken[0].Header(t, "Message-ID") {
-		t.Errorf("taken[1].Header(t, \"Message-ID\") = %q, want %q", got, taken[0].Header(t, "Message-ID"))
+		t.Errorf(`taken[1].Header(t, "Message-ID") = %q, want %q`, got, taken[0].Header(t, "Message-ID"))
 	}
 	if got := taken[1].Header(t, "Date"); got != taken[0].Header(t, "Date") {
-		t.Errorf("taken[1].Header(t, \"Date\") = %q, want %q", got, taken[0].Header(t, "Date"))
+		t.Errorf(`taken[1].Header(t, "Date") = %q, want %q`, got, taken[0].Header(t, "Date"))
 	}
 }
 
@@ -238,7 +238,8 @@ func TestALinkThatHasExpiredIsNotSent(t *testing.T) {
 	o.askForReset("olena@example.com", "en")
 	o.eventually("without an account it waits", func() bool {
 		list := o.messages()
-		return len(list) == 1 && list[0].LastError != nil && strings.Contains(*list[0].LastError, "no mail account is chosen for password_reset")
+		return len(list) == 1 && list[0].LastError != nil &&
+			strings.Contains(*list[0].LastError, "no mail account is chosen for password_reset")
 	})
 	stop()
 	o.siteAccount(sink)
@@ -247,11 +248,11 @@ func TestALinkThatHasExpiredIsNotSent(t *testing.T) {
 	o.start()
 	abandoned := o.settled(mailmessage.StateAbandoned)[0]
 	if !strings.Contains(*abandoned.LastError, "the link in it has expired") {
-		t.Errorf("%q lacks \"the link in it has expired\"", *abandoned.LastError)
+		t.Errorf(`%q lacks "the link in it has expired"`, *abandoned.LastError)
 	}
 	_, err := o.RetryMail(t.Context(), commands.Operator(), abandoned.ID)
 	if err == nil || !strings.Contains(err.Error(), "link_expired") {
-		t.Errorf("%v does not say \"link_expired\"", err)
+		t.Errorf(`%v does not say "link_expired"`, err)
 	}
 	if got := sink.Taken(); len(got) != 0 {
 		t.Errorf("sink.Taken() = %v, want nothing", got)
@@ -265,7 +266,10 @@ func TestALinkOfNoUseIsNotSent(t *testing.T) {
 	o.person("olena@example.com")
 	o.start()
 	o.askForReset("olena@example.com", "en")
-	o.eventually("without an account it waits", func() bool { list := o.messages(); return len(list) == 1 && list[0].Attempts == 1 })
+	o.eventually("without an account it waits", func() bool {
+		list := o.messages()
+		return len(list) == 1 && list[0].Attempts == 1
+	})
 	id := o.messages()[0].UserID
 	other := "hanna@example.com"
 	_, err := o.ChangeUser(t.Context(), commands.Operator(), *id, commands.ChangeUser{Patch: user.Patch{Email: &other}})
@@ -276,9 +280,10 @@ func TestALinkOfNoUseIsNotSent(t *testing.T) {
 	o.pass(time.Minute)
 	messages := o.settled(mailmessage.StateAbandoned, mailmessage.StateSent, mailmessage.StateSent)
 	if !strings.Contains(*messages[0].LastError, "another e-mail address") {
-		t.Errorf("%q lacks \"another e-mail address\"", *messages[0].LastError)
+		t.Errorf(`%q lacks "another e-mail address"`, *messages[0].LastError)
 	}
-	if diff := cmp.Diff([]string{"olena@example.com", "hanna@example.com"}, []string{sink.Taken()[0].To, sink.Taken()[1].To}, cmpopts.SortSlices(strings.Compare)); diff != "" {
+	if diff := cmp.Diff([]string{"olena@example.com", "hanna@example.com"},
+		[]string{sink.Taken()[0].To, sink.Taken()[1].To}, cmpopts.SortSlices(strings.Compare)); diff != "" {
 		t.Errorf("both addresses get a notice of the change (-want +got):\n%s", diff)
 	}
 }
@@ -289,7 +294,8 @@ func withSlowNotices(t *testing.T) (o *office, slow, fast *mailtest.Sink, releas
 	o, slow, fast, release = newOffice(t), mailtest.NewSink(t), mailtest.NewSink(t), make(chan struct{})
 	o.siteAccount(fast)
 	notices := o.account(slow, "slow@example.com")
-	_, err := o.SetMailRoute(t.Context(), commands.Operator(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, notices)
+	_, err := o.SetMailRoute(t.Context(), commands.Operator(), settings.MailRoute{Feature: mailmessage.SecurityNotice},
+		notices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +311,8 @@ func TestASlowServerDelaysNobodyElse(t *testing.T) {
 	o.start()
 	for i := range 6 { // a change each, of which both addresses get a notice
 		address := fmt.Sprintf("olena%d@example.com", i)
-		_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
+		_, err := o.ChangeUser(t.Context(), commands.Operator(), id,
+			commands.ChangeUser{Patch: user.Patch{Email: &address}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,14 +338,16 @@ func TestALongQueueKeepsNothingElseBack(t *testing.T) {
 	o.mail.batch = 2
 	const most = perServer + laneBatches*2
 	var inHand atomic.Int64
-	o.mail.Due = func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route, limit int) ([]mailmessage.Due, error) {
+	o.mail.Due = func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route,
+		limit int) ([]mailmessage.Due, error) {
 		inHand.Store(max(inHand.Load(), int64(len(except))))
 		return o.readModels.DueMail(ctx, at, except, closed, limit)
 	}
 	o.start()
 	for i := range most {
 		address := fmt.Sprintf("olena%d@example.com", i)
-		_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
+		_, err := o.ChangeUser(t.Context(), commands.Operator(), id,
+			commands.ChangeUser{Patch: user.Patch{Email: &address}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +425,8 @@ func TestAStopFinishesTheMessageInHand(t *testing.T) {
 	}
 }
 
-// An attempt of which nothing more was heard may have arrived: it is taken up when its time is over, and the doubt is kept.
+// An attempt of which nothing more was heard may have arrived: it is taken up when its time is over, and the doubt is
+// kept.
 func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
 	t.Parallel()
 	o, sink := newOffice(t), mailtest.NewSink(t)
@@ -436,7 +446,7 @@ func TestAnAttemptCutShortIsTakenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !started {
-		t.Fatal("not so: started")
+		t.Fatal("not started")
 	}
 	_, started, err = o.BeginMail(t.Context(), m, account, o.Now().Add(time.Minute))
 	if err != nil {
@@ -489,7 +499,8 @@ func TestARebuildSendsNothing(t *testing.T) {
 		due, err := o.readModels.DueMail(t.Context(), o.Now(), []uuid.UUID{}, nil, 10)
 		return err == nil && len(due) == 5
 	})
-	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history, history_hours; UPDATE checkpoints SET position = 0, events = 0")
+	_, err = o.pool.Exec(t.Context(), "TRUNCATE mail_messages, mail_accounts, mail_servers, history, history_hours; "+
+		"UPDATE checkpoints SET position = 0, events = 0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -497,7 +508,7 @@ func TestARebuildSendsNothing(t *testing.T) {
 	o.settled(states...)
 	for _, m := range o.messages() {
 		if !ids[m.ID] {
-			t.Error("not so: ids[m.ID]")
+			t.Error("not ids[m.ID]")
 		}
 	}
 	o.askForReset("olena@example.com", "ru")
@@ -517,7 +528,8 @@ func TestLinksAreShownInTheDemo(t *testing.T) {
 	o.mail.ShowLink = func(_ context.Context, feature, to, url string) { shown <- feature + " " + to + " " + url }
 	o.start()
 	address := "hanna@example.com"
-	_, err := o.ChangeUser(t.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Email: &address}})
+	_, err := o.ChangeUser(t.Context(), commands.Operator(), id,
+		commands.ChangeUser{Patch: user.Patch{Email: &address}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -557,7 +569,8 @@ func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = o.SetDefaultMailAccount(t.Context(), commands.Operator(), uuid.MustParse(company.ID), o.account(sink, "nova@example.com"))
+	_, err = o.SetDefaultMailAccount(t.Context(), commands.Operator(), uuid.MustParse(company.ID),
+		o.account(sink, "nova@example.com"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -567,7 +580,9 @@ func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := domain.StreamName(mailaccount.Kind, broken)
-	meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: uuid.New()}
+	meta := eventstore.Metadata{
+		At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: uuid.New(),
+	}
 	proposed, err := eventstore.Encode(stream, 0, []domain.Event{mailaccount.PasswordSet{Password: sealed}}, meta)
 	if err != nil {
 		t.Fatal(err)
@@ -594,7 +609,8 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 	t.Parallel()
 	o, sink := newOffice(t), mailtest.NewSink(t)
 	o.siteAccount(sink)
-	result, err := o.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: "olena@example.com"}})
+	result, err := o.RegisterUser(t.Context(), commands.Operator(),
+		commands.RegisterUser{Details: user.Details{Email: "olena@example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -619,7 +635,8 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 		{user.TwoFactorDisabled{}, mailmessage.NoticeTwoFactorOff},
 		{user.NameChanged{FirstName: domain.Changed[string]{To: "Olena"}}, ""},
 	} {
-		meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, IP: "192.0.2.7", CommandID: uuid.New(), CorrelationID: uuid.New()}
+		meta := eventstore.Metadata{At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator},
+			IP: "192.0.2.7", CommandID: uuid.New(), CorrelationID: uuid.New()}
 		proposed, err := eventstore.Encode(stream, revision, []domain.Event{step.event}, meta)
 		if err != nil {
 			t.Fatal(err)
@@ -650,7 +667,7 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 	for _, m := range sink.Taken() {
 		if !strings.Contains(m.Header(t, "Subject"), "new password") {
 			if got := m.Part(t, "text/plain"); !strings.Contains(got, "192.0.2.7") {
-				t.Errorf("%q lacks \"192.0.2.7\"", got)
+				t.Errorf(`%q lacks "192.0.2.7"`, got)
 			}
 		}
 	}

@@ -42,13 +42,19 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 	case user.EmailChanged:
 		return m.notices(ctx, e, mailmessage.NoticeEmailChanged, event.Email.From, event.Email.To)
 	case user.PasswordSet:
-		return m.noticeIf(ctx, e, mailmessage.NoticePasswordChanged, func(before user.State) bool { return before.Password.Set() })
+		return m.noticeIf(ctx, e, mailmessage.NoticePasswordChanged, func(before user.State) bool {
+			return before.Password.Set()
+		})
 	case user.TwoFactorEnrolled:
 		return m.notices(ctx, e, mailmessage.NoticeTwoFactorOn)
 	case user.TwoFactorDisabled, user.TwoFactorRequirementLifted:
-		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorOff, func(before user.State) bool { return before.TwoFactor.Challenges() })
+		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorOff, func(before user.State) bool {
+			return before.TwoFactor.Challenges()
+		})
 	case user.TwoFactorReset:
-		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorReset, func(before user.State) bool { return before.TwoFactor.Enrolled })
+		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorReset, func(before user.State) bool {
+			return before.TwoFactor.Enrolled
+		})
 	case signin.LockoutBegan:
 		return m.notices(ctx, e, mailmessage.NoticeLockedOut)
 	case contact.Received:
@@ -68,7 +74,8 @@ func subjectOf(e *eventstore.Envelope) (uuid.UUID, error) {
 }
 
 // link is the mail with a link that somebody asked for.
-func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, language string, link uuid.UUID, expires time.Time) ([]mailRequest, error) {
+func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, language string, link uuid.UUID,
+	expires time.Time) ([]mailRequest, error) {
 	id, err := subjectOf(e)
 	if err != nil || !m.Commands.Now().Before(expires) {
 		return nil, err
@@ -83,7 +90,8 @@ func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, langua
 }
 
 // noticeIf is a security notice that depends on how the account was before.
-func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice string, matters func(before user.State) bool) ([]mailRequest, error) {
+func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice string,
+	matters func(before user.State) bool) ([]mailRequest, error) {
 	before, err := m.Commands.AccountBefore(ctx, e)
 	if err != nil || !matters(before) {
 		return nil, err
@@ -92,7 +100,8 @@ func (m *Mail) noticeIf(ctx context.Context, e *eventstore.Envelope, notice stri
 }
 
 // notices tell people of a change to their own account: at the given addresses, or at that of the account.
-func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice string, addresses ...string) ([]mailRequest, error) {
+func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice string,
+	addresses ...string) ([]mailRequest, error) {
 	id, err := subjectOf(e)
 	if err != nil {
 		return nil, err
@@ -129,7 +138,8 @@ func (m *Mail) contact(ctx context.Context, e *eventstore.Envelope, received con
 	}
 	var requests []mailRequest
 	for _, recipient := range contacts.Recipients {
-		r := m.about(e, mailmessage.ContactNotification, user.NormalizeEmail(recipient), uuid.Nil, user.State{}, recipient)
+		r := m.about(e, mailmessage.ContactNotification, user.NormalizeEmail(recipient), uuid.Nil, user.State{},
+			recipient)
 		r.ContactID = id
 		requests = append(requests, r)
 	}
@@ -145,7 +155,8 @@ func (m *Mail) contact(ctx context.Context, e *eventstore.Envelope, received con
 }
 
 // autoReply answers a person, at most once a day, and never a robot or ourselves.
-func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received contact.Received, contacts settings.Contact) ([]mailRequest, error) {
+func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received contact.Received,
+	contacts settings.Contact) ([]mailRequest, error) {
 	if contacts.AutoReply == nil {
 		return nil, nil
 	}
@@ -154,7 +165,8 @@ func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received c
 		return nil, err
 	}
 	own := append([]string{contacts.ReplyEmail, site.DefaultEmail}, contacts.Recipients...)
-	sender, err := m.Commands.MailSenderFor(ctx, commands.MailPurpose{Feature: mailmessage.ContactAutoReply, Preferred: contacts.AutoReply.MailAccountID})
+	sender, err := m.Commands.MailSenderFor(ctx,
+		commands.MailPurpose{Feature: mailmessage.ContactAutoReply, Preferred: contacts.AutoReply.MailAccountID})
 	if err != nil && !errors.Is(err, commands.ErrNoMailAccount) {
 		return nil, err
 	}
@@ -162,7 +174,8 @@ func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received c
 		return nil, nil
 	}
 	// The name hides the address, and is the same for all messages of an address on one day.
-	name, err := m.Commands.Keys.Name("contact auto-reply", user.NormalizeEmail(received.Email)+e.Meta.At.UTC().Format(time.DateOnly))
+	name, err := m.Commands.Keys.Name("contact auto-reply",
+		user.NormalizeEmail(received.Email)+e.Meta.At.UTC().Format(time.DateOnly))
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +186,8 @@ func (m *Mail) autoReply(ctx context.Context, e *eventstore.Envelope, received c
 
 // about is what the mails of all features have. One event that asks for several mails of a feature tells them apart by
 // which.
-func (m *Mail) about(e *eventstore.Envelope, feature, which string, id uuid.UUID, account user.State, to string) mailRequest {
+func (m *Mail) about(e *eventstore.Envelope, feature, which string, id uuid.UUID, account user.State,
+	to string) mailRequest {
 	return mailRequest{id: uuid.NewSHA1(e.ID, []byte(feature+"/"+which)), Queued: mailmessage.Queued{
 		Feature: feature, To: to, UserID: id, CompanyID: account.Details.CompanyID,
 		At: e.Meta.At, IP: e.Meta.IP, ExpiresAt: e.Meta.At.Add(mailmessage.Patience),

@@ -73,7 +73,8 @@ func newOffice(t *testing.T) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	o := &office{t: t, Handler: commands.New(nodetest.Connect(t), keys, secretstest.Hasher(t)), pool: pool, readModels: projections.NewReadModels(pool)}
+	o := &office{t: t, Handler: commands.New(nodetest.Connect(t), keys, secretstest.Hasher(t)), pool: pool,
+		readModels: projections.NewReadModels(pool)}
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
 	o.mail = o.newMail()
 	o.runReadModels()
@@ -82,13 +83,15 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) newMail() *Mail {
 	return &Mail{
-		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail, Logger: slog.New(slog.NewTextHandler(&o.log, nil)),
+		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail,
+		Logger:  slog.New(slog.NewTextHandler(&o.log, nil)),
 		BaseURL: func(context.Context) (string, error) { return "https://accounts.example.com/", nil },
 	}
 }
 
 func (o *office) runReadModels() {
-	o.stopReadModels = o.background(engine.NewRunner(projections.Set(), o.pool, o.Log, slog.New(slog.DiscardHandler), nil).Run)
+	o.stopReadModels = o.background(engine.NewRunner(projections.Set(), o.pool, o.Log, slog.New(slog.DiscardHandler),
+		nil).Run)
 }
 
 // start begins to send mail.
@@ -164,7 +167,8 @@ func (o *office) askForReset(email, language string) {
 // messages lists all messages, as the read model shows them.
 func (o *office) messages() []projections.MailMessage {
 	o.t.Helper()
-	list, err := o.readModels.MailMessages(o.t.Context(), projections.MailMessageFilter{}, projections.PageRequest{Limit: 200, Sort: "created_at"})
+	list, err := o.readModels.MailMessages(o.t.Context(), projections.MailMessageFilter{},
+		projections.PageRequest{Limit: 200, Sort: "created_at"})
 	if err != nil {
 		o.t.Fatal(err)
 	}

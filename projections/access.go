@@ -23,14 +23,16 @@ type Access struct {
 	MustSetUpTwoFactor bool
 }
 
-// AccessColumns say what the account of a row u of the table users may do, for a statement that finds it by something else;
-// ScanAccess reads them.
-const AccessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active, u.directory_disabled, u.superuser,
+// AccessColumns say what the account of a row u of the table users may do, for a statement that finds it by something
+// else; ScanAccess reads them.
+const AccessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active,
+	u.directory_disabled, u.superuser,
 	u.require_two_factor AND NOT u.two_factor_enrolled,
 	ARRAY(SELECT g.permissions FROM memberships s JOIN groups g ON g.id = s.group_id
 		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
 
-// ScanAccess reads a row of AccessColumns and what follows them, which goes into others; now decides on the account's state.
+// ScanAccess reads a row of AccessColumns and what follows them, which goes into others; now decides on the account's
+// state.
 func ScanAccess(row pgx.Row, now time.Time, others ...any) (Access, error) {
 	var answer Access
 	var account access.Standing
@@ -54,5 +56,6 @@ func ScanAccess(row pgx.Row, now time.Time, others ...any) (Access, error) {
 
 // Access gives what an account may do; now decides on its state.
 func (r *ReadModels) Access(ctx context.Context, userID uuid.UUID, now time.Time) (Access, error) {
-	return orNotFound(ScanAccess(r.pool.QueryRow(ctx, "SELECT "+AccessColumns+" FROM users u WHERE u.id = $1", userID), now))
+	return orNotFound(ScanAccess(r.pool.QueryRow(ctx, "SELECT "+AccessColumns+" FROM users u WHERE u.id = $1", userID),
+		now))
 }

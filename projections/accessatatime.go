@@ -42,7 +42,8 @@ type AccessFilter struct {
 
 // AccountAccess gives what an account may do: now, or with asOf at that time. A filter with module and action asks the
 // question. ErrNotFound where the account did not exist.
-func (r *ReadModels) AccountAccess(ctx context.Context, id uuid.UUID, filter AccessFilter, now time.Time, asOf *time.Time) (AccountAccess, error) {
+func (r *ReadModels) AccountAccess(ctx context.Context, id uuid.UUID, filter AccessFilter, now time.Time,
+	asOf *time.Time) (AccountAccess, error) {
 	moment := timeOf(now, asOf)
 	groups := map[uuid.UUID][]access.Version[access.Offer]{}
 	all, err := r.accessFacts(ctx, []uuid.UUID{id}, groups, moment)
@@ -89,8 +90,9 @@ func (r *ReadModels) AccountAccess(ctx context.Context, id uuid.UUID, filter Acc
 func accountAccess(facts *access.Facts, id uuid.UUID, filter AccessFilter, offering []uuid.UUID) AccountAccess {
 	state, why := facts.Standing().State(facts.Now)
 	answer := AccountAccess{
-		UserID: id, At: facts.Now.UTC(), State: state, StateReason: optional(why), Superuser: facts.Standing().Superuser,
-		Items: shownItems(facts.Items(filter.Module, filter.Action)),
+		UserID: id, At: facts.Now.UTC(), State: state, StateReason: optional(why),
+		Superuser: facts.Standing().Superuser,
+		Items:     shownItems(facts.Items(filter.Module, filter.Action)),
 	}
 	if filter.Module != "" && filter.Action != "" {
 		allowed, because := facts.Answer(filter.Module, filter.Action, offering)
@@ -131,7 +133,8 @@ type AccessHolder struct {
 
 // WhoMay lists who may do what: now, or with asOf who could at that time, with their names at that
 // time. Accounts come in the order of their ids, which is that in which they were made.
-func (r *ReadModels) WhoMay(ctx context.Context, filter AccessFilter, page PageRequest, now time.Time, asOf *time.Time) (List[AccessHolder], error) {
+func (r *ReadModels) WhoMay(ctx context.Context, filter AccessFilter, page PageRequest, now time.Time,
+	asOf *time.Time) (List[AccessHolder], error) {
 	moment := timeOf(now, asOf)
 	result := List[AccessHolder]{Items: []AccessHolder{}}
 	limit := page.limit()
@@ -212,7 +215,8 @@ type accessPlace struct {
 
 func (p accessPlace) before(item AccessItem) bool {
 	return p.Module < item.Module ||
-		p.Module == item.Module && slices.Index(domain.AllActions, p.Action) < slices.Index(domain.AllActions, item.Action)
+		p.Module == item.Module &&
+			slices.Index(domain.AllActions, p.Action) < slices.Index(domain.AllActions, item.Action)
 }
 
 // accessSort stands in the cursors of WhoMay, so that those of other lists are refused.
@@ -282,11 +286,13 @@ func (r *ReadModels) groupsOffering(ctx context.Context, filter AccessFilter, m 
 	var q query
 	q.where(heldAt("v", q.arg(m.last)))
 	q.where("NOT v.retired")
-	q.where("v.permissions @? " + q.arg(engine.Storable("$"+path(filter.Module)+path(string(filter.Action))+" ? (@ == true)")) + "::jsonpath")
+	q.where("v.permissions @? " +
+		q.arg(engine.Storable("$"+path(filter.Module)+path(string(filter.Action))+" ? (@ == true)")) + "::jsonpath")
 	if filter.CompanyID != nil {
 		q.where("(v.company_id IS NULL OR v.company_id = ?)", *filter.CompanyID)
 	}
-	rows, err := r.pool.Query(ctx, "SELECT v.group_id, v.company_id IS NULL FROM group_versions v WHERE "+strings.Join(q.conditions, " AND "), q.args...)
+	rows, err := r.pool.Query(ctx, "SELECT v.group_id, v.company_id IS NULL FROM group_versions v WHERE "+
+		strings.Join(q.conditions, " AND "), q.args...)
 	if err != nil {
 		return offering, err
 	}
@@ -304,7 +310,8 @@ func (r *ReadModels) groupsOffering(ctx context.Context, filter AccessFilter, m 
 }
 
 // accountsWith gives, in order from an id on, accounts that could be used and were superuser or in one of the groups.
-func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, groups offeringGroups, from uuid.UUID, limit int, m pointInTime) ([]uuid.UUID, error) {
+func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, groups offeringGroups, from uuid.UUID,
+	limit int, m pointInTime) ([]uuid.UUID, error) {
 	var q query
 	last, first, most := q.arg(m.last), q.arg(from), q.arg(limit)
 	account := heldAt("v", last) + " AND " + usable("v", q.arg(m.day())+"::date") + " AND v.user_id >= " + first
@@ -316,9 +323,11 @@ func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, grou
 	membersOf := func(groups []uuid.UUID) string {
 		return `SELECT m.user_id FROM unnest(` + q.arg(groups) + `::uuid[]) g (id) CROSS JOIN LATERAL (
 			SELECT v.user_id FROM memberships s JOIN account_versions v ON v.user_id = s.user_id
-			WHERE s.group_id = g.id AND s.user_id >= ` + first + ` AND ` + memberAt(last) + ` AND ` + account + inOrder + `) m`
+			WHERE s.group_id = g.id AND s.user_id >= ` + first + ` AND ` + memberAt(last) + ` AND ` + account +
+			inOrder + `) m`
 	}
-	parts := []string{"(SELECT v.user_id FROM account_versions v WHERE v.superuser AND " + account + inOrder + ")", membersOf(groups.own)}
+	parts := []string{"(SELECT v.user_id FROM account_versions v WHERE v.superuser AND " + account + inOrder +
+		")", membersOf(groups.own)}
 	if len(groups.global) > 0 {
 		// Most members of a global group may be of other companies, and most accounts of the company not in the group.
 		fewer, err := r.companyIsSmaller(ctx, *filter.CompanyID, groups.global)
@@ -326,13 +335,16 @@ func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, grou
 			return nil, err
 		}
 		if fewer {
-			parts = append(parts, "(SELECT v.user_id FROM account_versions v WHERE "+account+` AND EXISTS (SELECT FROM memberships s
-				WHERE s.user_id = v.user_id AND s.group_id = ANY(`+q.arg(groups.global)+") AND "+memberAt(last)+")"+inOrder+")")
+			parts = append(parts, "(SELECT v.user_id FROM account_versions v WHERE "+account+` AND EXISTS (SELECT
+				FROM memberships s
+				WHERE s.user_id = v.user_id AND s.group_id = ANY(`+q.arg(groups.global)+") AND "+memberAt(last)+")"+
+				inOrder+")")
 		} else {
 			parts = append(parts, membersOf(groups.global))
 		}
 	}
-	rows, err := r.pool.Query(ctx, "SELECT user_id FROM ("+strings.Join(parts, " UNION ")+") found ORDER BY user_id LIMIT "+most, q.args...)
+	rows, err := r.pool.Query(ctx, "SELECT user_id FROM ("+strings.Join(parts, " UNION ")+
+		") found ORDER BY user_id LIMIT "+most, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -340,16 +352,20 @@ func (r *ReadModels) accountsWith(ctx context.Context, filter AccessFilter, grou
 }
 
 // companyIsSmaller says whether a company has at most as many accounts as groups have members. It counts to a bound.
-func (r *ReadModels) companyIsSmaller(ctx context.Context, company uuid.UUID, groups []uuid.UUID) (smaller bool, err error) {
-	err = r.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM (SELECT FROM account_versions WHERE company_id = $1 LIMIT 10000) a)
+func (r *ReadModels) companyIsSmaller(ctx context.Context, company uuid.UUID,
+	groups []uuid.UUID) (smaller bool, err error) {
+	err = r.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM (SELECT FROM account_versions WHERE company_id = $1
+		LIMIT 10000) a)
 		<= (SELECT count(*) FROM (SELECT FROM unnest($2::uuid[]) g (id) CROSS JOIN LATERAL (
-			SELECT FROM memberships WHERE group_id = g.id LIMIT 10000) m LIMIT 10000) m)`, company, groups).Scan(&smaller)
+			SELECT FROM memberships WHERE group_id = g.id LIMIT 10000) m LIMIT 10000) m)`, company,
+		groups).Scan(&smaller)
 	return smaller, err
 }
 
 // accessFacts gives what decides on the access of accounts; those that did not exist are left out. groups are versions
 // that are known already; what is missing is added.
-func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID, groups map[uuid.UUID][]access.Version[access.Offer], m pointInTime) (map[uuid.UUID]*access.Facts, error) {
+func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID,
+	groups map[uuid.UUID][]access.Version[access.Offer], m pointInTime) (map[uuid.UUID]*access.Facts, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -385,8 +401,10 @@ func (r *ReadModels) accessFacts(ctx context.Context, ids []uuid.UUID, groups ma
 }
 
 // addMemberships adds the memberships to facts, and gives the groups that they are of.
-func (r *ReadModels) addMemberships(ctx context.Context, facts map[uuid.UUID]*access.Facts, ids []uuid.UUID, m pointInTime) ([]uuid.UUID, error) {
-	rows, err := r.pool.Query(ctx, `SELECT user_id, group_id, joined_at, joined_event, joined_by_kind, coalesce(joined_by_id, ''),
+func (r *ReadModels) addMemberships(ctx context.Context, facts map[uuid.UUID]*access.Facts, ids []uuid.UUID,
+	m pointInTime) ([]uuid.UUID, error) {
+	rows, err := r.pool.Query(ctx, `SELECT user_id, group_id, joined_at, joined_event, joined_by_kind,
+		coalesce(joined_by_id, ''),
 			left_at, left_event, coalesce(left_by_kind, ''), coalesce(left_by_id, '')
 		FROM memberships WHERE user_id = ANY($1) AND joined_at <= $2 ORDER BY user_id, joined_position`, ids, m.last)
 	if err != nil {
@@ -401,7 +419,8 @@ func (r *ReadModels) addMemberships(ctx context.Context, facts map[uuid.UUID]*ac
 		var leftEvent *uuid.UUID
 		var leftBy access.Actor
 		j := &member.Joined
-		if err := rows.Scan(&id, &member.Group, &j.At, &j.EventID, &j.By.Kind, &j.By.ID, &leftAt, &leftEvent, &leftBy.Kind, &leftBy.ID); err != nil {
+		if err := rows.Scan(&id, &member.Group, &j.At, &j.EventID, &j.By.Kind, &j.By.ID, &leftAt, &leftEvent,
+			&leftBy.Kind, &leftBy.ID); err != nil {
 			return nil, err
 		}
 		if leftAt != nil && !leftAt.After(m.last) {
@@ -416,7 +435,8 @@ func (r *ReadModels) addMemberships(ctx context.Context, facts map[uuid.UUID]*ac
 }
 
 // addGroups adds the versions of groups to those that are known.
-func (r *ReadModels) addGroups(ctx context.Context, known map[uuid.UUID][]access.Version[access.Offer], ids []uuid.UUID, m pointInTime) error {
+func (r *ReadModels) addGroups(ctx context.Context, known map[uuid.UUID][]access.Version[access.Offer], ids []uuid.UUID,
+	m pointInTime) error {
 	var missing []uuid.UUID
 	for _, id := range ids {
 		if _, met := known[id]; !met {

@@ -14,12 +14,13 @@ import (
 
 // usable is the condition that the account of version v is access.Active on a day.
 func usable(v, day string) string {
-	return v + ".active AND NOT " + v + ".directory_disabled AND (" + v + ".start_date IS NULL OR " + v + ".start_date <= " + day + ") AND (" +
+	return v + ".active AND NOT " + v + ".directory_disabled AND (" + v + ".start_date IS NULL OR " + v +
+		".start_date <= " + day + ") AND (" +
 		v + ".end_date IS NULL OR " + v + ".end_date >= " + day + ")"
 }
 
-// accountTimeline is how an account came to stand as it does. It holds no more of the account than that: a rebuild has the
-// timelines of all.
+// accountTimeline is how an account came to stand as it does. It holds no more of the account than that: a rebuild has
+// the timelines of all.
 type accountTimeline struct {
 	lifetime
 	id uuid.UUID
@@ -28,8 +29,9 @@ type accountTimeline struct {
 
 var accountTimelines = engine.Aggregate[uuid.UUID, *accountTimeline]{
 	Kind: user.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *accountTimeline { return &accountTimeline{id: id} },
-	ByIDs: "SELECT " + accountVersionColumns + " FROM account_versions v WHERE v.user_id = ANY($1) AND v.to_at IS NULL", Scan: scanAccountTimeline,
-	ID: func(a *accountTimeline) uuid.UUID { return a.id },
+	ByIDs: "SELECT " + accountVersionColumns + " FROM account_versions v WHERE v.user_id = ANY($1) AND v.to_at IS NULL",
+	Scan:  scanAccountTimeline,
+	ID:    func(a *accountTimeline) uuid.UUID { return a.id },
 }
 
 // Apply takes the events in that changesStanding leaves.
@@ -51,11 +53,14 @@ func (a *accountTimeline) Apply(e *eventstore.Envelope) error {
 	return nil
 }
 
-const accountVersionColumns = "v.user_id, " + versionColumns + ", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date, " +
+const accountVersionColumns = "v.user_id, " + versionColumns +
+	", v.company_id, v.active, v.inactive_reason, v.superuser, v.start_date, v.end_date, " +
 	"v.directory_disabled, v.directory_reason"
 
 var accountVersions = engine.Versions[access.Standing, *accountTimeline]{
-	Of: accountTimelines, Succession: func(a *accountTimeline) *engine.Succession[access.Standing] { return &a.Succession },
+	Of: accountTimelines, Succession: func(a *accountTimeline) *engine.Succession[access.Standing] {
+		return &a.Succession
+	},
 	Concerns: changesStanding, State: []engine.Column[access.Standing]{
 		engine.Col("company_id", "uuid", func(s access.Standing) *rawUUID { return optional(rawUUID(s.CompanyID)) }),
 		engine.Col("active", "boolean", func(s access.Standing) bool { return s.Active }),
@@ -72,7 +77,8 @@ func scanAccountVersion(row pgx.Row) (id uuid.UUID, v access.Version[access.Stan
 	var start, end *time.Time
 	s := &v.State
 	places := append([]any{&id}, causePlaces(&v.Cause)...)
-	err = row.Scan(append(places, &companyID, &s.Active, &s.Reason, &s.Superuser, &start, &end, &s.Closed, &s.ClosedFor)...)
+	err = row.Scan(append(places, &companyID, &s.Active, &s.Reason, &s.Superuser, &start, &end, &s.Closed,
+		&s.ClosedFor)...)
 	s.CompanyID, s.Start, s.End = valueOf(companyID), dateOf(start), dateOf(end)
 	return id, v, err
 }
@@ -90,7 +96,8 @@ func scanAccountTimeline(row pgx.Row, _ ...any) (*accountTimeline, error) {
 // changesStanding leaves out events that are frequent and change no standing.
 func changesStanding(e *eventstore.Envelope) bool {
 	switch e.Event.(type) {
-	case user.NameChanged, user.PhoneChanged, user.DepartmentChanged, user.PositionChanged, user.LanguageChanged, user.GroupsMissed,
+	case user.NameChanged, user.PhoneChanged, user.DepartmentChanged, user.PositionChanged, user.LanguageChanged,
+		user.GroupsMissed,
 		user.PasswordRehashed, user.PasswordResetRequested:
 		return false
 	}

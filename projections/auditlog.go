@@ -29,14 +29,15 @@ type Subject struct {
 
 // AuditFilter chooses events of the whole log; empty fields stand for everything.
 type AuditFilter struct {
-	ActorID       string
-	SubjectID     string
-	Type          string     // start of the event's type
-	CompanyID     *uuid.UUID // that the subject is or belonged to, or that the event took it out of
-	From          *time.Time // inclusive
-	To            *time.Time // inclusive
-	IP            string
-	CorrelationID *uuid.UUID // shared by the events of one request; that of a sign-in finds what was done in its session too
+	ActorID   string
+	SubjectID string
+	Type      string     // start of the event's type
+	CompanyID *uuid.UUID // that the subject is or belonged to, or that the event took it out of
+	From      *time.Time // inclusive
+	To        *time.Time // inclusive
+	IP        string
+	// shared by the events of one request; that of a sign-in finds what was done in its session too
+	CorrelationID *uuid.UUID
 }
 
 // AuditPage is where a page of the log begins. Both positions nil: at the newest event.
@@ -48,7 +49,8 @@ type AuditPage struct {
 
 // AuditEvents gives a page of the log, always newest first, and whether there is more in the direction that was asked
 // for.
-func (r *ReadModels) AuditEvents(ctx context.Context, filter AuditFilter, page AuditPage) (events []AuditEvent, more bool, err error) {
+func (r *ReadModels) AuditEvents(ctx context.Context, filter AuditFilter,
+	page AuditPage) (events []AuditEvent, more bool, err error) {
 	search, none, err := r.searchOf(ctx, filter, page)
 	if err != nil || none {
 		return []AuditEvent{}, false, err
@@ -98,7 +100,8 @@ type search struct {
 }
 
 // searchOf prepares a search; none says that there can't be any such event.
-func (r *ReadModels) searchOf(ctx context.Context, filter AuditFilter, page AuditPage) (s search, none bool, err error) {
+func (r *ReadModels) searchOf(ctx context.Context, filter AuditFilter,
+	page AuditPage) (s search, none bool, err error) {
 	s.limit, s.newer = PageRequest{Limit: page.Limit}.limit(), page.After != nil
 	if page.Before != nil {
 		s.where("h.position < ?", int64(*page.Before))
@@ -142,18 +145,22 @@ func (s *search) branch(filter AuditFilter, types []string) {
 	switch {
 	case filter.CorrelationID != nil:
 		id := s.arg(*filter.CorrelationID)
-		s.branches = []string{"h.correlation_id = " + id, "h.causation_id = " + id + " AND h.causation_id <> h.command_id AND h.correlation_id <> " + id}
+		s.branches = []string{"h.correlation_id = " + id, "h.causation_id = " + id +
+			" AND h.causation_id <> h.command_id AND h.correlation_id <> " + id}
 	case filter.SubjectID != "":
 		// The index begins with the kind, and several kinds may share an id.
 		s.keys = `WITH RECURSIVE kinds (key) AS (SELECT min(kind) FROM history UNION ALL
-			SELECT (SELECT min(kind) FROM history WHERE kind > key) FROM kinds WHERE key IS NOT NULL) SELECT key FROM kinds WHERE key IS NOT NULL`
+			SELECT (SELECT min(kind) FROM history WHERE kind > key) FROM kinds WHERE key IS NOT NULL) SELECT key
+			FROM kinds WHERE key IS NOT NULL`
 		s.branches = []string{"h.kind = k.key"}
 	case filter.IP != "", filter.ActorID != "":
 		s.branches = []string{"true"}
 	case filter.CompanyID != nil:
 		byCompany = true
 		in := s.arg(*filter.CompanyID)
-		s.branches = []string{"h.company_id = " + in, "h.former_company_id = " + in + " AND h.company_id IS DISTINCT FROM " + in}
+		s.branches = []string{
+			"h.company_id = " + in, "h.former_company_id = " + in + " AND h.company_id IS DISTINCT FROM " + in,
+		}
 	case types != nil:
 		s.keys = "SELECT unnest(" + s.arg(types) + "::text[])"
 		s.branches = []string{"h.type = k.key"}
@@ -193,7 +200,8 @@ func (s *search) statement() string {
 		}
 		parts = append(parts, "("+part+")")
 	}
-	return fmt.Sprintf("SELECT * FROM (%s) e ORDER BY position %s LIMIT %d", strings.Join(parts, " UNION ALL "), order, s.limit+1)
+	return fmt.Sprintf("SELECT * FROM (%s) e ORDER BY position %s LIMIT %d", strings.Join(parts, " UNION ALL "), order,
+		s.limit+1)
 }
 
 // nameSubjects adds the names that subjects have today.

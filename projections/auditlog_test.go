@@ -44,7 +44,8 @@ func TestTheLogIsSearchedAsItWasWritten(t *testing.T) {
 			some := &s.log[rapid.IntRange(0, len(s.log)-1).Draw(rt, "event")]
 			_, subjectID := domain.SplitStream(some.Stream)
 			var filter AuditFilter
-			for _, part := range rapid.SliceOfNDistinct(rapid.SampledFrom(strings.Fields("actor subject type prefix company from to ip correlation")), 0, 2, rapid.ID).Draw(rt, "filter") {
+			for _, part := range rapid.SliceOfNDistinct(rapid.SampledFrom(strings.Fields("actor subject type prefix "+
+				"company from to ip correlation")), 0, 2, rapid.ID).Draw(rt, "filter") {
 				switch part {
 				case "actor":
 					filter.ActorID = some.Meta.Actor.ID
@@ -106,10 +107,13 @@ func holds(e *eventstore.Envelope, filter AuditFilter, companies map[string]uuid
 		belongs = append(belongs, uuid.MustParse(subjectID))
 	}
 	m := e.Meta
-	return (filter.ActorID == "" || m.Actor.ID == filter.ActorID) && (filter.SubjectID == "" || subjectID == filter.SubjectID) &&
-		strings.HasPrefix(e.Type, filter.Type) && (filter.CompanyID == nil || slices.Contains(belongs, *filter.CompanyID)) &&
+	return (filter.ActorID == "" || m.Actor.ID == filter.ActorID) &&
+		(filter.SubjectID == "" || subjectID == filter.SubjectID) &&
+		strings.HasPrefix(e.Type, filter.Type) &&
+		(filter.CompanyID == nil || slices.Contains(belongs, *filter.CompanyID)) &&
 		(filter.From == nil || !m.At.Before(*filter.From)) && (filter.To == nil || !m.At.After(*filter.To)) &&
-		(filter.IP == "" || m.IP == filter.IP) && (filter.CorrelationID == nil || m.CorrelationID == *filter.CorrelationID)
+		(filter.IP == "" || m.IP == filter.IP) &&
+		(filter.CorrelationID == nil || m.CorrelationID == *filter.CorrelationID)
 }
 
 func allOlder(t *rapid.T, models *ReadModels, filter AuditFilter, limit int) (found []eventstore.Position) {
@@ -156,7 +160,8 @@ type tracer struct {
 func (s *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if upper := strings.TrimLeft(data.SQL, "( \n\t"); strings.HasPrefix(upper, "SELECT") || strings.HasPrefix(upper, "WITH") {
+	if upper := strings.TrimLeft(data.SQL, "( \n\t"); strings.HasPrefix(upper, "SELECT") ||
+		strings.HasPrefix(upper, "WITH") {
 		s.asked = append(s.asked, data)
 	}
 	return ctx
@@ -177,7 +182,9 @@ func (s *tracer) taken() []pgx.TraceQueryStartData {
 func TestAuditQueriesUseTheirIndexes(t *testing.T) {
 	t.Parallel()
 	trace := &tracer{}
-	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) { c.ConnConfig.Tracer = trace })
+	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) {
+		c.ConnConfig.Tracer = trace
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,9 +240,9 @@ func numbered(sort byte, n int) uuid.UUID {
 	return uuid.MustParse(fmt.Sprintf("%02x000000-0000-7000-8000-%012x", sort, n))
 }
 
-// fillReadModels makes accounts, groups and a log of some size straight in the tables, as large installations have them:
-// half of the groups are of companies, members come and go, every type has its own share of the log, rare ones stand at
-// its beginning only.
+// fillReadModels makes accounts, groups and a log of some size straight in the tables, as large installations have
+// them: half of the groups are of companies, members come and go, every type has its own share of the log, rare ones
+// stand at its beginning only.
 func fillReadModels(t testing.TB, pool *pgxpool.Pool, accounts, events int) filled {
 	t.Helper()
 	start := time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -244,40 +251,62 @@ func fillReadModels(t testing.TB, pool *pgxpool.Pool, accounts, events int) fill
 		return fmt.Sprintf("('%02x000000-0000-7000-8000-' || lpad(to_hex(%s), 12, '0'))::uuid", sort, n)
 	}
 	at := func(n string) string {
-		return fmt.Sprintf("('%s'::timestamptz + (%s) * interval '%d microseconds')", start.Format(time.RFC3339), n, step.Microseconds())
+		return fmt.Sprintf("('%s'::timestamptz + (%s) * interval '%d microseconds')", start.Format(time.RFC3339), n,
+			step.Microseconds())
 	}
 	fill := []string{
-		fmt.Sprintf(`INSERT INTO companies SELECT %s, 'Company ' || n, false, NULL, false, %s, %[2]s, 0, '', '' FROM generate_series(0, %d) n`,
+		fmt.Sprintf(`INSERT INTO companies SELECT %s, 'Company ' || n, false, NULL, false, %s, %[2]s, 0, '', ''
+			FROM generate_series(0, %d) n`,
 			id(0xc0, "n"), at("0"), filledCompanies-1),
-		fmt.Sprintf(`INSERT INTO group_versions SELECT %s, n, %s, NULL, gen_random_uuid(), 'system', NULL, 'Group ' || n,
+		fmt.Sprintf(`INSERT INTO group_versions SELECT %s, n, %s, NULL, gen_random_uuid(), 'system', NULL,
+			'Group ' || n,
 				CASE WHEN n %% 2 = 0 THEN %s END, false,
-				jsonb_build_object('m' || n %% 20, '{"view":true,"add":false,"edit":true,"delete":false,"export":false,"show_link":true}'::jsonb)
-					|| CASE WHEN n = 7 THEN '{"rare":{"delete":true}}' WHEN n < 40 THEN '{"common":{"view":true}}' ELSE '{}' END::jsonb
+				jsonb_build_object('m' || n %% 20,
+				'{"view":true,"add":false,"edit":true,"delete":false,"export":false,"show_link":true}'::jsonb)
+					|| CASE WHEN n = 7 THEN '{"rare":{"delete":true}}' WHEN n < 40 THEN '{"common":{"view":true}}' ELSE
+					'{}' END::jsonb
 			FROM generate_series(0, %d) n`, id(0x60, "n"), at("0"), id(0xc0, "n / 2 % 10"), filledGroups-1),
-		fmt.Sprintf(`INSERT INTO users SELECT %s, 'person.' || n || '@example.com', 'Person', n::text, '', %s, 'Risk', 'Analyst', NULL, NULL, true, '',
-				n %% 5000 = 0, false, 'local', true, false, 0, '', false, %s, %[3]s, 3, '', 'person.' || n, '' FROM generate_series(0, %d) n`,
+		fmt.Sprintf(`INSERT INTO users SELECT %s, 'person.' || n || '@example.com', 'Person', n::text, '', %s, 'Risk',
+			'Analyst', NULL, NULL, true, '',
+				n %% 5000 = 0, false, 'local', true, false, 0, '', false, %s, %[3]s, 3, '', 'person.' || n, ''
+				FROM generate_series(0, %d) n`,
 			id(0xa0, "n"), id(0xc0, "n % 10"), at("n"), accounts-1),
-		fmt.Sprintf(`INSERT INTO account_versions SELECT %s, n, %s, CASE WHEN n %% 3 = 0 THEN %s END, gen_random_uuid(), 'system', NULL, %s, true, '',
-				n %% 5000 = 0, NULL, NULL FROM generate_series(0, %d) n`, id(0xa0, "n"), at("n"), at("n * 2 + 1"), id(0xc0, "n % 10"), accounts-1),
-		fmt.Sprintf(`INSERT INTO account_versions SELECT %s, n + 10000000, %s, NULL, gen_random_uuid(), 'system', NULL, %s, n %% 30 <> 0, 'left',
-				n %% 5000 = 0, NULL, '2099-12-31' FROM generate_series(0, %d, 3) n`, id(0xa0, "n"), at("n * 2 + 1"), id(0xc0, "n % 10"), accounts-1),
+		fmt.Sprintf(`INSERT INTO account_versions SELECT %s, n, %s, CASE WHEN n %% 3 = 0 THEN %s END, gen_random_uuid(),
+			'system', NULL, %s, true, '',
+				n %% 5000 = 0, NULL, NULL FROM generate_series(0, %d) n`, id(0xa0, "n"), at("n"), at("n * 2 + 1"),
+			id(0xc0, "n % 10"), accounts-1),
+		fmt.Sprintf(`INSERT INTO account_versions SELECT %s, n + 10000000, %s, NULL, gen_random_uuid(), 'system', NULL,
+			%s, n %% 30 <> 0, 'left',
+				n %% 5000 = 0, NULL, '2099-12-31' FROM generate_series(0, %d, 3) n`, id(0xa0, "n"), at("n * 2 + 1"),
+			id(0xc0, "n % 10"), accounts-1),
 		// Group 7, which alone allows rare.delete, has three members; of the others each account is in four.
 		fmt.Sprintf(`INSERT INTO memberships SELECT %s, %s, 'Group', %s, 'system', NULL, gen_random_uuid(), n * 10 + k,
-				CASE WHEN (n + k) %% 4 = 0 THEN %s END, CASE WHEN (n + k) %% 4 = 0 THEN 'system' END, NULL, CASE WHEN (n + k) %% 4 = 0 THEN gen_random_uuid() END
-			FROM generate_series(0, %d) n, generate_series(0, 3) k`, id(0xa0, "n"), id(0x60, "CASE WHEN k < 2 THEN (n % 10) * 2 + 20 * ((n / 10 + k) % 10) ELSE 9 + 2 * ((n * 7 + k * 13) % 95) END"),
+				CASE WHEN (n + k) %% 4 = 0 THEN %s END, CASE WHEN (n + k) %% 4 = 0 THEN 'system' END, NULL,
+				CASE WHEN (n + k) %% 4 = 0 THEN gen_random_uuid() END
+			FROM generate_series(0, %d) n, generate_series(0, 3) k`, id(0xa0, "n"),
+			id(0x60, "CASE WHEN k < 2 THEN (n % 10) * 2 + 20 * ((n / 10 + k) % 10) ELSE 9 + 2 * ((n * 7 + k * 13) % "+
+				"95) END"),
 			at("n + k"), at("n * 2 + k"), accounts-1),
-		fmt.Sprintf(`INSERT INTO memberships SELECT %s, %s, 'Rare', %s, 'system', NULL, gen_random_uuid(), n, NULL, NULL, NULL, NULL
+		fmt.Sprintf(`INSERT INTO memberships SELECT %s, %s, 'Rare', %s, 'system', NULL, gen_random_uuid(), n, NULL,
+			NULL, NULL, NULL
 			FROM generate_series(%d, %d) n`, id(0xa0, "n"), id(0x60, "7"), at("0"), accounts-3, accounts-1),
-		fmt.Sprintf(`INSERT INTO history SELECT n * 100, gen_random_uuid(), kind, coalesce(%[1]s::text, ''), n / %[3]d, type, %[2]s, %[2]s, 'user',
-				(CASE WHEN n < 100 THEN %[5]s ELSE %[6]s END)::text, NULL, CASE WHEN n < 100 THEN '198.51.100.7' ELSE '203.0.113.' || n %% 200 END, 'Mozilla',
+		fmt.Sprintf(`INSERT INTO history SELECT n * 100, gen_random_uuid(), kind, coalesce(%[1]s::text, ''), n / %[3]d,
+			type, %[2]s, %[2]s, 'user',
+				(CASE WHEN n < 100 THEN %[5]s ELSE %[6]s END)::text, NULL,
+				CASE WHEN n < 100 THEN '198.51.100.7' ELSE '203.0.113.' || n %% 200 END, 'Mozilla',
 				gen_random_uuid(), md5('c' || n / 3)::uuid, md5('s' || n / 40)::uuid, 'something happened', '[]',
-				CASE WHEN type = 'user.registered' THEN jsonb_build_object('email', 'person.' || n || '@example.com', 'source', 'local') ELSE '{}' END, '{}',
+				CASE WHEN type = 'user.registered' THEN jsonb_build_object('email', 'person.' || n || '@example.com',
+				'source', 'local') ELSE '{}' END, '{}',
 				%[7]s, CASE WHEN type = 'user.company_changed' THEN %[8]s END
-			FROM (SELECT n, CASE WHEN n < %[3]d THEN 'user.registered' WHEN n < %[3]d + 200 THEN 'user.company_changed' WHEN n %% 10 < 5 THEN 'signin.succeeded'
+			FROM (SELECT n, CASE WHEN n < %[3]d THEN 'user.registered' WHEN n < %[3]d + 200 THEN 'user.company_changed'
+			WHEN n %% 10 < 5 THEN 'signin.succeeded'
 					WHEN n %% 10 < 8 THEN 'user.phone_changed' ELSE 'user.group_joined' END AS type,
-					CASE WHEN n %% 10 < 5 AND n >= %[3]d + 200 THEN 'signin' ELSE 'user' END AS kind FROM generate_series(0, %[4]d) n) e ORDER BY n`,
-			id(0xa0, fmt.Sprintf("n %% %d", accounts)), at("n"), accounts, events-1, id(0xa0, "3"), id(0xa0, fmt.Sprintf("n / 7 %% %d", accounts)), id(0xc0, "n % 10"), id(0xc0, "(n + 1) % 10")),
-		`INSERT INTO history_hours SELECT date_trunc('hour', at, 'UTC'), min(position), max(position) FROM history GROUP BY 1`,
+					CASE WHEN n %% 10 < 5 AND n >= %[3]d + 200 THEN 'signin' ELSE 'user' END AS kind
+					FROM generate_series(0, %[4]d) n) e ORDER BY n`,
+			id(0xa0, fmt.Sprintf("n %% %d", accounts)), at("n"), accounts, events-1, id(0xa0, "3"),
+			id(0xa0, fmt.Sprintf("n / 7 %% %d", accounts)), id(0xc0, "n % 10"), id(0xc0, "(n + 1) % 10")),
+		`INSERT INTO history_hours SELECT date_trunc('hour', at, 'UTC'), min(position), max(position) FROM history
+			GROUP BY 1`,
 		"ANALYZE",
 	}
 	for _, statement := range fill {
@@ -285,7 +314,8 @@ func fillReadModels(t testing.TB, pool *pgxpool.Pool, accounts, events int) fill
 			t.Fatalf("%v\n%s", err, statement)
 		}
 	}
-	return filled{accounts: accounts, events: events, company: numbered(0xc0, 3), middle: start.Add(time.Duration(events/2) * step)}
+	return filled{accounts: accounts, events: events, company: numbered(0xc0, 3),
+		middle: start.Add(time.Duration(events/2) * step)}
 }
 
 // question is one query that auditors ask, and the index by which it has to be answered.
@@ -321,7 +351,8 @@ func auditQuestions(models *ReadModels, large filled) []question {
 	return []question{
 		search("newest", "history_pkey", AuditFilter{}),
 		search("actor", "history_actor", AuditFilter{ActorID: numbered(0xa0, 5).String()}),
-		search("actor of long ago", "history_actor", AuditFilter{ActorID: numbered(0xa0, 3).String(), To: &large.middle}),
+		search("actor of long ago", "history_actor",
+			AuditFilter{ActorID: numbered(0xa0, 3).String(), To: &large.middle}),
 		search("subject", "history_subject", AuditFilter{SubjectID: numbered(0xa0, 5).String()}),
 		search("common type", "history_type", AuditFilter{Type: "signin.succeeded"}),
 		search("type of long ago", "history_type", AuditFilter{Type: "user.registered"}),
@@ -340,7 +371,8 @@ func auditQuestions(models *ReadModels, large filled) []question {
 		access("common permission", "memberships_members", AccessFilter{Module: "common", Action: domain.View}, nil),
 		access("rare permission", "group_versions", AccessFilter{Module: "rare", Action: domain.Delete}, nil),
 		access("in a company", "account_versions", AccessFilter{CompanyID: &large.company}, nil),
-		access("common permission in a company at a time", "memberships_members", AccessFilter{Module: "common", Action: domain.View, CompanyID: &large.company}, &long),
+		access("common permission in a company at a time", "memberships_members",
+			AccessFilter{Module: "common", Action: domain.View, CompanyID: &large.company}, &long),
 		access("in a company at a time", "history_subject", AccessFilter{CompanyID: &large.company}, &long),
 	}
 }

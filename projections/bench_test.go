@@ -74,7 +74,8 @@ func copyHistory(b *testing.B, pool *pgxpool.Pool) time.Duration {
 		b.Fatal(err)
 	}
 	var rows bytes.Buffer
-	if _, err := conn.Conn().PgConn().CopyTo(ctx, &rows, "COPY (SELECT * FROM history ORDER BY position) TO STDOUT BINARY"); err != nil {
+	if _, err := conn.Conn().PgConn().CopyTo(ctx, &rows,
+		"COPY (SELECT * FROM history ORDER BY position) TO STDOUT BINARY"); err != nil {
 		b.Fatal(err)
 	}
 	started := time.Now()
@@ -88,10 +89,12 @@ func fillLog(b *testing.B, log eventstore.Log) eventstore.Position {
 	b.Helper()
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	actor := eventstore.Actor{Kind: eventstore.ActorUser, ID: uuid.NewString()}
-	write := func(ctx context.Context, stream string, expected eventstore.Revision, events ...domain.Event) (eventstore.Appended, error) {
+	write := func(ctx context.Context, stream string, expected eventstore.Revision,
+		events ...domain.Event) (eventstore.Appended, error) {
 		command := uuid.New()
 		proposed, err := eventstore.Encode(stream, expected, events, eventstore.Metadata{
-			At: at, Actor: actor, Session: uuid.NewString(), IP: "192.0.2.17", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
+			At: at, Actor: actor, Session: uuid.NewString(), IP: "192.0.2.17",
+			UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
 			CommandID: command, CorrelationID: command, CausationID: command,
 		})
 		if err != nil {
@@ -103,7 +106,9 @@ func fillLog(b *testing.B, log eventstore.Log) eventstore.Position {
 	for i := range groups {
 		groups[i] = uuid.New()
 		if _, err := write(b.Context(), domain.StreamName(group.Kind, groups[i]), eventstore.NoStream,
-			group.Created{Name: fmt.Sprintf("Group %d", i), Permissions: domain.Permissions{"users": {View: true}}}); err != nil {
+			group.Created{
+				Name: fmt.Sprintf("Group %d", i), Permissions: domain.Permissions{"users": {View: true}},
+			}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -123,18 +128,35 @@ func fillLog(b *testing.B, log eventstore.Log) eventstore.Position {
 				for n := w; n < len(accounts); n += writers {
 					i := turn[n]
 					joined := func(n int) domain.Event {
-						return user.GroupJoined{GroupID: groups[(i+n)%benchGroups], GroupName: fmt.Sprintf("Group %d", (i+n)%benchGroups)}
+						return user.GroupJoined{
+							GroupID: groups[(i+n)%benchGroups], GroupName: fmt.Sprintf("Group %d", (i+n)%benchGroups),
+						}
 					}
 					events := [][]domain.Event{
-						{user.Registered{Email: fmt.Sprintf("person.%d@example.com", i), FirstName: "Олена", LastName: fmt.Sprintf("Person-%d", i),
-							Phone: "+380 44 123 45 67", Department: "Risk management", Position: "Analyst", Source: user.SourceLocal}, joined(1)},
-						{user.NameChanged{LastName: domain.Changed[string]{From: fmt.Sprintf("Person-%d", i), To: fmt.Sprintf("Person-Smith-%d", i)}}, joined(2)},
-						{user.DepartmentChanged{Department: domain.Changed[string]{From: "Risk management", To: "Compliance"}}, joined(3)},
-						{user.PositionChanged{Position: domain.Changed[string]{From: "Analyst", To: "Senior analyst"}}, joined(4)},
-						{user.PhoneChanged{Phone: domain.Changed[string]{From: "+380 44 123 45 67", To: "+380 44 765 43 21"}},
-							user.GroupLeft{GroupID: groups[(i+1)%benchGroups], GroupName: fmt.Sprintf("Group %d", (i+1)%benchGroups)}},
+						{user.Registered{Email: fmt.Sprintf("person.%d@example.com", i), FirstName: "Олена",
+							LastName: fmt.Sprintf("Person-%d", i),
+							Phone:    "+380 44 123 45 67", Department: "Risk management", Position: "Analyst",
+							Source: user.SourceLocal}, joined(1)},
+						{user.NameChanged{
+							LastName: domain.Changed[string]{
+								From: fmt.Sprintf("Person-%d", i), To: fmt.Sprintf("Person-Smith-%d", i),
+							},
+						}, joined(2)},
+						{user.DepartmentChanged{
+							Department: domain.Changed[string]{From: "Risk management", To: "Compliance"},
+						}, joined(3)},
+						{user.PositionChanged{Position: domain.Changed[string]{From: "Analyst", To: "Senior analyst"}},
+							joined(4)},
+						{user.PhoneChanged{
+							Phone: domain.Changed[string]{From: "+380 44 123 45 67", To: "+380 44 765 43 21"},
+						},
+							user.GroupLeft{
+								GroupID:   groups[(i+1)%benchGroups],
+								GroupName: fmt.Sprintf("Group %d", (i+1)%benchGroups),
+							}},
 					}
-					appended, err := write(b.Context(), domain.StreamName(user.Kind, accounts[i]), eventstore.Revision(2*round-1), events[round]...)
+					appended, err := write(b.Context(), domain.StreamName(user.Kind, accounts[i]),
+						eventstore.Revision(2*round-1), events[round]...)
 					if err != nil {
 						b.Error(err)
 						return
@@ -158,7 +180,8 @@ func BenchmarkVisible(b *testing.B) {
 	var times []time.Duration
 	for i := range b.N {
 		phone := fmt.Sprint(i)
-		result, err := s.ChangeUser(b.Context(), commands.Operator(), id, commands.ChangeUser{Patch: user.Patch{Phone: &phone}})
+		result, err := s.ChangeUser(b.Context(), commands.Operator(), id,
+			commands.ChangeUser{Patch: user.Patch{Phone: &phone}})
 		if err != nil {
 			b.Fatal(err)
 		}

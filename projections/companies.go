@@ -41,7 +41,9 @@ var writeCompanies = engine.NewUpsert("companies",
 	engine.Col("id", "uuid", func(c *companyRow) rawUUID { return rawUUID(c.id) }),
 	engine.Col("name", "text", func(c *companyRow) string { return c.state.Name }),
 	engine.Col("retired", "boolean", func(c *companyRow) bool { return c.state.Retired }),
-	engine.Col("default_mail_account_id", "uuid", func(c *companyRow) *rawUUID { return optional(rawUUID(c.state.DefaultMailAccount)) }),
+	engine.Col("default_mail_account_id", "uuid", func(c *companyRow) *rawUUID {
+		return optional(rawUUID(c.state.DefaultMailAccount))
+	}),
 	engine.Col("has_cabinet_password", "boolean", func(c *companyRow) bool { return c.hasPassword }),
 	engine.Col("created_at", "timestamptz", func(c *companyRow) time.Time { return c.createdAt }),
 	engine.Col("updated_at", "timestamptz", func(c *companyRow) time.Time { return c.updatedAt }),
@@ -50,7 +52,8 @@ var writeCompanies = engine.NewUpsert("companies",
 	engine.Col("search", "text", func(c *companyRow) string { return searchText(c.state.Name) }),
 )
 
-const companyColumns = `c.id, c.name, c.retired, c.default_mail_account_id, c.has_cabinet_password, c.created_at, c.updated_at, c.revision`
+const companyColumns = `c.id, c.name, c.retired, c.default_mail_account_id, c.has_cabinet_password, c.created_at,
+	c.updated_at, c.revision`
 
 func scanCompany(row pgx.Row, place ...any) (*companyRow, error) {
 	c := &companyRow{state: company.State{Lifecycle: domain.Lifecycle{Exists: true}}}
@@ -77,8 +80,10 @@ type Company struct {
 
 func (c *companyRow) show() Company {
 	return Company{
-		ID: c.id, Name: c.state.Name, Retired: c.state.Retired, DefaultMailAccountID: optional(c.state.DefaultMailAccount),
-		HasCabinetPassword: c.hasPassword, CreatedAt: c.createdAt.UTC(), UpdatedAt: c.updatedAt.UTC(), Revision: c.revision,
+		ID: c.id, Name: c.state.Name, Retired: c.state.Retired,
+		DefaultMailAccountID: optional(c.state.DefaultMailAccount),
+		HasCabinetPassword:   c.hasPassword, CreatedAt: c.createdAt.UTC(), UpdatedAt: c.updatedAt.UTC(),
+		Revision: c.revision,
 	}
 }
 

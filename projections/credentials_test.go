@@ -23,13 +23,15 @@ func TestWaysToSignInAreShownAsTheyAreAndAsTheyWere(t *testing.T) {
 	s.Now = func() time.Time { return clock }
 	check := func(what string, u User, err error, enrolled bool, left int, signedIn bool) {
 		t.Helper()
-		if err != nil || u.TwoFactor.Enrolled != enrolled || u.TwoFactor.BackupCodesLeft != left || (u.LastSignInAt != nil) != signedIn {
+		if err != nil || u.TwoFactor.Enrolled != enrolled || u.TwoFactor.BackupCodesLeft != left ||
+			(u.LastSignInAt != nil) != signedIn {
 			t.Errorf("%s: %+v, last sign-in %v, %v", what, u.TwoFactor, u.LastSignInAt, err)
 		}
 	}
 	const password = "a long enough password"
 	anna := s.has(t)(s.CreateSuperuser(ctx, as(admin), "anna@example.com", password))
-	boris := s.has(t)(s.RegisterUser(ctx, as(admin), commands.RegisterUser{Details: user.Details{Email: "boris@example.com"}}))
+	boris := s.has(t)(
+		s.RegisterUser(ctx, as(admin), commands.RegisterUser{Details: user.Details{Email: "boris@example.com"}}))
 	before := clock
 	first, err := s.User(ctx, anna, before)
 	check("at first", first, err, false, 0, false)
@@ -60,7 +62,8 @@ func TestWaysToSignInAreShownAsTheyAreAndAsTheyWere(t *testing.T) {
 	now, err := s.User(ctx, anna, enrolled)
 	check("with a device", now, err, true, 9, true)
 	yes := true
-	if found, err := s.Users(ctx, UserFilter{TwoFactor: &yes}, PageRequest{}, enrolled); err != nil || len(found.Items) != 1 || found.Items[0].ID != anna {
+	if found, err := s.Users(ctx, UserFilter{TwoFactor: &yes}, PageRequest{}, enrolled); err != nil ||
+		len(found.Items) != 1 || found.Items[0].ID != anna {
 		t.Errorf("with two-factor: %+v, %v", found.Items, err)
 	}
 
@@ -83,7 +86,8 @@ func TestAPhotoIsKeptButNotInTheHistory(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	ctx, admin := t.Context(), admin(t, s)
-	anna := s.has(t)(s.RegisterUser(ctx, as(admin), commands.RegisterUser{Details: user.Details{Email: "anna@example.com"}}))
+	anna := s.has(t)(
+		s.RegisterUser(ctx, as(admin), commands.RegisterUser{Details: user.Details{Email: "anna@example.com"}}))
 	var file bytes.Buffer
 	if err := png.Encode(&file, image.NewGray(image.Rect(0, 0, 300, 200))); err != nil {
 		t.Fatal(err)
@@ -94,7 +98,9 @@ func TestAPhotoIsKeptButNotInTheHistory(t *testing.T) {
 		t.Fatalf("%d bytes since %v, %v", len(picture), since, err)
 	}
 	var longest int
-	if err := s.pool.QueryRow(ctx, "SELECT max(length(data::text)) FROM history WHERE type = 'user.photo_changed'").Scan(&longest); err != nil || longest > 200 {
+	if err := s.pool.QueryRow(ctx,
+		"SELECT max(length(data::text)) FROM history WHERE type = 'user.photo_changed'").Scan(&longest); err != nil ||
+		longest > 200 {
 		t.Errorf("an entry of %d characters, %v", longest, err)
 	}
 	language := "uk"

@@ -49,7 +49,9 @@ func (d *directoryRow) SubjectName() string { return d.state.SubjectName() }
 var writeDirectories = engine.NewUpsert("directories",
 	engine.Col("id", "uuid", func(d *directoryRow) rawUUID { return rawUUID(d.id) }),
 	engine.Col("name", "text", func(d *directoryRow) string { return d.state.Settings.Name }),
-	engine.Col("company_id", "uuid", func(d *directoryRow) *rawUUID { return optional(rawUUID(d.state.Settings.CompanyID)) }),
+	engine.Col("company_id", "uuid", func(d *directoryRow) *rawUUID {
+		return optional(rawUUID(d.state.Settings.CompanyID))
+	}),
 	engine.Col("enabled", "boolean", func(d *directoryRow) bool { return d.state.Settings.Enabled }),
 	engine.Col("vouched", "boolean", func(d *directoryRow) bool { return d.state.Vouched }),
 	engine.Col("stopped", "text", func(d *directoryRow) *string { return optional(d.stopped) }),
@@ -62,11 +64,13 @@ var writeDirectories = engine.NewUpsert("directories",
 	engine.Col("search", "text", func(d *directoryRow) string { return searchText(d.state.Settings.Name) }),
 )
 
-const directoryColumns = `d.id, d.vouched, coalesce(d.stopped, ''), d.has_bind_password, d.settings, d.created_at, d.updated_at, d.revision`
+const directoryColumns = `d.id, d.vouched, coalesce(d.stopped, ''), d.has_bind_password, d.settings, d.created_at,
+	d.updated_at, d.revision`
 
 func scanDirectory(row pgx.Row, place ...any) (*directoryRow, error) {
 	d := &directoryRow{state: directory.State{Exists: true}}
-	err := row.Scan(append([]any{&d.id, &d.state.Vouched, &d.stopped, &d.hasPassword, &d.state.Settings, &d.createdAt, &d.updatedAt, &d.revision}, place...)...)
+	err := row.Scan(append([]any{&d.id, &d.state.Vouched, &d.stopped, &d.hasPassword, &d.state.Settings, &d.createdAt,
+		&d.updatedAt, &d.revision}, place...)...)
 	d.state.Stopped = d.stopped != ""
 	return d, err
 }
@@ -107,11 +111,15 @@ type Directory struct {
 func (d *directoryRow) show() Directory {
 	s := d.state.Settings
 	return Directory{
-		ID: d.id, Name: s.Name, CompanyID: optional(s.CompanyID), URLs: notNil(s.URLs), StartTLS: s.StartTLS, CAPEM: optional(s.CAPEM),
+		ID: d.id, Name: s.Name, CompanyID: optional(s.CompanyID), URLs: notNil(s.URLs), StartTLS: s.StartTLS,
+		CAPEM:  optional(s.CAPEM),
 		BaseDN: s.BaseDN, BindDN: optional(s.BindDN), HasBindPassword: d.hasPassword, UserFilter: s.UserFilter,
-		AttrEmail: s.Attributes.Email, AttrFirstName: optional(s.Attributes.FirstName), AttrLastName: optional(s.Attributes.LastName),
-		AttrPhone: optional(s.Attributes.Phone), AttrDepartment: optional(s.Attributes.Department), AttrPosition: optional(s.Attributes.Position),
-		SyncGroups: s.SyncGroups, NestedGroups: s.NestedGroups, TimeoutSeconds: s.TimeoutSeconds, CheckMinutes: s.CheckMinutes, CheckLimit: s.CheckLimit,
+		AttrEmail: s.Attributes.Email, AttrFirstName: optional(s.Attributes.FirstName),
+		AttrLastName: optional(s.Attributes.LastName),
+		AttrPhone:    optional(s.Attributes.Phone), AttrDepartment: optional(s.Attributes.Department),
+		AttrPosition: optional(s.Attributes.Position),
+		SyncGroups:   s.SyncGroups, NestedGroups: s.NestedGroups, TimeoutSeconds: s.TimeoutSeconds,
+		CheckMinutes: s.CheckMinutes, CheckLimit: s.CheckLimit,
 		Enabled: s.Enabled, Vouched: d.state.Vouched, CheckStopped: optional(d.stopped),
 		CreatedAt: d.createdAt.UTC(), UpdatedAt: d.updatedAt.UTC(), Revision: d.revision,
 	}
@@ -136,7 +144,8 @@ func scanShownDirectory(row pgx.Row, place ...any) (Directory, error) {
 
 // Directory gives one connection.
 func (r *ReadModels) Directory(ctx context.Context, id uuid.UUID) (Directory, error) {
-	return orNotFound(scanShownDirectory(r.pool.QueryRow(ctx, "SELECT "+shownDirectory+" FROM directories d WHERE d.id = $1", id)))
+	return orNotFound(scanShownDirectory(r.pool.QueryRow(ctx, "SELECT "+shownDirectory+" FROM directories d WHERE "+
+		"d.id = $1", id)))
 }
 
 // DirectoryAsOf gives one connection as it was at a time.
@@ -156,7 +165,8 @@ type DirectoryFilter struct {
 }
 
 // Directories lists connections, sorted by name or created_at.
-func (r *ReadModels) Directories(ctx context.Context, filter DirectoryFilter, page PageRequest) (List[Directory], error) {
+func (r *ReadModels) Directories(ctx context.Context, filter DirectoryFilter,
+	page PageRequest) (List[Directory], error) {
 	q := query{columns: shownDirectory, from: "directories d", id: "d.id", byDefault: "name", orders: map[string]order{
 		"name": {"d.name_key", newBytes}, "created_at": {"d.created_at", newTime},
 	}}
@@ -197,7 +207,8 @@ func (r *ReadModels) AccountsOfEntry(ctx context.Context, guid string) ([]uuid.U
 	return r.ids(ctx, "SELECT id FROM users WHERE directory_guid = $1 AND directory_id IS NOT NULL ORDER BY id", guid)
 }
 
-// AccountsOfDirectory gives, in order, the ids of at most limit accounts after one that are bound to entries of a connection.
+// AccountsOfDirectory gives, in order, the ids of at most limit accounts after one that are bound to entries of a
+// connection.
 func (r *ReadModels) AccountsOfDirectory(ctx context.Context, id, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	return r.ids(ctx, "SELECT id FROM users WHERE directory_id = $1 AND id > $2 ORDER BY id LIMIT $3", id, after, limit)
 }

@@ -30,15 +30,16 @@ func TestNoTextOfAnEventStopsAProjection(t *testing.T) {
 		emptyReadModels(t, pool)
 		play(t, live, 0, s.log, 7)
 		play(t, pool, 0, s.log, 500)
-		r, err := engine.RunRebuild(t.Context(), Set(), pool, written{events: s.log}, engine.RebuildRequest{Mode: engine.ModeRebuild}, nil)
+		r, err := engine.RunRebuild(t.Context(), Set(), pool, written{events: s.log},
+			engine.RebuildRequest{Mode: engine.ModeRebuild}, nil)
 		if err != nil || len(r.Differences) > 0 || len(r.NotCompared) > 0 {
 			rt.Fatal(show(t, r), err)
 		}
 	})
 }
 
-// withNULs puts U+0000 behind each text of a document, as events could hold it that were written before it was replaced. Texts that
-// are ids, times or of an enumeration stay.
+// withNULs puts U+0000 behind each text of a document, as events could hold it that were written before it was
+// replaced. Texts that are ids, times or of an enumeration stay.
 func withNULs(t *testing.T, document []byte) []byte {
 	var value any
 	if err := json.Unmarshal(document, &value); err != nil {
@@ -49,8 +50,10 @@ func withNULs(t *testing.T, document []byte) []byte {
 		switch v := value.(type) {
 		case map[string]any:
 			for key := range v {
-				if texts := []string{"name", "first_name", "last_name", "phone", "department", "position", "description", "reason", "detail", "ca_pem", "dn",
-					"subject", "host", "address", "display_name", "username", "from", "to"}; slices.Contains(texts, key) {
+				if texts := []string{"name", "first_name", "last_name", "phone", "department", "position",
+					"description", "reason", "detail", "ca_pem", "dn",
+					"subject", "host", "address", "display_name", "username", "from",
+					"to"}; slices.Contains(texts, key) {
 					v[key] = walk(v[key])
 				}
 			}

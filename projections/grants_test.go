@@ -35,7 +35,8 @@ func TestAccessAtAnyTimeIsWhatTheLogAloneSays(t *testing.T) {
 		play(t, pool, 0, s.log, 7)
 		replay, applied := NewReplay(), 0
 		beginning := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		times := rapid.SliceOfN(rapid.IntRange(0, int(s.now.Sub(beginning)/time.Second)+100_000), 4, 4).Draw(rt, "times")
+		times := rapid.SliceOfN(rapid.IntRange(0, int(s.now.Sub(beginning)/time.Second)+100_000), 4, 4).Draw(rt,
+			"times")
 		for _, e := range s.log { // the very moments of changes too
 			if rapid.IntRange(0, 9).Draw(rt, "moment") == 0 {
 				times = append(times, int(e.Meta.At.Sub(beginning)/time.Second))
@@ -58,7 +59,8 @@ func TestAccessAtAnyTimeIsWhatTheLogAloneSays(t *testing.T) {
 				got, err := models.AccountAccess(ctx, id, filter, s.now, &at)
 				unnamed(&want, &got)
 				if errors.Is(wantErr, ErrNotFound) != errors.Is(err, ErrNotFound) || show(t, got) != show(t, want) {
-					rt.Fatalf("%s at %s:\n%s %v\nthe log says:\n%s %v", id, at, show(t, got), err, show(t, want), wantErr)
+					rt.Fatalf("%s at %s:\n%s %v\nthe log says:\n%s %v", id, at, show(t, got), err, show(t, want),
+						wantErr)
 				}
 			}
 			if in, any := known(s, s.companies); any && rapid.Bool().Draw(rt, "of a company") {
@@ -99,7 +101,8 @@ func TestAccessAtAnyTimeIsWhatTheLogAloneSays(t *testing.T) {
 
 func only(action domain.Action) domain.Actions {
 	return domain.Actions{
-		View: action == domain.View, Add: action == domain.Add, Edit: action == domain.Edit, Delete: action == domain.Delete,
+		View: action == domain.View, Add: action == domain.Add, Edit: action == domain.Edit,
+		Delete: action == domain.Delete,
 		Export: action == domain.Export, ShowLink: action == domain.ShowLink,
 	}
 }
@@ -128,7 +131,8 @@ func unnamedHolders(holders []AccessHolder) {
 }
 
 // everybody reads all pages.
-func everybody(t *rapid.T, models *ReadModels, filter AccessFilter, limit int, now time.Time, asOf *time.Time) []AccessHolder {
+func everybody(t *rapid.T, models *ReadModels, filter AccessFilter, limit int, now time.Time,
+	asOf *time.Time) []AccessHolder {
 	var holders []AccessHolder
 	page := PageRequest{Limit: limit}
 	for {
@@ -152,7 +156,8 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	ctx, root := t.Context(), admin(t, s)
-	acme, nova := s.has(t)(s.CreateCompany(ctx, as(root), company.Details{Name: "Acme"})), s.has(t)(s.CreateCompany(ctx, as(root), company.Details{Name: "Nova"}))
+	acme, nova := s.has(t)(s.CreateCompany(ctx, as(root), company.Details{Name: "Acme"})),
+		s.has(t)(s.CreateCompany(ctx, as(root), company.Details{Name: "Nova"}))
 	risks, err := s.RegisterModule(ctx, commands.Operator(), "risks", "Risks")
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +170,8 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 	readers := create("Readers", acme, allowing(domain.Actions{View: true}))
 	strangers := create("Strangers", nova, allowing(domain.Actions{Delete: true}))
 	anna := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{
-		Details: user.Details{Email: "anna@example.com", FirstName: "Anna", CompanyID: acme}, GroupIDs: []uuid.UUID{readers},
+		Details:  user.Details{Email: "anna@example.com", FirstName: "Anna", CompanyID: acme},
+		GroupIDs: []uuid.UUID{readers},
 	}))
 	ask := func(action domain.Action) (AccountAccess, map[string]AccessReason) {
 		t.Helper()
@@ -187,11 +193,13 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 
 	answer, because := ask(domain.View)
 	if !*answer.Allowed || len(answer.Because) != 1 || *because[access.BecauseGroup].GroupID != readers ||
-		!strings.HasPrefix(because[access.BecauseGroup].Detail, "member of the group Readers, which allows risks.view (by Ada Admin, 2026-") {
+		!strings.HasPrefix(because[access.BecauseGroup].Detail,
+			"member of the group Readers, which allows risks.view (by Ada Admin, 2026-") {
 		t.Fatal(show(t, answer))
 	}
 	answer, because = ask(domain.Delete)
-	if *answer.Allowed || because[access.BecauseLacksAction].Detail != "the group Readers allows view in risks, but not delete" ||
+	if *answer.Allowed ||
+		because[access.BecauseLacksAction].Detail != "the group Readers allows view in risks, but not delete" ||
 		*because[access.BecauseOtherCompany].GroupID != strangers {
 		t.Fatal(show(t, answer))
 	}
@@ -201,7 +209,8 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 	s.has(t)(s.ChangeGroup(ctx, as(root), readers, group.Patch{Permissions: &more}))
 	answer, because = ask(domain.Delete)
 	via := answer.Items[0].Via[0]
-	if !*answer.Allowed || via.GivenEventID != *via.AllowedEventID || via.GivenEventID == via.EventID || !via.GivenAt.After(*via.JoinedAt) ||
+	if !*answer.Allowed || via.GivenEventID != *via.AllowedEventID || via.GivenEventID == via.EventID ||
+		!via.GivenAt.After(*via.JoinedAt) ||
 		*via.JoinedBy.Name != "Ada Admin" || *because[access.BecauseGroup].EventID != via.GivenEventID {
 		t.Fatal(show(t, answer))
 	}
@@ -212,11 +221,13 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 
 	fewer := allowing(domain.Actions{View: true})
 	s.has(t)(s.ChangeGroup(ctx, as(root), readers, group.Patch{Permissions: &fewer}))
-	if answer, because = ask(domain.Delete); !strings.Contains(because[access.BecauseLacksAction].Detail, "but not delete any more (by Ada Admin") {
+	if answer, because = ask(domain.Delete); !strings.Contains(because[access.BecauseLacksAction].Detail,
+		"but not delete any more (by Ada Admin") {
 		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.RetireGroup(ctx, as(root), readers, "merged"))
-	if answer, because = ask(domain.View); *answer.Allowed || because[access.BecauseRetired].EventID == nil || because[access.BecauseNobodyIsGiving].Code == "" {
+	if answer, because = ask(domain.View); *answer.Allowed || because[access.BecauseRetired].EventID == nil ||
+		because[access.BecauseNobodyIsGiving].Code == "" {
 		t.Fatal(show(t, answer))
 	}
 	viewers := create("Viewers", uuid.Nil, allowing(domain.Actions{View: true}))
@@ -225,7 +236,8 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 	}
 	s.has(t)(s.JoinGroup(ctx, as(root), anna, viewers))
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, viewers))
-	if answer, because = ask(domain.View); because[access.BecauseLeft].Actor == nil || because[access.BecauseWouldAllow].Code != "" {
+	if answer, because = ask(domain.View); because[access.BecauseLeft].Actor == nil ||
+		because[access.BecauseWouldAllow].Code != "" {
 		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, readers))
@@ -235,16 +247,19 @@ func TestWhySheMayAndWhyNot(t *testing.T) {
 
 	yes := true
 	s.has(t)(s.ChangeUser(ctx, as(root), anna, commands.ChangeUser{Patch: user.Patch{Superuser: &yes}}))
-	if answer, because = ask(domain.Delete); !*answer.Allowed || because[access.BecauseSuperuser].EventID == nil || answer.Items[0].Via[0].GroupID != nil {
+	if answer, because = ask(domain.Delete); !*answer.Allowed || because[access.BecauseSuperuser].EventID == nil ||
+		answer.Items[0].Via[0].GroupID != nil {
 		t.Fatal(show(t, answer))
 	}
 	s.has(t)(s.DeactivateUser(ctx, as(root), anna, "left the company"))
 	answer, because = ask(domain.Delete)
 	if *answer.Allowed || len(answer.Items) != 0 || because[access.BecauseHeld].Code == "" ||
-		!strings.HasPrefix(because[access.Inactive].Detail, "the account could not be used: deactivated: left the company (by Ada Admin") {
+		!strings.HasPrefix(because[access.Inactive].Detail,
+			"the account could not be used: deactivated: left the company (by Ada Admin") {
 		t.Fatal(show(t, answer))
 	}
-	unknown, err := s.AccountAccess(ctx, uuid.MustParse(root.Actor.ID), AccessFilter{Module: "assets", Action: domain.View}, s.clock(), nil)
+	unknown, err := s.AccountAccess(ctx, uuid.MustParse(root.Actor.ID),
+		AccessFilter{Module: "assets", Action: domain.View}, s.clock(), nil)
 	if err != nil || *unknown.Allowed || unknown.Because[0].Code != access.BecauseUnknownModule {
 		t.Fatal(show(t, unknown), err)
 	}
@@ -259,15 +274,18 @@ func TestWhoMayHasCursorsOfItsOwn(t *testing.T) {
 	if err != nil || len(list.Items) != 10 || list.NextCursor == nil {
 		t.Fatal(show(t, list), err)
 	}
-	if _, err := models.Users(t.Context(), UserFilter{}, PageRequest{Cursor: *list.NextCursor}, now); !errors.Is(err, ErrBadCursor) {
+	if _, err := models.Users(t.Context(), UserFilter{}, PageRequest{Cursor: *list.NextCursor}, now); !errors.Is(err,
+		ErrBadCursor) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"?", "e30", "eyJzIjoiYWNjZXNzIiwiayI6bnVsbH0"} {
-		if _, err := models.WhoMay(t.Context(), AccessFilter{}, PageRequest{Cursor: bad}, now, nil); !errors.Is(err, ErrBadCursor) {
+		if _, err := models.WhoMay(t.Context(), AccessFilter{}, PageRequest{Cursor: bad}, now, nil); !errors.Is(err,
+			ErrBadCursor) {
 			t.Error(bad, err)
 		}
 	}
-	if list, err := models.WhoMay(t.Context(), AccessFilter{Module: `a"b\`, Action: "*"}, PageRequest{}, now, nil); err != nil || len(list.Items) != 0 {
+	if list, err := models.WhoMay(t.Context(), AccessFilter{Module: `a"b\`, Action: "*"}, PageRequest{}, now,
+		nil); err != nil || len(list.Items) != 0 {
 		t.Fatal(list, err)
 	}
 }

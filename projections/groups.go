@@ -48,13 +48,15 @@ var writeGroups = engine.NewUpsert("groups",
 	engine.Col("search", "text", func(g *groupRow) string { return searchText(g.state.Name) }),
 )
 
-const groupColumns = `g.id, g.name, g.description, g.company_id, g.permissions, g.retired, g.created_at, g.updated_at, g.revision`
+const groupColumns = `g.id, g.name, g.description, g.company_id, g.permissions, g.retired, g.created_at, g.updated_at,
+	g.revision`
 
 func scanGroup(row pgx.Row, place ...any) (*groupRow, error) {
 	g := &groupRow{state: group.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	var companyID *uuid.UUID
-	err := row.Scan(append([]any{&g.id, &g.state.Name, &g.state.Description, &companyID, &g.state.Permissions, &g.state.Retired,
-		&g.createdAt, &g.updatedAt, &g.revision}, place...)...)
+	err := row.Scan(
+		append([]any{&g.id, &g.state.Name, &g.state.Description, &companyID, &g.state.Permissions, &g.state.Retired,
+			&g.createdAt, &g.updatedAt, &g.revision}, place...)...)
 	if companyID != nil {
 		g.state.CompanyID = *companyID
 	}
@@ -77,7 +79,8 @@ type Group struct {
 
 func (g *groupRow) show(members int) Group {
 	return Group{
-		ID: g.id, Name: g.state.Name, Description: optional(g.state.Description), CompanyID: optional(g.state.CompanyID),
+		ID: g.id, Name: g.state.Name, Description: optional(g.state.Description),
+		CompanyID:   optional(g.state.CompanyID),
 		Permissions: g.state.Permissions.Normalized(), Retired: g.state.Retired, MemberCount: members,
 		CreatedAt: g.createdAt.UTC(), UpdatedAt: g.updatedAt.UTC(), Revision: g.revision,
 	}
@@ -111,7 +114,8 @@ func (r *ReadModels) GroupAsOf(ctx context.Context, id uuid.UUID, at time.Time) 
 		return Group{}, err
 	}
 	var members int
-	err = r.pool.QueryRow(ctx, "SELECT count(*) FROM memberships s WHERE s.group_id = $1 AND "+memberAt("$2"), id, at).Scan(&members)
+	err = r.pool.QueryRow(ctx, "SELECT count(*) FROM memberships s WHERE s.group_id = $1 AND "+memberAt("$2"), id,
+		at).Scan(&members)
 	return g.show(members), err
 }
 
@@ -132,7 +136,9 @@ func (r *ReadModels) Groups(ctx context.Context, filter GroupFilter, page PageRe
 	if filter.Retired != nil {
 		q.whether("g.retired", *filter.Retired)
 	}
-	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Group, error) { return scanShownGroup(rows, place...) })
+	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Group, error) {
+		return scanShownGroup(rows, place...)
+	})
 }
 
 // Member is somebody in a group, and how that came.
@@ -145,15 +151,17 @@ type Member struct {
 	EventID  uuid.UUID `json:"event_id"` // of the event by which the account joined
 }
 
-// GroupMembers lists who is in a group, or (at not nil) who was at a time, with their names at that time. Sorted by name
-// (of today) or joined_at.
-func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *time.Time, page PageRequest) (List[Member], error) {
+// GroupMembers lists who is in a group, or (at not nil) who was at a time, with their names at that time. Sorted by
+// name (of today) or joined_at.
+func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *time.Time,
+	page PageRequest) (List[Member], error) {
 	if err := r.groupExists(ctx, groupID, at); err != nil {
 		return List[Member]{}, err
 	}
 	q := query{
-		columns: "u.id, u.email, u.first_name, u.last_name, s.joined_at, s.joined_by_kind, s.joined_by_id, s.joined_event",
-		from:    "memberships s JOIN users u ON u.id = s.user_id", id: "u.id", byDefault: "name",
+		columns: "u.id, u.email, u.first_name, u.last_name, s.joined_at, s.joined_by_kind, s.joined_by_id, " +
+			"s.joined_event",
+		from: "memberships s JOIN users u ON u.id = s.user_id", id: "u.id", byDefault: "name",
 		orders: map[string]order{"name": {"u.name_key", newBytes}, "joined_at": {"s.joined_at", newTime}},
 	}
 	q.where("s.group_id = ?", groupID)
@@ -165,7 +173,8 @@ func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *ti
 	members, err := list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (Member, error) {
 		var m Member
 		var d user.Details
-		err := rows.Scan(append([]any{&m.UserID, &d.Email, &d.FirstName, &d.LastName, &m.JoinedAt, &m.JoinedBy.Kind, &m.JoinedBy.ID, &m.EventID}, place...)...)
+		err := rows.Scan(append([]any{&m.UserID, &d.Email, &d.FirstName, &d.LastName, &m.JoinedAt, &m.JoinedBy.Kind,
+			&m.JoinedBy.ID, &m.EventID}, place...)...)
 		m.Email, m.Name, m.JoinedAt = d.Email, d.Name(), m.JoinedAt.UTC()
 		return m, err
 	})
@@ -195,7 +204,8 @@ func (r *ReadModels) GroupMembers(ctx context.Context, groupID uuid.UUID, at *ti
 // groupExists gives ErrNotFound for a group that does not exist, or did not at a time.
 func (r *ReadModels) groupExists(ctx context.Context, id uuid.UUID, at *time.Time) error {
 	var createdAt time.Time
-	_, err := orNotFound(createdAt, r.pool.QueryRow(ctx, "SELECT created_at FROM groups WHERE id = $1", id).Scan(&createdAt))
+	_, err := orNotFound(createdAt,
+		r.pool.QueryRow(ctx, "SELECT created_at FROM groups WHERE id = $1", id).Scan(&createdAt))
 	if err == nil && at != nil && createdAt.After(*at) {
 		return ErrNotFound
 	}

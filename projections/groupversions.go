@@ -21,8 +21,9 @@ type groupTimeline struct {
 
 var groupTimelines = engine.Aggregate[uuid.UUID, *groupTimeline]{
 	Kind: group.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *groupTimeline { return &groupTimeline{id: id} },
-	ByIDs: "SELECT " + groupVersionColumns + " FROM group_versions v WHERE v.group_id = ANY($1) AND v.to_at IS NULL", Scan: scanGroupTimeline,
-	ID: func(g *groupTimeline) uuid.UUID { return g.id },
+	ByIDs: "SELECT " + groupVersionColumns + " FROM group_versions v WHERE v.group_id = ANY($1) AND v.to_at IS NULL",
+	Scan:  scanGroupTimeline,
+	ID:    func(g *groupTimeline) uuid.UUID { return g.id },
 }
 
 func (g *groupTimeline) Apply(e *eventstore.Envelope) error {
@@ -63,7 +64,8 @@ func scanGroupTimeline(row pgx.Row, _ ...any) (*groupTimeline, error) {
 	}
 	o := v.State
 	g := &groupTimeline{id: id, state: group.State{
-		Lifecycle: domain.Lifecycle{Exists: true, Retired: o.Retired}, Name: o.Name, CompanyID: o.CompanyID, Permissions: o.Permissions,
+		Lifecycle: domain.Lifecycle{Exists: true, Retired: o.Retired}, Name: o.Name, CompanyID: o.CompanyID,
+		Permissions: o.Permissions,
 	}}
 	g.createdAt, g.Succession = v.At, engine.Continued(o)
 	return g, nil

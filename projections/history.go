@@ -18,8 +18,10 @@ import (
 )
 
 var historyColumns = []string{
-	"position", "event_id", "kind", "subject_id", "revision", "type", "at", "created", "actor_kind", "actor_id", "session",
-	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata", "company_id", "former_company_id",
+	"position", "event_id", "kind", "subject_id", "revision", "type", "at", "created", "actor_kind", "actor_id",
+	"session",
+	"ip", "user_agent", "command_id", "correlation_id", "causation_id", "summary", "changes", "data", "metadata",
+	"company_id", "former_company_id",
 }
 
 // history adds every event. Rows are copied in: the checkpoint in the same transaction makes duplicates impossible.
@@ -103,8 +105,8 @@ func addHistory(to *engine.CopyRows, e *eventstore.Envelope, companies subjectCo
 	return nil
 }
 
-// HistoryFilter chooses events of one aggregate: Kind and ID are the two parts of its stream's name, such as "user" and a UUID, or
-// "module" and its key.
+// HistoryFilter chooses events of one aggregate: Kind and ID are the two parts of its stream's name, such as "user" and
+// a UUID, or "module" and its key.
 type HistoryFilter struct {
 	Kind           string
 	ID             string
@@ -145,7 +147,8 @@ type HistoryChange struct {
 // exist has an empty history.
 func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page PageRequest) (List[HistoryEntry], error) {
 	q := query{
-		columns: historyEntryColumns, from: "history h", byDefault: "-position", orders: map[string]order{"position": {"h.position", newInt}},
+		columns: historyEntryColumns, from: "history h", byDefault: "-position",
+		orders: map[string]order{"position": {"h.position", newInt}},
 	}
 	if filter.IncludeSignIns && filter.Kind == user.Kind {
 		q.where("h.kind IN (?, ?)", user.Kind, signin.Kind)
@@ -177,13 +180,16 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 }
 
 // historyEntryColumns are of history h.
-const historyEntryColumns = `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id, h.ip, h.user_agent, h.changes,
+const historyEntryColumns = `h.position, h.event_id, h.revision, h.type, h.summary, h.at, h.actor_kind, h.actor_id,
+	h.ip, h.user_agent, h.changes,
 	h.correlation_id, h.causation_id`
 
 func scanHistoryEntry(rows pgx.Rows, place ...any) (HistoryEntry, error) {
 	var e HistoryEntry
-	err := rows.Scan(append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP, &e.UserAgent,
-		&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
+	err := rows.Scan(
+		append([]any{&e.Position, &e.ID, &e.Revision, &e.Type, &e.Summary, &e.At, &e.Actor.Kind, &e.Actor.ID, &e.IP,
+			&e.UserAgent,
+			&e.Changes, &e.CorrelationID, &e.CausationID}, place...)...)
 	e.At = e.At.UTC()
 	return e, err
 }

@@ -18,8 +18,8 @@ import (
 // subjectCompanies is the company of each account and group, as events follow one another.
 type subjectCompanies map[subject]uuid.UUID
 
-// follow takes in the next event. It gives the company that its subject is or belongs to from then on, and the one that the
-// event took it out of; uuid.Nil for none.
+// follow takes in the next event. It gives the company that its subject is or belongs to from then on, and the one that
+// the event took it out of; uuid.Nil for none.
 func (s subjectCompanies) follow(e *eventstore.Envelope) (now, former uuid.UUID) {
 	about := subjectOf(e.Stream)
 	if about.kind == company.Kind {
@@ -59,8 +59,10 @@ func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	if len(ids) == 0 {
 		return companies, nil
 	}
-	rows, err := tx.Query(ctx, `SELECT s.kind, s.id, h.company_id FROM unnest($1::text[], $2::text[]) s (kind, id) CROSS JOIN LATERAL (
-		SELECT company_id FROM history WHERE kind = s.kind AND subject_id = s.id ORDER BY position DESC LIMIT 1) h WHERE h.company_id IS NOT NULL`, kinds, ids)
+	rows, err := tx.Query(ctx, `SELECT s.kind, s.id, h.company_id FROM unnest($1::text[], $2::text[]) s (kind, id) CROSS
+		JOIN LATERAL (
+		SELECT company_id FROM history WHERE kind = s.kind AND subject_id = s.id ORDER BY position DESC LIMIT 1) h
+		WHERE h.company_id IS NOT NULL`, kinds, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +88,8 @@ var historyHours = engine.Table{
 		for hour, span := range met {
 			at, first, last = append(at, hour), append(first, int64(span[0])), append(last, int64(span[1]))
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO history_hours AS h SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[])
+		_, err := tx.Exec(ctx, `INSERT INTO history_hours AS h SELECT * FROM unnest($1::timestamptz[], $2::bigint[],
+			$3::bigint[])
 			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, at, first, last)
 		return err
 	},
@@ -125,11 +128,13 @@ func (h hours) Rows(to *engine.CopyRows, yield func() error) error {
 }
 
 const spanQuery = `SELECT min(first_position) AS low, max(last_position) AS high FROM history_hours
-	WHERE hour > coalesce($1::timestamptz - interval '1 hour', '-infinity') AND hour <= coalesce($2::timestamptz, 'infinity')`
+	WHERE hour > coalesce($1::timestamptz - interval '1 hour', '-infinity') AND hour <= coalesce($2::timestamptz,
+	'infinity')`
 
 // span gives positions between which all events of a time stand that the read models have; found is false when there
 // are none. nil stands for no bound.
-func (r *ReadModels) span(ctx context.Context, from, to *time.Time) (first, last eventstore.Position, found bool, err error) {
+func (r *ReadModels) span(ctx context.Context,
+	from, to *time.Time) (first, last eventstore.Position, found bool, err error) {
 	var low, high *int64
 	err = r.pool.QueryRow(ctx, spanQuery, from, to).Scan(&low, &high)
 	if err != nil || low == nil {
@@ -140,10 +145,12 @@ func (r *ReadModels) span(ctx context.Context, from, to *time.Time) (first, last
 
 // Extent says where in the log the events of a time stand: behind after up to last, or behind known, up to which the
 // read models have the log. nil stands for no bound.
-func (r *ReadModels) Extent(ctx context.Context, from, to *time.Time) (after, last, known eventstore.Position, err error) {
+func (r *ReadModels) Extent(ctx context.Context,
+	from, to *time.Time) (after, last, known eventstore.Position, err error) {
 	var low, high *int64
 	// One statement: the hours and the checkpoint commit together.
-	err = r.pool.QueryRow(ctx, "SELECT c.position, h.low, h.high FROM checkpoints c, LATERAL ("+spanQuery+") h WHERE c.name = 'history'", from, to).
+	err = r.pool.QueryRow(ctx, "SELECT c.position, h.low, h.high FROM checkpoints c, LATERAL ("+spanQuery+
+		") h WHERE c.name = 'history'", from, to).
 		Scan(&known, &low, &high)
 	if err != nil {
 		return 0, 0, 0, err

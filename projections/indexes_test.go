@@ -33,7 +33,9 @@ type askedQuery struct {
 func TestEveryQueryUsesItsIndexes(t *testing.T) {
 	t.Parallel()
 	asked := &tracer{}
-	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) { c.ConnConfig.Tracer = asked })
+	pool, err := postgres.Open(t.Context(), pgtest.NewDatabaseURL(t), func(c *pgxpool.Config) {
+		c.ConnConfig.Tracer = asked
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +92,9 @@ func someAccount(t testing.TB, pool *pgxpool.Pool) world {
 		}
 		for i, p := range proposed {
 			w.log = append(w.log, eventstore.Decode(eventstore.Recorded{
-				ID: p.ID, Stream: stream, Revision: eventstore.Revision(i), Position: eventstore.Position(len(w.log) + 1),
-				Type: p.Type, Data: p.Data, Metadata: p.Metadata,
+				ID: p.ID, Stream: stream, Revision: eventstore.Revision(i),
+				Position: eventstore.Position(len(w.log) + 1),
+				Type:     p.Type, Data: p.Data, Metadata: p.Metadata,
 			}))
 		}
 	}
@@ -175,10 +178,11 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		}}
 	}
 	accessOf := func(special string, filter AccessFilter, asOf *time.Time) askedQuery {
-		return askedQuery{"AccountAccess", special, "account_versions_pkey memberships_pkey", func(r *ReadModels) error {
-			_, err := r.AccountAccess(ctx, id, filter, at, asOf)
-			return err
-		}}
+		return askedQuery{"AccountAccess", special, "account_versions_pkey memberships_pkey",
+			func(r *ReadModels) error {
+				_, err := r.AccountAccess(ctx, id, filter, at, asOf)
+				return err
+			}}
 	}
 	whoMay := func(special, indexes string, filter AccessFilter, asOf *time.Time) askedQuery {
 		return askedQuery{"WhoMay", special, indexes, func(r *ReadModels) error {
@@ -189,14 +193,19 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 	view := AccessFilter{Module: "users", Action: domain.View}
 	viewIn := AccessFilter{Module: "users", Action: domain.View, CompanyID: &w.company}
 	return []askedQuery{
-		{"Access", "", "users_pkey memberships_ groups_", func(r *ReadModels) error { return failure(r.Access(ctx, id, at)) }},
-		accessOf("of everything", AccessFilter{}, nil), accessOf("of one thing", view, nil), accessOf("at a time", view, &at),
+		{"Access", "", "users_pkey memberships_ groups_", func(r *ReadModels) error {
+			return failure(r.Access(ctx, id, at))
+		}},
+		accessOf("of everything", AccessFilter{}, nil), accessOf("of one thing", view, nil),
+		accessOf("at a time", view, &at),
 		whoMay("anything", "group_versions_permissions account_versions_superuser memberships_", AccessFilter{}, nil),
 		whoMay("one thing", "group_versions_permissions account_versions_superuser memberships_", view, nil),
 		whoMay("one thing in a company", "group_versions_permissions account_versions_ memberships_", viewIn, nil),
 		whoMay("at a time", "group_versions_permissions history_subject", view, &at),
 
-		{"User", "", "users_pkey user_roles_ memberships_", func(r *ReadModels) error { return failure(r.User(ctx, id, at)) }},
+		{"User", "", "users_pkey user_roles_ memberships_", func(r *ReadModels) error {
+			return failure(r.User(ctx, id, at))
+		}},
 		{"UserAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.UserAsOf(ctx, id, at)) }},
 		users("", "users_name", UserFilter{}, ""),
 		users("by e-mail", "users_email", UserFilter{}, "-email"),
@@ -219,12 +228,20 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 			_, _, err := r.Photo(ctx, id)
 			return err
 		}},
-		{"SignInCheck", "", "history_subject", func(r *ReadModels) error { return failure(r.SignInCheck(ctx, id, at, nil)) }},
-		{"AccountsOfEntry", "", "users_directory_entry", func(r *ReadModels) error { return failure(r.AccountsOfEntry(ctx, "x")) }},
-		{"AccountsOfDirectory", "", "users_directory", func(r *ReadModels) error { return failure(r.AccountsOfDirectory(ctx, id, id, 9)) }},
+		{"SignInCheck", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.SignInCheck(ctx, id, at, nil))
+		}},
+		{"AccountsOfEntry", "", "users_directory_entry", func(r *ReadModels) error {
+			return failure(r.AccountsOfEntry(ctx, "x"))
+		}},
+		{"AccountsOfDirectory", "", "users_directory", func(r *ReadModels) error {
+			return failure(r.AccountsOfDirectory(ctx, id, id, 9))
+		}},
 
 		{"Company", "", "companies_pkey", func(r *ReadModels) error { return failure(r.Company(ctx, id)) }},
-		{"CompanyAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.CompanyAsOf(ctx, id, at)) }},
+		{"CompanyAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.CompanyAsOf(ctx, id, at))
+		}},
 		companies("", "companies_name", CompanyFilter{Query: "acme"}, ""),
 		companies("in use", "companies_in_use", CompanyFilter{Retired: &no}, ""),
 		companies("by age", "companies_created", CompanyFilter{}, "-created_at"),
@@ -234,8 +251,12 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		roles("", "roles_name", RoleFilter{Query: "own", Retired: &no}, ""),
 		roles("by age", "roles_created", RoleFilter{}, "created_at"),
 		{"Group", "", "groups_pkey memberships_open", func(r *ReadModels) error { return failure(r.Group(ctx, id)) }},
-		{"GroupAsOf", "", "history_subject memberships_", func(r *ReadModels) error { return failure(r.GroupAsOf(ctx, w.group, at)) }},
-		{"GroupsLike", "", "groups_search", func(r *ReadModels) error { return failure(r.GroupsLike(ctx, []string{"risk"})) }},
+		{"GroupAsOf", "", "history_subject memberships_", func(r *ReadModels) error {
+			return failure(r.GroupAsOf(ctx, w.group, at))
+		}},
+		{"GroupsLike", "", "groups_search", func(r *ReadModels) error {
+			return failure(r.GroupsLike(ctx, []string{"risk"}))
+		}},
 		groups("", "groups_name memberships_open", GroupFilter{Query: "risk"}, ""),
 		groups("in use", "groups_in_use", GroupFilter{Retired: &no}, ""),
 		groups("by age", "groups_created", GroupFilter{}, "created_at"),
@@ -244,13 +265,21 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		members("by age", "memberships_open", nil, "-joined_at"),
 		members("at a time", "groups_pkey memberships_", &at, ""),
 		{"Module", "", "modules_pkey", func(r *ReadModels) error { return failure(r.Module(ctx, "risks")) }},
-		{"ModuleAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.ModuleAsOf(ctx, "risks", at)) }},
+		{"ModuleAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.ModuleAsOf(ctx, "risks", at))
+		}},
 		{"Modules", "", "modules_pkey", func(r *ReadModels) error { return failure(r.Modules(ctx)) }},
-		{"Directory", "", "directories_pkey directory_checks_pkey", func(r *ReadModels) error { return failure(r.Directory(ctx, id)) }},
-		{"DirectoryAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.DirectoryAsOf(ctx, id, at)) }},
+		{"Directory", "", "directories_pkey directory_checks_pkey", func(r *ReadModels) error {
+			return failure(r.Directory(ctx, id))
+		}},
+		{"DirectoryAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.DirectoryAsOf(ctx, id, at))
+		}},
 		directories("", "directories_name", DirectoryFilter{Query: "x", CompanyID: &id, Enabled: &yes}, ""),
 		directories("by age", "directories_created", DirectoryFilter{}, "created_at"),
-		{"EnabledDirectories", "", "directories_created", func(r *ReadModels) error { return failure(r.EnabledDirectories(ctx)) }},
+		{"EnabledDirectories", "", "directories_created", func(r *ReadModels) error {
+			return failure(r.EnabledDirectories(ctx))
+		}},
 
 		history("", "history_subject", HistoryFilter{}),
 		history("with sign-ins", "history_subject", HistoryFilter{IncludeSignIns: true, From: &at, To: &at}),
@@ -270,18 +299,26 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		}},
 
 		{"MailServer", "", "mail_servers_pkey", func(r *ReadModels) error { return failure(r.MailServer(ctx, id)) }},
-		{"MailServerAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.MailServerAsOf(ctx, id, at)) }},
+		{"MailServerAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.MailServerAsOf(ctx, id, at))
+		}},
 		servers("", "mail_servers_name", MailServerFilter{Query: "x", Retired: &no}, ""),
 		servers("by age", "mail_servers_created", MailServerFilter{}, "created_at"),
 		{"MailAccount", "", "mail_accounts_pkey", func(r *ReadModels) error { return failure(r.MailAccount(ctx, id)) }},
-		{"MailAccountAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.MailAccountAsOf(ctx, id, at)) }},
+		{"MailAccountAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.MailAccountAsOf(ctx, id, at))
+		}},
 		mailAccounts("", "mail_accounts_name", MailAccountFilter{Query: "x"}, ""),
 		mailAccounts("in use", "mail_accounts_in_use", MailAccountFilter{Retired: &no}, ""),
 		mailAccounts("by age", "mail_accounts_created", MailAccountFilter{}, "created_at"),
 		mailAccounts("of a server", "mail_accounts_server", MailAccountFilter{ServerID: id}, ""),
-		{"MailAccountUses", "", "companies_mail_account history_subject", func(r *ReadModels) error { return failure(r.MailAccountUses(ctx, id)) }},
+		{"MailAccountUses", "", "companies_mail_account history_subject", func(r *ReadModels) error {
+			return failure(r.MailAccountUses(ctx, id))
+		}},
 		{"MailMessage", "", "mail_messages_pkey", func(r *ReadModels) error { return failure(r.MailMessage(ctx, id)) }},
-		{"MailMessageAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.MailMessageAsOf(ctx, id, at)) }},
+		{"MailMessageAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.MailMessageAsOf(ctx, id, at))
+		}},
 		mails("", "mail_messages_created", MailMessageFilter{}),
 		mails("with a part", "mail_messages_search", MailMessageFilter{Query: "anna"}),
 		mails("in a state", "mail_messages_state", MailMessageFilter{State: "failed"}),
@@ -292,17 +329,28 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 			return failure(r.DueMail(ctx, at, nil, []mailmessage.Route{{Feature: "contact"}}, 9))
 		}},
 		{"MailFeatures", "", "history_subject", func(r *ReadModels) error { return failure(r.MailFeatures(ctx)) }},
-		{"MailFeature", "", "history_subject", func(r *ReadModels) error { return failure(r.MailFeature(ctx, "contact")) }},
-		{"ContactSettings", "", "history_subject", func(r *ReadModels) error { return failure(r.ContactSettings(ctx)) }},
-		{"ContactSettingsAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.ContactSettingsAsOf(ctx, at)) }},
+		{"MailFeature", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.MailFeature(ctx, "contact"))
+		}},
+		{"ContactSettings", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.ContactSettings(ctx))
+		}},
+		{"ContactSettingsAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.ContactSettingsAsOf(ctx, at))
+		}},
 		{"Site", "", "history_subject", func(r *ReadModels) error { return failure(r.Site(ctx)) }},
 		{"SiteAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.SiteAsOf(ctx, at)) }},
 		{"Security", "", "history_subject", func(r *ReadModels) error { return failure(r.Security(ctx)) }},
-		{"SecuritySettings", "", "history_subject", func(r *ReadModels) error { return failure(r.SecuritySettings(ctx)) }},
-		{"SecuritySettingsAsOf", "", "history_subject", func(r *ReadModels) error { return failure(r.SecuritySettingsAsOf(ctx, at)) }},
-		{"Setup", "", "users_superuser companies_in_use groups_in_use mail_accounts_in_use history_subject", func(r *ReadModels) error {
-			return failure(r.Setup(ctx, Deployment{}))
+		{"SecuritySettings", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.SecuritySettings(ctx))
 		}},
+		{"SecuritySettingsAsOf", "", "history_subject", func(r *ReadModels) error {
+			return failure(r.SecuritySettingsAsOf(ctx, at))
+		}},
+		{"Setup", "", "users_superuser companies_in_use groups_in_use mail_accounts_in_use history_subject",
+			func(r *ReadModels) error {
+				return failure(r.Setup(ctx, Deployment{}))
+			}},
 	}
 }
 

@@ -21,7 +21,9 @@ type mailAccountRow struct {
 }
 
 var mailAccountRows = engine.Aggregate[uuid.UUID, *mailAccountRow]{
-	Kind: mailaccount.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailAccountRow { return &mailAccountRow{id: id} },
+	Kind: mailaccount.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailAccountRow {
+		return &mailAccountRow{id: id}
+	},
 	ByIDs: "SELECT " + mailAccountColumns + " FROM mail_accounts a WHERE a.id = ANY($1)", Scan: scanMailAccount,
 	ID: func(a *mailAccountRow) uuid.UUID { return a.id },
 }
@@ -57,13 +59,15 @@ var writeMailAccounts = engine.NewUpsert("mail_accounts",
 	}),
 )
 
-const mailAccountColumns = `a.id, a.server_id, a.address, a.display_name, a.username, a.has_password, a.retired, a.created_at, a.updated_at, a.revision`
+const mailAccountColumns = `a.id, a.server_id, a.address, a.display_name, a.username, a.has_password, a.retired,
+	a.created_at, a.updated_at, a.revision`
 
 func scanMailAccount(row pgx.Row, place ...any) (*mailAccountRow, error) {
 	a := &mailAccountRow{state: mailaccount.State{Lifecycle: domain.Lifecycle{Exists: true}}}
 	d := &a.state.Details
-	err := row.Scan(append([]any{&a.id, &d.ServerID, &d.Address, &d.DisplayName, &d.Username, &a.hasPassword, &a.state.Retired,
-		&a.createdAt, &a.updatedAt, &a.revision}, place...)...)
+	err := row.Scan(
+		append([]any{&a.id, &d.ServerID, &d.Address, &d.DisplayName, &d.Username, &a.hasPassword, &a.state.Retired,
+			&a.createdAt, &a.updatedAt, &a.revision}, place...)...)
 	return a, err
 }
 
@@ -84,7 +88,8 @@ type MailAccount struct {
 func (a *mailAccountRow) show() MailAccount {
 	d := a.state.Details
 	return MailAccount{
-		ID: a.id, ServerID: d.ServerID, Address: d.Address, DisplayName: optional(d.DisplayName), Username: optional(d.Username), HasPassword: a.hasPassword,
+		ID: a.id, ServerID: d.ServerID, Address: d.Address, DisplayName: optional(d.DisplayName),
+		Username: optional(d.Username), HasPassword: a.hasPassword,
 		Retired: a.state.Retired, CreatedAt: a.createdAt.UTC(), UpdatedAt: a.updatedAt.UTC(), Revision: a.revision,
 	}
 }
@@ -98,7 +103,8 @@ type MailAccountFilter struct {
 
 // MailAccount gives one mail account.
 func (r *ReadModels) MailAccount(ctx context.Context, id uuid.UUID) (MailAccount, error) {
-	a, err := scanMailAccount(r.pool.QueryRow(ctx, "SELECT "+mailAccountColumns+" FROM mail_accounts a WHERE a.id = $1", id))
+	a, err := scanMailAccount(r.pool.QueryRow(ctx, "SELECT "+mailAccountColumns+" FROM mail_accounts a WHERE a.id = $1",
+		id))
 	return orNotFound(a.show(), err)
 }
 
@@ -112,10 +118,12 @@ func (r *ReadModels) MailAccountAsOf(ctx context.Context, id uuid.UUID, at time.
 }
 
 // MailAccounts lists mail accounts, sorted by address or created_at.
-func (r *ReadModels) MailAccounts(ctx context.Context, filter MailAccountFilter, page PageRequest) (List[MailAccount], error) {
-	q := query{columns: mailAccountColumns, from: "mail_accounts a", id: "a.id", byDefault: "address", orders: map[string]order{
-		"address": {"a.name_key", newBytes}, "created_at": {"a.created_at", newTime},
-	}}
+func (r *ReadModels) MailAccounts(ctx context.Context, filter MailAccountFilter,
+	page PageRequest) (List[MailAccount], error) {
+	q := query{columns: mailAccountColumns, from: "mail_accounts a", id: "a.id", byDefault: "address",
+		orders: map[string]order{
+			"address": {"a.name_key", newBytes}, "created_at": {"a.created_at", newTime},
+		}}
 	q.containing("a.search", filter.Query)
 	if filter.ServerID != uuid.Nil {
 		q.where("a.server_id = ?", filter.ServerID)

@@ -19,7 +19,9 @@ type mailMessageRow struct {
 }
 
 var mailMessageRows = engine.Aggregate[uuid.UUID, *mailMessageRow]{
-	Kind: mailmessage.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailMessageRow { return &mailMessageRow{id: id} },
+	Kind: mailmessage.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailMessageRow {
+		return &mailMessageRow{id: id}
+	},
 	ByIDs: "SELECT " + mailMessageColumns + " FROM mail_messages m WHERE m.id = ANY($1)", Scan: scanMailMessage,
 	ID: func(m *mailMessageRow) uuid.UUID { return m.id },
 }
@@ -39,7 +41,9 @@ var writeMailMessages = engine.NewUpsert("mail_messages",
 	engine.Col("recipient", "text", func(m *mailMessageRow) string { return m.state.Queued.To }),
 	engine.Col("subject", "text", func(m *mailMessageRow) string { return m.state.Queued.Subject }),
 	engine.Col("user_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.Queued.UserID)) }),
-	engine.Col("company_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.Queued.CompanyID)) }),
+	engine.Col("company_id", "uuid", func(m *mailMessageRow) *rawUUID {
+		return optional(rawUUID(m.state.Queued.CompanyID))
+	}),
 	engine.Col("account_id", "uuid", func(m *mailMessageRow) *rawUUID { return optional(rawUUID(m.state.AccountID)) }),
 	engine.Col("state", "text", func(m *mailMessageRow) string { return m.state.State }),
 	engine.Col("attempts", "int", func(m *mailMessageRow) int { return m.state.Attempts }),
@@ -51,10 +55,13 @@ var writeMailMessages = engine.NewUpsert("mail_messages",
 	engine.Col("created_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.createdAt }),
 	engine.Col("updated_at", "timestamptz", func(m *mailMessageRow) time.Time { return m.updatedAt }),
 	engine.Col("revision", "bigint", func(m *mailMessageRow) int64 { return int64(m.revision) }),
-	engine.Col("search", "text", func(m *mailMessageRow) string { return searchText(m.state.Queued.To, m.state.Queued.Subject) }),
+	engine.Col("search", "text", func(m *mailMessageRow) string {
+		return searchText(m.state.Queued.To, m.state.Queued.Subject)
+	}),
 )
 
-const mailMessageColumns = `m.id, m.feature, m.notice, m.recipient, m.subject, m.user_id, m.company_id, m.account_id, m.state, m.attempts, m.doubts,
+const mailMessageColumns = `m.id, m.feature, m.notice, m.recipient, m.subject, m.user_id, m.company_id, m.account_id,
+	m.state, m.attempts, m.doubts,
 	m.last_error, m.happened_at, m.due_at, m.expires_at, m.created_at, m.updated_at, m.revision`
 
 func scanMailMessage(row pgx.Row, place ...any) (*mailMessageRow, error) {
@@ -62,9 +69,13 @@ func scanMailMessage(row pgx.Row, place ...any) (*mailMessageRow, error) {
 	s := &m.state
 	var user, company, account *uuid.UUID
 	var due *time.Time
-	err := row.Scan(append([]any{&m.id, &s.Queued.Feature, &s.Queued.Notice, &s.Queued.To, &s.Queued.Subject, &user, &company, &account,
-		&s.State, &s.Attempts, &s.Doubts, &s.LastError, &s.Queued.At, &due, &s.ExpiresAt, &m.createdAt, &m.updatedAt, &m.revision}, place...)...)
-	s.Queued.UserID, s.Queued.CompanyID, s.AccountID, s.DueAt = valueOf(user), valueOf(company), valueOf(account), valueOf(due)
+	err := row.Scan(
+		append([]any{&m.id, &s.Queued.Feature, &s.Queued.Notice, &s.Queued.To, &s.Queued.Subject, &user, &company,
+			&account,
+			&s.State, &s.Attempts, &s.Doubts, &s.LastError, &s.Queued.At, &due, &s.ExpiresAt, &m.createdAt,
+			&m.updatedAt, &m.revision}, place...)...)
+	s.Queued.UserID, s.Queued.CompanyID, s.AccountID, s.DueAt = valueOf(user), valueOf(company), valueOf(account),
+		valueOf(due)
 	return m, err
 }
 
@@ -101,9 +112,11 @@ type MailMessage struct {
 func (m *mailMessageRow) show() MailMessage {
 	s := m.state
 	shown := MailMessage{
-		ID: m.id, Feature: s.Queued.Feature, Notice: optional(s.Queued.Notice), To: s.Queued.To, Subject: s.Queued.Subject, State: s.State,
+		ID: m.id, Feature: s.Queued.Feature, Notice: optional(s.Queued.Notice), To: s.Queued.To,
+		Subject: s.Queued.Subject, State: s.State,
 		Attempts: s.Attempts, Doubts: s.Doubts, LastError: optional(s.LastError), MailAccountID: optional(s.AccountID),
-		UserID: optional(s.Queued.UserID), CompanyID: optional(s.Queued.CompanyID), CreatedAt: m.createdAt.UTC(), UpdatedAt: m.updatedAt.UTC(),
+		UserID: optional(s.Queued.UserID), CompanyID: optional(s.Queued.CompanyID), CreatedAt: m.createdAt.UTC(),
+		UpdatedAt: m.updatedAt.UTC(),
 		ExpiresAt: s.ExpiresAt.UTC(), Revision: m.revision,
 	}
 	switch {
@@ -126,7 +139,8 @@ type MailMessageFilter struct {
 
 // MailMessage gives one mail.
 func (r *ReadModels) MailMessage(ctx context.Context, id uuid.UUID) (MailMessage, error) {
-	m, err := scanMailMessage(r.pool.QueryRow(ctx, "SELECT "+mailMessageColumns+" FROM mail_messages m WHERE m.id = $1", id))
+	m, err := scanMailMessage(r.pool.QueryRow(ctx, "SELECT "+mailMessageColumns+" FROM mail_messages m WHERE m.id = $1",
+		id))
 	return orNotFound(m.show(), err)
 }
 
@@ -140,10 +154,12 @@ func (r *ReadModels) MailMessageAsOf(ctx context.Context, id uuid.UUID, at time.
 }
 
 // MailMessages lists mails, sorted by created_at, the newest first.
-func (r *ReadModels) MailMessages(ctx context.Context, filter MailMessageFilter, page PageRequest) (List[MailMessage], error) {
-	q := query{columns: mailMessageColumns, from: "mail_messages m", id: "m.id", byDefault: "-created_at", orders: map[string]order{
-		"created_at": {"m.created_at", newTime},
-	}}
+func (r *ReadModels) MailMessages(ctx context.Context, filter MailMessageFilter,
+	page PageRequest) (List[MailMessage], error) {
+	q := query{columns: mailMessageColumns, from: "mail_messages m", id: "m.id", byDefault: "-created_at",
+		orders: map[string]order{
+			"created_at": {"m.created_at", newTime},
+		}}
 	q.containing("m.search", filter.Query)
 	if filter.State != "" {
 		q.where("m.state = ?", filter.State)
@@ -165,14 +181,17 @@ func (r *ReadModels) MailMessages(ctx context.Context, filter MailMessageFilter,
 
 // DueMail lists mails that something has to be done about at a time, the longest due first, without those in except and
 // those of closed routes. It may be behind the log: what is done about one is decided on its stream.
-func (r *ReadModels) DueMail(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route, limit int) ([]mailmessage.Due, error) {
+func (r *ReadModels) DueMail(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route,
+	limit int) ([]mailmessage.Due, error) {
 	features, companies := make([]string, len(closed)), make([]uuid.UUID, len(closed))
 	for i, route := range closed {
 		features[i], companies[i] = route.Feature, route.CompanyID
 	}
 	rows, err := r.pool.Query(ctx, `
-		SELECT id, feature, company FROM (SELECT id, due_at, feature, coalesce(company_id, $6) AS company FROM mail_messages) m
-		WHERE due_at <= $1 AND id <> ALL($2) AND (feature, company) NOT IN (SELECT * FROM unnest($3::text[], $4::uuid[]))
+		SELECT id, feature, company FROM (SELECT id, due_at, feature, coalesce(company_id, $6) AS company
+		FROM mail_messages) m
+		WHERE due_at <= $1 AND id <> ALL($2) AND (feature, company) NOT IN (SELECT *
+		FROM unnest($3::text[], $4::uuid[]))
 		ORDER BY due_at LIMIT $5`, at, except, features, companies, limit, uuid.Nil)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,9 @@ type mailServerRow struct {
 }
 
 var mailServerRows = engine.Aggregate[uuid.UUID, *mailServerRow]{
-	Kind: mailserver.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailServerRow { return &mailServerRow{id: id} },
+	Kind: mailserver.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *mailServerRow {
+		return &mailServerRow{id: id}
+	},
 	ByIDs: "SELECT " + mailServerColumns + " FROM mail_servers s WHERE s.id = ANY($1)", Scan: scanMailServer,
 	ID: func(s *mailServerRow) uuid.UUID { return s.id },
 }
@@ -45,10 +47,13 @@ var writeMailServers = engine.NewUpsert("mail_servers",
 	engine.Col("updated_at", "timestamptz", func(s *mailServerRow) time.Time { return s.updatedAt }),
 	engine.Col("revision", "bigint", func(s *mailServerRow) int64 { return int64(s.revision) }),
 	engine.Col("name_key", "bytea", func(s *mailServerRow) []byte { return nameKey(s.state.Details.Name) }),
-	engine.Col("search", "text", func(s *mailServerRow) string { return searchText(s.state.Details.Name, s.state.Details.Host) }),
+	engine.Col("search", "text", func(s *mailServerRow) string {
+		return searchText(s.state.Details.Name, s.state.Details.Host)
+	}),
 )
 
-const mailServerColumns = `s.id, s.name, s.host, s.port, s.security, s.timeout_s, s.retired, s.created_at, s.updated_at, s.revision`
+const mailServerColumns = `s.id, s.name, s.host, s.port, s.security, s.timeout_s, s.retired, s.created_at,
+	s.updated_at, s.revision`
 
 func scanMailServer(row pgx.Row, place ...any) (*mailServerRow, error) {
 	s := &mailServerRow{state: mailserver.State{Lifecycle: domain.Lifecycle{Exists: true}}}
@@ -75,7 +80,8 @@ type MailServer struct {
 func (s *mailServerRow) show() MailServer {
 	d := s.state.Details
 	return MailServer{
-		ID: s.id, Name: d.Name, Host: d.Host, Port: d.Port, Security: d.Security, TimeoutS: d.TimeoutS, Retired: s.state.Retired,
+		ID: s.id, Name: d.Name, Host: d.Host, Port: d.Port, Security: d.Security, TimeoutS: d.TimeoutS,
+		Retired:   s.state.Retired,
 		CreatedAt: s.createdAt.UTC(), UpdatedAt: s.updatedAt.UTC(), Revision: s.revision,
 	}
 }
@@ -88,7 +94,8 @@ type MailServerFilter struct {
 
 // MailServer gives one mail server.
 func (r *ReadModels) MailServer(ctx context.Context, id uuid.UUID) (MailServer, error) {
-	s, err := scanMailServer(r.pool.QueryRow(ctx, "SELECT "+mailServerColumns+" FROM mail_servers s WHERE s.id = $1", id))
+	s, err := scanMailServer(r.pool.QueryRow(ctx, "SELECT "+mailServerColumns+" FROM mail_servers s WHERE s.id = $1",
+		id))
 	return orNotFound(s.show(), err)
 }
 
@@ -102,10 +109,12 @@ func (r *ReadModels) MailServerAsOf(ctx context.Context, id uuid.UUID, at time.T
 }
 
 // MailServers lists mail servers, sorted by name or created_at.
-func (r *ReadModels) MailServers(ctx context.Context, filter MailServerFilter, page PageRequest) (List[MailServer], error) {
-	q := query{columns: mailServerColumns, from: "mail_servers s", id: "s.id", byDefault: "name", orders: map[string]order{
-		"name": {"s.name_key", newBytes}, "created_at": {"s.created_at", newTime},
-	}}
+func (r *ReadModels) MailServers(ctx context.Context, filter MailServerFilter,
+	page PageRequest) (List[MailServer], error) {
+	q := query{columns: mailServerColumns, from: "mail_servers s", id: "s.id", byDefault: "name",
+		orders: map[string]order{
+			"name": {"s.name_key", newBytes}, "created_at": {"s.created_at", newTime},
+		}}
 	q.containing("s.search", filter.Query)
 	if filter.Retired != nil {
 		q.whether("s.retired", *filter.Retired)

@@ -47,12 +47,15 @@ func (r *ReadModels) ContactSettingsAsOf(ctx context.Context, at time.Time) (Con
 	}
 	c := row.contact.Contact
 	shown := ContactSettings{
-		Address: optional(c.Address), Phone: optional(c.Phone), Social: map[string]string{}, Recipients: notNil(c.Recipients),
+		Address: optional(c.Address), Phone: optional(c.Phone), Social: map[string]string{},
+		Recipients: notNil(c.Recipients),
 		ReplyEmail: optional(c.ReplyEmail), UpdatedAt: row.changedAt(), Revision: row.revision,
 	}
 	maps.Copy(shown.Social, c.Social)
 	if reply := c.AutoReply; reply != nil {
-		shown.AutoReply = &ContactAutoReply{MailAccountID: optional(reply.MailAccountID), Subject: optional(reply.Subject), Body: optional(reply.Body)}
+		shown.AutoReply = &ContactAutoReply{
+			MailAccountID: optional(reply.MailAccountID), Subject: optional(reply.Subject), Body: optional(reply.Body),
+		}
 	}
 	return shown, nil
 }
@@ -81,7 +84,8 @@ func (r *ReadModels) MailFeatures(ctx context.Context) ([]MailFeature, error) {
 		features[i] = MailFeature{Feature: name, Routes: []MailRoute{}, Revision: row.revision}
 		for place, account := range row.routes.Routes {
 			if place.Feature == name {
-				features[i].Routes = append(features[i].Routes, MailRoute{CompanyID: optional(place.CompanyID), MailAccountID: account})
+				features[i].Routes = append(features[i].Routes,
+					MailRoute{CompanyID: optional(place.CompanyID), MailAccountID: account})
 			}
 		}
 		slices.SortFunc(features[i].Routes, func(a, b MailRoute) int {
@@ -121,7 +125,8 @@ func (r *ReadModels) MailAccountUses(ctx context.Context, id uuid.UUID) ([]strin
 			}
 		}
 	}
-	companies, err := r.pool.Query(ctx, "SELECT name FROM companies WHERE default_mail_account_id = $1 AND NOT retired ORDER BY name_key LIMIT 10", id)
+	companies, err := r.pool.Query(ctx,
+		"SELECT name FROM companies WHERE default_mail_account_id = $1 AND NOT retired ORDER BY name_key LIMIT 10", id)
 	if err != nil {
 		return nil, err
 	}

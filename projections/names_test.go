@@ -29,8 +29,8 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
-// In the audit, and in a replay of the log, every event's subject has the name that it has at the end, but for the kinds
-// whose entry says why they have none.
+// In the audit, and in a replay of the log, every event's subject has the name that it has at the end, but for the
+// kinds whose entry says why they have none.
 func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 	t.Parallel()
 	id := uuid.MustParse("018f0000-0000-7000-8000-000000000001")
@@ -41,20 +41,41 @@ func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 		events []domain.Event
 	}
 	stories := map[string]story{
-		audit.Kind:        {domain.StreamName(audit.Kind, id), "", []domain.Event{audit.EventsRead{}}},
-		"claim":           {"email-abc", "", []domain.Event{claim.Reserved{Owner: "user-x"}}},
-		company.Kind:      {domain.StreamName(company.Kind, id), "New", []domain.Event{company.Created{Name: "Old"}, company.Renamed{Name: renamed}}},
-		contact.Kind:      {domain.StreamName(contact.Kind, id), "New", []domain.Event{contact.Received{Name: "Anna", Email: "anna@example.com", Subject: "New"}}},
-		directory.Kind:    {domain.StreamName(directory.Kind, id), "New", []domain.Event{directory.Connected{Name: "Old"}, directory.Renamed{Name: renamed}}},
-		group.Kind:        {domain.StreamName(group.Kind, id), "New", []domain.Event{group.Created{Name: "Old"}, group.Renamed{Name: renamed}}},
+		audit.Kind: {domain.StreamName(audit.Kind, id), "", []domain.Event{audit.EventsRead{}}},
+		"claim":    {"email-abc", "", []domain.Event{claim.Reserved{Owner: "user-x"}}},
+		company.Kind: {domain.StreamName(company.Kind, id), "New", []domain.Event{
+			company.Created{Name: "Old"}, company.Renamed{Name: renamed},
+		}},
+		contact.Kind: {domain.StreamName(contact.Kind, id), "New", []domain.Event{
+			contact.Received{Name: "Anna", Email: "anna@example.com", Subject: "New"},
+		}},
+		directory.Kind: {domain.StreamName(directory.Kind, id), "New", []domain.Event{
+			directory.Connected{Name: "Old"}, directory.Renamed{Name: renamed},
+		}},
+		group.Kind: {
+			domain.StreamName(group.Kind, id), "New",
+			[]domain.Event{group.Created{Name: "Old"}, group.Renamed{Name: renamed}},
+		},
 		installation.Kind: {installation.Stream, "SecBoard", []domain.Event{installation.Initialized{Keyset: "k"}}},
-		mailaccount.Kind:  {domain.StreamName(mailaccount.Kind, id), "New", []domain.Event{mailaccount.Created{Address: "Old"}, mailaccount.SenderChanged{Address: renamed}}},
-		mailmessage.Kind:  {domain.StreamName(mailmessage.Kind, id), "New", []domain.Event{mailmessage.Queued{To: "anna@example.com", Subject: "New"}}},
-		mailserver.Kind:   {domain.StreamName(mailserver.Kind, id), "New", []domain.Event{mailserver.Created{Name: "Old"}, mailserver.Renamed{Name: renamed}}},
-		module.Kind:       {"module-risks", "New", []domain.Event{module.Registered{Key: "risks", Name: "Old"}, module.Renamed{Name: renamed}}},
-		role.Kind:         {domain.StreamName(role.Kind, id), "New", []domain.Event{role.Created{Name: "Old"}, role.Renamed{Name: renamed}}},
-		settings.Kind:     {settings.SecurityStream, "Security settings", []domain.Event{settings.SecurityChanged{}}},
-		signin.Kind:       {domain.StreamName(signin.Kind, id), "New", []domain.Event{signin.Challenged{}}}, // an account's
+		mailaccount.Kind: {domain.StreamName(mailaccount.Kind, id), "New", []domain.Event{
+			mailaccount.Created{Address: "Old"}, mailaccount.SenderChanged{Address: renamed},
+		}},
+		mailmessage.Kind: {domain.StreamName(mailmessage.Kind, id), "New", []domain.Event{
+			mailmessage.Queued{To: "anna@example.com", Subject: "New"},
+		}},
+		mailserver.Kind: {domain.StreamName(mailserver.Kind, id), "New", []domain.Event{
+			mailserver.Created{Name: "Old"}, mailserver.Renamed{Name: renamed},
+		}},
+		module.Kind: {
+			"module-risks", "New",
+			[]domain.Event{module.Registered{Key: "risks", Name: "Old"}, module.Renamed{Name: renamed}},
+		},
+		role.Kind: {
+			domain.StreamName(role.Kind, id), "New",
+			[]domain.Event{role.Created{Name: "Old"}, role.Renamed{Name: renamed}},
+		},
+		settings.Kind: {settings.SecurityStream, "Security settings", []domain.Event{settings.SecurityChanged{}}},
+		signin.Kind:   {domain.StreamName(signin.Kind, id), "New", []domain.Event{signin.Challenged{}}}, // an account's
 		user.Kind: {domain.StreamName(user.Kind, id), "New", []domain.Event{
 			user.Registered{Email: "anna@example.com", LastName: "Old"}, user.NameChanged{LastName: renamed},
 		}},
@@ -102,7 +123,8 @@ func recorded(t testing.TB, before int, stream string, events []domain.Event) []
 	t.Helper()
 	at, command := time.Date(2026, 6, 1, 0, 0, before, 0, time.UTC), uuid.New()
 	proposed, err := eventstore.Encode(stream, eventstore.NoStream, events, eventstore.Metadata{
-		At: at, Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: command, CorrelationID: command, CausationID: command,
+		At: at, Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: command, CorrelationID: command,
+		CausationID: command,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +132,9 @@ func recorded(t testing.TB, before int, stream string, events []domain.Event) []
 	log := make([]eventstore.Envelope, len(proposed))
 	for i, p := range proposed {
 		log[i] = eventstore.Decode(eventstore.Recorded{
-			ID: p.ID, Stream: stream, Revision: eventstore.Revision(i), Position: eventstore.Position(10 * (before + i + 1)),
-			Type: p.Type, Created: at, Data: p.Data, Metadata: p.Metadata,
+			ID: p.ID, Stream: stream, Revision: eventstore.Revision(i),
+			Position: eventstore.Position(10 * (before + i + 1)),
+			Type:     p.Type, Created: at, Data: p.Data, Metadata: p.Metadata,
 		})
 	}
 	return log

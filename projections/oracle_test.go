@@ -19,8 +19,8 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
-// oracle answers who may do what by reading the whole log again for each question. It shares nothing with the answers that
-// it judges: neither the states of the aggregates nor the rules of access, only the events.
+// oracle answers who may do what by reading the whole log again for each question. It shares nothing with the answers
+// that it judges: neither the states of the aggregates nor the rules of access, only the events.
 type oracle []eventstore.Envelope
 
 // verdict is what the oracle says about an account: how it stands, and what gives it each action ("" for being a
@@ -118,7 +118,8 @@ func (o oracle) judge(id uuid.UUID, at time.Time) verdict {
 	for id := range member {
 		for key, actions := range o.permissions(id) {
 			for action, allowed := range map[domain.Action]bool{
-				domain.View: actions.View, domain.Add: actions.Add, domain.Edit: actions.Edit, domain.Delete: actions.Delete,
+				domain.View: actions.View, domain.Add: actions.Add, domain.Edit: actions.Edit,
+				domain.Delete: actions.Delete,
 				domain.Export: actions.Export, domain.ShowLink: actions.ShowLink,
 			} {
 				if allowed {
@@ -166,7 +167,8 @@ func (o oracle) permissions(id uuid.UUID) domain.Permissions {
 
 // shown is an answer in the oracle's words.
 func shown(access *AccountAccess) verdict {
-	v := verdict{Exists: true, State: access.State, Superuser: access.Superuser, May: map[string]map[domain.Action][]string{}}
+	v := verdict{Exists: true, State: access.State, Superuser: access.Superuser,
+		May: map[string]map[domain.Action][]string{}}
 	for _, item := range access.Items {
 		for _, grant := range item.Via {
 			because := ""
@@ -263,7 +265,8 @@ func TestAnOracleThatReadsTheLogAgreesAboutAccess(t *testing.T) {
 				}
 				slices.Sort(allowed[key])
 			}
-			if checked.State != want.State || checked.Superuser != want.Superuser || want.State == "active" && !cmp.Equal(groups, allowed) {
+			if checked.State != want.State || checked.Superuser != want.Superuser || want.State == "active" &&
+				!cmp.Equal(groups, allowed) {
 				rt.Fatalf("%s: requests are checked against %+v, and the log says %+v", id, checked, want)
 			}
 		}

@@ -99,8 +99,8 @@ func (q *query) arg(value any) string {
 	return "$" + strconv.Itoa(len(q.args))
 }
 
-// whether keeps rows whose column, a boolean, has a value. The value stands in the statement, because an index of the rows
-// that have it is of no use to a statement for either value.
+// whether keeps rows whose column, a boolean, has a value. The value stands in the statement, because an index of the
+// rows that have it is of no use to a statement for either value.
 func (q *query) whether(column string, value bool) {
 	if value {
 		q.where(column)
@@ -114,14 +114,16 @@ func (q *query) containing(column, text string) {
 	if text = strings.ToLower(strings.TrimSpace(text)); text == "" {
 		return
 	}
-	q.where(column+` LIKE '%' || ? || '%'`, strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(engine.Storable(text)))
+	q.where(column+` LIKE '%' || ? || '%'`,
+		strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(engine.Storable(text)))
 }
 
 // searchText is what a list's query looks at.
 func searchText(parts ...string) string { return strings.ToLower(strings.Join(parts, " ")) }
 
 // list runs a query for one page. scan reads a row's columns, passing on to rows.Scan what it gets last.
-func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequest, scan func(rows pgx.Rows, place ...any) (T, error)) (List[T], error) {
+func list[T any](ctx context.Context, pool *pgxpool.Pool, q query, page PageRequest,
+	scan func(rows pgx.Rows, place ...any) (T, error)) (List[T], error) {
 	sort := page.Sort
 	if sort == "" {
 		sort = q.byDefault

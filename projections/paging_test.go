@@ -15,10 +15,12 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// FuzzCursor: a cursor that a list gave is read as it was, and every other text is refused as ErrBadCursor, so that nothing
-// reaches the database that it would refuse.
+// FuzzCursor: a cursor that a list gave is read as it was, and every other text is refused as ErrBadCursor, so that
+// nothing reaches the database that it would refuse.
 func FuzzCursor(f *testing.F) {
-	orders := map[string]order{"name": {"name_key", newBytes}, "email": {"email_key", newText}, "created_at": {"created_at", newTime}, "position": {"position", newInt}}
+	orders := map[string]order{"name": {"name_key", newBytes}, "email": {"email_key", newText}, "created_at": {
+		"created_at", newTime,
+	}, "position": {"position", newInt}}
 	for _, content := range []string{
 		`{"s":"name","k":"AQI=","i":"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"}`,
 		`{"s":"-email","k":"a@example.com","i":"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"}`,
@@ -55,7 +57,9 @@ func FuzzCursor(f *testing.F) {
 			}
 		}
 		at, bytes, place := time.UnixMicro(number%(1<<51)).UTC(), []byte("\x01"+name), engine.Storable(name)
-		for column, given := range map[string]any{"name": &bytes, "email": &place, "created_at": &at, "position": &number} {
+		for column, given := range map[string]any{
+			"name": &bytes, "email": &place, "created_at": &at, "position": &number,
+		} {
 			id := uuid.NewSHA1(uuid.Nil, bytes)
 			key, gotID, err := readCursor(cursorOf(t, column, given, id), column, orders[column])
 			if err != nil || gotID != id || !reflect.DeepEqual(key, given) {

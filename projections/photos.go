@@ -24,7 +24,8 @@ func applyPhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) 
 		switch event := e.Event.(type) {
 		case user.PhotoChanged:
 			_, err = tx.Exec(ctx, `INSERT INTO user_photos (user_id, jpeg, updated_at) VALUES ($1, $2, $3)
-				ON CONFLICT (user_id) DO UPDATE SET jpeg = excluded.jpeg, updated_at = excluded.updated_at`, id, event.JPEG, e.Meta.At)
+				ON CONFLICT (user_id) DO UPDATE SET jpeg = excluded.jpeg, updated_at = excluded.updated_at`, id,
+				event.JPEG, e.Meta.At)
 		case user.PhotoRemoved:
 			_, err = tx.Exec(ctx, "DELETE FROM user_photos WHERE user_id = $1", id)
 		}
@@ -37,7 +38,8 @@ func applyPhotos(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) 
 
 // Photo gives the photo of an account as a JPEG, and since when it is that; ErrNotFound without one.
 func (r *ReadModels) Photo(ctx context.Context, userID uuid.UUID) (jpeg []byte, since time.Time, err error) {
-	err = r.pool.QueryRow(ctx, "SELECT jpeg, updated_at FROM user_photos WHERE user_id = $1", userID).Scan(&jpeg, &since)
+	err = r.pool.QueryRow(ctx, "SELECT jpeg, updated_at FROM user_photos WHERE user_id = $1", userID).Scan(&jpeg,
+		&since)
 	jpeg, err = orNotFound(jpeg, err)
 	return jpeg, since.UTC(), err
 }

@@ -75,7 +75,8 @@ func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
 // the account's own event stands the confirmation of its e-mail.
 func (s *stack) register(t testing.TB, email string) commands.Result {
 	t.Helper()
-	result, err := s.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: email, FirstName: "Olena"}})
+	result, err := s.RegisterUser(t.Context(), commands.Operator(),
+		commands.RegisterUser{Details: user.Details{Email: email, FirstName: "Olena"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +159,8 @@ func admin(t testing.TB, s *stack) commands.Caller {
 	id := s.has(t)(s.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{
 		Details: user.Details{Email: "admin@example.com", FirstName: "Ada", LastName: "Admin"}, Superuser: true,
 	}))
-	return commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}, IP: "192.0.2.7", UserAgent: "test", Superuser: true}
+	return commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}, IP: "192.0.2.7",
+		UserAgent: "test", Superuser: true}
 }
 
 // as makes a new command of a caller.
@@ -209,28 +211,36 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 	s := newStack(t)
 	ctx, admin := t.Context(), admin(t, s)
 	acme := s.has(t)(s.CreateCompany(ctx, as(admin), company.Details{Name: "Acme"}))
-	risk := s.has(t)(s.CreateGroup(ctx, as(admin), group.Details{Name: "Risk", CompanyID: acme, Permissions: domain.Permissions{"users": {View: true, Export: true}}}))
+	risk := s.has(t)(s.CreateGroup(ctx, as(admin),
+		group.Details{
+			Name: "Risk", CompanyID: acme, Permissions: domain.Permissions{"users": {View: true, Export: true}},
+		}))
 	owner := s.has(t)(s.CreateRole(ctx, as(admin), role.Details{Name: "Owner", Widgets: []string{"heat map"}}))
 	until, err := domain.ParseDate("2026-12-31")
 	if err != nil {
 		t.Fatal(err)
 	}
 	anna := s.has(t)(s.RegisterUser(ctx, as(admin), commands.RegisterUser{
-		Details:  user.Details{Email: "Anna@example.com", FirstName: "Anna", LastName: "Ng", CompanyID: acme, EndDate: until},
+		Details: user.Details{
+			Email: "Anna@example.com", FirstName: "Anna", LastName: "Ng", CompanyID: acme, EndDate: until,
+		},
 		GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner},
 	}))
 	first, err := s.User(ctx, anna, s.clock())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Company == nil || first.Company.Name != "Acme" || len(first.Groups) != 1 || first.Groups[0].Name != "Risk" ||
-		len(first.Roles) != 1 || first.RoleIDs[0] != owner || first.State != access.Active || first.Phone != nil || *first.FirstName != "Anna" {
+	if first.Company == nil || first.Company.Name != "Acme" || len(first.Groups) != 1 ||
+		first.Groups[0].Name != "Risk" ||
+		len(first.Roles) != 1 || first.RoleIDs[0] != owner || first.State != access.Active || first.Phone != nil ||
+		*first.FirstName != "Anna" {
 		t.Fatalf("%+v", first)
 	}
 	between := s.clock()
 
 	lastName, none := "Ng-Smith", domain.Date{}
-	s.has(t)(s.ChangeUser(ctx, as(admin), anna, commands.ChangeUser{Patch: user.Patch{LastName: &lastName, EndDate: &none}}))
+	s.has(t)(s.ChangeUser(ctx, as(admin), anna,
+		commands.ChangeUser{Patch: user.Patch{LastName: &lastName, EndDate: &none}}))
 	s.has(t)(s.LeaveGroup(ctx, as(admin), anna, risk))
 	name := "Risk management"
 	s.has(t)(s.ChangeGroup(ctx, as(admin), risk, group.Patch{Name: &name}))
@@ -263,7 +273,8 @@ func TestAnAccountIsShownAsItIsAndAsItWas(t *testing.T) {
 		t.Fatal(members, err)
 	}
 	members, err = s.GroupMembers(ctx, risk, &between, PageRequest{})
-	if err != nil || len(members.Items) != 1 || members.Items[0].Name != "Anna Ng" || *members.Items[0].JoinedBy.Name != "Ada Admin" {
+	if err != nil || len(members.Items) != 1 || members.Items[0].Name != "Anna Ng" ||
+		*members.Items[0].JoinedBy.Name != "Ada Admin" {
 		t.Fatal(members, err)
 	}
 	groupThen, err := s.GroupAsOf(ctx, risk, between)

@@ -34,9 +34,14 @@ func accounts(t testing.TB, pool *pgxpool.Pool, after eventstore.Position, chang
 		ids[i] = uuid.New()
 		for n, event := range events {
 			log = append(log, eventstore.Envelope{
-				Recorded: eventstore.Recorded{ID: uuid.New(), Stream: domain.StreamName(user.Kind, ids[i]), Revision: eventstore.Revision(n),
-					Position: after + eventstore.Position(len(log)+1), Type: event.EventType(), Data: []byte("{}"), Metadata: []byte("{}")},
-				Event: event, Meta: eventstore.Metadata{At: time.Date(2026, 5, 1, 0, 0, i, 0, time.UTC), Actor: eventstore.Actor{Kind: eventstore.ActorSystem}},
+				Recorded: eventstore.Recorded{ID: uuid.New(), Stream: domain.StreamName(user.Kind, ids[i]),
+					Revision: eventstore.Revision(n),
+					Position: after + eventstore.Position(len(log)+1), Type: event.EventType(), Data: []byte("{}"),
+					Metadata: []byte("{}")},
+				Event: event, Meta: eventstore.Metadata{
+					At:    time.Date(2026, 5, 1, 0, 0, i, 0, time.UTC),
+					Actor: eventstore.Actor{Kind: eventstore.ActorSystem},
+				},
 			})
 		}
 	}
@@ -49,11 +54,14 @@ func TestTheStateFilterAgreesWithTheStateShown(t *testing.T) {
 	pool := pgtest.NewDatabase(t)
 	now := time.Date(2026, 11, 23, 23, 59, 59, 0, time.UTC)
 	var changes [][]domain.Event
-	days := []domain.Date{{}, domain.DateOf(now.AddDate(0, 0, -1)), domain.DateOf(now), domain.DateOf(now.AddDate(0, 0, 1))}
+	days := []domain.Date{
+		{}, domain.DateOf(now.AddDate(0, 0, -1)), domain.DateOf(now), domain.DateOf(now.AddDate(0, 0, 1)),
+	}
 	for _, start := range days {
 		for _, end := range days {
 			for _, active := range []bool{true, false} {
-				events := []domain.Event{user.Registered{Email: fmt.Sprintf("p%d@example.com", len(changes)), StartDate: start, EndDate: end, Source: user.SourceLocal}}
+				events := []domain.Event{user.Registered{Email: fmt.Sprintf("p%d@example.com", len(changes)),
+					StartDate: start, EndDate: end, Source: user.SourceLocal}}
 				if !active {
 					events = append(events, user.Deactivated{})
 				}
@@ -64,7 +72,9 @@ func TestTheStateFilterAgreesWithTheStateShown(t *testing.T) {
 	ids := accounts(t, pool, 0, changes...)
 	models := NewReadModels(pool)
 	found := 0
-	for _, state := range []string{access.Active, access.Inactive, access.NotStarted, access.Expired, access.DirectoryDisabled} {
+	for _, state := range []string{
+		access.Active, access.Inactive, access.NotStarted, access.Expired, access.DirectoryDisabled,
+	} {
 		list, err := models.Users(t.Context(), UserFilter{State: state}, PageRequest{Limit: MaxLimit}, now)
 		if err != nil {
 			t.Fatal(err)
@@ -88,7 +98,11 @@ func TestEveryItemStandsOnOnePage(t *testing.T) {
 	pool := pgtest.NewDatabase(t)
 	var changes [][]domain.Event
 	for i := range 50 { // many of the same name
-		changes = append(changes, []domain.Event{user.Registered{Email: fmt.Sprintf("p%02d@example.com", i), FirstName: []string{"Anna", "anna", "Олена", ""}[i%4]}})
+		changes = append(changes, []domain.Event{
+			user.Registered{
+				Email: fmt.Sprintf("p%02d@example.com", i), FirstName: []string{"Anna", "anna", "Олена", ""}[i%4],
+			},
+		})
 	}
 	ids := accounts(t, pool, 0, changes...)
 	models := NewReadModels(pool)
@@ -139,7 +153,8 @@ func TestPagingIsNotDisturbedByNewItems(t *testing.T) {
 		t.Fatal(err)
 	}
 	accounts(t, pool, eventstore.Position(len(ids)), registered("a"), registered("c"), registered("g"))
-	second, err := models.Users(t.Context(), UserFilter{}, PageRequest{Limit: 10, Cursor: *first.NextCursor}, time.Now())
+	second, err := models.Users(t.Context(), UserFilter{}, PageRequest{Limit: 10, Cursor: *first.NextCursor},
+		time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,12 +188,14 @@ func TestNoNameIsTooLongForAnIndex(t *testing.T) {
 func TestWrongCursorsAndSortsAreRefused(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.NewDatabase(t)
-	accounts(t, pool, 0, []domain.Event{user.Registered{Email: "a@example.com"}}, []domain.Event{user.Registered{Email: "b@example.com"}})
+	accounts(t, pool, 0, []domain.Event{user.Registered{Email: "a@example.com"}},
+		[]domain.Event{user.Registered{Email: "b@example.com"}})
 	models := NewReadModels(pool)
 	list := func(page PageRequest) (List[User], error) {
 		return models.Users(t.Context(), UserFilter{}, page, time.Now())
 	}
-	if _, err := list(PageRequest{Sort: "password"}); !errors.Is(err, ErrBadSort) || !strings.Contains(err.Error(), "created_at, email, name") {
+	if _, err := list(PageRequest{Sort: "password"}); !errors.Is(err, ErrBadSort) ||
+		!strings.Contains(err.Error(), "created_at, email, name") {
 		t.Error(err)
 	}
 	if _, err := list(PageRequest{Sort: "--name"}); !errors.Is(err, ErrBadSort) {
@@ -192,14 +209,18 @@ func TestWrongCursorsAndSortsAreRefused(t *testing.T) {
 	id := uuid.NewString()
 	for _, cursor := range []string{
 		"x", "%%%", *first.NextCursor, // of another order
-		encoded("{}"), encoded("null"), encoded(`{"s":"name","k":null,"i":"` + id + `"}`), encoded(`{"s":"name","k":7,"i":"` + id + `"}`),
+		encoded("{}"), encoded("null"), encoded(`{"s":"name","k":null,"i":"` + id + `"}`),
+		encoded(`{"s":"name","k":7,"i":"` + id + `"}`),
 		encoded(`{"s":"name","k":"AAAA","i":"nobody"}`), encoded(`{"s":"name"}`),
 	} {
 		if _, err := list(PageRequest{Cursor: cursor}); !errors.Is(err, ErrBadCursor) {
 			t.Errorf("cursor %q: %v", cursor, err)
 		}
 	}
-	for _, cursor := range []string{encoded(`{"s":"email","k":"a\u0000","i":"` + id + `"}`), encoded(`{"s":"email","k":"a` + "\xff" + `","i":"` + id + `"}`)} {
+	for _, cursor := range []string{
+		encoded(`{"s":"email","k":"a\u0000","i":"` + id + `"}`),
+		encoded(`{"s":"email","k":"a` + "\xff" + `","i":"` + id + `"}`),
+	} {
 		if _, err := list(PageRequest{Sort: "email", Cursor: cursor}); err != nil && !errors.Is(err, ErrBadCursor) {
 			t.Errorf("cursor %q: %v", cursor, err)
 		}
@@ -215,8 +236,10 @@ func TestTheQueryLooksForPartsInAnyCase(t *testing.T) {
 		[]domain.Event{user.Registered{Email: "under_score@example.com", FirstName: "Anna"}})
 	models := NewReadModels(pool)
 	for query, want := range map[string]string{
-		"шевч": "olena", "ОЛЕНА ШЕВ": "olena", "OLENA@": "olena", "%": "percent", `\`: "percent", "_": "under_score", "r_s": "under_score",
-		"nobody": "", "example.com": "olena percent under_score", "a\x00b": "", "\xff": "", "  ": "olena percent under_score",
+		"шевч": "olena", "ОЛЕНА ШЕВ": "olena", "OLENA@": "olena", "%": "percent", `\`: "percent", "_": "under_score",
+		"r_s":    "under_score",
+		"nobody": "", "example.com": "olena percent under_score", "a\x00b": "", "\xff": "",
+		"  ": "olena percent under_score",
 	} {
 		list, err := models.Users(t.Context(), UserFilter{Query: query}, PageRequest{Sort: "email"}, time.Now())
 		if err != nil {
@@ -240,10 +263,12 @@ func TestAccountsAreFiltered(t *testing.T) {
 	acme := s.has(t)(s.CreateCompany(ctx, as(root), company.Details{Name: "Acme"}))
 	risk := s.has(t)(s.CreateGroup(ctx, as(root), group.Details{Name: "Risk"}))
 	owner := s.has(t)(s.CreateRole(ctx, as(root), role.Details{Name: "Owner"}))
-	in := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "in@example.com", CompanyID: acme},
-		GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
-	left := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "left@example.com"},
-		GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
+	in := s.has(t)(s.RegisterUser(ctx, as(root),
+		commands.RegisterUser{Details: user.Details{Email: "in@example.com", CompanyID: acme},
+			GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
+	left := s.has(t)(
+		s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "left@example.com"},
+			GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
 	s.has(t)(s.LeaveGroup(ctx, as(root), left, risk))
 	s.has(t)(s.TakeRole(ctx, as(root), left, owner))
 	device, _, err := s.PrepareTwoFactor(ctx, as(root), in)
@@ -273,7 +298,11 @@ func TestAccountsAreFiltered(t *testing.T) {
 		"no two factor": {UserFilter{TwoFactor: &no}, "admin left"},
 		"local":         {UserFilter{Source: user.SourceLocal}, "admin in left"},
 		"directory":     {UserFilter{Source: user.SourceDirectory}, ""},
-		"all at once":   {UserFilter{CompanyID: &acme, GroupID: &risk, RoleID: &owner, State: access.Active, Query: "IN@", Superuser: &no}, "in"},
+		"all at once": {
+			UserFilter{
+				CompanyID: &acme, GroupID: &risk, RoleID: &owner, State: access.Active, Query: "IN@", Superuser: &no,
+			}, "in",
+		},
 		"strange state": {UserFilter{State: "asleep"}, ""},
 	} {
 		list, err := s.Users(ctx, tt.filter, PageRequest{Sort: "email"}, s.clock())
@@ -299,10 +328,12 @@ func TestAccountsAreFiltered(t *testing.T) {
 	if groups, err = s.Groups(ctx, GroupFilter{CompanyID: &acme}, PageRequest{}); err != nil || len(groups.Items) != 0 {
 		t.Fatal(show(t, groups), err)
 	}
-	if roles, err := s.Roles(ctx, RoleFilter{Query: "OWN", Retired: &yes}, PageRequest{Sort: "-created_at"}); err != nil || len(roles.Items) != 1 {
+	if roles, err := s.Roles(ctx, RoleFilter{Query: "OWN", Retired: &yes},
+		PageRequest{Sort: "-created_at"}); err != nil || len(roles.Items) != 1 {
 		t.Fatal(show(t, roles), err)
 	}
-	if companies, err := s.Companies(ctx, CompanyFilter{Query: "acme", Retired: &no}, PageRequest{}); err != nil || len(companies.Items) != 0 {
+	if companies, err := s.Companies(ctx, CompanyFilter{Query: "acme", Retired: &no}, PageRequest{}); err != nil ||
+		len(companies.Items) != 0 {
 		t.Fatal(show(t, companies), err)
 	}
 }
@@ -320,7 +351,8 @@ func TestModulesAreSecBoardsOwnAndTheRegistered(t *testing.T) {
 	}
 	waitFor(t, s.runner, last.Position)
 	modules, err := s.Modules(ctx)
-	if err != nil || len(modules) != len(domain.OwnModules)+1 || modules[0] != (Module{"users", "Users", true, eventstore.NoStream}) {
+	if err != nil || len(modules) != len(domain.OwnModules)+1 ||
+		modules[0] != (Module{"users", "Users", true, eventstore.NoStream}) {
 		t.Fatal(modules, err)
 	}
 	if got := modules[len(modules)-1]; got != (Module{"risks", "Risk register", false, 1}) {
@@ -350,19 +382,25 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 	grants := func(name string, p domain.Permissions) uuid.UUID {
 		return s.has(t)(s.CreateGroup(ctx, as(root), group.Details{Name: name, Permissions: p}))
 	}
-	read, write := grants("Readers", domain.Permissions{"users": {View: true}}), grants("Writers", domain.Permissions{"users": {Edit: true}, "roles": {View: true}})
+	read, write := grants("Readers", domain.Permissions{"users": {View: true}}),
+		grants("Writers", domain.Permissions{"users": {Edit: true}, "roles": {View: true}})
 	old := grants("Old", domain.Permissions{"audit": {Export: true}})
-	anna := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "anna@example.com"}, GroupIDs: []uuid.UUID{read, write, old}}))
+	anna := s.has(t)(s.RegisterUser(ctx, as(root),
+		commands.RegisterUser{
+			Details: user.Details{Email: "anna@example.com"}, GroupIDs: []uuid.UUID{read, write, old},
+		}))
 	s.has(t)(s.RetireGroup(ctx, as(root), old, ""))
 	answer, err := s.Access(ctx, anna, s.clock())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (domain.Permissions{"users": {View: true, Edit: true}, "roles": {View: true}}); show(t, answer.Permissions) != show(t, want) || answer.State != access.Active {
+	if want := (domain.Permissions{"users": {View: true, Edit: true}, "roles": {View: true}}); show(t,
+		answer.Permissions) != show(t, want) || answer.State != access.Active {
 		t.Fatalf("%+v", answer)
 	}
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, write))
-	if answer, err := s.Access(ctx, anna, s.clock()); err != nil || show(t, answer.Permissions) != show(t, domain.Permissions{"users": {View: true}}) {
+	if answer, err := s.Access(ctx, anna, s.clock()); err != nil ||
+		show(t, answer.Permissions) != show(t, domain.Permissions{"users": {View: true}}) {
 		t.Fatal(answer, err)
 	}
 	s.has(t)(s.DeactivateUser(ctx, as(root), anna, ""))
@@ -375,7 +413,8 @@ func TestTheHistoryIsFilteredAndPaged(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	ctx, root := t.Context(), admin(t, s)
-	anna := s.has(t)(s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "anna@example.com"}}))
+	anna := s.has(t)(
+		s.RegisterUser(ctx, as(root), commands.RegisterUser{Details: user.Details{Email: "anna@example.com"}}))
 	registered := s.clock()
 	for i := range 9 {
 		phone := fmt.Sprint(i)
@@ -408,7 +447,8 @@ func TestTheHistoryIsFilteredAndPaged(t *testing.T) {
 	}
 	after := registered.Add(time.Second)
 	for want, filter := range map[int]HistoryFilter{
-		10: {IncludeSignIns: true}, 9: {Type: "user.phone"}, 7: {ActorID: root.Actor.ID}, 1: {To: &after}, 6: {From: &after, ActorID: root.Actor.ID},
+		10: {IncludeSignIns: true}, 9: {Type: "user.phone"}, 7: {ActorID: root.Actor.ID}, 1: {To: &after},
+		6: {From: &after, ActorID: root.Actor.ID},
 	} {
 		if got := count(filter); got != want {
 			t.Errorf("%+v: %d, not %d", filter, got, want)
@@ -422,7 +462,8 @@ func TestTheHistoryIsFilteredAndPaged(t *testing.T) {
 	if until, from := count(HistoryFilter{To: &third}), count(HistoryFilter{From: &third}); until != 3 || from != 8 {
 		t.Errorf("%d up to the third of ten, %d from it on", until, from)
 	}
-	if list, err := s.History(ctx, HistoryFilter{Kind: user.Kind, ID: "a\x00b", Type: "\xff"}, PageRequest{}); err != nil || len(list.Items) != 0 {
+	if list, err := s.History(ctx, HistoryFilter{Kind: user.Kind, ID: "a\x00b", Type: "\xff"},
+		PageRequest{}); err != nil || len(list.Items) != 0 {
 		t.Fatal(list, err)
 	}
 }

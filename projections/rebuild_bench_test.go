@@ -30,11 +30,12 @@ import (
 
 var rebuildEvents = flag.Int("rebuild.events", 1_000_000, "events of BenchmarkRebuild, over a tenth as many accounts")
 
-// BenchmarkRebuild measures a rebuild of all projections through client and Unix socket, from beginning to after the swap. The
-// limit, measured in the same run: the finished rows, ready-made and binary, copied by two connections into tables without
-// indexes, and then the indexes. Metrics: events/s, limit_events/s, x_limit (the first by the second), without_compare_x_limit
-// (the same without the step that compares with the live ones, which the limit has nothing of), p99_ms and
-// p99_rebuilding_ms of one account by id, asked for by four clients with pauses, without and with a rebuild at the same time.
+// BenchmarkRebuild measures a rebuild of all projections through client and Unix socket, from beginning to after the
+// swap. The limit, measured in the same run: the finished rows, ready-made and binary, copied by two connections into
+// tables without indexes, and then the indexes. Metrics: events/s, limit_events/s, x_limit (the first by the second),
+// without_compare_x_limit (the same without the step that compares with the live ones, which the limit has nothing of),
+// p99_ms and p99_rebuilding_ms of one account by id, asked for by four clients with pauses, without and with a rebuild
+// at the same time.
 func BenchmarkRebuild(b *testing.B) {
 	log := bulkLog(b, *rebuildEvents)
 	// A server as the embedded one is, not as those of other tests: its writes count.
@@ -59,14 +60,15 @@ func BenchmarkRebuild(b *testing.B) {
 	run := func() (whole, comparing time.Duration) {
 		var since time.Time
 		started := time.Now()
-		r, err := engine.RunRebuild(b.Context(), Set(), pool, log, engine.RebuildRequest{Mode: engine.ModeRebuild}, func(r engine.Rebuild) {
-			switch {
-			case r.State == engine.RebuildComparing && since.IsZero():
-				since = time.Now()
-			case r.State == engine.RebuildSwapping && comparing == 0:
-				comparing = time.Since(since)
-			}
-		})
+		r, err := engine.RunRebuild(b.Context(), Set(), pool, log, engine.RebuildRequest{Mode: engine.ModeRebuild},
+			func(r engine.Rebuild) {
+				switch {
+				case r.State == engine.RebuildComparing && since.IsZero():
+					since = time.Now()
+				case r.State == engine.RebuildSwapping && comparing == 0:
+					comparing = time.Since(since)
+				}
+			})
 		if err != nil || len(r.Differences) > 0 {
 			b.Fatal(show(b, r), err)
 		}
@@ -114,7 +116,8 @@ func BenchmarkRebuild(b *testing.B) {
 func firstBuild(b *testing.B, pool *pgxpool.Pool, log eventstore.Log) {
 	b.Helper()
 	// The live ones are far behind: driving them would take long, so the first rebuild does not wait for them.
-	if _, err := engine.RunRebuild(b.Context(), Set(), pool, log, engine.RebuildRequest{Mode: engine.ModeRebuild}, nil); err != nil {
+	if _, err := engine.RunRebuild(b.Context(), Set(), pool, log, engine.RebuildRequest{Mode: engine.ModeRebuild},
+		nil); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -138,7 +141,8 @@ func bulkLog(b *testing.B, events int) eventstore.Log {
 	names := func(kind, value string) (string, error) {
 		return uuid.NewSHA1(uuid.Nil, []byte(kind+value)).String(), nil
 	}
-	if err := store.AppendInOrder(b.Context(), bulk.Appends(bulk.Options{Events: events, Accounts: events / 10, Seed: 1, ClaimName: names})); err != nil {
+	if err := store.AppendInOrder(b.Context(),
+		bulk.Appends(bulk.Options{Events: events, Accounts: events / 10, Seed: 1, ClaimName: names})); err != nil {
 		b.Fatal(err)
 	}
 	socket, ended := filepath.Join(dir, "s"), make(chan error, 1)
@@ -176,8 +180,10 @@ func copyAll(b *testing.B, pool *pgxpool.Pool) time.Duration {
 	steps := copying{b: b}
 	dir := b.TempDir()
 	for _, name := range slices.Backward(tableNames()) { // history, the largest, comes first
-		exec(fmt.Sprintf("CREATE TABLE %s.%s (LIKE %s.%[2]s INCLUDING ALL EXCLUDING INDEXES)", schema, name, migrations.ReadModelsSchema))
-		rows, err := pool.Query(ctx, "SELECT replace(indexdef, $1, $2) FROM pg_indexes WHERE schemaname = $3 AND tablename = $4",
+		exec(fmt.Sprintf("CREATE TABLE %s.%s (LIKE %s.%[2]s INCLUDING ALL EXCLUDING INDEXES)", schema, name,
+			migrations.ReadModelsSchema))
+		rows, err := pool.Query(ctx, "SELECT replace(indexdef, $1, $2) FROM pg_indexes WHERE schemaname = $3 AND "+
+			"tablename = $4",
 			" ON "+migrations.ReadModelsSchema+".", " ON "+schema+".", migrations.ReadModelsSchema, name)
 		if err != nil {
 			b.Fatal(err)
@@ -205,7 +211,8 @@ func copyAll(b *testing.B, pool *pgxpool.Pool) time.Duration {
 				if _, err := tx.Exec(ctx, "TRUNCATE "+schema+"."+name); err != nil {
 					return err
 				}
-				_, err := conn.PgConn().CopyFrom(ctx, bufio.NewReaderSize(file, 1<<20), "COPY "+schema+"."+name+" FROM STDIN (FORMAT binary, FREEZE)")
+				_, err := conn.PgConn().CopyFrom(ctx, bufio.NewReaderSize(file, 1<<20),
+					"COPY "+schema+"."+name+" FROM STDIN (FORMAT binary, FREEZE)")
 				return err
 			}); err != nil {
 				b.Error(err)
@@ -269,7 +276,9 @@ func (c *copying) run(conn *pgx.Conn) {
 }
 
 // p99 asks for accounts until ctx ends.
-func p99(b *testing.B, ctx context.Context, models *ReadModels, ids []uuid.UUID) float64 { //nolint:revive // b goes first, as always
+//
+//nolint:revive // b goes first, as always
+func p99(b *testing.B, ctx context.Context, models *ReadModels, ids []uuid.UUID) float64 {
 	b.Helper()
 	var mu sync.Mutex
 	var took []time.Duration

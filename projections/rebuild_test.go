@@ -38,8 +38,10 @@ func objects(t testing.TB, pool *pgxpool.Pool) []string {
 	var found []string
 	const query = `SELECT array_agg(d ORDER BY d) FROM (
 		SELECT indexdef d FROM pg_indexes WHERE schemaname = 'readmodels'
-		UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'readmodels'::regnamespace
-		UNION ALL SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable FROM information_schema.columns WHERE table_schema = 'readmodels') o`
+		UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+		WHERE connamespace = 'readmodels'::regnamespace
+		UNION ALL SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable
+		FROM information_schema.columns WHERE table_schema = 'readmodels') o`
 	if err := pool.QueryRow(t.Context(), query).Scan(&found); err != nil {
 		t.Fatal(err)
 	}

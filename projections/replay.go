@@ -40,8 +40,10 @@ type replayedAccount struct {
 // NewReplay makes a Replay before the first event.
 func NewReplay() *Replay {
 	return &Replay{
-		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{}, groups: map[uuid.UUID][]access.Version[access.Offer]{},
-		modules: slices.Clone(domain.OwnModules), subjects: map[subject]kinds.Aggregate{}, signIns: map[uuid.UUID]time.Time{},
+		accounts: map[uuid.UUID]*replayedAccount{}, states: map[uuid.UUID]*group.State{},
+		groups:  map[uuid.UUID][]access.Version[access.Offer]{},
+		modules: slices.Clone(domain.OwnModules), subjects: map[subject]kinds.Aggregate{},
+		signIns: map[uuid.UUID]time.Time{},
 	}
 }
 
@@ -216,15 +218,18 @@ func (r *Replay) Read(e *eventstore.Envelope) AuditEvent {
 	about := subjectOf(e.Stream)
 	read := AuditEvent{
 		HistoryEntry: HistoryEntry{
-			ID: e.ID, Position: e.Position, Revision: e.Revision, Type: e.Type, Summary: e.Event.Summary(), At: e.Meta.At.UTC(),
-			Actor: *shownActor(access.Actor(e.Meta.Actor)), IP: optional(e.Meta.IP), UserAgent: optional(e.Meta.UserAgent), Changes: []HistoryChange{},
+			ID: e.ID, Position: e.Position, Revision: e.Revision, Type: e.Type, Summary: e.Event.Summary(),
+			At:    e.Meta.At.UTC(),
+			Actor: *shownActor(access.Actor(e.Meta.Actor)), IP: optional(e.Meta.IP),
+			UserAgent: optional(e.Meta.UserAgent), Changes: []HistoryChange{},
 			CorrelationID: e.Meta.CorrelationID, CausationID: e.Meta.CausationID,
 		},
 		Subject: Subject{Kind: about.kind, ID: about.id, Name: optional(r.nameOf(about))},
 	}
 	for _, change := range domain.ChangesOf(e.Event) {
 		read.Changes = append(read.Changes, HistoryChange{
-			Field: change.Field, From: change.From, To: change.To, FromName: r.companyName(change.Field, change.From), ToName: r.companyName(change.Field, change.To),
+			Field: change.Field, From: change.From, To: change.To, FromName: r.companyName(change.Field, change.From),
+			ToName: r.companyName(change.Field, change.To),
 		})
 	}
 	r.nameActor(&read.Actor)
@@ -256,7 +261,9 @@ func (r *Replay) Access(id uuid.UUID, filter AccessFilter, now time.Time) (Accou
 }
 
 func (r *Replay) facts(a *replayedAccount, now time.Time) *access.Facts {
-	return &access.Facts{Now: now, Account: a.versions, Memberships: a.memberships, Groups: r.groups, Modules: r.modules}
+	return &access.Facts{
+		Now: now, Account: a.versions, Memberships: a.memberships, Groups: r.groups, Modules: r.modules,
+	}
 }
 
 // WhoMay gives everybody who may do something, as ReadModels.WhoMay does over all its pages.

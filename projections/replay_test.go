@@ -62,9 +62,12 @@ type story struct {
 func newStory(t *rapid.T) *story {
 	return &story{
 		t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), revisions: map[string]eventstore.Revision{},
-		companies: map[uuid.UUID]company.State{}, roles: map[uuid.UUID]role.State{}, groups: map[uuid.UUID]group.State{},
-		users: map[uuid.UUID]user.State{}, modules: map[string]module.State{}, directory: map[uuid.UUID]directory.State{},
-		servers: map[uuid.UUID]mailserver.State{}, accounts: map[uuid.UUID]mailaccount.State{}, mails: map[uuid.UUID]mailmessage.State{}, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
+		companies: map[uuid.UUID]company.State{},
+		roles:     map[uuid.UUID]role.State{}, groups: map[uuid.UUID]group.State{},
+		users:   map[uuid.UUID]user.State{},
+		modules: map[string]module.State{}, directory: map[uuid.UUID]directory.State{},
+		servers: map[uuid.UUID]mailserver.State{}, accounts: map[uuid.UUID]mailaccount.State{},
+		mails: map[uuid.UUID]mailmessage.State{}, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
 	}
 }
 
@@ -114,7 +117,8 @@ func on[ID comparable, S any, P interface {
 	states[id] = state
 }
 
-var someName = rapid.SampledFrom([]string{"Олена", "Žofie", "Anna", "anna", "O'Brien", "Ng", "Ünal", "王", "50% _\\ off"})
+var someName = rapid.SampledFrom([]string{"Олена", "Žofie", "Anna", "anna", "O'Brien", "Ng", "Ünal", "王",
+	"50% _\\ off"})
 
 func draw[T any](s *story, what string, g *rapid.Generator[T]) T { return g.Draw(s.t, what) }
 
@@ -142,10 +146,14 @@ func everyModule(string) bool { return true }
 func (s *story) step() {
 	root := user.By{Superuser: true}
 	permissions := rapid.Custom(func(t *rapid.T) domain.Permissions {
-		return domain.Permissions{rapid.SampledFrom(domain.OwnModules).Draw(t, "module"): {View: true, Edit: rapid.Bool().Draw(t, "edit")}}
+		return domain.Permissions{
+			rapid.SampledFrom(domain.OwnModules).Draw(t, "module"): {View: true, Edit: rapid.Bool().Draw(t, "edit")},
+		}
 	})
 	what := draw(s, "what", rapid.SampledFrom(strings.Fields(
-		"company company= role role= group group= module user user user= user= user= join join join leave leave give give take retire directory directory= follow follow mirror unlink server server= account account= mail mail= mail= mail=")))
+		"company company= role role= group group= module user user user= user= user= join join join leave leave give "+
+			"give take retire directory directory= follow follow mirror unlink server server= account account= mail "+
+			"mail= mail= mail=")))
 	s.mailStep(what)
 	switch what {
 	case "company":
@@ -162,13 +170,16 @@ func (s *story) step() {
 			in = uuid.Nil
 		}
 		on(s, group.Kind, s.groups, uuid.New(), func(g group.State) ([]domain.Event, error) {
-			return group.Create(g, group.Details{Name: draw(s, "name", someName), CompanyID: in, Permissions: draw(s, "permissions", permissions)}, everyModule)
+			return group.Create(g, group.Details{Name: draw(s, "name", someName), CompanyID: in,
+				Permissions: draw(s, "permissions", permissions)}, everyModule)
 		})
 	case "directory":
 		on(s, directory.Kind, s.directory, uuid.New(), func(d directory.State) ([]domain.Event, error) {
 			settings := directory.Defaults
-			settings.Name, settings.URLs, settings.BaseDN, settings.BindDN = draw(s, "name", someName), []string{"ldaps://dc.example.com"}, "DC=x", "CN=x"
-			return directory.Connect(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, settings, domain.Sealed("sealed"))
+			settings.Name, settings.URLs, settings.BaseDN, settings.BindDN = draw(s, "name", someName),
+				[]string{"ldaps://dc.example.com"}, "DC=x", "CN=x"
+			return directory.Connect(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, settings,
+				domain.Sealed("sealed"))
 		})
 	case "module":
 		key := draw(s, "key", rapid.SampledFrom([]string{"risks", "assets"}))
@@ -183,7 +194,8 @@ func (s *story) step() {
 		in, _ := known(s, s.companies)
 		on(s, user.Kind, s.users, id, func(u user.State) ([]domain.Event, error) {
 			return user.Register(u, root, user.Details{
-				Email: fmt.Sprintf("U%d@example.com", len(s.users)), FirstName: draw(s, "first", someName), CompanyID: in,
+				Email: fmt.Sprintf("U%d@example.com", len(s.users)), FirstName: draw(s, "first", someName),
+				CompanyID: in,
 			}, user.Grants{Inactive: draw(s, "inactive", rapid.Bool())})
 		})
 		s.actor = eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}
@@ -208,7 +220,8 @@ func (s *story) step() {
 				return group.Retire(g, "no longer needed")
 			}
 			return group.Change(g, group.Patch{
-				Name: maybe(s, "name", someName), Permissions: maybe(s, "permissions", permissions), CompanyID: maybe(s, "global", rapid.Just(uuid.Nil)),
+				Name: maybe(s, "name", someName), Permissions: maybe(s, "permissions", permissions),
+				CompanyID: maybe(s, "global", rapid.Just(uuid.Nil)),
 			}, everyModule)
 		})
 	}
@@ -216,11 +229,13 @@ func (s *story) step() {
 	if hasDirectory && what == "directory=" {
 		on(s, directory.Kind, s.directory, directoryID, func(d directory.State) ([]domain.Event, error) {
 			if draw(s, "check", rapid.Bool()) {
-				return directory.EndCheck(d, directory.Findings{Accounts: 9, Close: draw(s, "close", rapid.IntRange(0, 9))}, false)
+				return directory.EndCheck(d,
+					directory.Findings{Accounts: 9, Close: draw(s, "close", rapid.IntRange(0, 9))}, false)
 			}
 			none := ""
 			return directory.Change(d, directory.By{Superuser: draw(s, "superuser", rapid.Bool())}, directory.Patch{
-				Name: maybe(s, "name", someName), Enabled: maybe(s, "enabled", rapid.Bool()), BindDN: &none, BindPassword: &domain.Sealed{},
+				Name: maybe(s, "name", someName), Enabled: maybe(s, "enabled", rapid.Bool()), BindDN: &none,
+				BindPassword: &domain.Sealed{},
 			})
 		})
 	}
@@ -244,15 +259,21 @@ func (s *story) step() {
 			to, _ := known(s, s.companies)
 			return user.Change(u, root, user.Patch{CompanyID: &to, Groups: &[]user.Group{}})
 		case what == "user=":
-			days := rapid.SampledFrom([]domain.Date{{}, domain.DateOf(s.now.AddDate(0, 0, 9)), domain.DateOf(s.now.AddDate(0, 0, 20))})
+			days := rapid.SampledFrom(
+				[]domain.Date{{}, domain.DateOf(s.now.AddDate(0, 0, 9)), domain.DateOf(s.now.AddDate(0, 0, 20))})
 			return user.Change(u, root, user.Patch{
-				FirstName: maybe(s, "first", someName), LastName: maybe(s, "last", someName), Phone: maybe(s, "phone", rapid.StringMatching(`[0-9]{0,5}`)),
-				StartDate: maybe(s, "start", days), EndDate: maybe(s, "end", days), Active: maybe(s, "active", rapid.Bool()), Superuser: maybe(s, "superuser", rapid.Bool()),
+				FirstName: maybe(s, "first", someName), LastName: maybe(s, "last", someName),
+				Phone:     maybe(s, "phone", rapid.StringMatching(`[0-9]{0,5}`)),
+				StartDate: maybe(s, "start", days), EndDate: maybe(s, "end", days),
+				Active: maybe(s, "active", rapid.Bool()), Superuser: maybe(s, "superuser", rapid.Bool()),
 				RequireTwoFactor: maybe(s, "two factor", rapid.Bool()),
 			})
 		case what == "join" && hasGroup:
 			g := s.groups[groupID]
-			return user.JoinGroup(u, root, user.Group{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Permissions: g.Permissions, Retired: g.Retired})
+			return user.JoinGroup(u, root,
+				user.Group{
+					ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Permissions: g.Permissions, Retired: g.Retired,
+				})
 		case what == "leave" && hasGroup:
 			return user.LeaveGroup(u, root, groupID)
 		case what == "give" && hasRole:
@@ -260,9 +281,13 @@ func (s *story) step() {
 		case what == "follow" && hasDirectory:
 			g := s.groups[groupID]
 			return user.SyncFromDirectory(u, user.DirectoryEntry{
-				DirectoryID: directoryID, Vouched: true, Synced: true, Missed: draw(s, "missed", rapid.SampledFrom([][]string{nil, {"a", "b"}})),
-				Entry:  directory.Entry{DN: "CN=" + draw(s, "dn", someName), GUID: "guid of " + id.String(), Email: u.Details.Email, LastName: draw(s, "last", someName)},
-				Groups: []user.Group{{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Retired: g.Retired || !hasGroup}},
+				DirectoryID: directoryID, Vouched: true, Synced: true,
+				Missed: draw(s, "missed", rapid.SampledFrom([][]string{nil, {"a", "b"}})),
+				Entry: directory.Entry{DN: "CN=" + draw(s, "dn", someName), GUID: "guid of " +
+					id.String(), Email: u.Details.Email, LastName: draw(s, "last", someName)},
+				Groups: []user.Group{
+					{ID: groupID, Name: g.Name, CompanyID: g.CompanyID, Retired: g.Retired || !hasGroup},
+				},
 			})
 		case what == "mirror":
 			reason := draw(s, "closed", rapid.SampledFrom([]string{"", user.ClosedDisabled, user.ClosedVanished}))
@@ -285,32 +310,39 @@ func (s *story) mailStep(what string) {
 	switch {
 	case what == "server":
 		on(s, mailserver.Kind, s.servers, uuid.New(), func(m mailserver.State) ([]domain.Event, error) {
-			return mailserver.Create(m, mailserver.Details{Name: draw(s, "name", someName), Host: "smtp.example.com", Port: draw(s, "port", port), Security: mailserver.TLS})
+			return mailserver.Create(m, mailserver.Details{Name: draw(s, "name", someName), Host: "smtp.example.com",
+				Port: draw(s, "port", port), Security: mailserver.TLS})
 		})
 	case what == "server=" && hasServer:
 		on(s, mailserver.Kind, s.servers, server, func(m mailserver.State) ([]domain.Event, error) {
-			return mailserver.Change(m, mailserver.Patch{Name: maybe(s, "name", someName), Port: maybe(s, "port", port)})
+			return mailserver.Change(m,
+				mailserver.Patch{Name: maybe(s, "name", someName), Port: maybe(s, "port", port)})
 		})
 	case what == "account" && hasServer:
 		on(s, mailaccount.Kind, s.accounts, uuid.New(), func(m mailaccount.State) ([]domain.Event, error) {
-			return mailaccount.Create(m, mailaccount.Details{ServerID: server, Address: "a@example.com"}, draw(s, "password", rapid.SampledFrom([]domain.Sealed{nil, domain.Sealed("sealed")})))
+			return mailaccount.Create(m, mailaccount.Details{ServerID: server, Address: "a@example.com"},
+				draw(s, "password", rapid.SampledFrom([]domain.Sealed{nil, domain.Sealed("sealed")})))
 		})
 	case what == "account=" && hasAccount:
 		on(s, mailaccount.Kind, s.accounts, account, func(m mailaccount.State) ([]domain.Event, error) {
 			if draw(s, "retire", rapid.IntRange(0, 4)) == 0 {
 				return mailaccount.Retire(m, "no longer needed")
 			}
-			return mailaccount.Change(m, mailaccount.Patch{DisplayName: maybe(s, "name", someName), Password: maybe(s, "password", rapid.SampledFrom([]domain.Sealed{nil, domain.Sealed("sealed")}))})
+			return mailaccount.Change(m, mailaccount.Patch{DisplayName: maybe(s, "name", someName),
+				Password: maybe(s, "password", rapid.SampledFrom([]domain.Sealed{nil, domain.Sealed("sealed")}))})
 		})
 	case what == "mail":
 		on(s, mailmessage.Kind, s.mails, uuid.New(), func(m mailmessage.State) ([]domain.Event, error) {
 			return mailmessage.Queue(m, mailmessage.Queued{
-				Feature: mailmessage.SecurityNotice, Notice: mailmessage.NoticeLockedOut, To: "b@example.com", Subject: draw(s, "subject", someName),
-				At: s.now, ExpiresAt: s.now.Add(mailmessage.Patience), UserID: uuid.Max,
+				Feature: mailmessage.SecurityNotice, Notice: mailmessage.NoticeLockedOut, To: "b@example.com",
+				Subject: draw(s, "subject", someName),
+				At:      s.now, ExpiresAt: s.now.Add(mailmessage.Patience), UserID: uuid.Max,
 			})
 		})
 	case what == "mail=" && hasMail:
-		on(s, mailmessage.Kind, s.mails, mail, func(m mailmessage.State) ([]domain.Event, error) { return s.mailAttempt(m, account) })
+		on(s, mailmessage.Kind, s.mails, mail, func(m mailmessage.State) ([]domain.Event, error) {
+			return s.mailAttempt(m, account)
+		})
 	}
 }
 
@@ -326,7 +358,9 @@ func (s *story) mailAttempt(m mailmessage.State, account uuid.UUID) ([]domain.Ev
 	case 3:
 		return mailmessage.Succeed(m, m.Attempts), nil
 	case 4:
-		outcome := mailmessage.Outcome{Reason: "busy", InDoubt: draw(s, "doubt", rapid.Bool()), Permanent: draw(s, "permanent", rapid.Bool())}
+		outcome := mailmessage.Outcome{
+			Reason: "busy", InDoubt: draw(s, "doubt", rapid.Bool()), Permanent: draw(s, "permanent", rapid.Bool()),
+		}
 		return mailmessage.Fail(m, m.Attempts, outcome, s.now, 0.123456789), nil
 	default:
 		events, _ := mailmessage.Begin(m, account, m.DueAt, m.DueAt.Add(time.Minute+time.Nanosecond))
@@ -366,14 +400,15 @@ func emptyReadModels(t testing.TB, pool *pgxpool.Pool) {
 func makeCheckpoints(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	for _, p := range Set().Projections {
-		if _, err := pool.Exec(t.Context(), "INSERT INTO checkpoints (name) VALUES ($1) ON CONFLICT DO NOTHING", p.Name); err != nil {
+		if _, err := pool.Exec(t.Context(), "INSERT INTO checkpoints (name) VALUES ($1) ON CONFLICT DO NOTHING",
+			p.Name); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// playAtOnce has two workers apply a log, each in its own pages and regardless of the other, as two instances would that both
-// believe that it is theirs to do.
+// playAtOnce has two workers apply a log, each in its own pages and regardless of the other, as two instances would
+// that both believe that it is theirs to do.
 func playAtOnce(t testing.TB, pool *pgxpool.Pool, log []eventstore.Envelope) {
 	t.Helper()
 	var working sync.WaitGroup
@@ -435,8 +470,11 @@ func (w written) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2
 
 func TestPagesOfAnySizeAndARebuildGiveTheSameRows(t *testing.T) {
 	t.Parallel()
-	small, middle, large, two, rebuilt := pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t)
-	pools := map[string]*pgxpool.Pool{"pages of 7": middle, "pages of 500": large, "two workers": two, "a rebuild": rebuilt}
+	small, middle, large, two, rebuilt := pgtest.NewDatabase(t), pgtest.NewDatabase(t), pgtest.NewDatabase(t),
+		pgtest.NewDatabase(t), pgtest.NewDatabase(t)
+	pools := map[string]*pgxpool.Pool{
+		"pages of 7": middle, "pages of 500": large, "two workers": two, "a rebuild": rebuilt,
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newStory(rt)
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
@@ -452,7 +490,8 @@ func TestPagesOfAnySizeAndARebuildGiveTheSameRows(t *testing.T) {
 		playAtOnce(t, two, s.log)
 		// The live rows are behind when the rebuild comes.
 		play(t, rebuilt, 0, s.log[:rapid.IntRange(0, len(s.log)).Draw(rt, "applied before")], 500)
-		r, err := engine.RunRebuild(t.Context(), Set(), rebuilt, written{events: s.log}, engine.RebuildRequest{Mode: engine.ModeRebuild}, nil)
+		r, err := engine.RunRebuild(t.Context(), Set(), rebuilt, written{events: s.log},
+			engine.RebuildRequest{Mode: engine.ModeRebuild}, nil)
 		if err != nil || len(r.Differences) > 0 || len(r.NotCompared) > 0 {
 			rt.Fatal(show(t, r), err)
 		}
@@ -504,20 +543,34 @@ func TestTheRowsOfAnEarlierTimeAreThoseThatWereLive(t *testing.T) {
 			collect(t, m.companies, s.companies, func(id uuid.UUID) (Company, error) { return models.Company(ctx, id) })
 			collect(t, m.roles, s.roles, func(id uuid.UUID) (Role, error) { return models.Role(ctx, id) })
 			collect(t, m.groups, s.groups, func(id uuid.UUID) (Group, error) { return models.Group(ctx, id) })
-			collect(t, m.servers, s.servers, func(id uuid.UUID) (MailServer, error) { return models.MailServer(ctx, id) })
-			collect(t, m.accounts, s.accounts, func(id uuid.UUID) (MailAccount, error) { return models.MailAccount(ctx, id) })
+			collect(t, m.servers, s.servers, func(id uuid.UUID) (MailServer, error) {
+				return models.MailServer(ctx, id)
+			})
+			collect(t, m.accounts, s.accounts, func(id uuid.UUID) (MailAccount, error) {
+				return models.MailAccount(ctx, id)
+			})
 			collect(t, m.mails, s.mails, func(id uuid.UUID) (MailMessage, error) { return models.MailMessage(ctx, id) })
 			moments = append(moments, m)
 		}
 		for _, m := range moments {
 			then := newMoment(m.at)
 			collect(t, then.users, s.users, func(id uuid.UUID) (User, error) { return models.UserAsOf(ctx, id, m.at) })
-			collect(t, then.companies, s.companies, func(id uuid.UUID) (Company, error) { return models.CompanyAsOf(ctx, id, m.at) })
+			collect(t, then.companies, s.companies, func(id uuid.UUID) (Company, error) {
+				return models.CompanyAsOf(ctx, id, m.at)
+			})
 			collect(t, then.roles, s.roles, func(id uuid.UUID) (Role, error) { return models.RoleAsOf(ctx, id, m.at) })
-			collect(t, then.groups, s.groups, func(id uuid.UUID) (Group, error) { return models.GroupAsOf(ctx, id, m.at) })
-			collect(t, then.servers, s.servers, func(id uuid.UUID) (MailServer, error) { return models.MailServerAsOf(ctx, id, m.at) })
-			collect(t, then.accounts, s.accounts, func(id uuid.UUID) (MailAccount, error) { return models.MailAccountAsOf(ctx, id, m.at) })
-			collect(t, then.mails, s.mails, func(id uuid.UUID) (MailMessage, error) { return models.MailMessageAsOf(ctx, id, m.at) })
+			collect(t, then.groups, s.groups, func(id uuid.UUID) (Group, error) {
+				return models.GroupAsOf(ctx, id, m.at)
+			})
+			collect(t, then.servers, s.servers, func(id uuid.UUID) (MailServer, error) {
+				return models.MailServerAsOf(ctx, id, m.at)
+			})
+			collect(t, then.accounts, s.accounts, func(id uuid.UUID) (MailAccount, error) {
+				return models.MailAccountAsOf(ctx, id, m.at)
+			})
+			collect(t, then.mails, s.mails, func(id uuid.UUID) (MailMessage, error) {
+				return models.MailMessageAsOf(ctx, id, m.at)
+			})
 			for _, pair := range [][2]map[uuid.UUID]string{
 				{m.users, then.users}, {m.companies, then.companies}, {m.roles, then.roles}, {m.groups, then.groups},
 				{m.servers, then.servers}, {m.accounts, then.accounts}, {m.mails, then.mails},
@@ -531,7 +584,8 @@ func TestTheRowsOfAnEarlierTimeAreThoseThatWereLive(t *testing.T) {
 }
 
 // collect shows those of the known aggregates that exist.
-func collect[S, T any](t testing.TB, into map[uuid.UUID]string, states map[uuid.UUID]S, get func(uuid.UUID) (T, error)) {
+func collect[S, T any](t testing.TB, into map[uuid.UUID]string, states map[uuid.UUID]S,
+	get func(uuid.UUID) (T, error)) {
 	t.Helper()
 	for id := range states {
 		value, err := get(id)

@@ -31,7 +31,8 @@ func Set() engine.Set {
 		{Name: "mail_servers", Kind: mailserver.Kind, Tables: tables(mailServerRows.Table(writeMailServers))},
 		{Name: "mail_accounts", Kind: mailaccount.Kind, Tables: tables(mailAccountRows.Table(writeMailAccounts))},
 		{Name: "mail_messages", Kind: mailmessage.Kind, Tables: tables(mailMessageRows.Table(writeMailMessages))},
-		{Name: "account_versions", Kind: user.Kind, Tables: tables(accountVersions.Table("account_versions", "user_id"))},
+		{Name: "account_versions", Kind: user.Kind,
+			Tables: tables(accountVersions.Table("account_versions", "user_id"))},
 		{Name: "group_versions", Kind: group.Kind, Tables: tables(groupVersions.Table("group_versions", "group_id"))},
 		{Name: "history", Tables: tables(history, historyHours)},
 	}}

@@ -84,9 +84,11 @@ func (r *ReadModels) SiteAsOf(ctx context.Context, at time.Time) (Site, error) {
 	}
 	s := row.site.Site()
 	return Site{
-		Name: s.Name, Domain: optional(s.Domain), Protocol: s.Protocol, ProjectType: optional(s.ProjectType), TimeZone: s.TimeZone,
-		DefaultEmail: optional(s.DefaultEmail), DefaultMailAccountID: optional(s.DefaultMailAccountID), DefaultLanguage: s.DefaultLanguage,
-		UpdatedAt: row.changedAt(), Revision: row.revision,
+		Name: s.Name, Domain: optional(s.Domain), Protocol: s.Protocol, ProjectType: optional(s.ProjectType),
+		TimeZone:     s.TimeZone,
+		DefaultEmail: optional(s.DefaultEmail), DefaultMailAccountID: optional(s.DefaultMailAccountID),
+		DefaultLanguage: s.DefaultLanguage,
+		UpdatedAt:       row.changedAt(), Revision: row.revision,
 	}, nil
 }
 

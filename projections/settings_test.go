@@ -36,7 +36,8 @@ func TestNobodyWaitsForAnothersSecuritySettings(t *testing.T) {
 	}
 	queries := func() (n int) {
 		if err := s.pool.QueryRow(ctx, `
-			SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'history'::regclass AND mode = 'AccessShareLock'
+			SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'history'::regclass
+			AND mode = 'AccessShareLock'
 			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}

@@ -23,8 +23,8 @@ type SignInCheck struct {
 	LastAttempt *SignInAttempt `json:"last_attempt"`
 }
 
-// SignInCause is one thing that decides on a sign-in: an access.Finding with who made it so. Event, time and actor are nil
-// where nothing did.
+// SignInCause is one thing that decides on a sign-in: an access.Finding with who made it so. Event, time and actor are
+// nil where nothing did.
 type SignInCause struct {
 	Code    string     `json:"code"`
 	OK      bool       `json:"ok"`
@@ -44,7 +44,8 @@ type SignInAttempt struct {
 }
 
 // SignInCheck answers for an account: now, or with asOf as it was then. ErrNotFound where the account did not exist.
-func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Time, asOf *time.Time) (SignInCheck, error) {
+func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Time,
+	asOf *time.Time) (SignInCheck, error) {
 	last := endOfTime
 	if asOf != nil {
 		now, last = *asOf, *asOf
@@ -68,7 +69,9 @@ func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Tim
 		check.Checks = append(check.Checks, shown)
 	}
 	if a := answer.LastAttempt; a != nil {
-		check.LastAttempt = &SignInAttempt{EventID: a.EventID, At: a.At.UTC(), IP: ips[a.EventID], Summary: a.Event.Summary()}
+		check.LastAttempt = &SignInAttempt{
+			EventID: a.EventID, At: a.At.UTC(), IP: ips[a.EventID], Summary: a.Event.Summary(),
+		}
 	}
 	return check, r.signChecks(ctx, &check, actors)
 }
@@ -96,10 +99,12 @@ func (r *ReadModels) signChecks(ctx context.Context, check *SignInCheck, actors 
 
 // signInFacts folds the account's events, and the newest of its sign-ins: as many as count at an attempt. ips are the
 // addresses that the events came from.
-func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID, now, last time.Time) (*access.SignInFacts, map[uuid.UUID]*string, error) {
+func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID,
+	now, last time.Time) (*access.SignInFacts, map[uuid.UUID]*string, error) {
 	const columns = `position, event_id, kind, type, revision, at, actor_kind, coalesce(actor_id, ''), ip, data`
 	rows, err := r.pool.Query(ctx, `SELECT `+columns+` FROM history WHERE kind = $1 AND subject_id = $3 AND at <= $4
-		UNION ALL (SELECT `+columns+` FROM history WHERE kind = $2 AND subject_id = $3 AND at <= $4 ORDER BY position DESC LIMIT $5)
+		UNION ALL (SELECT `+columns+
+		` FROM history WHERE kind = $2 AND subject_id = $3 AND at <= $4 ORDER BY position DESC LIMIT $5)
 		ORDER BY position`, user.Kind, signin.Kind, id.String(), last, signin.Window)
 	if err != nil {
 		return nil, nil, err
@@ -111,7 +116,8 @@ func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID, now, last ti
 		var kind string
 		var ip *string
 		var e eventstore.Envelope
-		if err := rows.Scan(&e.Position, &noted.EventID, &kind, &e.Type, &e.Revision, &noted.At, &noted.By.Kind, &noted.By.ID, &ip, &e.Data); err != nil {
+		if err := rows.Scan(&e.Position, &noted.EventID, &kind, &e.Type, &e.Revision, &noted.At, &noted.By.Kind,
+			&noted.By.ID, &ip, &e.Data); err != nil {
 			return nil, nil, err
 		}
 		if e.Event, err = eventstore.DecodeData(e.Type, e.Data); err != nil {

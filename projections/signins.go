@@ -65,7 +65,8 @@ func applySignIns(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope)
 // lastSignInAsOf gives when an account had last been signed in to at a time; nil: never.
 func (r *ReadModels) lastSignInAsOf(ctx context.Context, userID uuid.UUID, at time.Time) (*time.Time, error) {
 	var last *time.Time
-	err := r.pool.QueryRow(ctx, "SELECT max(at) FROM history WHERE kind = $1 AND subject_id = $2 AND type = $3 AND at <= $4",
+	err := r.pool.QueryRow(ctx, "SELECT max(at) FROM history WHERE kind = $1 AND subject_id = $2 AND type = $3 AND "+
+		"at <= $4",
 		signin.Kind, userID.String(), signin.Succeeded{}.EventType(), at).Scan(&last)
 	return last, err
 }

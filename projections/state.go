@@ -7,8 +7,8 @@ import (
 	"github.com/secboard/secboard/domain/access"
 )
 
-// inState keeps the accounts that are in a state on the day of now: access.Standing.State as SQL. A state that is none keeps
-// nobody.
+// inState keeps the accounts that are in a state on the day of now: access.Standing.State as SQL. A state that is none
+// keeps nobody.
 func (q *query) inState(state string, now time.Time) {
 	today := domain.DateOf(now).Time()
 	started := func() { q.where("(u.start_date IS NULL OR u.start_date <= ?)", today) }

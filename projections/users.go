@@ -48,7 +48,9 @@ var bareUserRows = func() engine.Aggregate[uuid.UUID, *userRow] {
 }()
 
 func newUserRow(id uuid.UUID) *userRow {
-	return &userRow{id: id, sessionsEnded: eventstore.NoStream, state: user.State{Roles: map[uuid.UUID]string{}, Groups: map[uuid.UUID]string{}}}
+	return &userRow{id: id, sessionsEnded: eventstore.NoStream, state: user.State{
+		Roles: map[uuid.UUID]string{}, Groups: map[uuid.UUID]string{},
+	}}
 }
 
 // newBareUserRow begins a row for the table: a rebuild holds those of all accounts.
@@ -150,7 +152,8 @@ var writeUsers = engine.NewUpsert("users",
 const userColumns = `u.id, u.email, u.first_name, u.last_name, u.phone, u.company_id, u.department, u.position,
 	u.start_date, u.end_date, u.active, u.inactive_reason, u.superuser, u.require_two_factor, u.source, u.has_password,
 	u.two_factor_enrolled, u.backup_codes_left, u.language, u.has_photo, u.created_at, u.updated_at, u.revision,
-	u.sessions_ended, u.session_kept, u.directory_id, u.directory_guid, u.directory_dn, u.directory_disabled, u.directory_reason, u.directory_missed`
+	u.sessions_ended, u.session_kept, u.directory_id, u.directory_guid, u.directory_dn, u.directory_disabled,
+	u.directory_reason, u.directory_missed`
 
 func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	u := newUserRow(uuid.Nil)
@@ -158,10 +161,14 @@ func scanUser(row pgx.Row, place ...any) (*userRow, error) {
 	var companyID, kept, directoryID *uuid.UUID
 	var start, end *time.Time
 	d, link := &u.state.Details, &u.state.Directory
-	err := row.Scan(append([]any{&u.id, &d.Email, &d.FirstName, &d.LastName, &d.Phone, &companyID, &d.Department, &d.Position,
-		&start, &end, &u.state.Active, &u.reason, &u.state.Superuser, &u.state.TwoFactorRequired, &u.state.Source, &u.hasPassword,
-		&u.state.TwoFactor.Enrolled, &u.codesLeft, &u.state.Language, &u.state.HasPhoto, &u.createdAt, &u.updatedAt, &u.revision,
-		&u.sessionsEnded, &kept, &directoryID, &link.GUID, &link.DN, &link.Disabled, &link.Reason, &link.Missed}, place...)...)
+	err := row.Scan(append([]any{&u.id, &d.Email, &d.FirstName, &d.LastName, &d.Phone, &companyID, &d.Department,
+		&d.Position,
+		&start, &end, &u.state.Active, &u.reason, &u.state.Superuser, &u.state.TwoFactorRequired, &u.state.Source,
+		&u.hasPassword,
+		&u.state.TwoFactor.Enrolled, &u.codesLeft, &u.state.Language, &u.state.HasPhoto, &u.createdAt, &u.updatedAt,
+		&u.revision,
+		&u.sessionsEnded, &kept, &directoryID, &link.GUID, &link.DN, &link.Disabled, &link.Reason, &link.Missed},
+		place...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -233,13 +240,20 @@ func (u *userRow) show(now time.Time, company *Ref, roles, groups []Ref, lastSig
 	d := u.state.Details
 	state, reason := access.StandingOf(u.state, u.reason).State(now)
 	return User{
-		ID: u.id, Email: d.Email, FirstName: optional(d.FirstName), LastName: optional(d.LastName), Phone: optional(d.Phone),
-		CompanyID: optional(d.CompanyID), Company: company, Department: optional(d.Department), Position: optional(d.Position),
-		Active: u.state.Active, StartDate: optional(d.StartDate), EndDate: optional(d.EndDate), Superuser: u.state.Superuser,
-		RequireTwoFactor: u.state.TwoFactorRequired, Roles: roles, Groups: groups, RoleIDs: refIDs(roles), GroupIDs: refIDs(groups),
-		State: state, StateReason: optional(reason), Source: u.state.Source,
-		DirectoryID: optional(u.state.Directory.ID), DirectoryDN: optional(u.state.Directory.DN), HasPassword: u.hasPassword,
-		TwoFactor:    TwoFactor{Required: u.state.TwoFactorRequired, Enrolled: u.state.TwoFactor.Enrolled, BackupCodesLeft: u.codesLeft},
+		ID: u.id, Email: d.Email, FirstName: optional(d.FirstName), LastName: optional(d.LastName),
+		Phone:     optional(d.Phone),
+		CompanyID: optional(d.CompanyID), Company: company, Department: optional(d.Department),
+		Position: optional(d.Position),
+		Active:   u.state.Active, StartDate: optional(d.StartDate), EndDate: optional(d.EndDate),
+		Superuser:        u.state.Superuser,
+		RequireTwoFactor: u.state.TwoFactorRequired, Roles: roles, Groups: groups, RoleIDs: refIDs(roles),
+		GroupIDs: refIDs(groups),
+		State:    state, StateReason: optional(reason), Source: u.state.Source,
+		DirectoryID: optional(u.state.Directory.ID), DirectoryDN: optional(u.state.Directory.DN),
+		HasPassword: u.hasPassword,
+		TwoFactor: TwoFactor{
+			Required: u.state.TwoFactorRequired, Enrolled: u.state.TwoFactor.Enrolled, BackupCodesLeft: u.codesLeft,
+		},
 		LastSignInAt: inUTC(lastSignIn), Language: optional(u.state.Language), HasPhoto: u.state.HasPhoto,
 		CreatedAt: u.createdAt.UTC(), UpdatedAt: u.updatedAt.UTC(), Revision: u.revision,
 	}
@@ -265,9 +279,11 @@ func refIDs(refs []Ref) []uuid.UUID {
 const shownColumns = userColumns + `,
 	(SELECT c.name FROM companies c WHERE c.id = u.company_id),
 	(SELECT i.last_at FROM sign_ins i WHERE i.user_id = u.id),
-	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.role_id, 'name', coalesce(r.name, s.role_name)) ORDER BY r.name_key, s.role_id), '[]')
+	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.role_id, 'name', coalesce(r.name, s.role_name))
+	ORDER BY r.name_key, s.role_id), '[]')
 		FROM user_roles s LEFT JOIN roles r ON r.id = s.role_id WHERE s.user_id = u.id AND s.taken_at IS NULL),
-	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.group_id, 'name', coalesce(g.name, s.group_name)) ORDER BY g.name_key, s.group_id), '[]')
+	(SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.group_id, 'name', coalesce(g.name, s.group_name))
+	ORDER BY g.name_key, s.group_id), '[]')
 		FROM memberships s LEFT JOIN groups g ON g.id = s.group_id WHERE s.user_id = u.id AND s.left_at IS NULL)`
 
 func scanShown(row pgx.Row, now time.Time, place ...any) (User, error) {
@@ -355,7 +371,8 @@ type UserFilter struct {
 }
 
 // Users lists accounts, sorted by name, email or created_at; now decides on their states.
-func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequest, now time.Time) (List[User], error) {
+func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequest,
+	now time.Time) (List[User], error) {
 	q := query{columns: shownColumns, from: "users u", id: "u.id", byDefault: "name", orders: map[string]order{
 		"name": {"u.name_key", newBytes}, "email": {"u.email_key", newText}, "created_at": {"u.created_at", newTime},
 	}}
@@ -381,5 +398,7 @@ func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequ
 	if filter.TwoFactor != nil {
 		q.whether("u.two_factor_enrolled", *filter.TwoFactor)
 	}
-	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (User, error) { return scanShown(rows, now, place...) })
+	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (User, error) {
+		return scanShown(rows, now, place...)
+	})
 }

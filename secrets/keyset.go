@@ -73,8 +73,8 @@ func LoadOrCreateKeyset(path string) (*Keyset, error) {
 	return LoadKeyset(path)
 }
 
-// writeNew puts a whole file in place at once; if another process was faster, its file stays. Either is on the disk when it
-// returns: what is written from then on can't be read without it.
+// writeNew puts a whole file in place at once; if another process was faster, its file stays. Either is on the disk
+// when it returns: what is written from then on can't be read without it.
 func writeNew(path string, content []byte) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), ".keyset-*")
 	if err != nil {
@@ -161,7 +161,8 @@ func (k *Keyset) Seal(secret []byte, context string) (domain.Sealed, error) {
 func (k *Keyset) Open(sealed domain.Sealed, context string) ([]byte, error) {
 	secret, err := k.aead.Decrypt(sealed, []byte(context))
 	if err != nil {
-		return nil, fmt.Errorf("open a sealed secret of %s: it was sealed with another keyset or for something else", context)
+		return nil, fmt.Errorf("open a sealed secret of %s: it was sealed with another keyset or for something else",
+			context)
 	}
 	return secret, nil
 }

@@ -131,14 +131,22 @@ func repeats(text string) bool {
 var common = func() map[string]bool {
 	list := map[string]bool{}
 	for _, password := range strings.Fields(`
-		123456789012 1234567890123 12345678901234 123456789012345 1234567890123456 123456123456 0123456789012 098765432109
-		qwertyuiop123 qwertyuiop12 qwertyuiopasdf qwertyuiop[] 1qaz2wsx3edc 1q2w3e4r5t6y 1q2w3e4r5t6y7u qazwsxedcrfv zxcvbnm12345
-		qwerty123456 qwerty12345678 123456qwerty 123qweasdzxc q1w2e3r4t5y6 asdfghjkl123 password1234 password12345 password123456
-		passwordpassword password123! passw0rd1234 p@ssw0rd1234 p@ssword1234 p@ssw0rd123! mypassword123 changeme1234 changemechangeme
-		administrator administrator1 admin1234567 adminadmin123 administrator123 letmeinletmein letmein12345 iloveyou1234 iloveyouforever
-		welcome12345 welcome123456 welcometothejungle correcthorsebatterystaple trustno1trustno1 sunshine1234 princess1234 football1234
-		baseball1234 superman1234 dragon123456 monkey123456 michael12345 charlie12345 liverpool123 barcelona123 manchesterunited
-		abcdefghijkl abcdefghijklm abcd12345678 abc123456789 a12345678901 aa1234567890 secret123456 summer2024summer spring2025spring
+		123456789012 1234567890123 12345678901234 123456789012345 1234567890123456 123456123456 0123456789012
+		098765432109
+		qwertyuiop123 qwertyuiop12 qwertyuiopasdf qwertyuiop[] 1qaz2wsx3edc 1q2w3e4r5t6y 1q2w3e4r5t6y7u qazwsxedcrfv
+		zxcvbnm12345
+		qwerty123456 qwerty12345678 123456qwerty 123qweasdzxc q1w2e3r4t5y6 asdfghjkl123 password1234 password12345
+		password123456
+		passwordpassword password123! passw0rd1234 p@ssw0rd1234 p@ssword1234 p@ssw0rd123! mypassword123 changeme1234
+		changemechangeme
+		administrator administrator1 admin1234567 adminadmin123 administrator123 letmeinletmein letmein12345
+		iloveyou1234 iloveyouforever
+		welcome12345 welcome123456 welcometothejungle correcthorsebatterystaple trustno1trustno1 sunshine1234
+		princess1234 football1234
+		baseball1234 superman1234 dragon123456 monkey123456 michael12345 charlie12345 liverpool123 barcelona123
+		manchesterunited
+		abcdefghijkl abcdefghijklm abcd12345678 abc123456789 a12345678901 aa1234567890 secret123456 summer2024summer
+		spring2025spring
 		unknown12345 internet1234 computer1234 starwars1234 whatever1234 secboard1234 secboardsecboard`) {
 		list[password] = true
 	}

@@ -114,7 +114,8 @@ func TestUnfitKeysetFilesAreRefusedWithASentence(t *testing.T) {
 			if err := os.WriteFile(path+"2", []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := secrets.LoadKeyset(path + "2"); err == nil || strings.Contains(err.Error(), "secret material") {
+			if _, err := secrets.LoadKeyset(path + "2"); err == nil ||
+				strings.Contains(err.Error(), "secret material") {
 				t.Errorf("%q: %v", content, err)
 			}
 		})

@@ -30,7 +30,8 @@ type Conn struct {
 	written string // the content of the message under way: it is cut out of answers that quote it
 }
 
-// resolve looks the host up, only to tell that cause apart: connect does it again, and prefers the address that answers.
+// resolve looks the host up, only to tell that cause apart: connect does it again, and prefers the address that
+// answers.
 func (c *Conn) resolve(ctx context.Context) (string, *Failure) {
 	host, err := idna.Lookup.ToASCII(c.server.Host)
 	if _, notAddress := netip.ParseAddr(c.server.Host); notAddress == nil {
@@ -181,7 +182,8 @@ func (c *Conn) login(ctx context.Context) (string, *Failure) {
 	case c.server.Security == SecurityNone && !c.isLoopback():
 		return "", &Failure{
 			Detail: "The password was not sent, because the connection is not encrypted: security is none.",
-			Fix:    "Set security to starttls (usually port 587) or tls (usually port 465), or remove the account's username.",
+			Fix: "Set security to starttls (usually port 587) or tls (usually port 465), or remove the account's " +
+				"username.",
 		}
 	case !offered || len(mechanisms) == 0:
 		return "", c.noLogin()
@@ -318,7 +320,8 @@ func asciiDomains(msg *mail.Msg) {
 	} {
 		for _, address := range msg.GetAddrHeader(header) {
 			at := strings.LastIndexByte(address.Address, '@')
-			if domain, err := idna.Lookup.ToASCII(address.Address[at+1:]); err == nil && !isASCII(address.Address[at+1:]) {
+			if domain, err := idna.Lookup.ToASCII(address.Address[at+1:]); err == nil &&
+				!isASCII(address.Address[at+1:]) {
 				address.Address = address.Address[:at+1] + domain
 			}
 		}

@@ -57,7 +57,8 @@ func (c *Conn) unconnected(ctx context.Context, err error) *Failure {
 		f.Fix = "Correct the port (usually 587 for starttls, 465 for tls), or start the mail server."
 	case isTimeout(err):
 		f.Detail = fmt.Sprintf("Port %d of %s did not answer.", c.server.Port, c.host)
-		f.Fix = fmt.Sprintf("A firewall most likely drops the connection: allow it from this machine to %s. Many networks block port 25; use 587 or 465 then.", c.server)
+		f.Fix = fmt.Sprintf("A firewall most likely drops the connection: allow it from this machine to %s. Many "+
+			"networks block port 25; use 587 or 465 then.", c.server)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		f.Detail = fmt.Sprintf("There is no route from this machine to %s.", c.host)
 		f.Fix = "Check this machine's network, and that the host's address is right."
@@ -84,15 +85,17 @@ func (c *Conn) noGreeting(ctx context.Context, err error) *Failure {
 	waited := min(c.server.Timeout, greetingTimeout)
 	if c.awaitsTLS(ctx) {
 		return &Failure{
-			Detail: fmt.Sprintf("Port %d of %s expects TLS at once, but security is %s, for which the server has to speak first.", c.server.Port, c.host, c.server.Security),
-			Fix:    "Set security to tls; or keep it, with the port for that (usually 587 for starttls).",
-			Err:    err,
+			Detail: fmt.Sprintf("Port %d of %s expects TLS at once, but security is %s, for which the server has to "+
+				"speak first.", c.server.Port, c.host, c.server.Security),
+			Fix: "Set security to tls; or keep it, with the port for that (usually 587 for starttls).",
+			Err: err,
 		}
 	}
 	return &Failure{
 		Detail: fmt.Sprintf("%s accepted the connection, but sent no greeting within %s.", c.server, waited),
-		Fix:    "If the port is one for TLS at once (usually 465), set security to tls. Else check that it is a mail server's port, and that no firewall or proxy answers in its place.",
-		Err:    err,
+		Fix: "If the port is one for TLS at once (usually 465), set security to tls. Else check that it is a mail " +
+			"server's port, and that no firewall or proxy answers in its place.",
+		Err: err,
 	}
 }
 
@@ -113,7 +116,8 @@ func (c *Conn) badGreeting(ctx context.Context, err error) *Failure {
 		return failure
 	}
 	f := answer.failure("%s accepts no mail from here at the moment: %s", c.server, answer)
-	f.Fix = "Try again later. If that doesn't help, allow this machine's address on the mail server; its log says why it refuses."
+	f.Fix = "Try again later. If that doesn't help, allow this machine's address on the mail server; its log says " +
+		"why it refuses."
 	return f
 }
 
@@ -138,7 +142,9 @@ func (c *Conn) noHello(ctx context.Context, err error) *Failure {
 func (c *Conn) noSTARTTLS() *Failure {
 	return &Failure{
 		Detail: fmt.Sprintf("%s does not offer STARTTLS.", c.server),
-		Fix:    "Turn STARTTLS on at the mail server, or use a port that has it (usually 587), or set security to tls with the port for that (usually 465). If the server does offer it, a firewall or virus scanner in between removes it.",
+		Fix: "Turn STARTTLS on at the mail server, or use a port that has it (usually 587), or set security to " +
+			"tls with the port for that (usually 465). If the server does offer it, a firewall or virus scanner in " +
+			"between removes it.",
 	}
 }
 
@@ -159,8 +165,10 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 		answer := c.answerOf(response)
 		f = answer.failure("The server offers STARTTLS but then refuses it: %s", answer)
 		f.Fix = "The mail server's log says why; often its own certificate or key is missing."
-	case c.server.Security == SecurityTLS && errors.As(err, &record) && record.RecordHeader[0] >= '2' && record.RecordHeader[0] <= '5':
-		f.Detail = fmt.Sprintf("Port %d of %s does not begin with TLS, but security is tls: the server speaks first, as for starttls.", c.server.Port, c.host)
+	case c.server.Security == SecurityTLS && errors.As(err, &record) && record.RecordHeader[0] >= '2' &&
+		record.RecordHeader[0] <= '5':
+		f.Detail = fmt.Sprintf("Port %d of %s does not begin with TLS, but security is tls: the server speaks first, "+
+			"as for starttls.", c.server.Port, c.host)
 		f.Fix = "Set security to starttls; or keep it, with the port for TLS at once (usually 465)."
 	case errors.As(err, &record):
 		f.Detail = fmt.Sprintf("What answers on port %d of %s does not speak TLS.", c.server.Port, c.host)
@@ -173,11 +181,14 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 	case errors.As(err, &unknown):
 		f.Detail = "The server's certificate is from an authority that this machine does not know."
 		if unknown.Cert != nil {
-			f.Detail = fmt.Sprintf("The server's certificate is from an authority that this machine does not know: %s.", unknown.Cert.Issuer)
+			f.Detail = fmt.Sprintf("The server's certificate is from an authority that this machine does not know: %s.",
+				unknown.Cert.Issuer)
 		}
-		f.Fix = "Add that authority to this machine's trusted certificates (package ca-certificates), or give the mail server a certificate from a known one, with its intermediate certificates."
+		f.Fix = "Add that authority to this machine's trusted certificates (package ca-certificates), or give the " +
+			"mail server a certificate from a known one, with its intermediate certificates."
 	case errors.As(err, &invalid), errors.As(err, new(*tls.CertificateVerificationError)):
-		f.Detail = "The server's certificate is not valid: " + sentence(strings.TrimPrefix(err.Error(), "tls: failed to verify certificate: "))
+		f.Detail = "The server's certificate is not valid: " +
+			sentence(strings.TrimPrefix(err.Error(), "tls: failed to verify certificate: "))
 		f.Fix = "Give the mail server a valid certificate."
 	case strings.Contains(err.Error(), "protocol version"):
 		f.Detail = "The server knows only versions of TLS older than 1.2, which are not safe."
@@ -187,7 +198,8 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 		f.Fix = "Check that the port is one for TLS at once (usually 465) if security is tls, and 587 for starttls."
 	case isHangUp(err):
 		f.Detail = "The server closed the connection when TLS was to begin."
-		f.Fix = "Check that security fits the port (usually 587 for starttls, 465 for tls). The mail server's log says more."
+		f.Fix = "Check that security fits the port (usually 587 for starttls, 465 for tls). The mail server's log " +
+			"says more."
 	default:
 		f.Detail = "TLS could not begin: " + sentence(err.Error())
 		f.Fix = "The mail server's log says more; often its versions of TLS or its certificate are too old."
@@ -217,20 +229,23 @@ func outOfTime(certificate *x509.Certificate) (detail, fix string) {
 			"Check the clocks of this machine and of the mail server."
 	}
 	return fmt.Sprintf("The server's certificate expired on %s.", certificate.NotAfter.UTC().Format(format)),
-		"Renew the mail server's certificate. If it is renewed, restart the mail server; else check this machine's clock."
+		"Renew the mail server's certificate. If it is renewed, restart the mail server; else check this " +
+			"machine's clock."
 }
 
 func (c *Conn) noLogin() *Failure {
 	return &Failure{
 		Detail: fmt.Sprintf("%s offers no login.", c.server),
-		Fix:    "Use the port for logins (usually 587 for starttls, 465 for tls), or remove the account's username if the server accepts messages without login.",
+		Fix: "Use the port for logins (usually 587 for starttls, 465 for tls), or remove the account's username " +
+			"if the server accepts messages without login.",
 	}
 }
 
 func (c *Conn) noKnownLogin(mechanisms []string) *Failure {
 	return &Failure{
-		Detail: fmt.Sprintf("The server offers only logins that SecBoard does not know: %s.", clean(strings.Join(mechanisms, ", "))),
-		Fix:    "Allow PLAIN or LOGIN on the mail server (with TLS), or use another one.",
+		Detail: fmt.Sprintf("The server offers only logins that SecBoard does not know: %s.",
+			clean(strings.Join(mechanisms, ", "))),
+		Fix: "Allow PLAIN or LOGIN on the mail server (with TLS), or use another one.",
 	}
 }
 
@@ -249,7 +264,8 @@ func (c *Conn) refusedLogin(ctx context.Context, err error) *Failure {
 		f.Fix = "Make an app password at the mail provider and set it as the account's password."
 	case answer.code == 535:
 		f = answer.failure("The server refused the login of %s: %s", c.server.Username, answer)
-		f.Fix = "Correct the account's username and password. Some providers want the whole address as username, an app password, or SMTP logins to be turned on for the mailbox."
+		f.Fix = "Correct the account's username and password. Some providers want the whole address as username, an " +
+			"app password, or SMTP logins to be turned on for the mailbox."
 	default:
 		f = answer.failure("The server did not accept the login: %s", answer)
 		f.Fix = "Check security and port, and that the mail server allows this mailbox to log in. Its log says more."
@@ -259,7 +275,8 @@ func (c *Conn) refusedLogin(ctx context.Context, err error) *Failure {
 
 func (c *Conn) noSMTPUTF8(address string, recipient bool) *Failure {
 	return &Failure{
-		Detail:    fmt.Sprintf("The address %s has letters outside ASCII before the @, and the server does not accept such addresses (SMTPUTF8).", bare(address)),
+		Detail: fmt.Sprintf("The address %s has letters outside ASCII before the @, and the server does not "+
+			"accept such addresses (SMTPUTF8).", bare(address)),
 		Fix:       "Use another address, or a mail server with SMTPUTF8.",
 		Permanent: recipient,
 	}
@@ -272,7 +289,8 @@ func (c *Conn) refused(answer answer) *Failure {
 	case answer.code == 421:
 		c.hangUp()
 		f = answer.failure("The server ended the connection: %s", answer)
-		f.Fix = "Wait: it will accept mail again later. If it keeps happening, the mail server's log says more; it may limit connections or messages."
+		f.Fix = "Wait: it will accept mail again later. If it keeps happening, the mail server's log says more; it " +
+			"may limit connections or messages."
 	case answer.code == 530, answer.code == 550 && answer.status == "5.7.57":
 		f = answer.failure("The server accepts messages only after a login: %s", answer)
 		if c.server.Username == "" {
@@ -332,10 +350,12 @@ func (c *Conn) refusedRecipient(ctx context.Context, recipient string, err error
 		f.Fix = "Ask the recipient to make room."
 	case answer.code < 500:
 		f = answer.failure("The server defers messages to %s: %s", bare(recipient), answer)
-		f.Fix = "Wait a few minutes: servers that don't know a sender yet accept the message when it comes again (greylisting). If it keeps happening, the mail server's log says why."
+		f.Fix = "Wait a few minutes: servers that don't know a sender yet accept the message when it comes again " +
+			"(greylisting). If it keeps happening, the mail server's log says why."
 	case strings.HasPrefix(answer.status, "5.7."), answer.status == "" && relayWords.MatchString(answer.text):
 		f = answer.failure("The server does not relay messages to %s: %s", bare(recipient), answer)
-		f.Fix = "Set username and password of the account, or allow this machine to send through the mail server (relaying)."
+		f.Fix = "Set username and password of the account, or allow this machine to send through the mail server " +
+			"(relaying)."
 	default:
 		f = answer.failure("The server does not know the mailbox %s, or refuses it: %s", bare(recipient), answer)
 		f.Fix = "Correct the recipient's address."
@@ -367,7 +387,8 @@ func (c *Conn) refusedMessage(ctx context.Context, from string, err error) *Fail
 		f.Permanent = true
 	default:
 		f = answer.failure("The server refused the message: %s", answer)
-		f.Fix = "The mail server's log says why; often a filter considers it spam. Allow the account's address there, and check that SPF and DKIM are set up for its domain."
+		f.Fix = "The mail server's log says why; often a filter considers it spam. Allow the account's address " +
+			"there, and check that SPF and DKIM are set up for its domain."
 		f.Permanent = true
 	}
 	return f
@@ -389,19 +410,22 @@ func (c *Conn) unconfirmed(ctx context.Context, from string, err error) *Failure
 // broken explains a connection that failed between commands and answers. when completes "The server closed the
 // connection".
 func (c *Conn) broken(ctx context.Context, when string, err error) *Failure {
-	f := &Failure{Err: err, Fix: "Try again. If it keeps happening, the mail server's log says more; a firewall in between may also break connections."}
+	f := &Failure{Err: err, Fix: "Try again. If it keeps happening, the mail server's log says more; a firewall in " +
+		"between may also break connections."}
 	switch {
 	case ctx.Err() != nil:
 		f = stopped(context.Cause(ctx))
 	case isTimeout(err):
 		f.Detail = fmt.Sprintf("The server did not answer in time %s.", when)
-		f.Fix = "Try again. If it keeps happening, give the mail server a longer timeout_s, or find out what keeps it busy."
+		f.Fix = "Try again. If it keeps happening, give the mail server a longer timeout_s, or find out what keeps " +
+			"it busy."
 	case isHangUp(err):
 		f.Detail = fmt.Sprintf("The server closed the connection %s.", when)
 	case errors.Is(err, errTooMuch):
 		f.Detail = fmt.Sprintf("The server sent more than a mail server would %s.", when)
 		f.Fix = "Check that host and port are those of a mail server."
-	case errors.As(err, new(textproto.ProtocolError)), errors.Is(err, smtp.ErrUnexpectedServerResponse), errors.Is(err, smtp.ErrUnexpectedServerChallange):
+	case errors.As(err, new(textproto.ProtocolError)), errors.Is(err, smtp.ErrUnexpectedServerResponse),
+		errors.Is(err, smtp.ErrUnexpectedServerChallange):
 		f.Detail = fmt.Sprintf("The server's answer was not one of a mail server %s.", when)
 		f.Fix = "Check that host and port are those of a mail server, and that no proxy answers in its place."
 		f.Err = errors.New("malformed answer") // err cites it
@@ -440,7 +464,9 @@ type answer struct {
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.code, a.text) }
 
 func (a answer) failure(format string, args ...any) *Failure {
-	return &Failure{Detail: fmt.Sprintf(format, args...), Code: a.code, Err: &textproto.Error{Code: a.code, Msg: a.text}}
+	return &Failure{
+		Detail: fmt.Sprintf(format, args...), Code: a.code, Err: &textproto.Error{Code: a.code, Msg: a.text},
+	}
 }
 
 // answer is what the server refused with; or, where it did not answer, the failure of the connection.

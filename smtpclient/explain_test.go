@@ -37,7 +37,8 @@ func TestNetworkFailures(t *testing.T) {
 		},
 		"firewall": {
 			c.unconnected, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded},
-			"Port 587 of mail.example did not answer.", "A firewall most likely drops the connection: allow it from this machine to mail.example:587.",
+			"Port 587 of mail.example did not answer.",
+			"A firewall most likely drops the connection: allow it from this machine to mail.example:587.",
 		},
 		"no route": {
 			c.unconnected, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)},
@@ -61,7 +62,7 @@ func TestNetworkFailures(t *testing.T) {
 				t.Fatalf("%v, want %v", failure, test.err)
 			}
 			if failure.Permanent {
-				t.Fatal("so it is: failure.Permanent")
+				t.Fatal("failure.Permanent")
 			}
 		})
 	}
@@ -96,7 +97,8 @@ func TestPasswordIsNotSentUnencryptedOverANetwork(t *testing.T) {
 		}
 	}()
 	c := &Conn{
-		server: Server{Host: "mx.example", Port: 25, Security: SecurityNone, Timeout: 30 * time.Second, Username: "anna", Password: "hunter2!hunter2!"},
+		server: Server{Host: "mx.example", Port: 25, Security: SecurityNone, Timeout: 30 * time.Second,
+			Username: "anna", Password: "hunter2!hunter2!"},
 		host:   "mx.example",
 		socket: &socket{Conn: elsewhere{ours}, reader: bufio.NewReader(ours), left: maxReceived},
 	}
@@ -116,10 +118,11 @@ func TestPasswordIsNotSentUnencryptedOverANetwork(t *testing.T) {
 		t.Fatalf("failure = %v, want something", failure)
 	}
 	if failure.Detail != "The password was not sent, because the connection is not encrypted: security is none." {
-		t.Fatalf("failure.Detail = %q, want %q", failure.Detail, "The password was not sent, because the connection is not encrypted: security is none.")
+		t.Fatalf("failure.Detail = %q, want %q", failure.Detail,
+			"The password was not sent, because the connection is not encrypted: security is none.")
 	}
 	if !strings.Contains(failure.Fix, "Set security to starttls") {
-		t.Fatalf("%q lacks \"Set security to starttls\"", failure.Fix)
+		t.Fatalf(`%q lacks "Set security to starttls"`, failure.Fix)
 	}
 	c.hangUp()
 	for line := range received {
@@ -134,9 +137,9 @@ func TestOwnName(t *testing.T) {
 		return
 	}
 	if name != "[192.0.2.1]" {
-		t.Fatalf("name = %q, want \"[192.0.2.1]\"", name)
+		t.Fatalf(`name = %q, want "[192.0.2.1]"`, name)
 	}
 	if got := ownName(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}); got != "[IPv6:fe80::1]" {
-		t.Fatalf("got %q, want \"[IPv6:fe80::1]\"", got)
+		t.Fatalf(`got %q, want "[IPv6:fe80::1]"`, got)
 	}
 }

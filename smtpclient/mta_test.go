@@ -67,7 +67,7 @@ func TestDelivers(t *testing.T) {
 			for _, step := range steps {
 				names = append(names, step.Step)
 				if !step.OK {
-					t.Fatal("not so: step.OK")
+					t.Fatal("not step.OK")
 				}
 				if step.Detail == "" {
 					t.Fatalf("step.Detail = %q, want something", step.Detail)
@@ -83,26 +83,26 @@ func TestDelivers(t *testing.T) {
 				t.Fatalf("names (-want +got):\n%s", diff)
 			}
 			if !strings.Contains(steps[4].Detail, "The server accepted the message: 250 OK id=") {
-				t.Fatalf("%q lacks \"The server accepted the message: 250 OK id=\"", steps[4].Detail)
+				t.Fatalf(`%q lacks "The server accepted the message: 250 OK id="`, steps[4].Detail)
 			}
 			messages := mta.Await(t, 1)
 			if len(messages) != 1 {
 				t.Fatalf("messages has %d elements, want 1: %v", len(messages), messages)
 			}
 			if messages[0].From != "noreply@secboard.example" {
-				t.Fatalf("messages[0].From = %q, want \"noreply@secboard.example\"", messages[0].From)
+				t.Fatalf(`messages[0].From = %q, want "noreply@secboard.example"`, messages[0].From)
 			}
 			if messages[0].To != "anna@"+mtatest.Domain {
 				t.Fatalf("messages[0].To = %q, want %q", messages[0].To, "anna@"+mtatest.Domain)
 			}
 			if messages[0].Subject != "Пароль" {
-				t.Fatalf("messages[0].Subject = %q, want \"Пароль\"", messages[0].Subject)
+				t.Fatalf(`messages[0].Subject = %q, want "Пароль"`, messages[0].Subject)
 			}
 			if !strings.Contains(messages[0].Body, "/password_reset/"+token+"\n.\n..\nдякую\n") {
 				t.Fatalf("%q lacks %q", messages[0].Body, "/password_reset/"+token+"\n.\n..\nдякую\n")
 			}
 			if !strings.Contains(messages[0].Body, "<p>дякую</p>") {
-				t.Fatalf("%q lacks \"<p>дякую</p>\"", messages[0].Body)
+				t.Fatalf(`%q lacks "<p>дякую</p>"`, messages[0].Body)
 			}
 		})
 	}
@@ -124,8 +124,9 @@ func TestRealRefusals(t *testing.T) {
 	}{
 		"unknown mailbox": {
 			to: mtatest.Unknown, step: "send", code: 550, final: true,
-			detail: "The server does not know the mailbox unknown@acme.example, or refuses it: 550 5.1.1 <unknown@acme.example>: no such mailbox",
-			fix:    "Correct the recipient's address",
+			detail: "The server does not know the mailbox unknown@acme.example, or refuses it: 550 5.1.1 " +
+				"<unknown@acme.example>: no such mailbox",
+			fix: "Correct the recipient's address",
 		},
 		"full mailbox": {
 			to: mtatest.Full, step: "send", code: 452,
@@ -220,7 +221,7 @@ func TestRealRefusals(t *testing.T) {
 				t.Fatalf("failure.Permanent = %v, want %v", failure.Permanent, test.final)
 			}
 			if failure.InDoubt {
-				t.Fatal("so it is: failure.InDoubt")
+				t.Fatal("failure.InDoubt")
 			}
 		})
 	}
@@ -288,13 +289,15 @@ func TestGreylistedMessageIsTakenLater(t *testing.T) {
 		t.Fatalf("failure.Code = %v, want 451", failure.Code)
 	}
 	if failure.Permanent {
-		t.Fatal("so it is: failure.Permanent")
+		t.Fatal("failure.Permanent")
 	}
-	if !strings.Contains(failure.Detail, "The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted") {
-		t.Fatalf("%q lacks %q", failure.Detail, "The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted")
+	if !strings.Contains(failure.Detail,
+		"The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted") {
+		t.Fatalf("%q lacks %q", failure.Detail,
+			"The server defers messages to greylisted@acme.example: 451 4.7.1 Greylisted")
 	}
 	if !strings.Contains(failure.Fix, "greylisting") {
-		t.Fatalf("%q lacks \"greylisting\"", failure.Fix)
+		t.Fatalf(`%q lacks "greylisting"`, failure.Fix)
 	}
 
 	_, err = server.Send(t.Context(), message(t, "noreply@secboard.example", mtatest.Greylisted))
@@ -319,10 +322,10 @@ func TestTooLargeMessage(t *testing.T) {
 		t.Fatalf("failure.Code = %v, want 552", failure.Code)
 	}
 	if !failure.Permanent {
-		t.Fatal("not so: failure.Permanent")
+		t.Fatal("not failure.Permanent")
 	}
 	if !strings.Contains(failure.Detail, "The message is too large for the server: 552") {
-		t.Fatalf("%q lacks \"The message is too large for the server: 552\"", failure.Detail)
+		t.Fatalf(`%q lacks "The message is too large for the server: 552"`, failure.Detail)
 	}
 }
 
@@ -395,7 +398,7 @@ func TestAddressesOutsideASCII(t *testing.T) {
 
 	messages := mta.Await(t, 1)
 	if messages[0].To != "анна@xn--80a1acn3a.example" {
-		t.Fatalf("messages[0].To = %q, want \"анна@xn--80a1acn3a.example\"", messages[0].To)
+		t.Fatalf(`messages[0].To = %q, want "анна@xn--80a1acn3a.example"`, messages[0].To)
 	}
 }
 
@@ -415,14 +418,14 @@ func TestCheckDoesEverythingButTheMessage(t *testing.T) {
 		t.Fatalf("%q lacks %q", steps[2].Detail, "TLS 1.3, with a certificate for 127.0.0.1 that is valid until ")
 	}
 	if steps[3].Detail != "Logged in as secboard." {
-		t.Fatalf("steps[3].Detail = %q, want \"Logged in as secboard.\"", steps[3].Detail)
+		t.Fatalf(`steps[3].Detail = %q, want "Logged in as secboard."`, steps[3].Detail)
 	}
 
 	wrong := account(mta)
 	wrong.Password = "tr0ub4dor"
 	steps, err = wrong.Check(t.Context())
 	if got := failed(t, wrong, steps, err, "login").Code; got != 535 {
-		t.Fatalf("failed(t, wrong, steps, err, \"login\").Code = %v, want 535", got)
+		t.Fatalf(`failed(t, wrong, steps, err, "login").Code = %v, want 535`, got)
 	}
 	if got := mta.Messages(t); len(got) != 0 {
 		t.Fatalf("mta.Messages(t) = %v, want nothing", got)

@@ -37,8 +37,8 @@ const (
 
 // Server is a mail server, and the account on it that messages are handed over with.
 //
-// With TLS the version is at least 1.2, and the certificate must be valid for Host. Without (SecurityNone) a password is
-// sent to a loopback address only.
+// With TLS the version is at least 1.2, and the certificate must be valid for Host. Without (SecurityNone) a password
+// is sent to a loopback address only.
 type Server struct {
 	Host     string // a name or an IP address
 	Port     int

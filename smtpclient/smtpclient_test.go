@@ -61,7 +61,9 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			step: "resolve", detail: "with port 70000 is not the address", fix: "port to a number such as 587",
 		},
 		{
-			name: "a name that can't exist", change: func(s *smtpclient.Server) { s.Host = strings.Repeat("a", 64) + ".example" },
+			name: "a name that can't exist", change: func(s *smtpclient.Server) {
+				s.Host = strings.Repeat("a", 64) + ".example"
+			},
 			step: "resolve", detail: "There is no host named aaa", fix: "Correct the mail server's host",
 		},
 		{
@@ -92,16 +94,21 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			step: "connect", detail: "is not a mail server", fix: "Correct host and port",
 		},
 		{
-			name: "endless greeting", script: &script{answers: map[string]string{"greeting": strings.Repeat("220-hello\r\n", 200_000) + "220 hello"}},
+			name: "endless greeting",
+			script: &script{
+				answers: map[string]string{"greeting": strings.Repeat("220-hello\r\n", 200_000) + "220 hello"},
+			},
 			step: "connect", detail: "sent more than a mail server would", fix: "Check that host and port",
 		},
 		{
 			name: "not welcome", script: &script{answers: map[string]string{"greeting": "554 5.7.1 not you"}},
-			step: "connect", code: 554, detail: "accepts no mail from here at the moment: 554 5.7.1 not you", fix: "allow this machine's address",
+			step: "connect", code: 554, detail: "accepts no mail from here at the moment: 554 5.7.1 not you",
+			fix: "allow this machine's address",
 		},
 		{
 			name: "busy", script: &script{answers: map[string]string{"greeting": "421 4.3.2 too many connections"}},
-			step: "connect", code: 421, detail: "accepts no mail from here at the moment: 421 4.3.2", fix: "Try again later",
+			step: "connect", code: 421, detail: "accepts no mail from here at the moment: 421 4.3.2",
+			fix: "Try again later",
 		},
 		{
 			name: "name refused", script: &script{answers: map[string]string{"EHLO": "550 who?", "HELO": "550 who?"}},
@@ -113,8 +120,10 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			step: "tls", detail: "does not offer STARTTLS", fix: "Turn STARTTLS on",
 		},
 		{
-			name: "STARTTLS refused", script: &script{answers: map[string]string{"STARTTLS": "454 4.7.0 TLS not available"}},
-			step: "tls", code: 454, detail: "offers STARTTLS but then refuses it: 454 4.7.0", fix: "certificate or key is missing",
+			name:   "STARTTLS refused",
+			script: &script{answers: map[string]string{"STARTTLS": "454 4.7.0 TLS not available"}},
+			step:   "tls", code: 454, detail: "offers STARTTLS but then refuses it: 454 4.7.0",
+			fix: "certificate or key is missing",
 		},
 		{
 			name: "TLS to a server that speaks first", script: &script{},
@@ -122,12 +131,14 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			step:   "tls", detail: "does not begin with TLS, but security is tls", fix: "Set security to starttls",
 		},
 		{
-			name: "TLS to something else", script: &script{answers: map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}},
+			name:   "TLS to something else",
+			script: &script{answers: map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}},
 			change: func(s *smtpclient.Server) { s.Security = smtpclient.SecurityTLS },
 			step:   "tls", detail: "does not speak TLS", fix: "Correct host and port",
 		},
 		{
-			name: "silent handshake", script: &script{tlsAtOnce: true, answers: map[string]string{"handshake": silence}},
+			name:   "silent handshake",
+			script: &script{tlsAtOnce: true, answers: map[string]string{"handshake": silence}},
 			change: func(s *smtpclient.Server) { s.Timeout = short },
 			step:   "tls", detail: " when TLS was to begin", fix: "usually 465",
 		},
@@ -144,26 +155,34 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			step: "tls", detail: "only versions of TLS older than 1.2", fix: "Update the mail server",
 		},
 		{
-			name: "certificate of another name", script: &script{config: certificate(t, hourAgo, inAnHour, "mx.example", "mail.example", "192.0.2.1")},
-			step: "tls", detail: "certificate is not for 127.0.0.1: it is for mx.example, mail.example, 192.0.2.1", fix: "Set host to a name that the certificate has",
+			name:   "certificate of another name",
+			script: &script{config: certificate(t, hourAgo, inAnHour, "mx.example", "mail.example", "192.0.2.1")},
+			step:   "tls", detail: "certificate is not for 127.0.0.1: it is for mx.example, mail.example, 192.0.2.1",
+			fix: "Set host to a name that the certificate has",
 		},
 		{
 			name: "certificate without names", script: &script{config: certificate(t, hourAgo, inAnHour)},
-			step: "tls", detail: "certificate is not for 127.0.0.1: it has no names", fix: "Set host to a name that the certificate has",
+			step: "tls", detail: "certificate is not for 127.0.0.1: it has no names",
+			fix: "Set host to a name that the certificate has",
 		},
 		{
-			name: "expired certificate", script: &script{config: certificate(t, now.AddDate(0, 0, -90), twoDaysAgo, "127.0.0.1")},
-			step: "tls", detail: "certificate expired on " + twoDaysAgo.UTC().Format(dateTime), fix: "Renew the mail server's certificate",
+			name:   "expired certificate",
+			script: &script{config: certificate(t, now.AddDate(0, 0, -90), twoDaysAgo, "127.0.0.1")},
+			step:   "tls", detail: "certificate expired on " + twoDaysAgo.UTC().Format(dateTime),
+			fix: "Renew the mail server's certificate",
 		},
 		{
-			name: "certificate of the future", script: &script{config: certificate(t, inTwoDays, now.AddDate(0, 0, 90), "127.0.0.1")},
-			step: "tls", detail: "certificate is valid only from " + inTwoDays.UTC().Format(dateTime), fix: "Check the clocks",
+			name:   "certificate of the future",
+			script: &script{config: certificate(t, inTwoDays, now.AddDate(0, 0, 90), "127.0.0.1")},
+			step:   "tls", detail: "certificate is valid only from " + inTwoDays.UTC().Format(dateTime),
+			fix: "Check the clocks",
 		},
 		{
 			name: "unknown authority", script: &script{config: func(*mtatest.Authority) *tls.Config {
 				return certificate(t, hourAgo, inAnHour, "127.0.0.1")(mtatest.NewAuthority(t))
 			}},
-			step: "tls", detail: "from an authority that this machine does not know: CN=SecBoard tests", fix: "Add that authority",
+			step: "tls", detail: "from an authority that this machine does not know: CN=SecBoard tests",
+			fix: "Add that authority",
 		},
 		// The login.
 		{
@@ -176,29 +195,35 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "login refused", script: &script{answers: map[string]string{"AUTH": "535 5.7.8 no"}},
-			step: "login", code: 535, detail: "refused the login of anna: 535 5.7.8 no", fix: "Correct the account's username and password",
+			step: "login", code: 535, detail: "refused the login of anna: 535 5.7.8 no",
+			fix: "Correct the account's username and password",
 		},
 		{
 			name: "login refused with what was sent", script: &script{answers: map[string]string{
-				"AUTH": "535 5.7.8 hunter2!hunter2! " + base64.StdEncoding.EncodeToString([]byte("\x00anna\x00hunter2!hunter2!")),
+				"AUTH": "535 5.7.8 hunter2!hunter2! " +
+					base64.StdEncoding.EncodeToString([]byte("\x00anna\x00hunter2!hunter2!")),
 			}},
 			step: "login", code: 535, detail: "535 5.7.8 … …", fix: "Correct the account's username and password",
 		},
 		{
-			name: "app password wanted", script: &script{answers: map[string]string{"AUTH": "534 5.7.9 app password needed"}},
-			step: "login", code: 534, detail: "another kind of password for anna", fix: "Make an app password",
+			name:   "app password wanted",
+			script: &script{answers: map[string]string{"AUTH": "534 5.7.9 app password needed"}},
+			step:   "login", code: 534, detail: "another kind of password for anna", fix: "Make an app password",
 		},
 		{
-			name: "logins can't be checked", script: &script{answers: map[string]string{"AUTH": "454 4.7.0 no database"}},
-			step: "login", code: 454, detail: "can't check logins at the moment: 454 4.7.0", fix: "Try again later",
+			name:   "logins can't be checked",
+			script: &script{answers: map[string]string{"AUTH": "454 4.7.0 no database"}},
+			step:   "login", code: 454, detail: "can't check logins at the moment: 454 4.7.0", fix: "Try again later",
 		},
 		{
 			name: "login not allowed", script: &script{answers: map[string]string{"AUTH": "504 5.5.4 not here"}},
 			step: "login", code: 504, detail: "did not accept the login: 504 5.5.4", fix: "Check security and port",
 		},
 		{
-			name: "login asks for more", script: &script{answers: map[string]string{"AUTH": "334 aHVudGVyMiFodW50ZXIyIQ=="}},
-			step: "login", detail: "answer was not one of a mail server during the login", fix: "Check that host and port",
+			name:   "login asks for more",
+			script: &script{answers: map[string]string{"AUTH": "334 aHVudGVyMiFodW50ZXIyIQ=="}},
+			step:   "login", detail: "answer was not one of a mail server during the login",
+			fix: "Check that host and port",
 		},
 		{
 			name: "silent login", script: &script{answers: map[string]string{"AUTH": silence}},
@@ -207,17 +232,21 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		// The message.
 		{
-			name: "login wanted", script: &script{answers: map[string]string{"MAIL": "530 5.7.0 Authentication required"}},
+			name:   "login wanted",
+			script: &script{answers: map[string]string{"MAIL": "530 5.7.0 Authentication required"}},
 			change: func(s *smtpclient.Server) { s.Username = "" },
-			step:   "send", code: 530, detail: "accepts messages only after a login: 530", fix: "Set username and password",
+			step:   "send", code: 530, detail: "accepts messages only after a login: 530",
+			fix: "Set username and password",
 		},
 		{
 			name: "sender refused", script: &script{answers: map[string]string{"MAIL": "553 5.7.1 not yours"}},
-			step: "send", code: 553, detail: "refused the sender noreply@secboard.example: 553", fix: "Set the account's address",
+			step: "send", code: 553, detail: "refused the sender noreply@secboard.example: 553",
+			fix: "Set the account's address",
 		},
 		{
 			name: "goodbye", script: &script{answers: map[string]string{"MAIL": "421 4.7.0 too much mail"}},
-			step: "send", code: 421, detail: "ended the connection: 421 4.7.0 too much mail", fix: "will accept mail again later",
+			step: "send", code: 421, detail: "ended the connection: 421 4.7.0 too much mail",
+			fix: "will accept mail again later",
 		},
 		{
 			name: "full server", script: &script{answers: map[string]string{"MAIL": "452 4.3.1 disk full"}},
@@ -225,11 +254,13 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "unknown mailbox", script: &script{answers: map[string]string{"RCPT": "550 no such user"}},
-			step: "send", code: 550, final: true, detail: "does not know the mailbox bob@example.org", fix: "Correct the recipient's address",
+			step: "send", code: 550, final: true, detail: "does not know the mailbox bob@example.org",
+			fix: "Correct the recipient's address",
 		},
 		{
-			name: "relaying without a status", script: &script{answers: map[string]string{"RCPT": "554 Relay access denied"}},
-			step: "send", code: 554, detail: "does not relay messages to bob@example.org: 554", fix: "relaying",
+			name:   "relaying without a status",
+			script: &script{answers: map[string]string{"RCPT": "554 Relay access denied"}},
+			step:   "send", code: 554, detail: "does not relay messages to bob@example.org: 554", fix: "relaying",
 		},
 		{
 			name: "mailbox over quota", script: &script{answers: map[string]string{"RCPT": "552 5.2.2 over quota"}},
@@ -241,27 +272,34 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "answers nonsense", script: &script{answers: map[string]string{"RCPT": "what?"}},
-			step: "send", detail: "answer was not one of a mail server after the recipient was given (RCPT TO)", fix: "no proxy answers",
+			step: "send", detail: "answer was not one of a mail server after the recipient was given (RCPT TO)",
+			fix: "no proxy answers",
 		},
 		{
 			name: "content not wanted", script: &script{answers: map[string]string{"DATA": "451 4.3.0 queue is down"}},
-			step: "send", code: 451, detail: "does not accept the message at the moment: 451 4.3.0", fix: "may accept it later",
+			step: "send", code: 451, detail: "does not accept the message at the moment: 451 4.3.0",
+			fix: "may accept it later",
 		},
 		{
 			name: "too large", script: &script{answers: map[string]string{".": "552 5.3.4 at most 1 KB"}},
-			step: "send", code: 552, final: true, detail: "too large for the server: 552", fix: "Make the message smaller",
+			step: "send", code: 552, final: true, detail: "too large for the server: 552",
+			fix: "Make the message smaller",
 		},
 		{
-			name: "sender refused at the end", script: &script{answers: map[string]string{".": "554 5.2.252 SendAsDenied; noreply@secboard.example"}},
-			step: "send", code: 554, detail: "refused the sender noreply@secboard.example: 554", fix: "Set the account's address",
+			name:   "sender refused at the end",
+			script: &script{answers: map[string]string{".": "554 5.2.252 SendAsDenied; noreply@secboard.example"}},
+			step:   "send", code: 554, detail: "refused the sender noreply@secboard.example: 554",
+			fix: "Set the account's address",
 		},
 		{
 			name: "spam, with a citation", script: &script{answers: map[string]string{
-				".": "554-5.7.1 spam: (https://secboard.example/password_reset/" + token + ")\r\n554 5.7.1 see https://mx.example/why",
+				".": "554-5.7.1 spam: (https://secboard.example/password_reset/" + token +
+					")\r\n554 5.7.1 see https://mx.example/why",
 			}},
 			step: "send", code: 554, final: true,
-			detail: "refused the message: 554 5.7.1 spam: (https://secboard.example/password_reset/…) 5.7.1 see https://mx.example/why",
-			fix:    "SPF and DKIM",
+			detail: "refused the message: 554 5.7.1 spam: (https://secboard.example/password_reset/…) 5.7.1 see " +
+				"https://mx.example/why",
+			fix: "SPF and DKIM",
 		},
 		{
 			name: "goodbye at the end", script: &script{answers: map[string]string{".": "421 4.3.0 going down"}},
@@ -269,20 +307,26 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "hangs up at the end", script: &script{answers: map[string]string{".": hangUp}},
-			step: "send", inDoubt: true, detail: "closed the connection after the message was sent. The message may have been delivered or not", fix: "before it is sent again",
+			step: "send", inDoubt: true, detail: "closed the connection after the message was sent. The message may " +
+				"have been delivered or not", fix: "before it is sent again",
 		},
 		{
 			name: "silent at the end", script: &script{answers: map[string]string{".": silence}},
 			change: func(s *smtpclient.Server) { s.Timeout = short },
-			step:   "send", inDoubt: true, detail: "did not answer in time after the message was sent. The message may have", fix: "Look into the mail server's log",
+			step:   "send", inDoubt: true,
+			detail: "did not answer in time after the message was sent. The message may have",
+			fix:    "Look into the mail server's log",
 		},
 		{
 			name: "nonsense at the end", script: &script{answers: map[string]string{".": "taken " + token}},
-			step: "send", inDoubt: true, detail: "not one of a mail server after the message was sent. The message may have", fix: "Look into the mail server's log",
+			step: "send", inDoubt: true,
+			detail: "not one of a mail server after the message was sent. The message may have",
+			fix:    "Look into the mail server's log",
 		},
 		{
 			name: "address outside ASCII", script: &script{},
-			step: "send", final: true, detail: "The address анна@example.org has letters outside ASCII", fix: "a mail server with SMTPUTF8",
+			step: "send", final: true, detail: "The address анна@example.org has letters outside ASCII",
+			fix: "a mail server with SMTPUTF8",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -356,7 +400,7 @@ func TestLoginInSteps(t *testing.T) {
 	server.Password = "tr0ub4dor"
 	steps, err := server.Send(t.Context(), message(t, "noreply@secboard.example", "bob@example.org"))
 	if got := failed(t, server, steps, err, "login").Code; got != 535 {
-		t.Fatalf("failed(t, server, steps, err, \"login\").Code = %v, want 535", got)
+		t.Fatalf(`failed(t, server, steps, err, "login").Code = %v, want 535`, got)
 	}
 }
 
@@ -374,7 +418,7 @@ func TestFarewellDoesNotUndoTheDelivery(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := steps[len(steps)-1].Detail; got != "The server accepted the message: 250 taken" {
-				t.Fatalf("steps[len(steps)-1].Detail = %q, want \"The server accepted the message: 250 taken\"", got)
+				t.Fatalf(`steps[len(steps)-1].Detail = %q, want "The server accepted the message: 250 taken"`, got)
 			}
 		})
 	}
@@ -421,7 +465,9 @@ func TestNothingIsSentBeforeTLS(t *testing.T) {
 
 func TestCancelledContextEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	for at, inDoubt := range map[string]bool{"greeting": false, "EHLO": false, "handshake": false, "AUTH": false, "RCPT": false, ".": true} {
+	for at, inDoubt := range map[string]bool{
+		"greeting": false, "EHLO": false, "handshake": false, "AUTH": false, "RCPT": false, ".": true,
+	} {
 		t.Run(at, func(t *testing.T) {
 			t.Parallel()
 			s := &script{answers: map[string]string{at: silence}}
@@ -441,13 +487,13 @@ func TestCancelledContextEndsAtOnce(t *testing.T) {
 				t.Fatalf("%v, want %v", err, context.DeadlineExceeded)
 			}
 			if !strings.Contains(failure.Detail, "The delivery ran out of time.") {
-				t.Fatalf("%q lacks \"The delivery ran out of time.\"", failure.Detail)
+				t.Fatalf(`%q lacks "The delivery ran out of time."`, failure.Detail)
 			}
 			if failure.InDoubt != inDoubt {
 				t.Fatalf("failure.InDoubt = %v, want %v", failure.InDoubt, inDoubt)
 			}
 			if failure.Permanent {
-				t.Fatal("so it is: failure.Permanent")
+				t.Fatal("failure.Permanent")
 			}
 		})
 	}
@@ -499,7 +545,8 @@ func TestConnectionThatBreaksWithinTheMessageIsNoDoubt(t *testing.T) {
 	t.Cleanup(func() { <-served })
 	t.Cleanup(func() { _ = listener.Close() })
 	server := smtpclient.Server{
-		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, Security: smtpclient.SecurityNone, Timeout: patience,
+		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, Security: smtpclient.SecurityNone,
+		Timeout: patience,
 	}
 	msg := message(t, "noreply@secboard.example", "bob@example.org")
 	msg.SetBodyString("text/plain", strings.Repeat("All work and no play. ", 1_000_000)) // more than any buffer takes
@@ -511,10 +558,10 @@ func TestConnectionThatBreaksWithinTheMessageIsNoDoubt(t *testing.T) {
 		t.Fatalf("%q lacks %q", failure.Detail, "closed the connection while the message was sent")
 	}
 	if failure.InDoubt {
-		t.Fatal("so it is: failure.InDoubt")
+		t.Fatal("failure.InDoubt")
 	}
 	if failure.Permanent {
-		t.Fatal("so it is: failure.Permanent")
+		t.Fatal("failure.Permanent")
 	}
 }
 
@@ -527,7 +574,7 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 	}
 	for _, shown := range []string{fmt.Sprint(server), fmt.Sprintf("%+v", &server), string(text)} {
 		if strings.Contains(shown, "hunter2") {
-			t.Fatalf("%q contains \"hunter2\"", shown)
+			t.Fatalf(`%q contains "hunter2"`, shown)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package testcache keeps what test servers start from between test runs, because copying it takes a fraction of the time of
-// making it: the cluster of a Postgres, the domain of a Samba. It is for tests.
+// Package testcache keeps what test servers start from between test runs, because copying it takes a fraction of the
+// time of making it: the cluster of a Postgres, the domain of a Samba. It is for tests.
 package testcache
 
 import (
@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// Dir gives the directory of that name in the cache of a helper. Where it is missing, fill makes it, in a place that becomes the
-// directory only when fill has succeeded; the first process does, and others wait. The name has to hold everything that the content
-// depends on.
+// Dir gives the directory of that name in the cache of a helper. Where it is missing, fill makes it, in a place that
+// becomes the directory only when fill has succeeded; the first process does, and others wait. The name has to hold
+// everything that the content depends on.
 func Dir(helper, name string, fill func(dir string) error) (_ string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

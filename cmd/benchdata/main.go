@@ -25,7 +25,8 @@ func main() {
 	data := flag.String("data", "bench-data", "data directory to make")
 	events := flag.Int("events", 1_000_000, "how many events")
 	accounts := flag.Int("accounts", 100_000, "how many accounts")
-	seed := flag.Uint64("seed", 1, "another one gives other events; the names of the claims' streams depend on the keyset, which is made anew")
+	seed := flag.Uint64("seed", 1, "another one gives other events; the names of the claims' streams depend on the "+
+		"keyset, which is made anew")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := fill(ctx, *data, bulk.Options{Events: *events, Accounts: *accounts, Seed: *seed})

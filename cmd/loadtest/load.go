@@ -47,7 +47,8 @@ func prepare(ctx context.Context, o options) (*load, error) {
 		return nil, err
 	}
 	if len(l.accounts) == 0 || len(l.companies) == 0 {
-		return nil, errors.New("there are no accounts or no companies: fill the server first, with serve --demo or make bench-data")
+		return nil, errors.New("there are no accounts or no companies: fill the server first, with serve --demo or " +
+			"make bench-data")
 	}
 	return l, l.findPeople(ctx)
 }
@@ -60,7 +61,8 @@ func (l *load) findPeople(ctx context.Context) error {
 				Email string `json:"email"`
 			} `json:"items"`
 		}
-		if err := l.call(ctx, http.MethodGet, fmt.Sprintf("/users?state=active&query=person.%d@", n), nil, &found); err != nil {
+		if err := l.call(ctx, http.MethodGet, fmt.Sprintf("/users?state=active&query=person.%d@", n), nil,
+			&found); err != nil {
 			return err
 		}
 		for _, account := range found.Items {
@@ -152,7 +154,8 @@ func (l *load) next(t *vegeta.Target) error {
 	case l.profile == "audit":
 		path = l.audit()
 	case l.profile == "access":
-		path = "/audit/access?limit=200&company_id=" + pick(l.companies) + "&as_of=" + time.Now().Add(-time.Duration(rand.N(300*24))*time.Hour).UTC().Format(time.RFC3339)
+		path = "/audit/access?limit=200&company_id=" + pick(l.companies) + "&as_of=" +
+			time.Now().Add(-time.Duration(rand.N(300*24))*time.Hour).UTC().Format(time.RFC3339)
 	case l.profile == "queries" || rand.N(100) < 80:
 		path = l.query()
 	case rand.N(20) < 15:
@@ -184,7 +187,8 @@ func (l *load) query() string {
 
 func (l *load) audit() string {
 	filters := []string{
-		"subject_id=" + pick(l.accounts), "actor_id=" + pick(l.accounts), "company_id=" + pick(l.companies), "type=user.deactivated", "type=user.", "ip=10.1.2.3",
+		"subject_id=" + pick(l.accounts), "actor_id=" + pick(l.accounts), "company_id=" + pick(l.companies),
+		"type=user.deactivated", "type=user.", "ip=10.1.2.3",
 		"from=" + time.Now().Add(-time.Duration(rand.N(300*24))*time.Hour).UTC().Format(time.RFC3339),
 		"to=" + time.Now().Add(-time.Duration(rand.N(300*24))*time.Hour).UTC().Format(time.RFC3339),
 	}
@@ -194,7 +198,10 @@ func (l *load) audit() string {
 func (l *load) command() (method, path string, body []byte) {
 	name := uuid.NewString()
 	if rand.N(3) == 0 {
-		return http.MethodPost, "/users", fmt.Appendf(nil, `{"email":"load-%s-%s@example.com","first_name":"Load","last_name":"%s","company_id":"%s"}`, l.run, name, l.run, pick(l.companies))
+		return http.MethodPost, "/users",
+			fmt.Appendf(nil,
+				`{"email":"load-%s-%s@example.com","first_name":"Load","last_name":"%s","company_id":"%s"}`, l.run,
+				name, l.run, pick(l.companies))
 	}
 	return http.MethodPatch, "/users/" + pick(l.accounts), fmt.Appendf(nil, `{"position":"Load %s"}`, name[:8])
 }

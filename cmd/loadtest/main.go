@@ -1,7 +1,8 @@
 // Command loadtest sends a mixed load to a running secboard and prints what came back: make load.
 //
-// It asks for the highest rate first, with as many clients as wait for an answer before they ask again; then keeps 80 % of it
-// for -for, whether answers come or not; then five times as much; then 80 % again, to see whether all is as before.
+// It asks for the highest rate first, with as many clients as wait for an answer before they ask again; then keeps 80 %
+// of it for -for, whether answers come or not; then five times as much; then 80 % again, to see whether all is as
+// before.
 package main
 
 import (
@@ -19,11 +20,15 @@ import (
 
 func main() {
 	var o options
-	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080", "address of the server, which must trust us as a proxy: serve --trusted-proxies 127.0.0.1")
-	flag.StringVar(&o.email, "email", "root@example.com", "e-mail address of a superuser; its password is read from SECBOARD_LOAD_PASSWORD")
+	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080",
+		"address of the server, which must trust us as a proxy: serve --trusted-proxies 127.0.0.1")
+	flag.StringVar(&o.email, "email", "root@example.com",
+		"e-mail address of a superuser; its password is read from SECBOARD_LOAD_PASSWORD")
 	flag.DurationVar(&o.length, "for", 10*time.Minute, "how long the steady load lasts")
-	flag.Float64Var(&o.rate, "rate", 0, "requests per second of the steady load, in place of 80 % of the highest; then nothing else is measured")
-	flag.StringVar(&o.profile, "profile", "mixed", "mixed: 80 % queries, 15 % commands, 5 % sign-ins; or queries, accounts, audit, access: such queries alone")
+	flag.Float64Var(&o.rate, "rate", 0, "requests per second of the steady load, in place of 80 % of the highest; "+
+		"then nothing else is measured")
+	flag.StringVar(&o.profile, "profile", "mixed",
+		"mixed: 80 % queries, 15 % commands, 5 % sign-ins; or queries, accounts, audit, access: such queries alone")
 	flag.Parse()
 	o.password = os.Getenv("SECBOARD_LOAD_PASSWORD")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -67,9 +72,11 @@ func run(ctx context.Context, o options) error {
 	if err := l.attack(ctx, fmt.Sprintf("80 %%, %.0f requests/s", steady), steady, o.length).print(); err != nil {
 		return err
 	}
-	if err := l.attack(ctx, fmt.Sprintf("overload, %.0f requests/s", overload*highest.answered()), overload*highest.answered(), overloaded).print(); err != nil {
+	if err := l.attack(ctx, fmt.Sprintf("overload, %.0f requests/s", overload*highest.answered()),
+		overload*highest.answered(), overloaded).print(); err != nil {
 		return err
 	}
 	pause.For(ctx, settling)
-	return cmp.Or(ctx.Err(), l.attack(ctx, fmt.Sprintf("80 %% again, %.0f requests/s", steady), steady, 2*overloaded).print())
+	return cmp.Or(ctx.Err(),
+		l.attack(ctx, fmt.Sprintf("80 %% again, %.0f requests/s", steady), steady, 2*overloaded).print())
 }

@@ -39,7 +39,8 @@ func (l *load) attack(ctx context.Context, name string, rate float64, length tim
 	if rate == 0 {
 		most, pace = clients, vegeta.Rate{}
 	}
-	attacker := vegeta.NewAttacker(vegeta.Workers(clients), vegeta.MaxWorkers(most), vegeta.Connections(mostAtOnce), vegeta.Timeout(time.Minute), vegeta.MaxBody(512))
+	attacker := vegeta.NewAttacker(vegeta.Workers(clients), vegeta.MaxWorkers(most), vegeta.Connections(mostAtOnce),
+		vegeta.Timeout(time.Minute), vegeta.MaxBody(512))
 	sampling, sampled := context.WithCancel(ctx)
 	var sampler sync.WaitGroup
 	sampler.Go(func() { r.sample(sampling, l.url) })
@@ -134,7 +135,8 @@ func (r *result) print() error {
 	}
 	if n := len(r.memory); n > 0 {
 		tenth := max(1, n/10)
-		fmt.Printf("  memory of the server: first tenth %s, last tenth %s, most %s\n", size(mean(r.memory[:tenth])), size(mean(r.memory[n-tenth:])), size(slices.Max(r.memory)))
+		fmt.Printf("  memory of the server: first tenth %s, last tenth %s, most %s\n", size(mean(r.memory[:tenth])),
+			size(mean(r.memory[n-tenth:])), size(slices.Max(r.memory)))
 	}
 	return nil
 }

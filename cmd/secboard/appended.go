@@ -23,7 +23,8 @@ func newCountedLog(log eventstore.Log, registry *prometheus.Registry) countedLog
 }
 
 // Append implements eventstore.Log.
-func (l countedLog) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
+func (l countedLog) Append(ctx context.Context, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) (eventstore.Appended, error) {
 	appended, err := l.Log.Append(ctx, stream, expected, events)
 	if err == nil {
 		for _, event := range events {

@@ -27,8 +27,8 @@ type auditCmd struct {
 	Replay  auditReplayCmd  `cmd:"" help:"Walk through the log from its beginning, without Postgres, and show what each event changed."`
 }
 
-// readTime reads a time, or a day in UTC, of which it gives the first instant or, with end, the last one. Without a text it is the
-// zero time.
+// readTime reads a time, or a day in UTC, of which it gives the first instant or, with end, the last one. Without a
+// text it is the zero time.
 func readTime(flag, text string, end bool) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -37,7 +37,9 @@ func readTime(flag, text string, end bool) (time.Time, error) {
 	if err != nil {
 		day, err := domain.ParseDate(text)
 		if err != nil {
-			return time.Time{}, usagef("%s is %q: it must be a time such as 2026-11-23T10:00:00Z, or a day such as 2026-11-23 (UTC)", flag, text)
+			return time.Time{},
+				usagef("%s is %q: it must be a time such as 2026-11-23T10:00:00Z, or a day such as 2026-11-23 (UTC)",
+					flag, text)
 		}
 		if at = day.Time(); end {
 			at = at.Add(24*time.Hour - time.Microsecond)
@@ -58,7 +60,8 @@ func given(t time.Time) *time.Time {
 
 // audited opens the stores, writes down that the operator reads the audit, and brings the read models up to that. They
 // are kept up to date by `serve`; while none runs, this process does it.
-func (p *program) audited(ctx context.Context, s *storeSettings, command string, work func(*projections.ReadModels, func(domain.Event) error) error) error {
+func (p *program) audited(ctx context.Context, s *storeSettings, command string,
+	work func(*projections.ReadModels, func(domain.Event) error) error) error {
 	return p.withReadModels(ctx, s, command, func(st *instance.Stores) (err error) {
 		h, err := st.Handler(ctx)
 		if err != nil {
@@ -101,7 +104,9 @@ func accountID(ctx context.Context, models *projections.ReadModels, text string)
 			}
 		}
 		if found.NextCursor == nil {
-			return uuid.Nil, fmt.Errorf("no account has the e-mail address %s: `secboard audit replay --account` knows former addresses too", text)
+			return uuid.Nil,
+				fmt.Errorf("no account has the e-mail address %s: `secboard audit replay --account` knows former "+
+					"addresses too", text)
 		}
 		page.Cursor = *found.NextCursor
 	}
@@ -131,61 +136,63 @@ func (c *auditAccountCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return p.audited(ctx, &c.storeSettings, "audit account", func(models *projections.ReadModels, record func(domain.Event) error) error {
-		id, err := accountID(ctx, models, c.Account)
-		if err != nil {
-			return err
-		}
-		if err := record(audit.AccountRead{AccountID: id, AsOf: at, History: c.History}); err != nil {
-			return err
-		}
-		now := time.Now()
-		var account projections.User
-		if at.IsZero() {
-			account, err = models.User(ctx, id, now)
-		} else {
-			account, err = models.UserAsOf(ctx, id, at)
-		}
-		if errors.Is(err, projections.ErrNotFound) {
-			return fmt.Errorf("there is no account %s, or there was none at that time", c.Account)
-		}
-		if err != nil {
-			return err
-		}
-		access, err := models.AccountAccess(ctx, id, projections.AccessFilter{}, now, given(at))
-		if err != nil {
-			return err
-		}
-		var history []projections.HistoryEntry
-		if c.History {
-			if history, err = wholeHistory(ctx, models, id, at); err != nil {
+	return p.audited(ctx, &c.storeSettings, "audit account",
+		func(models *projections.ReadModels, record func(domain.Event) error) error {
+			id, err := accountID(ctx, models, c.Account)
+			if err != nil {
 				return err
 			}
-		}
-		if c.JSON {
-			answer := map[string]any{"account": account, "access": access}
+			if err := record(audit.AccountRead{AccountID: id, AsOf: at, History: c.History}); err != nil {
+				return err
+			}
+			now := time.Now()
+			var account projections.User
+			if at.IsZero() {
+				account, err = models.User(ctx, id, now)
+			} else {
+				account, err = models.UserAsOf(ctx, id, at)
+			}
+			if errors.Is(err, projections.ErrNotFound) {
+				return fmt.Errorf("there is no account %s, or there was none at that time", c.Account)
+			}
+			if err != nil {
+				return err
+			}
+			access, err := models.AccountAccess(ctx, id, projections.AccessFilter{}, now, given(at))
+			if err != nil {
+				return err
+			}
+			var history []projections.HistoryEntry
 			if c.History {
-				answer["history"] = history
+				if history, err = wholeHistory(ctx, models, id, at); err != nil {
+					return err
+				}
 			}
-			return p.printJSON(answer)
-		}
-		if err := p.showAccount(account, access.Items); err != nil || !c.History {
-			return err
-		}
-		if err := p.printf("\nHistory\n"); err != nil {
-			return err
-		}
-		for i := range history {
-			if err := p.showEntry(&history[i], ""); err != nil {
+			if c.JSON {
+				answer := map[string]any{"account": account, "access": access}
+				if c.History {
+					answer["history"] = history
+				}
+				return p.printJSON(answer)
+			}
+			if err := p.showAccount(account, access.Items); err != nil || !c.History {
 				return err
 			}
-		}
-		return nil
-	})
+			if err := p.printf("\nHistory\n"); err != nil {
+				return err
+			}
+			for i := range history {
+				if err := p.showEntry(&history[i], ""); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 }
 
 // wholeHistory is that of an account up to a time, oldest first.
-func wholeHistory(ctx context.Context, models *projections.ReadModels, id uuid.UUID, at time.Time) (history []projections.HistoryEntry, err error) {
+func wholeHistory(ctx context.Context, models *projections.ReadModels, id uuid.UUID,
+	at time.Time) (history []projections.HistoryEntry, err error) {
 	filter := projections.HistoryFilter{Kind: user.Kind, ID: id.String(), IncludeSignIns: true}
 	if !at.IsZero() {
 		filter.To = &at
@@ -233,7 +240,8 @@ func (p *program) showAccount(u projections.User, items []projections.AccessItem
 	if u.LastSignInAt != nil {
 		rows = append(rows, []string{"last_sign_in_at", u.LastSignInAt.Format(time.RFC3339)})
 	}
-	rows = append(rows, []string{"created_at", u.CreatedAt.Format(time.RFC3339)}, []string{"changed_at", u.UpdatedAt.Format(time.RFC3339)})
+	rows = append(rows, []string{"created_at", u.CreatedAt.Format(time.RFC3339)},
+		[]string{"changed_at", u.UpdatedAt.Format(time.RFC3339)})
 	if err := p.table(rows); err != nil {
 		return err
 	}
@@ -320,7 +328,8 @@ type auditAccessCmd struct {
 
 // Help is the end of the command's --help.
 func (auditAccessCmd) Help() string {
-	return `GIVEN is when the first of the grants began: somebody joined the group, or the group got the permission, whichever was later. The query itself is recorded, as done by the operator.
+	return `GIVEN is when the first of the grants began: somebody joined the group, or the group got the permission,
+whichever was later. The query itself is recorded, as done by the operator.
 
 Examples:
 
@@ -345,30 +354,31 @@ func (c *auditAccessCmd) Run(ctx context.Context, p *program) error {
 		}
 		filter.CompanyID = &reading.CompanyID
 	}
-	return p.audited(ctx, &c.storeSettings, "audit access", func(models *projections.ReadModels, record func(domain.Event) error) error {
-		if err := record(reading); err != nil {
-			return err
-		}
-		holders := []projections.AccessHolder{}
-		now, page := time.Now(), projections.PageRequest{Limit: projections.MaxLimit}
-		for {
-			list, err := models.WhoMay(ctx, filter, page, now, given(at))
-			if err != nil {
+	return p.audited(ctx, &c.storeSettings, "audit access",
+		func(models *projections.ReadModels, record func(domain.Event) error) error {
+			if err := record(reading); err != nil {
 				return err
 			}
-			holders = append(holders, list.Items...)
-			if list.NextCursor == nil {
-				break
+			holders := []projections.AccessHolder{}
+			now, page := time.Now(), projections.PageRequest{Limit: projections.MaxLimit}
+			for {
+				list, err := models.WhoMay(ctx, filter, page, now, given(at))
+				if err != nil {
+					return err
+				}
+				holders = append(holders, list.Items...)
+				if list.NextCursor == nil {
+					break
+				}
+				page.Cursor = *list.NextCursor
 			}
-			page.Cursor = *list.NextCursor
-		}
-		if c.JSON {
-			return p.printJSON(map[string]any{"items": holders})
-		}
-		rows := [][]string{{"EMAIL", "NAME", "MODULE", "ACTION", "VIA", "GIVEN", "BY"}}
-		for _, h := range holders {
-			rows = append(rows, append([]string{h.Email, h.Name, h.Module, string(h.Action)}, viaCells(h.Via)...))
-		}
-		return p.table(rows)
-	})
+			if c.JSON {
+				return p.printJSON(map[string]any{"items": holders})
+			}
+			rows := [][]string{{"EMAIL", "NAME", "MODULE", "ACTION", "VIA", "GIVEN", "BY"}}
+			for _, h := range holders {
+				rows = append(rows, append([]string{h.Email, h.Name, h.Module, string(h.Action)}, viaCells(h.Via)...))
+			}
+			return p.table(rows)
+		})
 }

@@ -23,7 +23,8 @@ func TestWhatIsShownLeavesTheTerminalAlone(t *testing.T) {
 	p := &program{stdout: &shown}
 	nasty := "a\u009b2J\u202eb\x1b[31m\tc\n"
 	row := []string{nasty, "Ганна"}
-	entry := projections.HistoryEntry{Summary: nasty, Actor: projections.Actor{Name: &nasty}, Changes: []projections.HistoryChange{{From: nasty, To: []string{nasty}}}}
+	entry := projections.HistoryEntry{Summary: nasty, Actor: projections.Actor{Name: &nasty},
+		Changes: []projections.HistoryChange{{From: nasty, To: []string{nasty}}}}
 	d := doctor{doctorCmd: &doctorCmd{}, p: p, findings: []finding{{Detail: nasty, Fix: nasty}}}
 	if err := errors.Join(p.table([][]string{row}), p.showEntry(&entry, "")); err != nil {
 		t.Fatal(err)
@@ -53,22 +54,33 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	group := text(api.want(http.StatusCreated, http.MethodPost, "/api/v1/groups", map[string]any{
 		"name": "Readers", "permissions": map[string]any{"users": map[string]bool{"view": true}},
 	}), "id")
-	anna := text(api.want(http.StatusCreated, http.MethodPost, "/api/v1/users", map[string]any{"email": "anna@example.com", "first_name": "Anna", "group_ids": []string{group}}), "id")
-	api.want(http.StatusOK, http.MethodPatch, "/api/v1/users/"+anna, map[string]string{"email": "hanna@example.com", "first_name": "Hanna"})
+	anna := text(api.want(http.StatusCreated, http.MethodPost, "/api/v1/users",
+		map[string]any{"email": "anna@example.com", "first_name": "Anna", "group_ids": []string{group}}), "id")
+	api.want(http.StatusOK, http.MethodPatch, "/api/v1/users/"+anna,
+		map[string]string{"email": "hanna@example.com", "first_name": "Hanna"})
 
 	attached := command(t, env, "", "audit", "account", "hanna@example.com", "--history")
-	attached.expect(t, exitDone, "Hanna", "users", "view", "Readers", "email: anna@example.com → hanna@example.com", "joined the group Readers", "by "+rootEmail)
-	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "2020-01-01").expect(t, exitFailed, "none at that time")
-	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "0001-01-01T00:00:00Z").expect(t, exitFailed, "none at that time")
-	command(t, env, "", "audit", "account", "nobody@example.com").expect(t, exitFailed, "no account has the e-mail address")
-	command(t, env, "", "audit", "events", "--subject", "hanna@example.com", "--type", "user.group").expect(t, exitDone, "user Hanna: joined the group Readers")
+	attached.expect(t, exitDone, "Hanna", "users", "view", "Readers", "email: anna@example.com → hanna@example.com",
+		"joined the group Readers", "by "+rootEmail)
+	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "2020-01-01").expect(t, exitFailed,
+		"none at that time")
+	command(t, env, "", "audit", "account", "hanna@example.com", "--as-of", "0001-01-01T00:00:00Z").expect(t,
+		exitFailed, "none at that time")
+	command(t, env, "", "audit", "account", "nobody@example.com").expect(t, exitFailed,
+		"no account has the e-mail address")
+	command(t, env, "", "audit", "events", "--subject", "hanna@example.com", "--type", "user.group").expect(t, exitDone,
+		"user Hanna: joined the group Readers")
 	command(t, env, "", "audit", "events", "--subject", "secboard").expect(t, exitDone, "installation initialized")
-	command(t, env, "", "audit", "events", "--subject", strings.ToUpper(anna), "--type", "user.group").expect(t, exitDone, "user Hanna: joined the group Readers")
-	command(t, env, "", "audit", "events", "--subject", "nobody@example.com").expect(t, exitFailed, "no account has the e-mail address nobody@example.com")
+	command(t, env, "", "audit", "events", "--subject", strings.ToUpper(anna), "--type", "user.group").expect(t,
+		exitDone, "user Hanna: joined the group Readers")
+	command(t, env, "", "audit", "events", "--subject", "nobody@example.com").expect(t, exitFailed,
+		"no account has the e-mail address nobody@example.com")
 	command(t, env, "", "audit", "events", "--from", "soon").expect(t, exitUsage, "--from")
 	command(t, env, "", "audit", "events", "--ip", "notanip").expect(t, exitUsage, "--ip", `"notanip"`, "203.0.113.9")
-	command(t, env, "", "audit", "events", "--ip", "::ffff:127.0.0.1", "--type", "user.group").expect(t, exitDone, "joined the group Readers")
-	command(t, env, "", "audit", "access", "--module", "users", "--action", "view").expect(t, exitDone, rootEmail, "superuser", "hanna@example.com", "Readers")
+	command(t, env, "", "audit", "events", "--ip", "::ffff:127.0.0.1", "--type", "user.group").expect(t, exitDone,
+		"joined the group Readers")
+	command(t, env, "", "audit", "access", "--module", "users", "--action", "view").expect(t, exitDone, rootEmail,
+		"superuser", "hanna@example.com", "Readers")
 	command(t, env, "", "audit", "access", "--action", "fly").expect(t, exitUsage, "--action")
 
 	// Following shows what happens while it runs.
@@ -93,17 +105,22 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	defer end()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- newProgram(env, strings.NewReader(""), &shown, &said).run(ctx, []string{"audit", "events", "--follow", "--type", "company."})
+		ended <- newProgram(env, strings.NewReader(""), &shown, &said).run(ctx,
+			[]string{"audit", "events", "--follow", "--type", "company."})
 	}()
 	company := func(name string) {
 		api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": name})
-		pausetest.Until(t, "following does not show the company "+name, func() bool { return strings.Contains(shown.String(), name) })
+		pausetest.Until(t, "following does not show the company "+name, func() bool {
+			return strings.Contains(shown.String(), name)
+		})
 	}
 	company("Before Ltd")
 	if status := running.stop(); status != exitDone {
 		t.Fatal(status)
 	}
-	pausetest.Until(t, "following does not say that the database is away", func() bool { return strings.Contains(said.String(), "does not answer") })
+	pausetest.Until(t, "following does not say that the database is away", func() bool {
+		return strings.Contains(said.String(), "does not answer")
+	})
 	running, api = serve(t, env)
 	api.signIn(rootEmail, rootPassword)
 	company("After Ltd")
@@ -115,21 +132,24 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	}
 
 	// Without serve the read models are brought up to the log first: this account was not in them.
-	command(t, env, "another fine password\n", "superuser", "create", "--email", "late@example.com", "--password-stdin").expect(t, exitDone)
+	command(t, env, "another fine password\n", "superuser", "create", "--email", "late@example.com",
+		"--password-stdin").expect(t, exitDone)
 	alone := command(t, env, "", "audit", "access", "--json")
 	alone.expect(t, exitDone, "late@example.com")
 	var listed struct{ Items []map[string]any }
 	if err := json.Unmarshal([]byte(alone.stdout), &listed); err != nil || len(listed.Items) == 0 {
 		t.Fatal(err, alone.stdout)
 	}
-	command(t, env, "", "audit", "events", "--type", "audit.", "--limit", "0").expect(t, exitDone, "looked at an account on the server", "asked who may view in users", "by an operator on the server")
+	command(t, env, "", "audit", "events", "--type", "audit.", "--limit", "0").expect(t, exitDone,
+		"looked at an account on the server", "asked who may view in users", "by an operator on the server")
 
 	// From here on there is no Postgres.
 	if err := os.Rename(filepath.Join(env["SECBOARD_DATA"], "postgres"), filepath.Join(dir, "postgres")); err != nil {
 		t.Fatal(err)
 	}
 	replayed := command(t, env, "", "audit", "replay", "--account", "anna@example.com")
-	replayed.expect(t, exitDone, "e-mail changed from anna@example.com to hanna@example.com", "first_name: Anna → Hanna", "active: true → false", "No permissions")
+	replayed.expect(t, exitDone, "e-mail changed from anna@example.com to hanna@example.com",
+		"first_name: Anna → Hanna", "active: true → false", "No permissions")
 	if strings.Contains(replayed.stdout, "late@example.com") {
 		t.Error("it shows another account", replayed.stdout)
 	}
@@ -144,11 +164,14 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	if strings.Contains(earlier.stdout, "hanna@") {
 		t.Error("it goes on too far", earlier.stdout)
 	}
-	command(t, env, "", "audit", "replay", "--account", "nobody@example.com").expect(t, exitFailed, "no account has or had")
+	command(t, env, "", "audit", "replay", "--account", "nobody@example.com").expect(t, exitFailed,
+		"no account has or had")
 	for _, until := range []string{"0", "soon"} {
-		command(t, env, "", "audit", "replay", "--until", until).expect(t, exitUsage, "--until", "2026-11-23 (UTC), or a position from 1 on")
+		command(t, env, "", "audit", "replay", "--until", until).expect(t, exitUsage, "--until",
+			"2026-11-23 (UTC), or a position from 1 on")
 	}
-	command(t, env, "", "audit", "replay", "--json").expect(t, exitDone, `"accounts":[`, `"users.view"`, `"type":"group.created"`)
+	command(t, env, "", "audit", "replay", "--json").expect(t, exitDone, `"accounts":[`, `"users.view"`,
+		`"type":"group.created"`)
 
 	whole := command(t, env, "", "audit", "export")
 	whole.expect(t, exitDone, "events exported")
@@ -159,7 +182,8 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	command(t, env, "", "audit", "export", "-o", file).expect(t, exitFailed, "exists already")
 	command(t, env, "", "audit", "export", "-o", file, "--resume").expect(t, exitDone, "events exported")
 	copied, err := os.ReadFile(file)
-	if err != nil || !strings.HasPrefix(string(copied), whole.stdout) || strings.Count(string(copied), "audit.exported") != 1 {
+	if err != nil || !strings.HasPrefix(string(copied), whole.stdout) ||
+		strings.Count(string(copied), "audit.exported") != 1 {
 		t.Error(err, string(copied))
 	}
 	notes := filepath.Join(dir, "notes.txt")

@@ -76,23 +76,24 @@ func (c *auditEventsCmd) Run(ctx context.Context, p *program) error {
 		filter.IP = address.Unmap().String()
 		reading.IP = filter.IP
 	}
-	return p.audited(ctx, &c.storeSettings, "audit events", func(models *projections.ReadModels, record func(domain.Event) error) error {
-		if c.Actor != "" {
-			id, err := accountID(ctx, models, c.Actor)
-			if err != nil {
+	return p.audited(ctx, &c.storeSettings, "audit events",
+		func(models *projections.ReadModels, record func(domain.Event) error) error {
+			if c.Actor != "" {
+				id, err := accountID(ctx, models, c.Actor)
+				if err != nil {
+					return err
+				}
+				filter.ActorID = id.String()
+			}
+			if filter.SubjectID, err = subjectID(ctx, models, c.Subject); err != nil {
 				return err
 			}
-			filter.ActorID = id.String()
-		}
-		if filter.SubjectID, err = subjectID(ctx, models, c.Subject); err != nil {
-			return err
-		}
-		reading.ActorID, reading.SubjectID = filter.ActorID, filter.SubjectID
-		if err := record(reading); err != nil {
-			return err
-		}
-		return c.show(ctx, p, models, filter)
-	})
+			reading.ActorID, reading.SubjectID = filter.ActorID, filter.SubjectID
+			if err := record(reading); err != nil {
+				return err
+			}
+			return c.show(ctx, p, models, filter)
+		})
 }
 
 // subjectID is the id of a subject: an account may be named by its e-mail address, and not every id is a UUID.
@@ -104,7 +105,8 @@ func subjectID(ctx context.Context, models *projections.ReadModels, text string)
 	return id.String(), err
 }
 
-func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projections.ReadModels, filter projections.AuditFilter) error {
+func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projections.ReadModels,
+	filter projections.AuditFilter) error {
 	events, err := newest(ctx, models, filter, c.Limit)
 	if err != nil {
 		return err
@@ -126,7 +128,8 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 		if len(events) == 0 && !pause.For(ctx, followPace) {
 			return nil
 		}
-		events, _, err = models.AuditEvents(ctx, filter, projections.AuditPage{After: &last, Limit: projections.MaxLimit})
+		events, _, err = models.AuditEvents(ctx, filter,
+			projections.AuditPage{After: &last, Limit: projections.MaxLimit})
 		select {
 		case <-ctx.Done(): // Ctrl-C, which may have cut the query
 			return nil
@@ -136,7 +139,8 @@ func (c *auditEventsCmd) show(ctx context.Context, p *program, models *projectio
 		case instance.Refused(err):
 			return err
 		case err != nil && !away: // serve may be restarting
-			p.complain("secboard: the database does not answer, new events are shown as soon as it does: " + err.Error())
+			p.complain("secboard: the database does not answer, new events are shown as soon as it does: " +
+				err.Error())
 		case err == nil && away:
 			p.complain("secboard: the database answers again")
 		}
@@ -153,7 +157,8 @@ func (c *auditEventsCmd) showEvent(p *program, e *projections.AuditEvent) error 
 }
 
 // newest gives the newest events, oldest first; limit 0 stands for all.
-func newest(ctx context.Context, models *projections.ReadModels, filter projections.AuditFilter, limit int) ([]projections.AuditEvent, error) {
+func newest(ctx context.Context, models *projections.ReadModels, filter projections.AuditFilter,
+	limit int) ([]projections.AuditEvent, error) {
 	found := []projections.AuditEvent{}
 	page := projections.AuditPage{}
 	for {
@@ -190,11 +195,13 @@ func (p *program) showEntry(e *projections.HistoryEntry, subject string) error {
 	if e.IP != nil {
 		from = " from " + *e.IP
 	}
-	if err := p.printf("%s  %-8d %s%s (%s; by %s%s)\n", e.At.Format(time.RFC3339), e.Position, subject, printable(e.Summary), e.Type, actorText(e.Actor), from); err != nil {
+	if err := p.printf("%s  %-8d %s%s (%s; by %s%s)\n", e.At.Format(time.RFC3339), e.Position, subject,
+		printable(e.Summary), e.Type, actorText(e.Actor), from); err != nil {
 		return err
 	}
 	for _, change := range e.Changes {
-		if err := p.printf("    %s: %s → %s\n", change.Field, valueText(change.From, change.FromName), valueText(change.To, change.ToName)); err != nil {
+		if err := p.printf("    %s: %s → %s\n", change.Field, valueText(change.From, change.FromName),
+			valueText(change.To, change.ToName)); err != nil {
 			return err
 		}
 	}

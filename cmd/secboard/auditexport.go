@@ -28,7 +28,9 @@ type auditExportCmd struct {
 
 // Help is the end of the command's --help.
 func (auditExportCmd) Help() string {
-	return `The copy comes from the log itself, without gaps and without secrets; Postgres is not needed. In a CSV a cell that a spreadsheet would take for a formula begins with an apostrophe. The export itself is recorded, as done by the operator.
+	return `The copy comes from the log itself, without gaps and without secrets; Postgres is not needed. In a CSV a
+cell that a spreadsheet would take for a formula begins with an apostrophe. The export itself is recorded, as done by
+the operator.
 
 Examples:
 
@@ -48,10 +50,15 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.Resume && (c.Output == "" || c.After > 0) {
-		return usagef("--resume continues the file of --output and finds its end by itself: give --output, and no --after")
+		return usagef("--resume continues the file of --output and finds its end by itself: give --output, and no " +
+			"--after")
 	}
-	copied := export.Copy{Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0}
-	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "audit export", func(st *instance.Stores) (err error) {
+	copied := export.Copy{
+		Format: c.Format, From: from, To: to, After: eventstore.Position(c.After), Header: c.After == 0,
+	}
+	return p.with(ctx, &c.storeSettings, instance.Parts{
+		Log: true,
+	}, "audit export", func(st *instance.Stores) (err error) {
 		h, err := st.Handler(ctx)
 		if err != nil {
 			return err
@@ -61,7 +68,8 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
-		recorded, err := h.RecordReading(ctx, commands.Operator(), audit.Exported{Format: c.Format, From: from, To: to, After: uint64(copied.After)})
+		recorded, err := h.RecordReading(ctx, commands.Operator(),
+			audit.Exported{Format: c.Format, From: from, To: to, After: uint64(copied.After)})
 		if err != nil {
 			return err
 		}
@@ -86,7 +94,8 @@ func (c *auditExportCmd) open(copied *export.Copy, stdout io.Writer) (io.WriteCl
 	if !c.Resume {
 		file, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("--output: %s exists already: choose another name, or continue it with --resume", c.Output)
+			return nil,
+				fmt.Errorf("--output: %s exists already: choose another name, or continue it with --resume", c.Output)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--output: %w", err)

@@ -30,7 +30,9 @@ type auditReplayCmd struct {
 
 // Help is the end of the command's --help.
 func (auditReplayCmd) Help() string {
-	return `It uses the log alone: what it shows depends on no read model, so it can be compared with them. The bookkeeping of unique e-mail addresses and names is left out. --account finds an account by a former address too. The replay itself is recorded, as done by the operator.
+	return `It uses the log alone: what it shows depends on no read model, so it can be compared with them. The
+bookkeeping of unique e-mail addresses and names is left out. --account finds an account by a former address too. The
+replay itself is recorded, as done by the operator.
 
 Examples:
 
@@ -51,7 +53,8 @@ func readBound(text string) (bound, error) {
 	}
 	at, err := readTime("--until", text, true)
 	if err != nil {
-		err = usagef("--until is %q: it must be a time such as 2026-11-23T10:00:00Z, a day such as 2026-11-23 (UTC), or a position from 1 on such as 48213", text)
+		err = usagef("--until is %q: it must be a time such as 2026-11-23T10:00:00Z, a day such as 2026-11-23 (UTC), "+
+			"or a position from 1 on such as 48213", text)
 	}
 	return bound{at: at}, err
 }
@@ -73,7 +76,8 @@ func (c *auditReplayCmd) Run(ctx context.Context, p *program) error {
 				return err
 			}
 		}
-		recorded, err := h.RecordReading(ctx, commands.Operator(), audit.Replayed{AccountID: account, Until: until.at, UntilPosition: uint64(until.position)})
+		recorded, err := h.RecordReading(ctx, commands.Operator(),
+			audit.Replayed{AccountID: account, Until: until.at, UntilPosition: uint64(until.position)})
 		if err != nil {
 			return err
 		}
@@ -137,7 +141,8 @@ func envelopes(ctx context.Context, log eventstore.Log, until bound) iter.Seq2[*
 	}
 }
 
-func (c *auditReplayCmd) replay(ctx context.Context, p *program, log eventstore.Log, until bound, account uuid.UUID) error {
+func (c *auditReplayCmd) replay(ctx context.Context, p *program, log eventstore.Log, until bound,
+	account uuid.UUID) error {
 	replay := projections.NewReplay()
 	at := until.at
 	for e, err := range envelopes(ctx, log, until) {
@@ -218,7 +223,8 @@ func (c *auditReplayCmd) showAll(p *program, replay *projections.Replay, at time
 			may[i] = item.Module + "." + string(item.Action)
 		}
 		accounts = append(accounts, end{account, may})
-		rows = append(rows, []string{account.Email, access.Name, account.State, yesNo(account.Superuser), refNames(account.Groups), shortened(may)})
+		rows = append(rows, []string{account.Email, access.Name, account.State, yesNo(account.Superuser),
+			refNames(account.Groups), shortened(may)})
 	}
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(map[string]any{"at": at, "accounts": accounts})

@@ -53,8 +53,8 @@ func benchmarked(b *testing.B) (api *client, dataDir string, ids []string) {
 	return api, dataDir, ids
 }
 
-// BenchmarkAccountByID compares GET /users/{id}, with 16 and 64 clients, with pgbench reading the same rows by id through
-// prepared statements. x_pgbench is our share of its rate.
+// BenchmarkAccountByID compares GET /users/{id}, with 16 and 64 clients, with pgbench reading the same rows by id
+// through prepared statements. x_pgbench is our share of its rate.
 func BenchmarkAccountByID(b *testing.B) {
 	api, dataDir, ids := benchmarked(b)
 	for _, clients := range []int{16, 64} {
@@ -92,7 +92,8 @@ func BenchmarkCreateToVisible(b *testing.B) {
 			started := time.Now()
 			inParallel(clients, b.N, func(i int) {
 				began := time.Now()
-				made := api.want(http.StatusCreated, http.MethodPost, "/api/v1/users", map[string]string{"email": uuid.NewString() + "@acme.example"})
+				made := api.want(http.StatusCreated, http.MethodPost, "/api/v1/users",
+					map[string]string{"email": uuid.NewString() + "@acme.example"})
 				get(b, transport, api, "/api/v1/users/"+made["id"].(string))
 				took[i] = time.Since(began)
 			})
@@ -161,13 +162,15 @@ func pgbench(b *testing.B, dataDir, id string, clients int) float64 {
 		b.Fatal(err)
 	}
 	binary, err := exec.LookPath("pgbench")
-	if found, globbing := filepath.Glob("/usr/lib/postgresql/*/bin/pgbench"); err != nil && globbing == nil && len(found) > 0 {
+	if found, globbing := filepath.Glob("/usr/lib/postgresql/*/bin/pgbench"); err != nil && globbing == nil &&
+		len(found) > 0 {
 		binary, err = found[len(found)-1], nil
 	}
 	if err != nil {
 		b.Fatalf("pgbench is needed to compare with (apt-get install -y postgresql): %v", err)
 	}
-	out, err := exec.CommandContext(b.Context(), binary, "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2", "-T", "3", "-f", script, url).CombinedOutput()
+	out, err := exec.CommandContext(b.Context(), binary, "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2",
+		"-T", "3", "-f", script, url).CombinedOutput()
 	if err != nil {
 		b.Fatalf("pgbench: %v\n%s", err, out)
 	}

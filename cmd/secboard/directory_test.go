@@ -10,8 +10,8 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
-// The binary as it is served: people sign in through a real Active Directory, an entry that is disabled there closes the
-// account by itself, and the doctor tries the connection.
+// The binary as it is served: people sign in through a real Active Directory, an entry that is disabled there closes
+// the account by itself, and the doctor tries the connection.
 func TestServeWithAnActiveDirectory(t *testing.T) {
 	t.Parallel()
 	d := sambatest.New(t)
@@ -21,11 +21,13 @@ func TestServeWithAnActiveDirectory(t *testing.T) {
 	_, api := serve(t, env.with(bootstrapEmail, rootEmail).with(bootstrapPassword, rootPassword))
 	api.signIn(rootEmail, rootPassword)
 	connection := map[string]any{
-		"name": "Samba", "urls": []string{d.URL}, "ca_pem": d.CAPEM, "base_dn": d.BaseDN, "bind_dn": d.BindDN, "bind_password": d.BindPassword, "timeout_s": 30,
+		"name": "Samba", "urls": []string{d.URL}, "ca_pem": d.CAPEM, "base_dn": d.BaseDN, "bind_dn": d.BindDN,
+		"bind_password": d.BindPassword, "timeout_s": 30,
 	}
 	connected := api.want(http.StatusCreated, http.MethodPost, "/api/v1/directories", connection)
 	path := "/api/v1/directories/" + connected["id"].(string)
-	in := api.want(http.StatusCreated, http.MethodPost, "/api/v1/sessions", map[string]string{"email": email, "password": password})
+	in := api.want(http.StatusCreated, http.MethodPost, "/api/v1/sessions",
+		map[string]string{"email": email, "password": password})
 	account := "/api/v1/users/" + in["user"].(map[string]any)["id"].(string)
 	command(t, env, "", "doctor").expect(t, exitDone, "Samba answers")
 

@@ -38,7 +38,8 @@ type doctorCmd struct {
 
 // Help is the end of the command's --help.
 func (doctorCmd) Help() string {
-	return `It asks a running secboard serve, or starts the embedded stores for the time of the check. The exit status is 1 when something has to be done.
+	return `It asks a running secboard serve, or starts the embedded stores for the time of the check. The exit status
+is 1 when something has to be done.
 
 Examples:
 
@@ -97,7 +98,8 @@ func (d *doctor) report() error {
 		}
 	}
 	if d.JSON {
-		return errors.Join(d.p.printJSON(map[string]any{"ok": failed == nil, "checks": d.findings, "setup": d.setup}), failed)
+		return errors.Join(d.p.printJSON(map[string]any{"ok": failed == nil, "checks": d.findings, "setup": d.setup}),
+			failed)
 	}
 	for _, f := range d.findings {
 		mark, fix := "ok     ", ""
@@ -132,7 +134,8 @@ func (d *doctor) configuration(app *kong.Application) bool {
 	_, err := d.parse()
 	_, bootstrapErr := d.p.bootstrap()
 	if err := errors.Join(d.check(), err, bootstrapErr); err != nil {
-		d.problem("configuration", strings.ReplaceAll(err.Error(), "\n", "; "), "correct the settings; `secboard serve --help` lists all of them")
+		d.problem("configuration", strings.ReplaceAll(err.Error(), "\n", "; "),
+			"correct the settings; `secboard serve --help` lists all of them")
 		return false
 	}
 	if unknown := d.p.unknownVariables(app); len(unknown) > 0 {
@@ -151,7 +154,8 @@ func (d *doctor) directory() {
 		return
 	}
 	if err := unix.Access(path, unix.W_OK|unix.X_OK); err != nil {
-		d.problem("data directory", fmt.Sprintf("%s can't be written to: %v", path, err), "run secboard as the owner of the directory, or name another in SECBOARD_DATA")
+		d.problem("data directory", fmt.Sprintf("%s can't be written to: %v", path, err),
+			"run secboard as the owner of the directory, or name another in SECBOARD_DATA")
 		return
 	}
 	for _, private := range []string{filepath.Join(path, "eventstore"), d.instance().KeysetFile()} {
@@ -164,7 +168,9 @@ func (d *doctor) directory() {
 			return
 		}
 		if info.Mode().Perm()&0o077 != 0 {
-			d.problem("data directory", fmt.Sprintf("%s may be read by others (mode %04o)", private, info.Mode().Perm()), "chmod go-rwx "+private)
+			d.problem("data directory",
+				fmt.Sprintf("%s may be read by others (mode %04o)", private, info.Mode().Perm()),
+				"chmod go-rwx "+private)
 			return
 		}
 	}
@@ -189,7 +195,8 @@ func (d *doctor) disk() {
 	}
 	free := stat.Bavail * uint64(stat.Bsize)
 	if free < leastFree {
-		d.problem("disk space", humanize.IBytes(free)+" are free at "+path, "free some space, or move the data directory: without space every change is refused")
+		d.problem("disk space", humanize.IBytes(free)+" are free at "+path,
+			"free some space, or move the data directory: without space every change is refused")
 		return
 	}
 	d.ok("disk space", "%s are free at %s", humanize.IBytes(free), path)
@@ -274,9 +281,11 @@ func (d *doctor) keyset(ctx context.Context) {
 	case errors.Is(err, fs.ErrNotExist) && state.Keyset == "":
 		d.ok("keyset", "the first start creates %s", d.instance().KeysetFile())
 	case err != nil:
-		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be checked")
+		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be "+
+			"checked")
 	case state.Check(keys) != nil:
-		d.problem("keyset", state.Check(keys).Error(), "name the keyset file that belongs to this log in SECBOARD_KEYSET")
+		d.problem("keyset", state.Check(keys).Error(),
+			"name the keyset file that belongs to this log in SECBOARD_KEYSET")
 	case state.Keyset == "":
 		d.ok("keyset", "%s is readable; the log is empty", d.instance().KeysetFile())
 	default:
@@ -299,19 +308,23 @@ func (d *doctor) database(ctx context.Context) bool {
 		d.problem("database", err.Error(), "check that the user of SECBOARD_DATABASE_URL owns the database")
 		return false
 	case pending > 0:
-		d.problem("database", fmt.Sprintf("answers, but lacks %d migrations", pending), "secboard migrate up (secboard serve does it too)")
+		d.problem("database", fmt.Sprintf("answers, but lacks %d migrations", pending),
+			"secboard migrate up (secboard serve does it too)")
 		return false
 	}
 	d.ok("database", "answers and is migrated")
 	return true
 }
 
-// projections checks the read models, and says whether they are those of this log: what they show is of no use otherwise.
+// projections checks the read models, and says whether they are those of this log: what they show is of no use
+// otherwise.
 func (d *doctor) projections(ctx context.Context) bool {
 	err := d.st.CheckLog(ctx)
 	if other, ok := errors.AsType[*engine.ErrOtherLog](err); ok {
-		d.problem("projections", fmt.Sprintf("the read models were built from another event log, or a longer one: the event %s at position %d is not in this log", other.Event, other.Position),
-			"name the stores that belong together in SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL; a restored log needs an empty database")
+		d.problem("projections", fmt.Sprintf("the read models were built from another event log, or a longer one: "+
+			"the event %s at position %d is not in this log", other.Event, other.Position),
+			"name the stores that belong together in SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL; a restored "+
+				"log needs an empty database")
 		return false
 	}
 	var statuses []engine.Status
@@ -327,7 +340,8 @@ func (d *doctor) projections(ctx context.Context) bool {
 		behind = max(behind, s.LagEvents)
 		if s.Error != nil {
 			stopped = true
-			d.problem("projections", s.Name+" is stopped: "+*s.Error, "it resumes by itself when the cause is gone; an event of a newer version needs that version")
+			d.problem("projections", s.Name+" is stopped: "+*s.Error,
+				"it resumes by itself when the cause is gone; an event of a newer version needs that version")
 		}
 	}
 	switch {
@@ -367,7 +381,8 @@ const mailTime = 30 * time.Second
 // mail tries each mail account up to the login: no message is sent.
 func (d *doctor) mail(ctx context.Context) {
 	inUse := false
-	accounts, err := projections.NewReadModels(d.st.Pool).MailAccounts(ctx, projections.MailAccountFilter{Retired: &inUse}, projections.PageRequest{Limit: projections.MaxLimit})
+	accounts, err := projections.NewReadModels(d.st.Pool).MailAccounts(ctx,
+		projections.MailAccountFilter{Retired: &inUse}, projections.PageRequest{Limit: projections.MaxLimit})
 	if err != nil {
 		d.problem("mail", err.Error(), "check the database")
 		return
@@ -438,7 +453,8 @@ func (d *doctor) directories(ctx context.Context) {
 			d.problem("directories", fmt.Sprintf("%s: %s: %s", shown.Name, step.Step, step.Detail), step.Fix)
 		}
 		if shown.CheckStopped != nil {
-			d.problem("directories", shown.Name+": "+*shown.CheckStopped, "look at GET /api/v1/directories/"+id.String()+"/check, then correct the directory or confirm with POST")
+			d.problem("directories", shown.Name+": "+*shown.CheckStopped, "look at GET /api/v1/directories/"+
+				id.String()+"/check, then correct the directory or confirm with POST")
 		}
 		if len(broken) == 0 {
 			d.ok("directories", "%s answers, and its users can be searched", shown.Name)
@@ -463,14 +479,16 @@ func (d *doctor) port(ctx context.Context) {
 		return
 	}
 	if err := answers(ctx, address); err != nil {
-		d.problem("listen address", fmt.Sprintf("something listens on %s, but it does not answer as secboard: %v", address, err),
+		d.problem("listen address",
+			fmt.Sprintf("something listens on %s, but it does not answer as secboard: %v", address, err),
 			"stop it, or choose another SECBOARD_LISTEN")
 		return
 	}
 	// Whoever serves from an embedded store holds the data directory, which then was attached to or could not be taken.
 	embedded, claimed := d.EventstoreURL == "" || d.DatabaseURL == "", d.st != nil || !exists(d.Data)
 	if embedded && claimed && (d.st == nil || !d.st.Attached) {
-		d.problem("listen address", fmt.Sprintf("a secboard with other data answers on %s", address), "choose another SECBOARD_LISTEN, or name its data in SECBOARD_DATA")
+		d.problem("listen address", fmt.Sprintf("a secboard with other data answers on %s", address),
+			"choose another SECBOARD_LISTEN, or name its data in SECBOARD_DATA")
 		return
 	}
 	d.ok("listen address", "secboard answers on %s", address)
@@ -492,7 +510,8 @@ func answers(ctx context.Context, address string) error {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz",
+		nil)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,10 @@ type eventsBackupCmd struct {
 
 // Help is the end of the command's --help.
 func (eventsBackupCmd) Help() string {
-	return `The file holds every event as it was recorded, in order, compressed and with a checksum. It works while secboard serve runs, from the embedded event store and from any EventStoreDB. Passwords and other secrets in it are sealed: to read them the keyset file is needed, which is not in the backup. The file holds personal data, so only its owner may read it.
+	return `The file holds every event as it was recorded, in order, compressed and with a checksum. It works while
+secboard serve runs, from the embedded event store and from any EventStoreDB. Passwords and other secrets in it are
+sealed: to read them the keyset file is needed, which is not in the backup. The file holds personal data, so only its
+owner may read it.
 
 Examples:
 
@@ -106,7 +109,9 @@ func aboutKeyset(summary backup.Summary) string {
 	if fingerprint == "" {
 		return ""
 	}
-	return fmt.Sprintf("They belong to the keyset %s: keep its file too, in another place (SECBOARD_KEYSET, by default keyset.json in the\ndata directory). Without it nobody can sign in, and no sealed secret can be read.\n", fingerprint)
+	return fmt.Sprintf("They belong to the keyset %s: keep its file too, in another place (SECBOARD_KEYSET, by "+
+		"default keyset.json in the\ndata directory). Without it nobody can sign in, and no sealed secret can be "+
+		"read.\n", fingerprint)
 }
 
 type eventsRestoreCmd struct {
@@ -117,9 +122,12 @@ type eventsRestoreCmd struct {
 
 // Help is the end of the command's --help.
 func (eventsRestoreCmd) Help() string {
-	return `The event store must be empty, or hold nothing but the beginning of this backup: an interrupted restore resumes where it stopped. The file is checked first, and one that was cut or altered is refused before anything is written. At the end the store is read back and compared with the file.
+	return `The event store must be empty, or hold nothing but the beginning of this backup: an interrupted restore
+resumes where it stopped. The file is checked first, and one that was cut or altered is refused before anything is
+written. At the end the store is read back and compared with the file.
 
-Start with an empty database too: positions in the log differ between stores, and a database remembers those of the former store. The read models are built by secboard serve.
+Start with an empty database too: positions in the log differ between stores, and a database remembers those of the
+former store. The read models are built by secboard serve.
 
 Examples:
 
@@ -146,17 +154,21 @@ func (c *eventsRestoreCmd) Run(ctx context.Context, p *program) (err error) {
 			return err
 		}
 		if c.JSON {
-			return p.printJSON(map[string]any{"events": summary.Events, "restored": summary.Events - had, "keyset": keysetOf(summary)})
+			return p.printJSON(map[string]any{"events": summary.Events, "restored": summary.Events - had,
+				"keyset": keysetOf(summary)})
 		}
 		switch had {
 		case 0:
 		case summary.Events:
-			return p.printf("The event store holds the %s events of %s already, and nothing else.\n", humanize.Comma(had), c.File)
+			return p.printf("The event store holds the %s events of %s already, and nothing else.\n",
+				humanize.Comma(had), c.File)
 		default:
-			if err := p.printf("An interrupted restore had left %s events; it was resumed after them.\n", humanize.Comma(had)); err != nil {
+			if err := p.printf("An interrupted restore had left %s events; it was resumed after them.\n",
+				humanize.Comma(had)); err != nil {
 				return err
 			}
 		}
-		return p.printf("%s events are restored, read back and compared with %s.\n%s", humanize.Comma(summary.Events), c.File, aboutKeyset(summary))
+		return p.printf("%s events are restored, read back and compared with %s.\n%s", humanize.Comma(summary.Events),
+			c.File, aboutKeyset(summary))
 	})
 }

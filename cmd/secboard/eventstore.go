@@ -24,7 +24,8 @@ type eventstoreServeCmd struct {
 
 // Help is the end of the command's --help.
 func (eventstoreServeCmd) Help() string {
-	return `It speaks the gRPC protocol of EventStoreDB. A certificate and the password of the user admin are made on the first start. A data directory that secboard serve has used can be served, while that is stopped.
+	return `It speaks the gRPC protocol of EventStoreDB. A certificate and the password of the user admin are made on
+the first start. A data directory that secboard serve has used can be served, while that is stopped.
 
 Examples:
 
@@ -44,7 +45,8 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 		return usagef("--listen is %q: it must be host:port, such as 127.0.0.1:2113", c.Listen)
 	}
 	st, err := instance.Claim(ctx, instance.Request{
-		Settings: s.instance(), Parts: instance.Parts{Log: true}, Command: "eventstore serve", Logger: p.logger(c.LogFormat, slog.LevelInfo),
+		Settings: s.instance(), Parts: instance.Parts{Log: true}, Command: "eventstore serve",
+		Logger: p.logger(c.LogFormat, slog.LevelInfo),
 	})
 	if err != nil {
 		return err
@@ -59,7 +61,8 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 	}
 	address := listener.Addr().String()
 	if c.Insecure {
-		err := p.printf("The event store listens on %s, without TLS and password.\n  SECBOARD_EVENTSTORE_URL='esdb://%s?tls=false'\n", address, address)
+		err := p.printf("The event store listens on %s, without TLS and password.\n  "+
+			"SECBOARD_EVENTSTORE_URL='esdb://%s?tls=false'\n", address, address)
 		if err != nil {
 			return errors.Join(err, listener.Close())
 		}
@@ -69,7 +72,8 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	err = p.printf("The event store listens on %s, with TLS and the user %s.\n  certificate: %s\n  password:    in %s\n  SECBOARD_EVENTSTORE_URL='esdb://%s:PASSWORD@%s?tlsCAFile=%s'\n",
+	err = p.printf("The event store listens on %s, with TLS and the user %s.\n  certificate: %s\n  password:    in "+
+		"%s\n  SECBOARD_EVENTSTORE_URL='esdb://%s:PASSWORD@%s?tlsCAFile=%s'\n",
 		address, credentials.Username, credentials.CertificateFile, filepath.Join(st.Dir.Eventstore(), "node.password"),
 		credentials.Username, address, credentials.CertificateFile)
 	if err != nil {

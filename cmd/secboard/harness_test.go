@@ -92,12 +92,14 @@ func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *progra
 	if err != nil {
 		panic(err)
 	}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"} { // all that a process of its own needs of ours
+	// all that a process of its own needs of ours
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"} {
 		if value, set := os.LookupEnv(name); set {
 			env = env.with(name, value)
 		}
 	}
-	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr, patience: deadline, storeTime: storeTime}
+	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr,
+		patience: deadline, storeTime: storeTime}
 }
 
 // environment is what a process that is started beside gets: as the program's own.
@@ -310,7 +312,8 @@ func (c *client) want(status int, method, path string, body any) map[string]any 
 
 func (c *client) signIn(email, password string) {
 	c.t.Helper()
-	session := c.want(http.StatusCreated, http.MethodPost, "/api/v1/sessions", map[string]string{"email": email, "password": password})
+	session := c.want(http.StatusCreated, http.MethodPost, "/api/v1/sessions",
+		map[string]string{"email": email, "password": password})
 	c.token, _ = session["token"].(string)
 }
 

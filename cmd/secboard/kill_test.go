@@ -18,8 +18,8 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
-// TestNothingAcknowledgedIsLostByKill creates accounts over HTTP, kills the process in the middle with SIGKILL, starts it
-// again, and finds every account that was answered 201 once, none twice, and each history as it was.
+// TestNothingAcknowledgedIsLostByKill creates accounts over HTTP, kills the process in the middle with SIGKILL, starts
+// it again, and finds every account that was answered 201 once, none twice, and each history as it was.
 func TestNothingAcknowledgedIsLostByKill(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
@@ -86,7 +86,8 @@ func (c *client) createUntilKilled(process *process, round int) map[string]strin
 		clients.Go(func() {
 			for i := 0; ; i++ {
 				email := fmt.Sprintf("person-%d-%d-%d@example.com", round, worker, i)
-				got, err := c.try(http.MethodPost, "/api/v1/users", map[string]string{"email": email, "first_name": "Ганна"})
+				got, err := c.try(http.MethodPost, "/api/v1/users",
+					map[string]string{"email": email, "first_name": "Ганна"})
 				if err != nil {
 					return // killed: whether this one was made is open
 				}

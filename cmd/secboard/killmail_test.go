@@ -13,15 +13,16 @@ import (
 	"github.com/secboard/secboard/postgres/pgtest"
 )
 
-// TestNoMailIsLostByKill has 500 mails under way, kills the process twice with SIGKILL, and finds every mail delivered. A
-// kill makes copies only of the mails that were being handed over, and a copy has the Message-ID of the original.
+// TestNoMailIsLostByKill has 500 mails under way, kills the process twice with SIGKILL, and finds every mail delivered.
+// A kill makes copies only of the mails that were being handed over, and a copy has the Message-ID of the original.
 func TestNoMailIsLostByKill(t *testing.T) {
 	t.Parallel()
 	const people, connections, kills = 250, 4, 2
 	binary := build(t)
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
-		"SECBOARD_DATA=" + filepath.Join(pgtest.TempDir(t), "data"), "SECBOARD_LISTEN=127.0.0.1:0", "SECBOARD_PUBLIC_URL=https://accounts.example.com",
+		"SECBOARD_DATA=" + filepath.Join(pgtest.TempDir(t), "data"), "SECBOARD_LISTEN=127.0.0.1:0",
+		"SECBOARD_PUBLIC_URL=https://accounts.example.com",
 		bootstrapEmail + "=" + rootEmail, bootstrapPassword + "=" + rootPassword,
 	}
 	sink := mailtest.NewSink(t)
@@ -32,10 +33,13 @@ func TestNoMailIsLostByKill(t *testing.T) {
 	process, api := launch(t, binary, env)
 	api.signIn(rootEmail, rootPassword)
 	server := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/servers", map[string]any{
-		"name": "Sink", "host": sink.Host, "port": sink.Port, "security": "none", "timeout_s": 1, // an attempt that is cut short is taken up soon
+		// an attempt that is cut short is taken up soon
+		"name": "Sink", "host": sink.Host, "port": sink.Port, "security": "none", "timeout_s": 1,
 	})["id"]
-	account := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/accounts", map[string]any{"server_id": server, "address": "accounts@example.com"})["id"]
-	api.want(http.StatusOK, http.MethodPatch, "/api/v1/settings/site", map[string]any{"default_mail_account_id": account})
+	account := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/accounts",
+		map[string]any{"server_id": server, "address": "accounts@example.com"})["id"]
+	api.want(http.StatusOK, http.MethodPatch, "/api/v1/settings/site",
+		map[string]any{"default_mail_account_id": account})
 
 	wanted := map[string]bool{}
 	var mu sync.Mutex
@@ -44,7 +48,8 @@ func TestNoMailIsLostByKill(t *testing.T) {
 		clients.Go(func() {
 			for i := worker; i < people; i += 5 {
 				before, after := fmt.Sprintf("before%d@example.com", i), fmt.Sprintf("after%d@example.com", i)
-				id := api.want(http.StatusCreated, http.MethodPost, "/api/v1/users", map[string]any{"email": before})["id"].(string)
+				id := api.want(http.StatusCreated, http.MethodPost, "/api/v1/users",
+					map[string]any{"email": before})["id"].(string)
 				api.want(http.StatusOK, http.MethodPatch, "/api/v1/users/"+id, map[string]any{"email": after})
 				mu.Lock()
 				wanted[before], wanted[after] = true, true
@@ -66,7 +71,8 @@ func TestNoMailIsLostByKill(t *testing.T) {
 	finished := time.Now().Add(2 * deadline)
 	for open := len(wanted); open > 0; {
 		if time.Now().After(finished) {
-			t.Fatalf("%d mails are not sent: %v\n%s", open, api.do(http.MethodGet, "/api/v1/mail/messages?state=queued&limit=3", nil).body, process.stderr)
+			t.Fatalf("%d mails are not sent: %v\n%s", open,
+				api.do(http.MethodGet, "/api/v1/mail/messages?state=queued&limit=3", nil).body, process.stderr)
 		}
 		<-time.After(200 * time.Millisecond)
 		open = 0

@@ -20,10 +20,14 @@ func TestServeSendsMailAndDoctorTriesIt(t *testing.T) {
 	sink := mailtest.NewSink(t)
 	_, api := serve(t, env)
 	api.signIn(rootEmail, rootPassword)
-	server := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/servers", map[string]any{"name": "Sink", "host": sink.Host, "port": sink.Port, "security": "none"})["id"]
-	account := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/accounts", map[string]any{"server_id": server, "address": "accounts@example.com"})["id"]
-	api.want(http.StatusOK, http.MethodPatch, "/api/v1/settings/site", map[string]any{"default_mail_account_id": account, "domain": "elsewhere.example.com"})
-	if got := api.do(http.MethodPost, "/api/v1/password-resets", map[string]any{"email": rootEmail}); got.status != http.StatusAccepted {
+	server := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/servers",
+		map[string]any{"name": "Sink", "host": sink.Host, "port": sink.Port, "security": "none"})["id"]
+	account := api.want(http.StatusCreated, http.MethodPost, "/api/v1/mail/accounts",
+		map[string]any{"server_id": server, "address": "accounts@example.com"})["id"]
+	api.want(http.StatusOK, http.MethodPatch, "/api/v1/settings/site",
+		map[string]any{"default_mail_account_id": account, "domain": "elsewhere.example.com"})
+	if got := api.do(http.MethodPost, "/api/v1/password-resets",
+		map[string]any{"email": rootEmail}); got.status != http.StatusAccepted {
 		t.Fatalf("asking for a link: %d %v", got.status, got.body)
 	}
 	mail := sink.Wait(t, 1)[0]
@@ -31,7 +35,8 @@ func TestServeSendsMailAndDoctorTriesIt(t *testing.T) {
 		t.Error(text)
 	}
 	counted := api.metrics()
-	for _, recorded := range []string{"user.password_reset_requested", "mailmessage.queued", "mailmessage.sending"} { // by a request, and beside requests
+	// by a request, and beside requests
+	for _, recorded := range []string{"user.password_reset_requested", "mailmessage.queued", "mailmessage.sending"} {
 		if !strings.Contains(counted, `secboard_events_appended_total{type="`+recorded+`"} 1`+"\n") {
 			t.Errorf("%s is not counted", recorded)
 		}
@@ -46,7 +51,9 @@ func TestServeSendsMailAndDoctorTriesIt(t *testing.T) {
 
 func TestPublicURLMustBeAnAddress(t *testing.T) {
 	t.Parallel()
-	for _, wrong := range []string{"accounts.example.com", "https://accounts.example.com/secboard", "ftp://x", "https://user@x", "https://"} {
+	for _, wrong := range []string{
+		"accounts.example.com", "https://accounts.example.com/secboard", "ftp://x", "https://user@x", "https://",
+	} {
 		env := settings{"SECBOARD_DATA": t.TempDir(), "SECBOARD_PUBLIC_URL": wrong}
 		command(t, env, "", "serve").expect(t, exitUsage, "SECBOARD_PUBLIC_URL", "https://accounts.example.com")
 	}

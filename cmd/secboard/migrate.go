@@ -69,35 +69,36 @@ func (migrateStatusCmd) Help() string {
 
 // Run carries the command out.
 func (c *migrateStatusCmd) Run(ctx context.Context, p *program) error {
-	return p.with(ctx, &c.storeSettings, instance.Parts{Database: true}, "migrate status", func(st *instance.Stores) error {
-		list, err := migrations.Status(ctx, st.Pool)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			type item struct {
-				Schema    string     `json:"schema"`
-				Version   int64      `json:"version"`
-				Name      string     `json:"name"`
-				AppliedAt *time.Time `json:"applied_at"`
+	return p.with(ctx, &c.storeSettings, instance.Parts{Database: true}, "migrate status",
+		func(st *instance.Stores) error {
+			list, err := migrations.Status(ctx, st.Pool)
+			if err != nil {
+				return err
 			}
-			items := make([]item, len(list))
-			for i, m := range list {
-				items[i] = item{m.Schema, m.Version, m.Name, nil}
-				if !m.AppliedAt.IsZero() {
-					items[i].AppliedAt = &m.AppliedAt
+			if c.JSON {
+				type item struct {
+					Schema    string     `json:"schema"`
+					Version   int64      `json:"version"`
+					Name      string     `json:"name"`
+					AppliedAt *time.Time `json:"applied_at"`
 				}
+				items := make([]item, len(list))
+				for i, m := range list {
+					items[i] = item{m.Schema, m.Version, m.Name, nil}
+					if !m.AppliedAt.IsZero() {
+						items[i].AppliedAt = &m.AppliedAt
+					}
+				}
+				return p.printJSON(items)
 			}
-			return p.printJSON(items)
-		}
-		rows := [][]string{{"SCHEMA", "MIGRATION", "APPLIED"}}
-		for _, m := range list {
-			applied := "pending"
-			if !m.AppliedAt.IsZero() {
-				applied = m.AppliedAt.UTC().Format(time.RFC3339)
+			rows := [][]string{{"SCHEMA", "MIGRATION", "APPLIED"}}
+			for _, m := range list {
+				applied := "pending"
+				if !m.AppliedAt.IsZero() {
+					applied = m.AppliedAt.UTC().Format(time.RFC3339)
+				}
+				rows = append(rows, []string{m.Schema, m.Name, applied})
 			}
-			rows = append(rows, []string{m.Schema, m.Name, applied})
-		}
-		return p.table(rows)
-	})
+			return p.table(rows)
+		})
 }

@@ -28,8 +28,8 @@ type program struct {
 	env            map[string]string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	// executable is the file of this program, for what has to run in a process of its own; "" when it is not known, then
-	// that runs in this one.
+	// executable is the file of this program, for what has to run in a process of its own; "" when it is not known,
+	// then that runs in this one.
 	executable string
 	// patience is how long a start waits for an external store, or for another process that holds the data directory.
 	patience time.Duration
@@ -57,7 +57,8 @@ var errHelpShown = errors.New("help was shown")
 
 // run is the whole program. It returns the exit status: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args, env []string, executable string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{env: map[string]string{}, executable: executable, stdin: stdin, stdout: stdout, stderr: stderr, patience: 15 * time.Second}
+	p := &program{env: map[string]string{}, executable: executable, stdin: stdin, stdout: stdout, stderr: stderr,
+		patience: 15 * time.Second}
 	for _, variable := range env {
 		name, value, _ := strings.Cut(variable, "=")
 		p.env[name] = value
@@ -103,7 +104,8 @@ func (p *program) execute(ctx context.Context, args []string) error {
 	line := &commandLine{}
 	parser, err := kong.New(line,
 		kong.Name("secboard"),
-		kong.Description("Accounts, companies, roles and groups of a security-governance platform, with their whole history."),
+		kong.Description("Accounts, companies, roles and groups of a security-governance platform, with their whole "+
+			"history."),
 		kong.Writers(p.stdout, p.stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.ValueFormatter(describeSetting),

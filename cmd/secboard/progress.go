@@ -58,7 +58,8 @@ func (g *progress) show(step string, done, total, rate int64, eta time.Duration)
 	}
 	pad := max(0, g.width-len(line))
 	g.width = len(line)
-	_, _ = fmt.Fprint(g.p.stderr, "\r"+line+strings.Repeat(" ", pad)) //nolint:errcheck // if standard error is gone there is nobody left to tell
+	//nolint:errcheck // if standard error is gone there is nobody left to tell
+	_, _ = fmt.Fprint(g.p.stderr, "\r"+line+strings.Repeat(" ", pad))
 }
 
 // end leaves the line.

@@ -62,7 +62,9 @@ func prompted(t *testing.T, interrupt bool, typed ...string) (outcome, *os.File)
 	go func() { status <- p.run(ctx, []string{"superuser", "create", "--email", rootEmail}) }()
 	for i, line := range typed {
 		prompts := []string{"Password: ", "Once more: "}
-		pausetest.Until(t, "it does not ask", func() bool { return strings.HasSuffix(said.String(), prompts[i]) && !echoes(t, terminal) })
+		pausetest.Until(t, "it does not ask", func() bool {
+			return strings.HasSuffix(said.String(), prompts[i]) && !echoes(t, terminal)
+		})
 		if interrupt {
 			cancel()
 			break

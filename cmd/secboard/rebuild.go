@@ -28,7 +28,9 @@ type projectionsRebuildCmd struct {
 
 // Help is the end of the command's --help.
 func (projectionsRebuildCmd) Help() string {
-	return `The read models are built from the whole event log beside the live ones, which answer meanwhile, and put in their place in one step. Nothing is mailed again. A rebuild that is interrupted changes nothing. It works while secboard serve runs, and without it.
+	return `The read models are built from the whole event log beside the live ones, which answer meanwhile, and put in
+their place in one step. Nothing is mailed again. A rebuild that is interrupted changes nothing. It works while
+secboard serve runs, and without it.
 
 The former ones stay, and take up their space, until the next rebuild.
 
@@ -55,9 +57,11 @@ func (c *projectionsRebuildCmd) Run(ctx context.Context, p *program) error {
 	case c.Abort:
 		return c.abort(ctx, p)
 	case c.Rollback:
-		return p.rebuild(ctx, &c.storeSettings, "projections rebuild", engine.RebuildRequest{Mode: engine.ModeRollback}, c.JSON)
+		return p.rebuild(ctx, &c.storeSettings, "projections rebuild", engine.RebuildRequest{Mode: engine.ModeRollback},
+			c.JSON)
 	}
-	return p.rebuild(ctx, &c.storeSettings, "projections rebuild", engine.RebuildRequest{Names: c.Names, Mode: engine.ModeRebuild}, c.JSON)
+	return p.rebuild(ctx, &c.storeSettings, "projections rebuild",
+		engine.RebuildRequest{Names: c.Names, Mode: engine.ModeRebuild}, c.JSON)
 }
 
 func (c *projectionsRebuildCmd) abort(ctx context.Context, p *program) error {
@@ -85,7 +89,8 @@ type projectionsVerifyCmd struct {
 
 // Help is the end of the command's --help.
 func (projectionsVerifyCmd) Help() string {
-	return `The read models are built from the event log beside the live ones, compared with them row by row at the same positions of the log, and thrown away. It ends with status 1 where anything differs.
+	return `The read models are built from the event log beside the live ones, compared with them row by row at the
+same positions of the log, and thrown away. It ends with status 1 where anything differs.
 
 Examples:
 
@@ -98,11 +103,13 @@ func (c *projectionsVerifyCmd) Run(ctx context.Context, p *program) error {
 	if c.All == (len(c.Names) > 0) {
 		return usagef("say what to verify: either names of projections, or --all")
 	}
-	return p.rebuild(ctx, &c.storeSettings, "projections verify", engine.RebuildRequest{Names: c.Names, Mode: engine.ModeVerify}, c.JSON)
+	return p.rebuild(ctx, &c.storeSettings, "projections verify",
+		engine.RebuildRequest{Names: c.Names, Mode: engine.ModeVerify}, c.JSON)
 }
 
 // rebuild carries a rebuild out and says how it went.
-func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request engine.RebuildRequest, asJSON bool) error {
+func (p *program) rebuild(ctx context.Context, s *storeSettings, command string, request engine.RebuildRequest,
+	asJSON bool) error {
 	carryOut := p.rebuildHere(s, command)
 	if p.executable != "" && request.Mode != engine.ModeRollback {
 		carryOut = p.rebuildProcess(s).CarryOut
@@ -147,7 +154,8 @@ func (p *program) rebuild(ctx context.Context, s *storeSettings, command string,
 }
 
 // rebuildHere gives what carries out rebuilds on the stores in this process.
-func (p *program) rebuildHere(s *storeSettings, command string) func(context.Context, engine.RebuildRequest, func(engine.Rebuild)) error {
+func (p *program) rebuildHere(s *storeSettings, command string) func(context.Context, engine.RebuildRequest,
+	func(engine.Rebuild)) error {
 	return func(ctx context.Context, request engine.RebuildRequest, report func(engine.Rebuild)) error {
 		return p.withReadModels(ctx, s, command, func(st *instance.Stores) error {
 			_, err := engine.RunRebuild(ctx, projections.Set(), st.Pool, st.Log, request, report)
@@ -160,7 +168,10 @@ func (p *program) printRebuild(r engine.Rebuild) error {
 	if len(r.Differences) > 0 {
 		rows := [][]string{{"TABLE", "KEY", "COLUMN", "LIVE", "REBUILT"}}
 		for _, d := range r.Differences {
-			rows = append(rows, []string{d.Table, d.Key, textOr(d.Column, "(row)"), textOr(d.Live, "(none)"), textOr(d.Rebuilt, "(none)")})
+			rows = append(rows,
+				[]string{
+					d.Table, d.Key, textOr(d.Column, "(row)"), textOr(d.Live, "(none)"), textOr(d.Rebuilt, "(none)"),
+				})
 		}
 		if err := p.table(rows); err != nil {
 			return err
@@ -176,13 +187,16 @@ func (p *program) printRebuild(r engine.Rebuild) error {
 	case r.Mode == engine.ModeRollback:
 		return p.printf("The former read models are in place again, up to date: %s.\n", names)
 	case r.VerifyOnly && len(r.Differences) > 0:
-		return p.printf("The read models do not match the %s events of the log: rebuild them with `secboard projections rebuild`.\n", humanize.Comma(r.Done))
+		return p.printf("The read models do not match the %s events of the log: rebuild them with `secboard "+
+			"projections rebuild`.\n", humanize.Comma(r.Done))
 	case r.VerifyOnly && len(r.NotCompared) > 0:
 		return nil
 	case r.VerifyOnly:
-		return p.printf("The read models match the %s events of the log: %s. Verified in %s.\n", humanize.Comma(r.Done), names, took)
+		return p.printf("The read models match the %s events of the log: %s. Verified in %s.\n", humanize.Comma(r.Done),
+			names, took)
 	}
-	return p.printf("Rebuilt from %s events in %s: %s. The former ones are kept: `secboard projections rebuild --rollback` puts them back.\n", humanize.Comma(r.Done), took, names)
+	return p.printf("Rebuilt from %s events in %s: %s. The former ones are kept: `secboard projections rebuild "+
+		"--rollback` puts them back.\n", humanize.Comma(r.Done), took, names)
 }
 
 func textOr(text *string, otherwise string) string {

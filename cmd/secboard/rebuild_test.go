@@ -27,22 +27,26 @@ func TestRebuildAndVerifyFromTheCommandLine(t *testing.T) {
 	env := settings{"SECBOARD_DATA": dir, bootstrapEmail: rootEmail, bootstrapPassword: rootPassword}
 	i, api := serve(t, env)
 	api.signIn(rootEmail, rootPassword)
-	company := api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": "Nova"})["id"].(string)
+	company := api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies",
+		map[string]string{"name": "Nova"})["id"].(string)
 
 	t.Log("while serve runs")
 	command(t, env, "", "projections", "verify", "--all").expect(t, exitDone, "match the", "history")
 	changeByHand(t, dir, "UPDATE companies SET name = 'Nobody'")
-	command(t, env, "", "projections", "verify", "companies", "users").expect(t, exitFailed, "companies", company, "name", `"Nobody"`, `"Nova"`)
+	command(t, env, "", "projections", "verify", "companies", "users").expect(t, exitFailed, "companies", company,
+		"name", `"Nobody"`, `"Nova"`)
 	var verified engine.Rebuild
 	asked := command(t, env, "", "projections", "verify", "companies", "--json")
-	if err := json.Unmarshal([]byte(asked.stdout), &verified); err != nil || asked.status != exitFailed || len(verified.Differences) != 1 {
+	if err := json.Unmarshal([]byte(asked.stdout), &verified); err != nil || asked.status != exitFailed ||
+		len(verified.Differences) != 1 {
 		t.Error(asked, err)
 	}
 	command(t, env, "", "projections", "rebuild", "--all").expect(t, exitDone, "Rebuilt from", "reading", "swapping")
 	if got := api.want(http.StatusOK, http.MethodGet, "/api/v1/companies/"+company, nil)["name"]; got != "Nova" {
 		t.Error(got)
 	}
-	later := api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": "Later"})["id"].(string)
+	later := api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies",
+		map[string]string{"name": "Later"})["id"].(string)
 	command(t, env, "", "projections", "rebuild", "--rollback").expect(t, exitDone, "in place again")
 	if got := api.want(http.StatusOK, http.MethodGet, "/api/v1/companies/"+company, nil)["name"]; got != "Nobody" {
 		t.Error(got)
@@ -74,8 +78,10 @@ func TestARebuildWhoseEndCannotBeRecordedFails(t *testing.T) {
 	dir := filepath.Join(pgtest.TempDir(t), "data")
 	env := settings{"SECBOARD_DATA": dir, bootstrapEmail: rootEmail, bootstrapPassword: rootPassword}
 	i, _ := serve(t, env)
-	changeByHand(t, dir, `CREATE FUNCTION app.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$`)
-	changeByHand(t, dir, `CREATE TRIGGER refuse BEFORE UPDATE ON app.rebuilds FOR EACH ROW WHEN (NEW.ended_at IS NOT NULL) EXECUTE FUNCTION app.refuse()`)
+	changeByHand(t, dir,
+		`CREATE FUNCTION app.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$`)
+	changeByHand(t, dir, `CREATE TRIGGER refuse BEFORE UPDATE ON app.rebuilds FOR EACH ROW WHEN (NEW.ended_at IS NOT
+		NULL) EXECUTE FUNCTION app.refuse()`)
 	command(t, env, "", "projections", "verify", "companies").expect(t, exitFailed, "the disk is full")
 	if status := i.stop(); status != exitDone {
 		t.Error(status)
@@ -98,8 +104,8 @@ func changeByHand(t *testing.T, dir, statement string) {
 	}
 }
 
-// TestAKilledRebuildChangesNothing kills the rebuilding process with SIGKILL at ten random moments. The live read models stay
-// as they are, or were swapped whole, and the next rebuild cleans up and succeeds.
+// TestAKilledRebuildChangesNothing kills the rebuilding process with SIGKILL at ten random moments. The live read
+// models stay as they are, or were swapped whole, and the next rebuild cleans up and succeeds.
 func TestAKilledRebuildChangesNothing(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
@@ -148,7 +154,8 @@ func TestAKilledRebuildChangesNothing(t *testing.T) {
 	waiting, stop := context.WithTimeout(t.Context(), deadline)
 	defer stop()
 	for pause.For(waiting, 50*time.Millisecond) {
-		if out, err = rebuilding(t.Context(), "rebuild", "--all").CombinedOutput(); err == nil || !strings.Contains(string(out), "under way") {
+		if out, err = rebuilding(t.Context(), "rebuild", "--all").CombinedOutput(); err == nil ||
+			!strings.Contains(string(out), "under way") {
 			break
 		}
 	}
@@ -162,11 +169,13 @@ func TestAKilledRebuildChangesNothing(t *testing.T) {
 		t.Errorf("the rebuilt read models are %v, not %v", after, before)
 	}
 	var next bool
-	if err := pool.QueryRow(t.Context(), "SELECT to_regnamespace('readmodels_next') IS NOT NULL").Scan(&next); err != nil || next {
+	if err := pool.QueryRow(t.Context(), "SELECT to_regnamespace('readmodels_next') IS NOT NULL").Scan(
+		&next); err != nil || next {
 		t.Error("the killed rebuilds left tables behind", err)
 	}
 	var interrupted int
-	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM app.rebuilds WHERE state = 'interrupted'").Scan(&interrupted); err != nil || interrupted > killed {
+	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM app.rebuilds WHERE state = 'interrupted'").Scan(
+		&interrupted); err != nil || interrupted > killed {
 		t.Error(interrupted, killed, err)
 	}
 }
@@ -175,7 +184,9 @@ func TestAKilledRebuildChangesNothing(t *testing.T) {
 func hashes(t *testing.T, pool *pgxpool.Pool) map[string]string {
 	t.Helper()
 	sums := map[string]string{}
-	for _, table := range []string{"users", "user_roles", "memberships", "companies", "roles", "groups", "sign_ins", "history"} {
+	for _, table := range []string{
+		"users", "user_roles", "memberships", "companies", "roles", "groups", "sign_ins", "history",
+	} {
 		var sum string
 		query := "SELECT count(*) || ' ' || coalesce(sum(hash_record_extended(t, 0)), 0) FROM " + table + " t"
 		if err := pool.QueryRow(t.Context(), query).Scan(&sum); err != nil {

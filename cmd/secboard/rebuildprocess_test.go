@@ -18,7 +18,10 @@ import (
 // TestARebuildOverHTTPIsAProcessOfItsOwn starts rebuilds as operators do, also while another process does one.
 func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 	t.Parallel()
-	env := settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "data"), bootstrapEmail: rootEmail, bootstrapPassword: rootPassword}
+	env := settings{
+		"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "data"), bootstrapEmail: rootEmail,
+		bootstrapPassword: rootPassword,
+	}
 	i, api := serve(t, env)
 	api.signIn(rootEmail, rootPassword)
 	const path = "/api/v1/projections/rebuilds"
@@ -30,8 +33,10 @@ func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 		})
 		return now
 	}
-	begun := api.want(http.StatusAccepted, http.MethodPost, path, map[string]any{"names": []string{"users", "groups"}, "verify_only": true})
-	if got := end(begun["id"]); got["state"] != engine.RebuildDone || got["mode"] != engine.ModeVerify || len(got["names"].([]any)) != 2 {
+	begun := api.want(http.StatusAccepted, http.MethodPost, path,
+		map[string]any{"names": []string{"users", "groups"}, "verify_only": true})
+	if got := end(begun["id"]); got["state"] != engine.RebuildDone || got["mode"] != engine.ModeVerify ||
+		len(got["names"].([]any)) != 2 {
 		t.Error(got)
 	}
 	api.want(http.StatusUnprocessableEntity, http.MethodPost, path, map[string]any{"names": []string{"--all"}})
@@ -55,10 +60,12 @@ func TestARebuildOverHTTPIsAProcessOfItsOwn(t *testing.T) {
 	if err := other.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if got := api.want(http.StatusConflict, http.MethodPost, path, map[string]any{"all": true}); got["code"] != "rebuild_running" {
+	if got := api.want(http.StatusConflict, http.MethodPost, path,
+		map[string]any{"all": true}); got["code"] != "rebuild_running" {
 		t.Error(got)
 	}
-	command(t, env, "", "projections", "rebuild", "--all").expect(t, exitFailed, "another rebuild of read models is under way", "--abort")
+	command(t, env, "", "projections", "rebuild", "--all").expect(t, exitFailed,
+		"another rebuild of read models is under way", "--abort")
 	if err := other.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

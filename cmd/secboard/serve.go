@@ -27,9 +27,11 @@ type serveCmd struct {
 
 // Help is the end of the command's --help.
 func (serveCmd) Help() string {
-	return `Without SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL the stores are embedded and live in the data directory, which one process at a time may use.
+	return `Without SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL the stores are embedded and live in the data
+directory, which one process at a time may use.
 
-A first superuser is made at the first start from the variables SECBOARD_BOOTSTRAP_EMAIL and SECBOARD_BOOTSTRAP_PASSWORD, or by secboard superuser create.
+A first superuser is made at the first start from the variables SECBOARD_BOOTSTRAP_EMAIL and
+SECBOARD_BOOTSTRAP_PASSWORD, or by secboard superuser create.
 
 Ctrl-C or SIGTERM ends it after the requests under way (at most 10 s); a second one at once.
 
@@ -63,7 +65,8 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	}
 
 	st, err := instance.Claim(ctx, instance.Request{
-		Settings: c.instance(), Parts: instance.Parts{Log: true, Database: true}, Command: "serve", Patience: p.patience,
+		Settings: c.instance(), Parts: instance.Parts{Log: true, Database: true}, Command: "serve",
+		Patience:  p.patience,
 		StoreTime: p.storeTime, Logger: logger,
 	})
 	if err != nil {
@@ -89,7 +92,8 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 		return err
 	}
 	background := instance.NewBackground()
-	defer func() { err = errors.Join(err, background.End()) }() // after the requests under way, which may wait for the read models
+	// after the requests under way, which may wait for the read models
+	defer func() { err = errors.Join(err, background.End()) }()
 	background.Start("the projections", app.projections.Run)
 
 	welcome, err := c.firstStart(ctx, app.commands, first)
@@ -141,11 +145,13 @@ func listen(ctx context.Context, setting, address string) (net.Listener, error) 
 	listener, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: the port of %s is taken by another program: stop that one, or choose another address; port 0 picks any free one (%w)", setting, address, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("%s: the port of %s is taken by another program: stop that one, or choose another "+
+			"address; port 0 picks any free one (%w)", setting, address, syscall.EADDRINUSE)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: this user may not listen on %s: choose a port from 1024 on", setting, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("%s: this machine has no address %s: use one of its own, or 0.0.0.0 for all", setting, address)
+		return nil, fmt.Errorf("%s: this machine has no address %s: use one of its own, or 0.0.0.0 for all", setting,
+			address)
 	case err != nil:
 		return nil, fmt.Errorf("%s: can't listen on %s: %w", setting, address, err)
 	}
@@ -180,14 +186,18 @@ func (c *serveCmd) firstStart(ctx context.Context, h *commands.Handler, first bo
 	}
 	switch outcome.State {
 	case demo.Filled:
-		welcome = append(welcome, "Demo:       sign in as "+demo.AdminEmail+" with the password "+outcome.Password+" (shown only now)")
+		welcome = append(welcome, "Demo:       sign in as "+demo.AdminEmail+" with the password "+outcome.Password+
+			" (shown only now)")
 	case demo.Complete:
-		welcome = append(welcome, "Demo:       sign in as "+demo.AdminEmail+" with the password shown at the first start; for a new one:",
+		welcome = append(welcome, "Demo:       sign in as "+demo.AdminEmail+" with the password shown at the first "+
+			"start; for a new one:",
 			"            secboard superuser create --email "+demo.AdminEmail)
 	case demo.Occupied:
-		welcome = append(welcome, "Demo:       the store holds other data, so no demo data was added; choose an empty SECBOARD_DATA for it")
+		welcome = append(welcome, "Demo:       the store holds other data, so no demo data was added; choose an "+
+			"empty SECBOARD_DATA for it")
 	case demo.Broken:
-		welcome = append(welcome, "Demo:       an earlier start was interrupted while it filled the store, and the store was used since: the demo",
+		welcome = append(welcome, "Demo:       an earlier start was interrupted while it filled the store, and the "+
+			"store was used since: the demo",
 			"            data stays incomplete; choose an empty SECBOARD_DATA for a whole one")
 	}
 	return welcome, nil

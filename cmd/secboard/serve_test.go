@@ -42,17 +42,21 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 
 	// A second one may not use the same directory, and says who does.
 	command(t, env, "", "serve", "--listen", "127.0.0.1:0").expect(t, exitFailed,
-		"the data directory "+env["SECBOARD_DATA"]+" is in use by secboard serve (pid "+strconv.Itoa(os.Getpid())+")", "SECBOARD_DATA")
+		"the data directory "+env["SECBOARD_DATA"]+" is in use by secboard serve (pid "+strconv.Itoa(os.Getpid())+")",
+		"SECBOARD_DATA")
 	// Nor the same port with another directory.
 	taken := strings.TrimPrefix(api.url, "http://")
-	command(t, settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "other")}, "", "serve", "--listen", taken).expect(t, exitFailed,
+	command(t, settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "other")}, "", "serve", "--listen",
+		taken).expect(t, exitFailed,
 		"SECBOARD_LISTEN", taken, "taken by another program")
 
-	command(t, settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "third")}, "", "doctor", "--listen", taken).expect(t, exitFailed,
+	command(t, settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "third")}, "", "doctor", "--listen",
+		taken).expect(t, exitFailed,
 		"PROBLEM  listen address", "a secboard with other data answers on "+taken)
 
 	// Other commands attach to it.
-	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com", "--password-stdin").
+	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com",
+		"--password-stdin").
 		expect(t, exitDone, "second@example.com is superuser")
 	api.signIn("second@example.com", "another fine password")
 	// A superuser whom wrong passwords have locked out is let in again.
@@ -62,7 +66,8 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	}
 	right := map[string]string{"email": "second@example.com", "password": "another fine password"}
 	api.want(http.StatusUnauthorized, http.MethodPost, "/api/v1/sessions", right)
-	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com", "--password-stdin").expect(t, exitDone, "can sign in")
+	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com",
+		"--password-stdin").expect(t, exitDone, "can sign in")
 	api.signIn("second@example.com", "another fine password") // the new password has ended the sessions of before
 	status := command(t, env, "", "projections", "status", "--json")
 	status.expect(t, exitDone)
@@ -78,7 +83,8 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	command(t, env, "", "projections", "status").expect(t, exitDone, "NAME", "users", "history")
 	command(t, env, "", "migrate", "status").expect(t, exitDone, "00001_operational_state.sql")
 	command(t, env, "", "migrate", "up").expect(t, exitDone, "up to date")
-	command(t, env, "", "doctor").expect(t, exitDone, "secboard answers on "+taken, "running secboard", "the one that the log was written with")
+	command(t, env, "", "doctor").expect(t, exitDone, "secboard answers on "+taken, "running secboard",
+		"the one that the log was written with")
 
 	// A request under way is finished when it is told to stop.
 	answered := slowRequest(t, api, first.end)
@@ -97,13 +103,17 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 		t.Errorf("the second start finds %v, want the company Acme", found)
 	}
 	api.want(http.StatusOK, http.MethodGet, "/readyz", nil)
-	if got := api.do(http.MethodPost, "/api/v1/sessions", map[string]string{"email": "late@example.com", "password": rootPassword}); got.status != http.StatusUnauthorized {
+	if got := api.do(http.MethodPost, "/api/v1/sessions",
+		map[string]string{
+			"email": "late@example.com", "password": rootPassword,
+		}); got.status != http.StatusUnauthorized {
 		t.Errorf("a bootstrap account was made in a used store: %d %v", got.status, got.body)
 	}
 
 	// A database that dies comes back without a restart.
 	for i := range 10 {
-		api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies", map[string]string{"name": fmt.Sprintf("Before the crash %d", i)})
+		api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies",
+			map[string]string{"name": fmt.Sprintf("Before the crash %d", i)})
 	}
 	killed := postgresPID(t, env["SECBOARD_DATA"])
 	if killed <= 0 {
@@ -112,7 +122,9 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	pausetest.Until(t, "the database is not started again", func() bool { return postgresPID(t, env["SECBOARD_DATA"]) != killed })
+	pausetest.Until(t, "the database is not started again", func() bool {
+		return postgresPID(t, env["SECBOARD_DATA"]) != killed
+	})
 	pausetest.Until(t, "the read models lack what they had before the crash of the database", func() bool {
 		got, err := api.try(http.MethodGet, "/api/v1/companies?limit=200", nil)
 		if err != nil || got.status != http.StatusOK {
@@ -123,7 +135,8 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	attempt := 0
 	pausetest.Until(t, "after the crash of the database nothing can be changed", func() bool {
 		attempt++
-		got, err := api.try(http.MethodPost, "/api/v1/companies", map[string]string{"name": fmt.Sprintf("After the crash %d", attempt)})
+		got, err := api.try(http.MethodPost, "/api/v1/companies",
+			map[string]string{"name": fmt.Sprintf("After the crash %d", attempt)})
 		return err == nil && got.status == http.StatusCreated
 	})
 	if status := second.stop(); status != exitDone {
@@ -131,7 +144,8 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	}
 
 	// With everything stopped, commands start the stores by themselves.
-	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "the embedded one can be opened", "answers and is migrated", "127.0.0.1:0 is free",
+	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "the embedded one can be opened",
+		"answers and is migrated", "127.0.0.1:0 is free",
 		"done     company", "open     site")
 	command(t, env, "", "projections", "status").expect(t, exitDone, "users")
 }
@@ -219,10 +233,13 @@ func TestServeDemo(t *testing.T) {
 	if exists(filepath.Join(env["SECBOARD_DATA"], "postgres")) {
 		t.Error("it made a database of its own in spite of SECBOARD_DATABASE_URL")
 	}
-	if got := api.do(http.MethodPost, "/api/v1/password-resets", map[string]any{"email": demo.AdminEmail}); got.status != http.StatusAccepted {
+	if got := api.do(http.MethodPost, "/api/v1/password-resets",
+		map[string]any{"email": demo.AdminEmail}); got.status != http.StatusAccepted {
 		t.Errorf("asking for a link: %d %v", got.status, got.body)
 	}
-	pausetest.Until(t, "the log does not show the link", func() bool { return strings.Contains(first.stderr.String(), api.url+"/password_reset/") })
+	pausetest.Until(t, "the log does not show the link", func() bool {
+		return strings.Contains(first.stderr.String(), api.url+"/password_reset/")
+	})
 	if mails := api.all("/api/v1/mail/messages"); len(mails) != 0 {
 		t.Errorf("the demo mails: %v", mails)
 	}
@@ -234,7 +251,10 @@ func TestServeDemo(t *testing.T) {
 	if strings.Contains(again.stderr.String(), "/password_reset/") {
 		t.Error("the link of before the restart is shown again")
 	}
-	if people := func() []map[string]any { api.signIn(rootEmail, rootPassword); return api.all("/api/v1/users") }(); len(people) != 201 {
+	if people := func() []map[string]any {
+		api.signIn(rootEmail, rootPassword)
+		return api.all("/api/v1/users")
+	}(); len(people) != 201 {
 		t.Errorf("after the second start there are %d accounts, want 201", len(people))
 	}
 }

@@ -86,21 +86,26 @@ func (s *httpSettings) parse() (httpOptions, error) {
 		return options, usagef("SECBOARD_LISTEN is %q: the port must be a number up to 65535", s.Listen)
 	}
 	if strings.ContainsAny(host, "/@ ") {
-		return options, usagef("SECBOARD_LISTEN is %q: it must be host:port without a scheme, such as 127.0.0.1:8080", s.Listen)
+		return options,
+			usagef("SECBOARD_LISTEN is %q: it must be host:port without a scheme, such as 127.0.0.1:8080", s.Listen)
 	}
 	if s.PublicURL != "" {
 		public, err := url.Parse(s.PublicURL)
 		if err == nil && public.Port() != "" {
 			_, err = strconv.ParseUint(public.Port(), 10, 16)
 		}
-		if err != nil || (public.Scheme != "https" && public.Scheme != "http") || public.Hostname() == "" || strings.Trim(public.Path, "/") != "" ||
+		if err != nil || (public.Scheme != "https" && public.Scheme != "http") || public.Hostname() == "" ||
+			strings.Trim(public.Path, "/") != "" ||
 			public.User != nil || public.RawQuery != "" || public.Fragment != "" {
-			return options, usagef("SECBOARD_PUBLIC_URL is %q: it must be scheme and host, with a port up to 65535 or none, and without a path, such as https://accounts.example.com", s.PublicURL)
+			return options, usagef("SECBOARD_PUBLIC_URL is %q: it must be scheme and host, with a port up to 65535 "+
+				"or none, and without a path, such as https://accounts.example.com", s.PublicURL)
 		}
 	}
 	for _, name := range s.AllowedHosts {
-		if name == "" || strings.ContainsAny(name, "/@ *") || (strings.Contains(name, ":") && net.ParseIP(name) == nil) {
-			return options, usagef("SECBOARD_ALLOWED_HOSTS has %q: it must be whole host names without scheme, port, path and *, such as secboard.example.com", name)
+		if name == "" || strings.ContainsAny(name, "/@ *") ||
+			(strings.Contains(name, ":") && net.ParseIP(name) == nil) {
+			return options, usagef("SECBOARD_ALLOWED_HOSTS has %q: it must be whole host names without scheme, port, "+
+				"path and *, such as secboard.example.com", name)
 		}
 	}
 	for _, text := range s.TrustedProxies {
@@ -108,7 +113,9 @@ func (s *httpSettings) parse() (httpOptions, error) {
 		if err != nil {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
-				return options, usagef("SECBOARD_TRUSTED_PROXIES has %q: it must be addresses or networks, such as 10.0.0.7 or 10.0.0.0/8", text)
+				return options,
+					usagef("SECBOARD_TRUSTED_PROXIES has %q: it must be addresses or networks, such as 10.0.0.7 or "+
+						"10.0.0.0/8", text)
 			}
 			prefix = netip.PrefixFrom(address, address.BitLen())
 		}
@@ -116,7 +123,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	for _, origin := range s.TrustedOrigins {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
-			return options, usagef("SECBOARD_TRUSTED_ORIGINS has %q: it must be scheme and host without a path, such as https://portal.example.com", origin)
+			return options, usagef("SECBOARD_TRUSTED_ORIGINS has %q: it must be scheme and host without a path, such "+
+				"as https://portal.example.com", origin)
 		}
 	}
 	size, err := humanize.ParseBytes(s.MaxBody)
@@ -202,7 +210,8 @@ func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 		return nil, fmt.Errorf("--config: %s is not YAML with one setting a line: %w", path, err)
 	}
 	if err := documents.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("--config: %s has more than one YAML document: put all settings into one, without a line ---", path)
+		return nil, fmt.Errorf("--config: %s has more than one YAML document: put all settings into one, without a "+
+			"line ---", path)
 	}
 	known := map[string]bool{}
 	for _, node := range app.Leaves(false) {
@@ -230,8 +239,8 @@ func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 	}), nil
 }
 
-// settingValue is a value of the configuration file as it is written there, so that each setting reads it as it reads its variable;
-// nil where there is none.
+// settingValue is a value of the configuration file as it is written there, so that each setting reads it as it reads
+// its variable; nil where there is none.
 func settingValue(line yaml.Node, many bool) (any, error) {
 	switch {
 	case line.Kind == yaml.AliasNode:

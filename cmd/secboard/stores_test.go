@@ -47,18 +47,21 @@ func TestStartWithStoresThatAreAway(t *testing.T) {
 		said []string
 	}{
 		"event store": {settings{
-			"SECBOARD_EVENTSTORE_URL": "esdb://admin:pass-hunter@" + nobody(t) + "?tls=false", "SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t),
+			"SECBOARD_EVENTSTORE_URL": "esdb://admin:pass-hunter@" + nobody(t) + "?tls=false",
+			"SECBOARD_DATABASE_URL":   pgtest.NewDatabaseURL(t),
 		}, []string{"SECBOARD_EVENTSTORE_URL", "does not answer"}},
 		"database": {settings{
 			"SECBOARD_DATABASE_URL": "postgres://secboard:pass-hunter@" + nobody(t) + "/secboard",
 		}, []string{"SECBOARD_DATABASE_URL", "connection refused"}},
 		"database of another name": {settings{
-			"SECBOARD_DATABASE_URL": "postgres://secboard:pass-hunter@/nosuch?" + strings.SplitN(pgtest.NewDatabaseURL(t), "?", 2)[1],
+			"SECBOARD_DATABASE_URL": "postgres://secboard:pass-hunter@/nosuch?" +
+				strings.SplitN(pgtest.NewDatabaseURL(t), "?", 2)[1],
 		}, []string{"nosuch"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := impatient(t, test.env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data")), "serve", "--listen", "127.0.0.1:0")
+			got := impatient(t, test.env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "data")), "serve", "--listen",
+				"127.0.0.1:0")
 			got.expect(t, exitFailed, test.said...)
 			if strings.Contains(got.stderr, "hunter") {
 				t.Errorf("it shows a password: %s", got.stderr)
@@ -70,10 +73,15 @@ func TestStartWithStoresThatAreAway(t *testing.T) {
 func TestEventStoreAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	store := begin(t, nil, "SECBOARD_EVENTSTORE_URL=", "eventstore", "serve", "--listen", "127.0.0.1:0", "--data", dir, "--insecure")
-	env := settings{"SECBOARD_EVENTSTORE_URL": store.found(`URL='(\S+)'`), "SECBOARD_DATA": filepath.Join(t.TempDir(), "data")}
-	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone, "is superuser")
-	impatient(t, settings{"SECBOARD_DATA": dir}, "projections", "status").expect(t, exitFailed, "in use by secboard eventstore serve")
+	store := begin(t, nil, "SECBOARD_EVENTSTORE_URL=", "eventstore", "serve", "--listen", "127.0.0.1:0", "--data", dir,
+		"--insecure")
+	env := settings{
+		"SECBOARD_EVENTSTORE_URL": store.found(`URL='(\S+)'`), "SECBOARD_DATA": filepath.Join(t.TempDir(), "data"),
+	}
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone,
+		"is superuser")
+	impatient(t, settings{"SECBOARD_DATA": dir}, "projections", "status").expect(t, exitFailed,
+		"in use by secboard eventstore serve")
 	if status := store.stop(); status != exitDone {
 		t.Errorf("it ended with status %d: %s", status, store.stderr)
 	}
@@ -89,7 +97,8 @@ func TestEventStoreAlone(t *testing.T) {
 		t.Error("it prints the password instead of where it is")
 	}
 	env["SECBOARD_EVENTSTORE_URL"] = strings.Replace(url, "PASSWORD", "wrong", 1)
-	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitFailed, "SECBOARD_EVENTSTORE_URL")
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitFailed,
+		"SECBOARD_EVENTSTORE_URL")
 	env["SECBOARD_EVENTSTORE_URL"] = strings.Replace(url, "PASSWORD", strings.TrimSpace(string(password)), 1)
 	log, err := esdb.Connect(env["SECBOARD_EVENTSTORE_URL"], esdb.Options{Timeout: deadline})
 	if err != nil {
@@ -121,31 +130,37 @@ func TestEventStoreAlone(t *testing.T) {
 			t.Errorf("with both stores named there is %s in the data directory", part)
 		}
 	}
-	command(t, env, "", "doctor", "--listen", strings.TrimPrefix(one.url, "http://")).expect(t, exitDone, "the one of SECBOARD_EVENTSTORE_URL answers", "secboard answers on")
+	command(t, env, "", "doctor", "--listen", strings.TrimPrefix(one.url, "http://")).expect(t, exitDone,
+		"the one of SECBOARD_EVENTSTORE_URL answers", "secboard answers on")
 }
 
 func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t)}
-	own, other := env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "own")), env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "other"))
+	own, other := env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "own")),
+		env.with("SECBOARD_DATA", filepath.Join(t.TempDir(), "other"))
 	running, _ := serve(t, own.with(bootstrapEmail, rootEmail).with(bootstrapPassword, rootPassword))
 	if status := running.stop(); status != exitDone {
 		t.Fatal(status, running.stderr)
 	}
 	command(t, other, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone)
 	for _, args := range [][]string{
-		{"audit", "events"}, {"audit", "access"}, {"audit", "account", rootEmail}, {"projections", "status"}, {"projections", "verify", "--all"},
+		{"audit", "events"}, {"audit", "access"}, {"audit", "account", rootEmail}, {"projections", "status"},
+		{"projections", "verify", "--all"},
 	} {
 		command(t, own, "", args...).expect(t, exitDone)
 		command(t, other, "", args...).expect(t, exitFailed, "built from another event log", "SECBOARD_DATABASE_URL")
 	}
 	command(t, own, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "are up to date")
-	command(t, other, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  projections", "built from another event log", "a restored log needs an empty database")
+	command(t, other, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  projections",
+		"built from another event log", "a restored log needs an empty database")
 }
 
 func TestDoctorKnowsAKeysetThatWasLostAndADatabaseThatIsNewer(t *testing.T) {
 	t.Parallel()
-	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "data"), "SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t)}
+	env := settings{
+		"SECBOARD_DATA": filepath.Join(t.TempDir(), "data"), "SECBOARD_DATABASE_URL": pgtest.NewDatabaseURL(t),
+	}
 	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone)
 	if err := os.Remove(filepath.Join(env["SECBOARD_DATA"], "keyset.json")); err != nil {
 		t.Fatal(err)
@@ -161,10 +176,12 @@ func TestDoctorKnowsAKeysetThatWasLostAndADatabaseThatIsNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	if _, err := pool.Exec(t.Context(), "INSERT INTO app.goose_db_version (version_id, is_applied) VALUES (99999, true)"); err != nil {
+	if _, err := pool.Exec(t.Context(),
+		"INSERT INTO app.goose_db_version (version_id, is_applied) VALUES (99999, true)"); err != nil {
 		t.Fatal(err)
 	}
-	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  database", "newer secboard")
+	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  database",
+		"newer secboard")
 	command(t, env, "", "migrate", "status").expect(t, exitFailed, "newer secboard")
 }
 
@@ -174,7 +191,8 @@ func TestCommandsWaitForEachOther(t *testing.T) {
 	var both sync.WaitGroup
 	for _, email := range []string{"one@example.com", "two@example.com"} {
 		both.Go(func() {
-			command(t, env, rootPassword, "superuser", "create", "--email", email, "--password-stdin").expect(t, exitDone, email+" is superuser")
+			command(t, env, rootPassword, "superuser", "create", "--email", email, "--password-stdin").expect(t,
+				exitDone, email+" is superuser")
 		})
 	}
 	both.Wait()
@@ -197,7 +215,8 @@ func TestSuperuserCreateRefusesWithASentence(t *testing.T) {
 	}
 	create("not an address", rootPassword, "--password-stdin").expect(t, exitUsage, "--email", "not an e-mail address")
 	create(rootEmail, "short", "--password-stdin").expect(t, exitFailed, "at least 12 characters")
-	create(rootEmail, "caf\xe9 caf\xe9 caf\xe9", "--password-stdin").expect(t, exitFailed, "password: must be UTF-8 text")
+	create(rootEmail, "caf\xe9 caf\xe9 caf\xe9", "--password-stdin").expect(t, exitFailed,
+		"password: must be UTF-8 text")
 	create(rootEmail, "", "--password-stdin").expect(t, exitFailed, "no password on standard input")
 	create(rootEmail, rootPassword).expect(t, exitUsage, "not a terminal", "--password-stdin")
 	create(rootEmail, "", "--password", rootPassword).expect(t, exitUsage, "--password")
@@ -246,13 +265,15 @@ func TestTheLogOfAnotherUserIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").
-		expect(t, exitFailed, log+" belongs to the user 54321: run secboard as that user, or give the data directory to this one (chown -R)")
+		expect(t, exitFailed, log+" belongs to the user 54321: run secboard as that user, or give the data directory "+
+			"to this one (chown -R)")
 }
 
 func TestLongDataDirectory(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), strings.Repeat("long directory ", 12), "дані")}
-	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone, "is superuser")
+	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone,
+		"is superuser")
 }
 
 func TestDoctor(t *testing.T) {

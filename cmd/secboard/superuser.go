@@ -29,7 +29,10 @@ type superuserCreateCmd struct {
 
 // Help is the end of the command's --help.
 func (superuserCreateCmd) Help() string {
-	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is activated, its first and last day are cleared where they keep it out, a lockout after wrong passwords ends, and it gets the new password. Its second factor stays, unless --reset-two-factor is given.
+	return `The password has at least 12 characters. It is asked for twice and never taken from the command line, where
+everybody on the machine could read it. An account that has the e-mail address already keeps its history; it is
+activated, its first and last day are cleared where they keep it out, a lockout after wrong passwords ends, and it gets
+the new password. Its second factor stays, unless --reset-two-factor is given.
 
 Examples:
 
@@ -47,31 +50,32 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "superuser create", func(st *instance.Stores) error {
-		h, err := st.Handler(ctx)
-		if err != nil {
-			return err
-		}
-		reason := ""
-		if c.ResetTwoFactor {
-			reason = "by the operator: secboard superuser create --reset-two-factor"
-		}
-		id, account, err := h.EnsureSuperuser(ctx, commands.Operator(), email, password, reason)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return p.printJSON(map[string]string{"id": id.String(), "email": email})
-		}
-		with := "the password"
-		switch {
-		case account.TwoFactor.Challenges():
-			with = "the password and a code of its second factor"
-		case account.TwoFactorRequired && !account.TwoFactor.Enrolled:
-			with = "the password, to set up the second factor that is required"
-		}
-		return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, id)
-	})
+	return p.with(ctx, &c.storeSettings, instance.Parts{Log: true}, "superuser create",
+		func(st *instance.Stores) error {
+			h, err := st.Handler(ctx)
+			if err != nil {
+				return err
+			}
+			reason := ""
+			if c.ResetTwoFactor {
+				reason = "by the operator: secboard superuser create --reset-two-factor"
+			}
+			id, account, err := h.EnsureSuperuser(ctx, commands.Operator(), email, password, reason)
+			if err != nil {
+				return err
+			}
+			if c.JSON {
+				return p.printJSON(map[string]string{"id": id.String(), "email": email})
+			}
+			with := "the password"
+			switch {
+			case account.TwoFactor.Challenges():
+				with = "the password and a code of its second factor"
+			case account.TwoFactorRequired && !account.TwoFactor.Enrolled:
+				with = "the password, to set up the second factor that is required"
+			}
+			return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, id)
+		})
 }
 
 // password reads a new password from a pipe, or asks for it twice.

@@ -14,7 +14,9 @@ func TestTheVersionNamesCommitAndDate(t *testing.T) {
 			"secboard v0.1.0 (commit 04b6057d2a71 of 2026-12-01T03:31:20Z, go1.26.8, linux/arm64)",
 		},
 		"with changes": {
-			buildVersion{Version: "v0.1.0-dirty", Commit: hash, Modified: true, Go: "go1.26.8", Platform: "linux/amd64"},
+			buildVersion{
+				Version: "v0.1.0-dirty", Commit: hash, Modified: true, Go: "go1.26.8", Platform: "linux/amd64",
+			},
 			"secboard v0.1.0-dirty (commit 04b6057d2a71 with changes, go1.26.8, linux/amd64)",
 		},
 		"from a source archive": {

@@ -23,8 +23,8 @@ import (
 	"github.com/secboard/secboard/secrets"
 )
 
-// application is all that serve runs on its stores. Which adapters, decorators and processes it consists of is decided in
-// this file alone.
+// application is all that serve runs on its stores. Which adapters, decorators and processes it consists of is decided
+// in this file alone.
 type application struct {
 	commands    *commands.Handler
 	projections *engine.Runner
@@ -34,7 +34,8 @@ type application struct {
 }
 
 // wire puts the application together. address is where it will listen.
-func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, options httpOptions, address net.Addr, logger *slog.Logger) (*application, error) {
+func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, options httpOptions, address net.Addr,
+	logger *slog.Logger) (*application, error) {
 	handler, err := st.Handler(ctx)
 	if err != nil {
 		return nil, err
@@ -71,9 +72,10 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 	}, nil
 }
 
-// mail is the process that sends mail. In the demo, which has no mail account, links are shown in the log: whoever reads
-// the log can use them.
-func (c *serveCmd) mail(st *instance.Stores, handler *commands.Handler, readModels *projections.ReadModels, address net.Addr, logger *slog.Logger) *processes.Mail {
+// mail is the process that sends mail. In the demo, which has no mail account, links are shown in the log: whoever
+// reads the log can use them.
+func (c *serveCmd) mail(st *instance.Stores, handler *commands.Handler, readModels *projections.ReadModels,
+	address net.Addr, logger *slog.Logger) *processes.Mail {
 	mail := &processes.Mail{
 		Pool: st.Pool, Commands: handler, Due: readModels.DueMail, Logger: logger,
 		BaseURL: func(ctx context.Context) (string, error) {
@@ -86,7 +88,8 @@ func (c *serveCmd) mail(st *instance.Stores, handler *commands.Handler, readMode
 	}
 	if c.Demo {
 		mail.ShowLink = func(ctx context.Context, feature, to, url string) {
-			logger.InfoContext(ctx, "demo: a mail with this link would be sent", "feature", feature, "to", to, "url", url)
+			logger.InfoContext(ctx, "demo: a mail with this link would be sent", "feature", feature, "to", to, "url",
+				url)
 		}
 	}
 	return mail
@@ -110,7 +113,8 @@ func lockoutOf(ctx context.Context, readModels *projections.ReadModels, logger *
 
 // auditing is what commands that show the audit work with: read models, and a runner that brings them up to date.
 func auditing(st *instance.Stores) (*projections.ReadModels, *engine.Runner) {
-	return projections.NewReadModels(st.Pool), engine.NewRunner(projections.Set(), st.Pool, st.Log, slog.New(slog.DiscardHandler), nil)
+	return projections.NewReadModels(st.Pool),
+		engine.NewRunner(projections.Set(), st.Pool, st.Log, slog.New(slog.DiscardHandler), nil)
 }
 
 // checking is a command handler that hashes no password: for checks, which change nothing.

@@ -1,5 +1,6 @@
-// Package bulk makes up the log of a large installation for measurements: as many events and accounts as asked for, always
-// the same for a seed. Every event is one that the deciders would have written, with its claim where it has a unique value.
+// Package bulk makes up the log of a large installation for measurements: as many events and accounts as asked for,
+// always the same for a seed. Every event is one that the deciders would have written, with its claim where it has a
+// unique value.
 package bulk
 
 import (
@@ -106,9 +107,12 @@ type writer struct {
 func Appends(options Options) iter.Seq2[eventstore.Append, error] {
 	return func(yield func(eventstore.Append, error) bool) {
 		random := rand.New(rand.NewPCG(options.Seed, 1)) //nolint:gosec // the same data for a seed is what is wanted
-		w := &writer{Options: options, random: random, yield: yield, actor: eventstore.Actor{Kind: eventstore.ActorOperator}}
+		w := &writer{
+			Options: options, random: random, yield: yield, actor: eventstore.Actor{Kind: eventstore.ActorOperator},
+		}
 		if options.Events < Smallest(options.Accounts) {
-			yield(eventstore.Append{}, fmt.Errorf("%d accounts need at least %d events", options.Accounts, Smallest(options.Accounts)))
+			yield(eventstore.Append{},
+				fmt.Errorf("%d accounts need at least %d events", options.Accounts, Smallest(options.Accounts)))
 			return
 		}
 		w.organisation()
@@ -143,7 +147,9 @@ func (w *writer) append(stream string, expected eventstore.Revision, events ...d
 		return
 	}
 	command := w.newID()
-	meta := eventstore.Metadata{At: w.now(), Actor: w.actor, CommandID: command, CorrelationID: command, CausationID: command}
+	meta := eventstore.Metadata{
+		At: w.now(), Actor: w.actor, CommandID: command, CorrelationID: command, CausationID: command,
+	}
 	if w.actor.Kind == eventstore.ActorUser {
 		meta.Session, meta.IP = w.newID().String(), fmt.Sprintf("192.0.2.%d", 1+w.random.IntN(254))
 		meta.UserAgent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -176,7 +182,8 @@ func (w *writer) organisation() {
 	}
 	for n := range roles {
 		r := unit{id: w.newID(), name: fmt.Sprintf("Role %d", n)}
-		w.claimed(domain.StreamName(role.Kind, r.id), role.NameClaim(r.name), role.Created{Name: r.name, Widgets: []string{"risks", "measures"}})
+		w.claimed(domain.StreamName(role.Kind, r.id), role.NameClaim(r.name),
+			role.Created{Name: r.name, Widgets: []string{"risks", "measures"}})
 		w.roles = append(w.roles, r)
 	}
 	for n := range groupsPerCompany*companies + globalGroups {
@@ -196,10 +203,13 @@ func (w *writer) organisation() {
 }
 
 var (
-	firstNames  = strings.Fields("Олена Андрій Ірина Богдан Žofie Anna Boris Chiara Dmytro Elif Farid Greta Hanna Ivan Jana Karim Lena Marek Nadia Oleh")
-	lastNames   = strings.Fields("Коваленко Шевченко Novák Müller Rossi Yılmaz García Smith Kowalski Ng Silva Petrov Haddad Larsen Dubois")
-	departments = strings.Split("Risk management|Compliance|Information security|Internal audit|Operations|Finance", "|")
-	positions   = strings.Split("Analyst|Senior analyst|Auditor|Engineer|Head of department|Assistant", "|")
+	firstNames = strings.Fields("Олена Андрій Ірина Богдан Žofie Anna Boris Chiara Dmytro Elif Farid Greta Hanna " +
+		"Ivan Jana Karim Lena Marek Nadia Oleh")
+	lastNames = strings.Fields("Коваленко Шевченко Novák Müller Rossi Yılmaz García Smith Kowalski Ng Silva Petrov " +
+		"Haddad Larsen Dubois")
+	departments = strings.Split("Risk management|Compliance|Information security|Internal audit|Operations|Finance",
+		"|")
+	positions = strings.Split("Analyst|Senior analyst|Auditor|Engineer|Head of department|Assistant", "|")
 )
 
 func (w *writer) one(of []string) string { return of[w.random.IntN(len(of))] }
@@ -214,14 +224,17 @@ func (w *writer) register() {
 	}
 	email := fmt.Sprintf("person.%d@company%d.example", n, a.company)
 	w.claimed(domain.StreamName(user.Kind, a.id), user.EmailClaim(email), user.Registered{
-		Email: email, FirstName: w.one(firstNames), LastName: a.lastName, Phone: a.phone, CompanyID: w.companies[a.company].id,
+		Email: email, FirstName: w.one(firstNames), LastName: a.lastName, Phone: a.phone,
+		CompanyID:  w.companies[a.company].id,
 		Department: a.department, Position: a.position, Source: user.SourceLocal,
 	})
 	if n < w.passwords() {
 		w.setPassword(&a)
 	}
 	w.accounts = append(w.accounts, a)
-	w.actor = eventstore.Actor{Kind: eventstore.ActorUser, ID: w.accounts[w.random.IntN(min(len(w.accounts), 100))].id.String()}
+	w.actor = eventstore.Actor{
+		Kind: eventstore.ActorUser, ID: w.accounts[w.random.IntN(min(len(w.accounts), 100))].id.String(),
+	}
 }
 
 func (w *writer) setPassword(a *account) {
@@ -236,12 +249,14 @@ func (w *writer) setPassword(a *account) {
 	a.revision++
 }
 
-// change writes one event about an account: in 100 of them about 55 memberships, 24 sign-ins, 6 roles, 15 of the profile.
+// change writes one event about an account: in 100 of them about 55 memberships, 24 sign-ins, 6 roles, 15 of the
+// profile.
 func (w *writer) change(a *account) {
 	stream := domain.StreamName(user.Kind, a.id)
 	event := w.event(a)
 	if event == nil {
-		w.append(domain.StreamName(signin.Kind, a.id), a.signIns, signin.Succeeded{Session: w.newID(), Method: signin.ByPassword})
+		w.append(domain.StreamName(signin.Kind, a.id), a.signIns,
+			signin.Succeeded{Session: w.newID(), Method: signin.ByPassword})
 		a.signIns++
 		return
 	}
@@ -268,7 +283,9 @@ func (w *writer) event(a *account) domain.Event {
 	case chance < 92:
 		return user.PhoneChanged{Phone: changed(&a.phone, w.phone()+"0", 40, "")}
 	case chance < 95:
-		return user.DepartmentChanged{Department: changed(&a.department, w.one(departments)+" "+w.one(positions), 60, "")}
+		return user.DepartmentChanged{
+			Department: changed(&a.department, w.one(departments)+" "+w.one(positions), 60, ""),
+		}
 	case chance < 99:
 		return user.PositionChanged{Position: changed(&a.position, w.one(positions)+", "+w.one(departments), 60, "")}
 	case a.inactive:

@@ -30,7 +30,8 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	}
 	const accounts = 300
 	options := bulk.Options{
-		Events: bulk.Smallest(accounts) + 3000, Accounts: accounts, Seed: 7, Keyset: keys.Fingerprint(), ClaimName: keys.Name,
+		Events: bulk.Smallest(accounts) + 3000, Accounts: accounts, Seed: 7, Keyset: keys.Fingerprint(),
+		ClaimName: keys.Name,
 	}
 	hash, err := secretstest.Hasher(t).Hash(t.Context(), bulk.Password)
 	if err != nil {
@@ -47,7 +48,8 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	socket := filepath.Join("/tmp", "bulk"+uuid.NewString()[:8])
 	served := make(chan error, 1)
 	go func() { served <- store.ServeUnix(t.Context(), socket) }()
-	log, err := esdb.Connect("unix://"+socket, esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute})
+	log, err := esdb.Connect("unix://"+socket,
+		esdb.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,8 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	if err := h.Initialize(t.Context()); err != nil {
 		t.Fatalf("another keyset: %v", err)
 	}
-	_, err = h.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: registered[last].Email}})
+	_, err = h.RegisterUser(t.Context(), commands.Operator(),
+		commands.RegisterUser{Details: user.Details{Email: registered[last].Email}})
 	var refused *domain.Error
 	if !errors.As(err, &refused) {
 		t.Fatalf("an address that is taken: %T is not of the wanted type: %v", err, err)
@@ -112,7 +115,8 @@ func TestCommandsAcceptTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.RegisterUser(t.Context(), commands.Operator(), commands.RegisterUser{Details: user.Details{Email: registered[last].Email}})
+	_, err = h.RegisterUser(t.Context(), commands.Operator(),
+		commands.RegisterUser{Details: user.Details{Email: registered[last].Email}})
 	if err != nil {
 		t.Fatalf("an address that was given up: %v", err)
 	}

@@ -1,9 +1,9 @@
 // Package access judges who may do what and why, and why somebody can't sign in. Its rules are pure: they are given
-// states folded from the log, and whoever asks - a command that decides now, or a read model that explains how it was at
-// some time - gets the same answer from them.
+// states folded from the log, and whoever asks - a command that decides now, or a read model that explains how it was
+// at some time - gets the same answer from them.
 //
-// Rights is the short answer, for deciding. Facts gives the long one, with reasons; for them it may be given how account
-// and groups came to stand as they do. SignInFacts answers about signing in.
+// Rights is the short answer, for deciding. Facts gives the long one, with reasons; for them it may be given how
+// account and groups came to stand as they do. SignInFacts answers about signing in.
 package access
 
 import (
@@ -41,8 +41,9 @@ type Standing struct {
 // StandingOf is how a folded account stands. Why it is inactive is no part of its state and may be empty.
 func StandingOf(account user.State, inactiveReason string) Standing {
 	return Standing{
-		CompanyID: account.Details.CompanyID, Active: account.Active, Reason: inactiveReason, Superuser: account.Superuser,
-		Start: account.Details.StartDate, End: account.Details.EndDate,
+		CompanyID: account.Details.CompanyID, Active: account.Active, Reason: inactiveReason,
+		Superuser: account.Superuser,
+		Start:     account.Details.StartDate, End: account.Details.EndDate,
 		Closed: account.Directory.Disabled, ClosedFor: account.Directory.Reason,
 	}
 }
@@ -56,8 +57,8 @@ func (s Standing) User(exists bool) user.State {
 	}
 }
 
-// State says whether the account may be used at a time, and if not, why in a sentence. Days are days in UTC; the end date
-// is the last day of access.
+// State says whether the account may be used at a time, and if not, why in a sentence. Days are days in UTC; the end
+// date is the last day of access.
 func (s Standing) State(now time.Time) (state, why string) {
 	switch state = s.User(true).CanSignIn(now); state {
 	case Inactive:

@@ -31,7 +31,9 @@ func day(offset int) domain.Date { return domain.DateOf(noon.AddDate(0, 0, offse
 
 // happened is the cause of what happened some days after noon.
 func happened(days int) access.Cause {
-	return access.Cause{EventID: uuid.UUID{99, byte(days)}, At: noon.AddDate(0, 0, days), By: access.Actor{Kind: "user", ID: "ada"}}
+	return access.Cause{
+		EventID: uuid.UUID{99, byte(days)}, At: noon.AddDate(0, 0, days), By: access.Actor{Kind: "user", ID: "ada"},
+	}
 }
 
 func TestStateOfAnAccount(t *testing.T) {
@@ -40,17 +42,26 @@ func TestStateOfAnAccount(t *testing.T) {
 		given       access.Standing
 		state, said string
 	}{
-		"active":                      {access.Standing{Active: true}, access.Active, ""},
-		"on its first and last day":   {access.Standing{Active: true, Start: day(0), End: day(0)}, access.Active, ""},
-		"before its first day":        {access.Standing{Active: true, Start: day(1)}, access.NotStarted, "access starts on 2026-06-16"},
-		"after its last day":          {access.Standing{Active: true, End: day(-1)}, access.Expired, "access ended on 2026-06-14"},
-		"deactivated":                 {access.Standing{}, access.Inactive, "deactivated"},
-		"deactivated, with a reason":  {access.Standing{Reason: "left"}, access.Inactive, "deactivated: left"},
-		"deactivated after its end":   {access.Standing{End: day(-1)}, access.Inactive, "deactivated"},
-		"a superuser, but too late":   {access.Standing{Active: true, Superuser: true, End: day(-1)}, access.Expired, "access ended on 2026-06-14"},
-		"closed by its directory":     {access.Standing{Active: true, Closed: true}, access.DirectoryDisabled, "closed by the directory: its entry is disabled"},
-		"gone from its directory":     {access.Standing{Active: true, Closed: true, ClosedFor: user.ClosedVanished}, access.DirectoryDisabled, "closed by the directory: its entry is no longer there"},
-		"closed before its first day": {access.Standing{Active: true, Closed: true, Start: day(1)}, access.DirectoryDisabled, "closed by the directory: its entry is disabled"},
+		"active":                    {access.Standing{Active: true}, access.Active, ""},
+		"on its first and last day": {access.Standing{Active: true, Start: day(0), End: day(0)}, access.Active, ""},
+		"before its first day": {
+			access.Standing{Active: true, Start: day(1)}, access.NotStarted, "access starts on 2026-06-16",
+		},
+		"after its last day": {
+			access.Standing{Active: true, End: day(-1)}, access.Expired, "access ended on 2026-06-14",
+		},
+		"deactivated":                {access.Standing{}, access.Inactive, "deactivated"},
+		"deactivated, with a reason": {access.Standing{Reason: "left"}, access.Inactive, "deactivated: left"},
+		"deactivated after its end":  {access.Standing{End: day(-1)}, access.Inactive, "deactivated"},
+		"a superuser, but too late": {
+			access.Standing{Active: true, Superuser: true, End: day(-1)}, access.Expired, "access ended on 2026-06-14",
+		},
+		"closed by its directory": {access.Standing{Active: true, Closed: true}, access.DirectoryDisabled,
+			"closed by the directory: its entry is disabled"},
+		"gone from its directory": {access.Standing{Active: true, Closed: true, ClosedFor: user.ClosedVanished},
+			access.DirectoryDisabled, "closed by the directory: its entry is no longer there"},
+		"closed before its first day": {access.Standing{Active: true, Closed: true, Start: day(1)},
+			access.DirectoryDisabled, "closed by the directory: its entry is disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,9 +92,16 @@ func given(account []access.Version[access.Standing], memberships ...access.Memb
 		Groups: map[uuid.UUID][]access.Version[access.Offer]{
 			editors: history(
 				since(-8, access.Offer{Name: "Editors", CompanyID: acme, Permissions: may(domain.Actions{View: true})}),
-				since(-3, access.Offer{Name: "Editors", CompanyID: acme, Permissions: may(domain.Actions{View: true, Edit: true})})),
-			readers:   history(since(-8, access.Offer{Name: "Readers", CompanyID: acme, Permissions: may(domain.Actions{View: true})})),
-			strangers: history(since(-8, access.Offer{Name: "Strangers", CompanyID: nova, Permissions: may(domain.Actions{Delete: true})})),
+				since(-3,
+					access.Offer{
+						Name: "Editors", CompanyID: acme, Permissions: may(domain.Actions{View: true, Edit: true}),
+					})),
+			readers: history(
+				since(-8,
+					access.Offer{Name: "Readers", CompanyID: acme, Permissions: may(domain.Actions{View: true})})),
+			strangers: history(
+				since(-8,
+					access.Offer{Name: "Strangers", CompanyID: nova, Permissions: may(domain.Actions{Delete: true})})),
 			viewers: history(
 				since(-8, access.Offer{Name: "Viewers", Permissions: may(domain.Actions{View: true, Export: true})}),
 				since(-2, access.Offer{Name: "Viewers", Permissions: may(domain.Actions{View: true})})),
@@ -133,57 +151,78 @@ func TestWhyAndWhyNot(t *testing.T) {
 		"in a group that allows it": {given(nil, joined(readers, -5)), "risks", domain.View, true, []access.Reason{
 			because(access.BecauseGroup, "member of the group Readers, which allows risks.view", readers, -5),
 		}},
-		"in a group that allowed it later": {given(nil, joined(editors, -5)), "risks", domain.Edit, true, []access.Reason{
-			because(access.BecauseGroup, "member of the group Editors since 2026-06-10T12:00:00Z; the group later began to allow risks.edit", editors, -3),
+		"in a group that allowed it later": {given(nil,
+			joined(editors, -5)), "risks", domain.Edit, true, []access.Reason{
+			because(access.BecauseGroup, "member of the group Editors since 2026-06-10T12:00:00Z; the group later "+
+				"began to allow risks.edit", editors, -3),
 		}},
-		"by two groups, by their names": {given(nil, joined(readers, -5), joined(editors, -4)), "risks", domain.View, true, []access.Reason{
-			because(access.BecauseGroup, "member of the group Editors, which allows risks.view", editors, -4),
-			because(access.BecauseGroup, "member of the group Readers, which allows risks.view", readers, -5),
-		}},
-		"a superuser": {given(standing(access.Standing{CompanyID: acme, Active: true, Superuser: true})), "users", domain.Delete, true, []access.Reason{
-			because(access.BecauseSuperuser, "a superuser may do everything", uuid.Nil, -1),
-		}},
-		"a superuser in a module that is none": {given(standing(access.Standing{CompanyID: acme, Active: true, Superuser: true})), "assets", domain.View, false, []access.Reason{
-			because(access.BecauseUnknownModule, "there was no module assets", uuid.Nil),
-			because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
-			because(access.BecauseNobodyIsGiving, "no group in use allowed assets.view to anybody", uuid.Nil),
-		}},
-		"a deactivated member": {given(standing(access.Standing{CompanyID: acme, Reason: "left"}), joined(readers, -5)), "risks", domain.View, false, []access.Reason{
-			because(access.Inactive, "the account could not be used: deactivated: left", uuid.Nil, -1),
-			because(access.BecauseHeld, "if the account could be used: member of the group Readers, which allows risks.view", readers, -5),
-		}},
-		"a member closed by the directory": {given(standing(access.Standing{CompanyID: acme, Active: true, Closed: true}), joined(readers, -5)), "risks", domain.View, false, []access.Reason{
-			because(access.DirectoryDisabled, "the account could not be used: closed by the directory: its entry is disabled", uuid.Nil, -1),
-			because(access.BecauseHeld, "if the account could be used: member of the group Readers, which allows risks.view", readers, -5),
+		"by two groups, by their names": {given(nil, joined(readers, -5), joined(editors, -4)), "risks", domain.View,
+			true, []access.Reason{
+				because(access.BecauseGroup, "member of the group Editors, which allows risks.view", editors, -4),
+				because(access.BecauseGroup, "member of the group Readers, which allows risks.view", readers, -5),
+			}},
+		"a superuser": {given(standing(access.Standing{CompanyID: acme, Active: true, Superuser: true})), "users",
+			domain.Delete, true, []access.Reason{
+				because(access.BecauseSuperuser, "a superuser may do everything", uuid.Nil, -1),
+			}},
+		"a superuser in a module that is none": {given(
+			standing(access.Standing{CompanyID: acme, Active: true, Superuser: true})), "assets", domain.View, false,
+			[]access.Reason{
+				because(access.BecauseUnknownModule, "there was no module assets", uuid.Nil),
+				because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
+				because(access.BecauseNobodyIsGiving, "no group in use allowed assets.view to anybody", uuid.Nil),
+			}},
+		"a deactivated member": {given(standing(access.Standing{CompanyID: acme, Reason: "left"}), joined(readers, -5)),
+			"risks", domain.View, false, []access.Reason{
+				because(access.Inactive, "the account could not be used: deactivated: left", uuid.Nil, -1),
+				because(access.BecauseHeld, "if the account could be used: member of the group Readers, which allows "+
+					"risks.view", readers, -5),
+			}},
+		"a member closed by the directory": {given(standing(access.Standing{
+			CompanyID: acme, Active: true, Closed: true,
+		}), joined(readers, -5)), "risks", domain.View, false, []access.Reason{
+			because(access.DirectoryDisabled, "the account could not be used: closed by the directory: its entry is "+
+				"disabled", uuid.Nil, -1),
+			because(access.BecauseHeld, "if the account could be used: member of the group Readers, which allows "+
+				"risks.view", readers, -5),
 		}},
 		"in no group": {given(nil), "risks", domain.Add, false, []access.Reason{
 			because(access.BecauseNoGroup, "the account was in no group", uuid.Nil), nobodyGives,
 		}},
-		"in a group that allows other things": {given(nil, joined(readers, -5)), "risks", domain.Add, false, []access.Reason{
-			because(access.BecauseLacksAction, "the group Readers allows view in risks, but not add", readers), nobodyGives,
-		}},
-		"in a group that allows it no more": {given(nil, joined(viewers, -5)), "risks", domain.Export, false, []access.Reason{
-			because(access.BecauseLacksAction, "the group Viewers allows view in risks, but not export any more", viewers, -2),
-			because(access.BecauseNobodyIsGiving, "no group in use allowed risks.export to anybody", uuid.Nil),
-		}},
-		"in a group that allows nothing there": {given(nil, joined(readers, -5)), "users", domain.Add, false, []access.Reason{
-			because(access.BecauseNoGroup, "none of the account's groups (1) allowed anything in users", uuid.Nil),
-			because(access.BecauseNobodyIsGiving, "no group in use allowed users.add to anybody", uuid.Nil),
-		}},
-		"in a retired group": {retired(given(nil, joined(editors, -5)), editors, -1), "risks", domain.Edit, false, []access.Reason{
-			because(access.BecauseRetired, "the group Editors, which allowed it, is retired", editors, -1),
-			because(access.BecauseNobodyIsGiving, "no group in use allowed risks.edit to anybody", uuid.Nil),
-		}},
-		"no longer in the group": {given(nil, left(joined(editors, -5), -1)), "risks", domain.Edit, false, []access.Reason{
-			because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
-			because(access.BecauseLeft, "the account had left the group Editors, which allowed it", editors, -1),
-		}},
-		"back in the group": {given(nil, left(joined(editors, -7), -6), joined(editors, -5)), "risks", domain.View, true, []access.Reason{
-			because(access.BecauseGroup, "member of the group Editors, which allows risks.view", editors, -5),
-		}},
+		"in a group that allows other things": {given(nil, joined(readers, -5)), "risks", domain.Add, false,
+			[]access.Reason{
+				because(access.BecauseLacksAction, "the group Readers allows view in risks, but not add", readers),
+				nobodyGives,
+			}},
+		"in a group that allows it no more": {given(nil, joined(viewers, -5)), "risks", domain.Export, false,
+			[]access.Reason{
+				because(access.BecauseLacksAction, "the group Viewers allows view in risks, but not export any more",
+					viewers, -2),
+				because(access.BecauseNobodyIsGiving, "no group in use allowed risks.export to anybody", uuid.Nil),
+			}},
+		"in a group that allows nothing there": {given(nil, joined(readers, -5)), "users", domain.Add, false,
+			[]access.Reason{
+				because(access.BecauseNoGroup, "none of the account's groups (1) allowed anything in users", uuid.Nil),
+				because(access.BecauseNobodyIsGiving, "no group in use allowed users.add to anybody", uuid.Nil),
+			}},
+		"in a retired group": {retired(given(nil, joined(editors, -5)), editors, -1), "risks", domain.Edit, false,
+			[]access.Reason{
+				because(access.BecauseRetired, "the group Editors, which allowed it, is retired", editors, -1),
+				because(access.BecauseNobodyIsGiving, "no group in use allowed risks.edit to anybody", uuid.Nil),
+			}},
+		"no longer in the group": {given(nil, left(joined(editors, -5), -1)), "risks", domain.Edit, false,
+			[]access.Reason{
+				because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
+				because(access.BecauseLeft, "the account had left the group Editors, which allowed it", editors, -1),
+			}},
+		"back in the group": {given(nil, left(joined(editors, -7), -6), joined(editors, -5)), "risks", domain.View,
+			true, []access.Reason{
+				because(access.BecauseGroup, "member of the group Editors, which allows risks.view", editors, -5),
+			}},
 		"only another company's group allows it": {given(nil), "risks", domain.Delete, false, []access.Reason{
 			because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
-			because(access.BecauseOtherCompany, "the group Strangers allowed it, but only to accounts of another company", strangers),
+			because(access.BecauseOtherCompany,
+				"the group Strangers allowed it, but only to accounts of another company", strangers),
 		}},
 		"groups that one could join": {given(nil), "risks", domain.View, false, []access.Reason{
 			because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
@@ -194,7 +233,8 @@ func TestWhyAndWhyNot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			allowed, reasons := test.given.Answer(test.module, test.action, slices.Collect(maps.Keys(test.given.Groups)))
+			allowed, reasons := test.given.Answer(test.module, test.action,
+				slices.Collect(maps.Keys(test.given.Groups)))
 			if allowed != test.allowed {
 				t.Errorf("allowed: %t", allowed)
 			}
@@ -209,7 +249,8 @@ func TestOnlySomeOfManyGroupsAreNamed(t *testing.T) {
 	t.Parallel()
 	facts := given(nil)
 	for i := range access.MaxOffers + 5 {
-		facts.Groups[uuid.UUID{50, byte(i)}] = history(since(-8, access.Offer{Name: "Adders", Permissions: may(domain.Actions{Add: true})}))
+		facts.Groups[uuid.UUID{50, byte(i)}] = history(
+			since(-8, access.Offer{Name: "Adders", Permissions: may(domain.Actions{Add: true})}))
 	}
 	_, reasons := facts.Answer("risks", domain.Add, slices.Collect(maps.Keys(facts.Groups)))
 	if len(reasons) != 1+access.MaxOffers {
@@ -256,9 +297,12 @@ func TestAFoldedAccountIsJudgedByTheSameRules(t *testing.T) {
 			id := uuid.UUID{20, byte(i)}
 			permissions := domain.Permissions{}
 			for _, module := range modules {
-				permissions[module] = domain.Actions{View: rapid.Bool().Draw(rt, "view"), Edit: rapid.Bool().Draw(rt, "edit")}
+				permissions[module] = domain.Actions{
+					View: rapid.Bool().Draw(rt, "view"), Edit: rapid.Bool().Draw(rt, "edit"),
+				}
 			}
-			state := group.State{Lifecycle: domain.Lifecycle{Exists: true, Retired: rapid.Bool().Draw(rt, "retired")}, Name: "G",
+			state := group.State{Lifecycle: domain.Lifecycle{Exists: true, Retired: rapid.Bool().Draw(rt, "retired")},
+				Name:        "G",
 				Permissions: permissions}
 			groups[id] = state
 			if rapid.Bool().Draw(rt, "member") {
@@ -274,7 +318,8 @@ func TestAFoldedAccountIsJudgedByTheSameRules(t *testing.T) {
 		for _, module := range modules {
 			for _, action := range domain.AllActions {
 				allowed, because := access.Of(account, groups, modules, noon, module, action)
-				if allowed != rights.Allows(module, action) || allowed != (len(facts.Items(module, action)) == 1) || len(because) == 0 {
+				if allowed != rights.Allows(module, action) || allowed != (len(facts.Items(module, action)) == 1) ||
+					len(because) == 0 {
 					rt.Errorf("%s.%s: %t %+v, but the rights are %+v", module, action, allowed, because, rights)
 				}
 			}

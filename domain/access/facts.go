@@ -114,7 +114,8 @@ func (f *Facts) current() []Membership {
 
 func (f *Facts) sortByName(memberships []Membership) {
 	slices.SortStableFunc(memberships, func(a, b Membership) int {
-		return cmp.Or(strings.Compare(f.offerOf(a.Group).Name, f.offerOf(b.Group).Name), slices.Compare(a.Group[:], b.Group[:]))
+		return cmp.Or(strings.Compare(f.offerOf(a.Group).Name, f.offerOf(b.Group).Name),
+			slices.Compare(a.Group[:], b.Group[:]))
 	})
 }
 
@@ -154,7 +155,8 @@ func (f *Facts) grants(module string, action domain.Action, current []Membership
 	for _, m := range current {
 		allowed := startOf(f.Groups[m.Group], func(o Offer) bool { return o.Allows(module, action) })
 		if allowed != nil {
-			grants = append(grants, Grant{Group: m.Group, Offer: f.offerOf(m.Group), Joined: m.Joined, Allowed: allowed.Cause})
+			grants = append(grants,
+				Grant{Group: m.Group, Offer: f.offerOf(m.Group), Joined: m.Joined, Allowed: allowed.Cause})
 		}
 	}
 	return grants

@@ -55,7 +55,8 @@ type Finding struct {
 	Cause  *Cause // the event that made it so; nil where nothing did. A lockout names no actor: nobody was signed in
 }
 
-// SignIn is the answer: whether somebody could sign in, and everything that decides on it in the order in which it counts.
+// SignIn is the answer: whether somebody could sign in, and everything that decides on it in the order in which it
+// counts.
 type SignIn struct {
 	Verdict     string
 	Findings    []Finding
@@ -160,7 +161,8 @@ func (f *SignInFacts) call(method, what string) string {
 
 func (f *SignInFacts) checkEmail() Finding {
 	found := Finding{
-		Code: "email_known", OK: true, Detail: "the account signs in as " + f.Account.Details.Email, Cause: f.email.cause(),
+		Code: "email_known", OK: true, Detail: "the account signs in as " + f.Account.Details.Email,
+		Cause: f.email.cause(),
 	}
 	if f.email != nil {
 		if e, changed := f.email.Event.(user.EmailChanged); changed {
@@ -219,7 +221,8 @@ func (f *SignInFacts) checkPassword(byDirectory bool) Finding {
 		found.Fix = f.switchOn()
 	default:
 		found.Detail = "no password was ever set"
-		found.Fix = fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`, f.Account.Details.Email)
+		found.Fix = fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`,
+			f.Account.Details.Email)
 	}
 	return found
 }

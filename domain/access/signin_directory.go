@@ -109,7 +109,8 @@ func (f *SignInFacts) refusal(reason string) (detail, fix string) {
 	case directory.Ambiguous:
 		return "the directory had several entries with this e-mail address", "leave the address in only one of them"
 	case directory.NoEmail:
-		return "the directory showed no usable e-mail address in the entry", "let the account of bind_dn read attr_email"
+		return "the directory showed no usable e-mail address in the entry",
+			"let the account of bind_dn read attr_email"
 	case directory.Disabled:
 		return "the entry was disabled in the directory", "enable it there"
 	case directory.AccountExpired:
@@ -123,7 +124,8 @@ func (f *SignInFacts) refusal(reason string) (detail, fix string) {
 	case directory.Hours:
 		return "the directory does not let the account sign in at that hour", there
 	case directory.Workstation:
-		return "the directory lets the account sign in at certain workstations only", "allow the directory's servers there"
+		return "the directory lets the account sign in at certain workstations only",
+			"allow the directory's servers there"
 	}
 	return "the directory refused it" + domain.Because(code), there
 }

@@ -22,7 +22,9 @@ var (
 // facts folds events of an account, and of signing in to it, a day apart, the last of them a day before noon.
 func facts(events ...domain.Event) *access.SignInFacts {
 	f := &access.SignInFacts{ID: anna, Now: noon}
-	events = append([]domain.Event{user.Registered{Email: "anna@example.com", CompanyID: acme, Source: user.SourceLocal}}, events...)
+	events = append(
+		[]domain.Event{user.Registered{Email: "anna@example.com", CompanyID: acme, Source: user.SourceLocal}},
+		events...)
 	for i, event := range events {
 		f.Account.Evolve(event)
 		switch e := event.(type) {
@@ -62,43 +64,68 @@ func TestWhySomebodyCantSignIn(t *testing.T) {
 		code, fix string
 	}{
 		"nothing is wrong": {facts(password), access.VerdictAllowed,
-			"the account can sign in with its password; if it fails, the address or the password was wrong, or the reason is in last_attempt", "active", ""},
+			"the account can sign in with its password; if it fails, the address or the password was wrong, or the " +
+				"reason is in last_attempt", "active", ""},
 		"deactivated": {facts(password, user.Deactivated{Reason: "left"}), access.VerdictRefused,
 			"the account was deactivated: left", "active", "POST " + path + "/activate"},
-		"before the first day": {facts(password, user.AccessPeriodChanged{StartDate: domain.Changed[domain.Date]{To: day(1)}}), access.VerdictRefused,
+		"before the first day": {facts(password,
+			user.AccessPeriodChanged{StartDate: domain.Changed[domain.Date]{To: day(1)}}), access.VerdictRefused,
 			"access starts on 2026-06-16 (UTC)", "start_date", "PATCH " + path + ` {"start_date": null}`},
-		"after the last day": {facts(password, user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: day(-1)}}), access.VerdictRefused,
+		"after the last day": {facts(password,
+			user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: day(-1)}}), access.VerdictRefused,
 			"access ended after 2026-06-14 (UTC)", "end_date", "PATCH " + path + ` {"end_date": null}`},
 		"no password yet": {facts(), access.VerdictRefused, "no password was ever set", "has_password_or_directory",
 			`POST /password-resets {"email": "anna@example.com"} sends the person a link to set one`},
 		"locked out": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute)}), access.VerdictRefused,
-			"the account is locked out until 2026-06-15T12:01:00Z, after too many wrong passwords or codes", "locked_out", "POST " + path + "/unlock"},
-		"the lockout is over": {facts(password, signin.LockoutBegan{Until: noon}), access.VerdictAllowed, "", "locked_out", ""},
-		"unlocked":            {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute)}, signin.Unlocked{}), access.VerdictAllowed, "", "locked_out", ""},
-		"an address is locked out": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute), IP: "192.0.2.9"}), access.VerdictAllowed,
+			"the account is locked out until 2026-06-15T12:01:00Z, after too many wrong passwords or codes",
+			"locked_out", "POST " + path + "/unlock"},
+		"the lockout is over": {
+			facts(password, signin.LockoutBegan{Until: noon}), access.VerdictAllowed, "", "locked_out", "",
+		},
+		"unlocked": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute)}, signin.Unlocked{}),
+			access.VerdictAllowed, "", "locked_out", ""},
+		"an address is locked out": {facts(password,
+			signin.LockoutBegan{Until: noon.Add(time.Minute), IP: "192.0.2.9"}), access.VerdictAllowed,
 			"", "locked_out", "POST " + path + "/unlock"},
 		"two-factor": {facts(password, user.TwoFactorEnrolled{}), access.VerdictTwoFactor, "", "two_factor", ""},
-		"two-factor, and the code was wrong": {facts(password, user.TwoFactorEnrolled{}, signin.Failed{Reason: signin.WrongCode}), access.VerdictTwoFactor, "", "two_factor",
+		"two-factor, and the code was wrong": {facts(password, user.TwoFactorEnrolled{},
+			signin.Failed{Reason: signin.WrongCode}), access.VerdictTwoFactor, "", "two_factor",
 			"POST " + path + "/two-factor/reset if the device is lost; otherwise its clock may be wrong"},
-		"two-factor has to be set up": {facts(password, user.TwoFactorRequired{}), access.VerdictSetup, "", "two_factor", ""},
+		"two-factor has to be set up": {
+			facts(password, user.TwoFactorRequired{}), access.VerdictSetup, "", "two_factor", "",
+		},
 		"closed by the directory": {served(facts(linked, user.DirectoryDisabled{}), nil), access.VerdictRefused,
 			"closed by the directory: its entry is disabled", "directory_account",
-			"enable the entry in the directory; the next sign-in, or POST /directories/" + found.String() + "/check, then opens the account"},
+			"enable the entry in the directory; the next sign-in, or POST /directories/" + found.String() +
+				"/check, then opens the account"},
 		"the directory decides": {served(facts(linked), nil), access.VerdictAllowed, "", "directory_account", ""},
 		"the directory is switched off": {served(facts(linked), off), access.VerdictRefused,
-			"the password of this account is kept by a directory, but none that serves the account is in use", "directory_account",
+			"the password of this account is kept by a directory, but none that serves the account is in use",
+			"directory_account",
 			"PATCH /directories/" + found.String() + ` {"enabled": true}`},
-		"the directory's company is retired": {served(facts(linked), func(c *directory.Connection) { c.CompanyRetired = true }), access.VerdictRefused,
-			"the password of this account is kept by a directory, but none that serves the account is in use", "directory_account",
+		"the directory's company is retired": {served(facts(linked), func(c *directory.Connection) {
+			c.CompanyRetired = true
+		}), access.VerdictRefused,
+			"the password of this account is kept by a directory, but none that serves the account is in use",
+			"directory_account",
 			"POST " + path + `/unlink-directory {"reason": …}: the company of that directory is retired`},
-		"somebody with rights, of a directory that nobody approved": {served(facts(linked, user.SuperuserGranted{}), unapproved), access.VerdictRefused,
-			"no superuser has approved the directory Acme AD, so it signs in nobody who is a superuser or in a group", "directory_account",
+		"somebody with rights, of a directory that nobody approved": {served(facts(linked, user.SuperuserGranted{}),
+			unapproved), access.VerdictRefused,
+			"no superuser has approved the directory Acme AD, so it signs in nobody who is a superuser or in a group",
+			"directory_account",
 			"PATCH /directories/" + found.String() + ` {"vouch": true} by a superuser`},
-		"the directory refused": {served(facts(linked, signin.Failed{Reason: signin.Directory + directory.PasswordExpired}), nil), access.VerdictRefused,
-			"at the last attempt (2026-06-14T12:00:00Z) the password had expired in the directory", "directory_account", "the person has to change it there"},
-		"the directory refused for another reason": {served(facts(linked, signin.Failed{Reason: signin.Directory + "new_code"}), nil), access.VerdictRefused,
-			"at the last attempt (2026-06-14T12:00:00Z) the directory refused it: new_code", "directory_account", "change that in the directory"},
-		"a local password, whatever the directory": {served(facts(password), nil), access.VerdictAllowed, "", "directory_account", ""},
+		"the directory refused": {served(
+			facts(linked, signin.Failed{Reason: signin.Directory + directory.PasswordExpired}), nil),
+			access.VerdictRefused,
+			"at the last attempt (2026-06-14T12:00:00Z) the password had expired in the directory", "directory_account",
+			"the person has to change it there"},
+		"the directory refused for another reason": {served(
+			facts(linked, signin.Failed{Reason: signin.Directory + "new_code"}), nil), access.VerdictRefused,
+			"at the last attempt (2026-06-14T12:00:00Z) the directory refused it: new_code", "directory_account",
+			"change that in the directory"},
+		"a local password, whatever the directory": {
+			served(facts(password), nil), access.VerdictAllowed, "", "directory_account", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +151,8 @@ func TestWhySomebodyCantSignIn(t *testing.T) {
 func TestAFindingNamesTheEventThatMadeItSo(t *testing.T) {
 	t.Parallel()
 	got := facts(
-		user.PasswordSet{Hash: domain.Sealed("sealed")}, user.Deactivated{Reason: "left"}, signin.Failed{Reason: signin.WrongPassword},
+		user.PasswordSet{Hash: domain.Sealed("sealed")}, user.Deactivated{Reason: "left"},
+		signin.Failed{Reason: signin.WrongPassword},
 		signin.LockoutBegan{Until: noon.Add(time.Hour)}).SignIn()
 	causes := map[string]*access.Cause{}
 	for _, f := range got.Findings {
@@ -133,7 +161,8 @@ func TestAFindingNamesTheEventThatMadeItSo(t *testing.T) {
 	registered, set, deactivated, failed, locked := happened(-5), happened(-4), happened(-3), happened(-2), happened(-1)
 	locked.By = access.Actor{} // whoever guessed wrong was not signed in
 	want := map[string]*access.Cause{
-		"email_known": &registered, "active": &deactivated, "start_date": nil, "end_date": nil, "directory_account": nil,
+		"email_known": &registered, "active": &deactivated, "start_date": nil, "end_date": nil,
+		"directory_account":         nil,
 		"has_password_or_directory": &set, "locked_out": &locked, "two_factor": nil,
 	}
 	if diff := cmp.Diff(want, causes); diff != "" {
@@ -157,7 +186,8 @@ func TestSignInRefusesWhomAccessRefuses(t *testing.T) {
 					served(f, nil)
 					state, _ := access.StandingOf(f.Account, "").State(noon)
 					if verdict := f.SignIn().Verdict; (verdict == access.VerdictRefused) != (state != access.Active) {
-						t.Errorf("active %t, closed %t, from %s to %s: %s, but signing in is %s", active, closed, day(first), day(last), state, verdict)
+						t.Errorf("active %t, closed %t, from %s to %s: %s, but signing in is %s", active, closed,
+							day(first), day(last), state, verdict)
 					}
 				}
 			}

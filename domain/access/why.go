@@ -37,8 +37,8 @@ const (
 // MaxOffers is how many groups an answer names that the account could join.
 const MaxOffers = 20
 
-// Answer says whether the account could do one thing, and why. offering are groups that the account might join; those that
-// didn't allow it, and its own, are passed over.
+// Answer says whether the account could do one thing, and why. offering are groups that the account might join; those
+// that didn't allow it, and its own, are passed over.
 func (f *Facts) Answer(module string, action domain.Action, offering []uuid.UUID) (bool, []Reason) {
 	current := f.current()
 	grants := f.grants(module, action, current)
@@ -145,7 +145,8 @@ func lacksAction(group uuid.UUID, versions []Version[Offer], module string, acti
 		}
 	}
 	r := Reason{Code: BecauseLacksAction, Group: group, Cause: withdrawal(versions, module, action)}
-	r.Detail = fmt.Sprintf("the group %s allows %s in %s, but not %s", now.Name, strings.Join(allowed, ", "), module, action)
+	r.Detail = fmt.Sprintf("the group %s allows %s in %s, but not %s", now.Name, strings.Join(allowed, ", "), module,
+		action)
 	if r.Cause != nil {
 		r.Detail += " any more"
 	}
@@ -179,7 +180,8 @@ func (f *Facts) others(module string, action domain.Action, current []Membership
 	}
 	if len(open) == 0 {
 		return []Reason{{
-			Code: BecauseNobodyIsGiving, Detail: fmt.Sprintf("no group in use allowed %s.%s to anybody", module, action),
+			Code:   BecauseNobodyIsGiving,
+			Detail: fmt.Sprintf("no group in use allowed %s.%s to anybody", module, action),
 		}}
 	}
 	f.sortByName(open)

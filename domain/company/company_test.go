@@ -15,7 +15,8 @@ var acme = company.Created{Name: "Acme"}
 func TestRename(t *testing.T) {
 	name := " Acme Ltd "
 	rename := func(s company.State) ([]domain.Event, error) { return company.Change(s, company.Patch{Name: &name}) }
-	scenario.Given[company.State](acme).When(rename).Then(t, company.Renamed{Name: domain.Changed[string]{From: "Acme", To: "Acme Ltd"}})
+	scenario.Given[company.State](acme).When(rename).Then(t,
+		company.Renamed{Name: domain.Changed[string]{From: "Acme", To: "Acme Ltd"}})
 	scenario.Given[company.State](company.Created{Name: "Acme Ltd"}).When(rename).Then(t)
 	scenario.Given[company.State](acme, company.Retired{}).When(rename).ThenRefused(t, domain.CodeRetired)
 	scenario.Given[company.State]().When(rename).ThenRefused(t, domain.CodeNotFound)

@@ -77,15 +77,19 @@ func Receive(s State, message Received) ([]domain.Event, error) {
 
 // robots are the parts before the @ of addresses that no person reads. An answer to them is lost, or is answered by a
 // robot, which would be answered again (RFC 3834).
-var robots = []string{"mailer-daemon", "postmaster", "noreply", "no-reply", "donotreply", "do-not-reply", "bounce", "bounces", "daemon", "root", "nobody"}
+var robots = []string{"mailer-daemon", "postmaster", "noreply", "no-reply", "donotreply", "do-not-reply", "bounce",
+	"bounces", "daemon", "root", "nobody"}
 
 // Answerable says whether an address may be sent an automatic answer: it is not a robot's, and not one of our own.
 func Answerable(address string, own []string) bool {
 	address = strings.ToLower(strings.TrimSpace(address))
 	local, _, _ := strings.Cut(address, "@")
 	local, _, _ = strings.Cut(local, "+")
-	if slices.Contains(robots, local) || strings.HasPrefix(local, "owner-") || strings.HasSuffix(local, "-request") || strings.Contains(local, "bounce") {
+	if slices.Contains(robots, local) || strings.HasPrefix(local, "owner-") || strings.HasSuffix(local, "-request") ||
+		strings.Contains(local, "bounce") {
 		return false
 	}
-	return !slices.ContainsFunc(own, func(other string) bool { return strings.EqualFold(strings.TrimSpace(other), address) })
+	return !slices.ContainsFunc(own, func(other string) bool {
+		return strings.EqualFold(strings.TrimSpace(other), address)
+	})
 }

@@ -26,13 +26,15 @@ type Person struct {
 
 // Asked gives the connections that are asked about somebody, in this order, and those that would be if a superuser
 // approved them. Who is asked may learn the password, so
-//   - an account that is bound to an entry is asked about there only. When somebody switched that connection off, one that
-//     is approved may take its place;
+//   - an account that is bound to an entry is asked about there only. When somebody switched that connection off, one
+//     that is approved may take its place;
 //   - somebody with rights is asked about only where a superuser approved;
 //   - approved ones come first, then those of the company, then the oldest.
 func Asked(connections []Connection, who Person) (asked, unapproved []Connection) {
 	bound := who.ConnectionID != uuid.Nil
-	atHome := slices.ContainsFunc(connections, func(c Connection) bool { return c.ID == who.ConnectionID && c.usable() })
+	atHome := slices.ContainsFunc(connections, func(c Connection) bool {
+		return c.ID == who.ConnectionID && c.usable()
+	})
 	for _, c := range connections {
 		company := c.State.Settings.CompanyID
 		serves := company == uuid.Nil || !who.Known || company == who.CompanyID

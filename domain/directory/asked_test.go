@@ -15,7 +15,9 @@ func TestWhoIsAskedAboutSomebody(t *testing.T) {
 	var all []directory.Connection
 	names := map[uuid.UUID]string{}
 	add := func(name string, company uuid.UUID, vouched bool, change func(*directory.Connection)) uuid.UUID {
-		c := directory.Connection{ID: uuid.New(), State: directory.State{Exists: true, Vouched: vouched, Settings: settings()}}
+		c := directory.Connection{
+			ID: uuid.New(), State: directory.State{Exists: true, Vouched: vouched, Settings: settings()},
+		}
 		c.State.Settings.CompanyID = company
 		if change != nil {
 			change(&c)
@@ -35,15 +37,32 @@ func TestWhoIsAskedAboutSomebody(t *testing.T) {
 		who              directory.Person
 		asked, unvouched []string
 	}{
-		"not known yet":                   {directory.Person{}, []string{"nova", "other", "all", "unsure", "unsure all"}, nil},
-		"known":                           {directory.Person{Known: true, CompanyID: nova}, []string{"nova", "all", "unsure", "unsure all"}, nil},
-		"no company":                      {directory.Person{Known: true}, []string{"all", "unsure all"}, nil},
-		"with rights":                     {directory.Person{Known: true, CompanyID: nova, Rights: true}, []string{"nova", "all"}, []string{"unsure", "unsure all"}},
-		"bound":                           {directory.Person{Known: true, CompanyID: nova, ConnectionID: everybody}, []string{"all"}, nil},
-		"bound to one of another company": {directory.Person{Known: true, CompanyID: nova, ConnectionID: elsewhere, Rights: true}, []string{"other"}, nil},
-		"bound unvouched":                 {directory.Person{Known: true, CompanyID: nova, ConnectionID: unsure}, []string{"unsure"}, nil},
-		"bound unvouched, with rights":    {directory.Person{Known: true, CompanyID: nova, ConnectionID: unsure, Rights: true}, nil, []string{"unsure"}},
-		"bound to one that is off":        {directory.Person{Known: true, CompanyID: nova, ConnectionID: off}, []string{"nova", "all"}, nil},
+		"not known yet": {
+			directory.Person{}, []string{"nova", "other", "all", "unsure", "unsure all"}, nil,
+		},
+		"known": {
+			directory.Person{Known: true, CompanyID: nova}, []string{"nova", "all", "unsure", "unsure all"}, nil,
+		},
+		"no company": {directory.Person{Known: true}, []string{"all", "unsure all"}, nil},
+		"with rights": {directory.Person{Known: true, CompanyID: nova, Rights: true}, []string{
+			"nova", "all",
+		}, []string{"unsure", "unsure all"}},
+		"bound": {
+			directory.Person{Known: true, CompanyID: nova, ConnectionID: everybody}, []string{"all"}, nil,
+		},
+		"bound to one of another company": {
+			directory.Person{Known: true, CompanyID: nova, ConnectionID: elsewhere, Rights: true}, []string{"other"},
+			nil,
+		},
+		"bound unvouched": {
+			directory.Person{Known: true, CompanyID: nova, ConnectionID: unsure}, []string{"unsure"}, nil,
+		},
+		"bound unvouched, with rights": {
+			directory.Person{Known: true, CompanyID: nova, ConnectionID: unsure, Rights: true}, nil, []string{"unsure"},
+		},
+		"bound to one that is off": {
+			directory.Person{Known: true, CompanyID: nova, ConnectionID: off}, []string{"nova", "all"}, nil,
+		},
 	} {
 		asked, unvouched := directory.Asked(all, c.who)
 		named := func(connections []directory.Connection) (is []string) {

@@ -15,8 +15,8 @@ type Findings struct {
 // fewChanges are never too many, however few accounts there are.
 const fewChanges = 2
 
-// TooMany says why a check should not change so many accounts without confirmation, or "". A filter or a base that was changed by
-// mistake makes everybody vanish.
+// TooMany says why a check should not change so many accounts without confirmation, or "". A filter or a base that was
+// changed by mistake makes everybody vanish.
 func (s State) TooMany(f Findings) string {
 	changes := f.Close + f.Open
 	switch {

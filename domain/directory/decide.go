@@ -22,12 +22,16 @@ func Connect(s State, by By, settings Settings, bindPassword domain.Sealed) ([]d
 	}
 	a := settings.Attributes
 	return []domain.Event{Connected{
-		Name: settings.Name, CompanyID: settings.CompanyID, URLs: settings.URLs, StartTLS: settings.StartTLS, CAPEM: settings.CAPEM,
-		BaseDN: settings.BaseDN, BindDN: settings.BindDN, BindPassword: bindPassword, HasBindPassword: bindPassword.Set(),
-		UserFilter: settings.UserFilter, TimeoutSeconds: settings.TimeoutSeconds,
-		AttrEmail: a.Email, AttrFirstName: a.FirstName, AttrLastName: a.LastName, AttrPhone: a.Phone, AttrDepartment: a.Department, AttrPosition: a.Position,
-		SyncGroups: settings.SyncGroups, NestedGroups: settings.NestedGroups, CheckMinutes: settings.CheckMinutes, CheckLimit: settings.CheckLimit,
-		Enabled: settings.Enabled, Vouched: by.Superuser,
+		Name: settings.Name, CompanyID: settings.CompanyID, URLs: settings.URLs, StartTLS: settings.StartTLS,
+		CAPEM:  settings.CAPEM,
+		BaseDN: settings.BaseDN, BindDN: settings.BindDN, BindPassword: bindPassword,
+		HasBindPassword: bindPassword.Set(),
+		UserFilter:      settings.UserFilter, TimeoutSeconds: settings.TimeoutSeconds,
+		AttrEmail: a.Email, AttrFirstName: a.FirstName, AttrLastName: a.LastName, AttrPhone: a.Phone,
+		AttrDepartment: a.Department, AttrPosition: a.Position,
+		SyncGroups: settings.SyncGroups, NestedGroups: settings.NestedGroups, CheckMinutes: settings.CheckMinutes,
+		CheckLimit: settings.CheckLimit,
+		Enabled:    settings.Enabled, Vouched: by.Superuser,
 	}}, nil
 }
 
@@ -80,8 +84,8 @@ func (p Patch) ApplyTo(s Settings) Settings {
 	return s.Normalized()
 }
 
-// Validate reports every wrong field that the patch names. What depends on several, as start_tls on urls, Settings.Validate
-// checks of the connection as it will be.
+// Validate reports every wrong field that the patch names. What depends on several, as start_tls on urls,
+// Settings.Validate checks of the connection as it will be.
 func (p Patch) Validate() error {
 	s := p.ApplyTo(Settings{})
 	var invalid domain.Invalid
@@ -104,9 +108,9 @@ func (p Patch) Validate() error {
 
 // Change applies a patch: one event for each thing that changes.
 //
-// Whoever decides where entries come from decides who gets in. So the connection is approved only while all of that is as a
-// superuser set it up, or approved it (also by an empty patch): changing something else approves nothing that others set
-// up. And nobody else may send the bind password to another server without knowing it.
+// Whoever decides where entries come from decides who gets in. So the connection is approved only while all of that is
+// as a superuser set it up, or approved it (also by an empty patch): changing something else approves nothing that
+// others set up. And nobody else may send the bind password to another server without knowing it.
 func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	if !s.Exists {
 		return nil, domain.Refusef(domain.CodeNotFound, "there is no such directory")
@@ -136,7 +140,8 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		}
 	} else if hasPassword && !by.Superuser && elsewhere(s.Settings, wanted) {
 		var invalid domain.Invalid
-		invalid.Add("bind_password", domain.CodeRequired, "must be given again when urls, start_tls or ca_pem change: the former one is not sent to another server")
+		invalid.Add("bind_password", domain.CodeRequired,
+			"must be given again when urls, start_tls or ca_pem change: the former one is not sent to another server")
 		return nil, invalid.Err()
 	}
 	events = append(events, entries...)
@@ -163,7 +168,8 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 
 // elsewhere says whether passwords would go to something that may not be the former server.
 func elsewhere(current, wanted Settings) bool {
-	return !slices.Equal(current.URLs, wanted.URLs) || current.StartTLS != wanted.StartTLS || current.CAPEM != wanted.CAPEM
+	return !slices.Equal(current.URLs, wanted.URLs) || current.StartTLS != wanted.StartTLS ||
+		current.CAPEM != wanted.CAPEM
 }
 
 // changeEntries are the changes on which depends who gets in, and as whom.

@@ -46,7 +46,8 @@ func (s Settings) Timeout() time.Duration { return time.Duration(s.TimeoutSecond
 var Defaults = Settings{
 	UserFilter: "(objectClass=user)", TimeoutSeconds: 5, CheckMinutes: 60, CheckLimit: 20, Enabled: true,
 	Attributes: Attributes{
-		Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department", Position: "title",
+		Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department",
+		Position: "title",
 	},
 }
 
@@ -65,10 +66,14 @@ func (s *State) Evolve(event domain.Event) {
 	switch e := event.(type) {
 	case Connected:
 		*s = State{Exists: true, BindPassword: e.BindPassword, Vouched: e.Vouched, Settings: Settings{
-			Name: e.Name, CompanyID: e.CompanyID, URLs: e.URLs, StartTLS: e.StartTLS, CAPEM: e.CAPEM, BaseDN: e.BaseDN, BindDN: e.BindDN,
+			Name: e.Name, CompanyID: e.CompanyID, URLs: e.URLs, StartTLS: e.StartTLS, CAPEM: e.CAPEM, BaseDN: e.BaseDN,
+			BindDN:     e.BindDN,
 			UserFilter: e.UserFilter, TimeoutSeconds: e.TimeoutSeconds,
-			Attributes: Attributes{e.AttrEmail, e.AttrFirstName, e.AttrLastName, e.AttrPhone, e.AttrDepartment, e.AttrPosition},
-			SyncGroups: e.SyncGroups, NestedGroups: e.NestedGroups, CheckMinutes: e.CheckMinutes, CheckLimit: e.CheckLimit, Enabled: e.Enabled,
+			Attributes: Attributes{
+				e.AttrEmail, e.AttrFirstName, e.AttrLastName, e.AttrPhone, e.AttrDepartment, e.AttrPosition,
+			},
+			SyncGroups: e.SyncGroups, NestedGroups: e.NestedGroups, CheckMinutes: e.CheckMinutes,
+			CheckLimit: e.CheckLimit, Enabled: e.Enabled,
 		}}
 	case Renamed:
 		set.Name = e.Name.To
@@ -131,7 +136,8 @@ func (s State) Claim() claim.Key {
 // Normalized trims the texts.
 func (s Settings) Normalized() Settings {
 	for _, text := range []*string{
-		&s.Name, &s.CAPEM, &s.BaseDN, &s.BindDN, &s.UserFilter, &s.Attributes.Email, &s.Attributes.FirstName, &s.Attributes.LastName,
+		&s.Name, &s.CAPEM, &s.BaseDN, &s.BindDN, &s.UserFilter, &s.Attributes.Email, &s.Attributes.FirstName,
+		&s.Attributes.LastName,
 		&s.Attributes.Phone, &s.Attributes.Department, &s.Attributes.Position,
 	} {
 		*text = strings.TrimSpace(*text)
@@ -161,7 +167,8 @@ func (s Settings) Validate(hasPassword bool) error {
 func validateFilter(invalid *domain.Invalid, filter string) {
 	invalid.Text("user_filter", filter, true, 2000)
 	if _, err := ldap.CompileFilter(filter); err != nil && filter != "" {
-		invalid.Add("user_filter", domain.CodeFilter, "is not an LDAP filter such as (objectClass=user): %s", reasonOf(err))
+		invalid.Add("user_filter", domain.CodeFilter, "is not an LDAP filter such as (objectClass=user): %s",
+			reasonOf(err))
 	}
 }
 
@@ -174,7 +181,8 @@ func (a Attributes) validate(invalid *domain.Invalid, lacksEmail bool) {
 		{"attr_phone", a.Phone}, {"attr_department", a.Department}, {"attr_position", a.Position},
 	} {
 		if attribute.name != "" && !isAttribute(attribute.name) {
-			invalid.Add(attribute.field, domain.CodeAttribute, "must be the name of an attribute, of letters, digits and hyphens")
+			invalid.Add(attribute.field, domain.CodeAttribute,
+				"must be the name of an attribute, of letters, digits and hyphens")
 		}
 	}
 }
@@ -203,8 +211,10 @@ func validateURLs(invalid *domain.Invalid, urls []string) {
 		field := "urls." + strconv.Itoa(i)
 		parsed, err := url.Parse(text)
 		switch {
-		case err != nil || parsed.Hostname() == "" || parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
-			invalid.Add(field, domain.CodeURL, "must be the address of a server alone, such as ldaps://dc1.example.com or ldap://dc1.example.com:389")
+		case err != nil || parsed.Hostname() == "" || parsed.User != nil || strings.Trim(parsed.Path, "/") != "" ||
+			parsed.RawQuery != "" || parsed.Fragment != "":
+			invalid.Add(field, domain.CodeURL,
+				"must be the address of a server alone, such as ldaps://dc1.example.com or ldap://dc1.example.com:389")
 		case parsed.Scheme != "ldap" && parsed.Scheme != "ldaps":
 			invalid.Add(field, domain.CodeScheme, "must begin with ldaps:// or, with start_tls, with ldap://")
 		}
@@ -229,9 +239,11 @@ func (s Settings) validateProtection(invalid *domain.Invalid) {
 	switch plain, tls := schemes(s.URLs); {
 	case plain && tls: // validateURLs says so
 	case plain && !s.StartTLS:
-		invalid.Add("start_tls", domain.CodeNeedsTLS, "must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
+		invalid.Add("start_tls", domain.CodeNeedsTLS,
+			"must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
 	case tls && s.StartTLS:
-		invalid.Add("start_tls", domain.CodeConflict, "must be false with ldaps:// addresses: they begin with TLS already")
+		invalid.Add("start_tls", domain.CodeConflict,
+			"must be false with ldaps:// addresses: they begin with TLS already")
 	}
 }
 
@@ -252,7 +264,8 @@ func validateCA(invalid *domain.Invalid, text string) {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			if found == 0 || strings.TrimSpace(string(rest)) != "" {
-				invalid.Add("ca_pem", domain.CodePEM, "must be certificates in PEM form, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----")
+				invalid.Add("ca_pem", domain.CodePEM,
+					"must be certificates in PEM form, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----")
 			}
 			return
 		}
@@ -281,7 +294,8 @@ func (s Settings) validateBind(invalid *domain.Invalid, hasPassword bool) {
 	invalid.Text("bind_dn", s.BindDN, false, 1000)
 	switch {
 	case s.BindDN != "" && !hasPassword:
-		invalid.Add("bind_password", domain.CodeRequired, "must be given with bind_dn: without a password a directory treats everybody as anonymous")
+		invalid.Add("bind_password", domain.CodeRequired,
+			"must be given with bind_dn: without a password a directory treats everybody as anonymous")
 	case s.BindDN == "" && hasPassword:
 		invalid.Add("bind_dn", domain.CodeRequired, "must be given with bind_password")
 	}

@@ -15,8 +15,10 @@ const Kind = "directory"
 
 // Events is the catalogue of the connection's events.
 var Events = []domain.Event{
-	Connected{}, Renamed{}, CompanyChanged{}, ServerChanged{}, TimeoutChanged{}, BindPasswordSet{}, BindPasswordRemoved{}, AttributesChanged{},
-	GroupSyncChanged{}, CheckChanged{}, SwitchedOn{}, SwitchedOff{}, VouchedFor{}, VouchLost{}, CheckStopped{}, CheckResumed{},
+	Connected{}, Renamed{}, CompanyChanged{}, ServerChanged{}, TimeoutChanged{}, BindPasswordSet{},
+	BindPasswordRemoved{}, AttributesChanged{},
+	GroupSyncChanged{}, CheckChanged{}, SwitchedOn{}, SwitchedOff{}, VouchedFor{}, VouchLost{}, CheckStopped{},
+	CheckResumed{},
 }
 
 // Connected starts a connection. CompanyID is uuid.Nil for one that serves all companies.
@@ -95,8 +97,8 @@ type GroupSyncChanged struct {
 	NestedGroups domain.Changed[bool] `json:"nested_groups,omitzero"`
 }
 
-// CheckChanged changes how often all accounts of the connection are checked, in minutes (0: never), and how many percent of
-// them one check may close or open before somebody is asked.
+// CheckChanged changes how often all accounts of the connection are checked, in minutes (0: never), and how many
+// percent of them one check may close or open before somebody is asked.
 type CheckChanged struct {
 	CheckMinutes domain.Changed[int] `json:"check_minutes,omitzero"`
 	CheckLimit   domain.Changed[int] `json:"check_limit_percent,omitzero"`
@@ -108,14 +110,15 @@ type SwitchedOn struct{}
 // SwitchedOff stops that.
 type SwitchedOff struct{}
 
-// VouchedFor says that a superuser approves the connection as it is. Only then does it give groups, and sign in people who
-// have rights: whoever can change a connection could otherwise become any of them.
+// VouchedFor says that a superuser approves the connection as it is. Only then does it give groups, and sign in people
+// who have rights: whoever can change a connection could otherwise become any of them.
 type VouchedFor struct{}
 
 // VouchLost says that somebody who is no superuser changed who may get in through the connection.
 type VouchLost struct{}
 
-// CheckStopped says that a check would have changed too many accounts at once and changed none. It waits for somebody to look.
+// CheckStopped says that a check would have changed too many accounts at once and changed none. It waits for somebody
+// to look.
 type CheckStopped struct {
 	Accounts int    `json:"accounts"` // that come from the connection
 	Close    int    `json:"close"`    // of them would be closed
@@ -160,7 +163,8 @@ func (SwitchedOff) Summary() string         { return "switched off" }
 func (VouchedFor) Summary() string          { return "approved by a superuser" }
 func (VouchLost) Summary() string           { return "no longer approved by a superuser" }
 func (e CheckStopped) Summary() string {
-	return "check stopped before it changed " + strconv.Itoa(e.Close+e.Open) + " of " + strconv.Itoa(e.Accounts) + " accounts: " + e.Reason
+	return "check stopped before it changed " + strconv.Itoa(e.Close+e.Open) + " of " + strconv.Itoa(e.Accounts) +
+		" accounts: " + e.Reason
 }
 func (e CheckResumed) Summary() string {
 	if e.Confirmed {

@@ -20,10 +20,13 @@ func TestAPatchTellsOnlyWhatItNames(t *testing.T) {
 		"nothing":         {directory.Patch{}, nil},
 		"one right field": {directory.Patch{URLs: &urls}, nil}, // start_tls may be true already
 		"all of them": {directory.Patch{
-			Name: &no, URLs: new([]string), CAPEM: new("x"), BaseDN: &no, BindDN: new("\x00"), UserFilter: &filter, TimeoutSeconds: &number,
-			Attributes: directory.AttributesPatch{Email: &no, Phone: new("a b")}, CheckMinutes: new(1), CheckLimit: &number,
+			Name: &no, URLs: new([]string), CAPEM: new("x"), BaseDN: &no, BindDN: new("\x00"), UserFilter: &filter,
+			TimeoutSeconds: &number,
+			Attributes:     directory.AttributesPatch{Email: &no, Phone: new("a b")}, CheckMinutes: new(1),
+			CheckLimit: &number,
 		}, []string{
-			"name", "urls", "ca_pem", "base_dn", "bind_dn", "user_filter", "attr_email", "attr_phone", "timeout_s", "check_minutes", "check_limit_percent",
+			"name", "urls", "ca_pem", "base_dn", "bind_dn", "user_filter", "attr_email", "attr_phone", "timeout_s",
+			"check_minutes", "check_limit_percent",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,8 @@ type State struct {
 func (s *State) Evolve(event domain.Event) {
 	switch e := event.(type) {
 	case Created:
-		s.Exists, s.Name, s.Description, s.CompanyID, s.Permissions = true, e.Name, e.Description, e.CompanyID, e.Permissions
+		s.Exists, s.Name, s.Description, s.CompanyID, s.Permissions = true, e.Name, e.Description, e.CompanyID,
+			e.Permissions
 	case Renamed:
 		s.Name = e.Name.To
 	case DescriptionChanged:
@@ -69,8 +70,8 @@ func (d Details) Normalized() Details {
 	return d
 }
 
-// Validate reports every wrong field. known says whether a module is registered or one of SecBoard's own; nil checks the
-// form of its key only.
+// Validate reports every wrong field. known says whether a module is registered or one of SecBoard's own; nil checks
+// the form of its key only.
 func (d Details) Validate(known func(module string) bool) error {
 	return Patch{Name: &d.Name, Description: &d.Description, Permissions: &d.Permissions}.Validate(known)
 }
@@ -114,7 +115,8 @@ func (p Patch) Validate(known func(module string) bool) error {
 	invalid.Prose("description", d.Description, false, 2000)
 	for _, module := range slices.Sorted(maps.Keys(d.Permissions)) {
 		if !domain.ModuleKey.MatchString(module) || known != nil && !known(module) {
-			invalid.Add("permissions."+module, domain.CodeUnknownModule, "there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
+			invalid.Add("permissions."+module, domain.CodeUnknownModule,
+				"there is no module %q: GET /modules lists them, PUT /modules/{key} registers one", module)
 		}
 	}
 	return invalid.Err()
@@ -140,12 +142,14 @@ func Change(s State, patch Patch, known func(module string) bool) ([]domain.Even
 	if company, ok := domain.Change(s.CompanyID, &wanted.CompanyID); ok {
 		if company.To != uuid.Nil {
 			return nil, domain.Refusef(domain.CodeGroupCompanyFixed,
-				"the group %s can be opened to all companies (company_id null) but not be moved to one: create a group in that company", s.Name)
+				"the group %s can be opened to all companies (company_id null) but not be moved to one: create a "+
+					"group in that company", s.Name)
 		}
 		events = append(events, MadeGlobal{company})
 	}
 	if !maps.Equal(s.Permissions, wanted.Permissions) {
-		events = append(events, PermissionsChanged{domain.Changed[domain.Permissions]{From: s.Permissions, To: wanted.Permissions}})
+		events = append(events,
+			PermissionsChanged{domain.Changed[domain.Permissions]{From: s.Permissions, To: wanted.Permissions}})
 	}
 	return events, nil
 }

@@ -33,13 +33,17 @@ func TestCreateDropsModulesThatGrantNothing(t *testing.T) {
 func TestCreateReportsEveryWrongField(t *testing.T) {
 	scenario.Given[group.State]().
 		When(func(s group.State) ([]domain.Event, error) {
-			return group.Create(s, group.Details{Description: "\x00", Permissions: domain.Permissions{"riks": {View: true}, "Bad key": {View: true}}}, known)
+			return group.Create(s, group.Details{
+				Description: "\x00", Permissions: domain.Permissions{"riks": {View: true}, "Bad key": {View: true}},
+			}, known)
 		}).ThenInvalid(t, "name", "description", "permissions.Bad key", "permissions.riks")
 }
 
 func TestChangePermissions(t *testing.T) {
 	wanted := domain.Permissions{"risks": {Export: true}, "reports": {ShowLink: true}}
-	event := group.PermissionsChanged{Permissions: domain.Changed[domain.Permissions]{From: readers.Permissions, To: wanted}}
+	event := group.PermissionsChanged{
+		Permissions: domain.Changed[domain.Permissions]{From: readers.Permissions, To: wanted},
+	}
 	scenario.Given[group.State](readers).When(change(group.Patch{Permissions: &wanted})).Then(t, event)
 	scenario.Given[group.State](readers, event).When(change(group.Patch{Permissions: &wanted})).Then(t)
 
@@ -57,7 +61,8 @@ func TestAGroupIsOpenedToAllButNotMoved(t *testing.T) {
 	global, other := uuid.Nil, uuid.UUID{2}
 	scenario.Given[group.State](readers).When(change(group.Patch{CompanyID: &global})).
 		Then(t, group.MadeGlobal{CompanyID: domain.Changed[uuid.UUID]{From: acme}})
-	scenario.Given[group.State](readers).When(change(group.Patch{CompanyID: &other})).ThenRefused(t, "group_company_fixed")
+	scenario.Given[group.State](readers).When(change(group.Patch{CompanyID: &other})).ThenRefused(t,
+		"group_company_fixed")
 }
 
 func TestARetiredGroupFreesItsNameAndChangesNoMore(t *testing.T) {
@@ -71,7 +76,8 @@ func TestARetiredGroupFreesItsNameAndChangesNoMore(t *testing.T) {
 		t.Errorf("a retired group still claims %v", s.Claim())
 	}
 	name := "New"
-	scenario.Given[group.State](readers, group.Retired{}).When(change(group.Patch{Name: &name})).ThenRefused(t, domain.CodeRetired)
+	scenario.Given[group.State](readers, group.Retired{}).When(change(group.Patch{Name: &name})).ThenRefused(t,
+		domain.CodeRetired)
 	scenario.Given[group.State](readers, group.Retired{}).
 		When(func(s group.State) ([]domain.Event, error) { return group.Retire(s, "again") }).Then(t)
 }

@@ -21,8 +21,8 @@ type Initialized struct {
 	Keyset string `json:"keyset"`
 }
 
-// ProbeSealed follows on Initialized: the fingerprint shows only which names a keyset gives, the probe whether it opens what
-// was sealed. Logs that began before there were probes have none.
+// ProbeSealed follows on Initialized: the fingerprint shows only which names a keyset gives, the probe whether it opens
+// what was sealed. Logs that began before there were probes have none.
 type ProbeSealed struct {
 	Probe domain.Sealed `json:"probe" history:"-" secret:"true"`
 }
@@ -59,14 +59,16 @@ type Keyset interface {
 func (s State) Check(keys Keyset) error {
 	if s.Keyset != "" && s.Keyset != keys.Fingerprint() {
 		return domain.Refusef(domain.CodeWrongKeyset,
-			"the event log was written with the keyset %s, but the one in use is %s: use the keyset file that belongs to this log", s.Keyset, keys.Fingerprint())
+			"the event log was written with the keyset %s, but the one in use is %s: use the keyset file that "+
+				"belongs to this log", s.Keyset, keys.Fingerprint())
 	}
 	if !s.Probe.Set() {
 		return nil
 	}
 	if _, err := keys.Open(s.Probe, Stream); err != nil {
 		return domain.Refusef(domain.CodeWrongKeyset,
-			"the keyset in use can't open what the event log holds, because its aead part is another one: use the keyset file that belongs to this log")
+			"the keyset in use can't open what the event log holds, because its aead part is another one: use the "+
+				"keyset file that belongs to this log")
 	}
 	return nil
 }

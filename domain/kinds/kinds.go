@@ -1,5 +1,5 @@
-// Package kinds lists the kinds of aggregates, each once. What has to know them all - the codec, the histories, the audit,
-// a replay of the log, the unique values - takes them from here.
+// Package kinds lists the kinds of aggregates, each once. What has to know them all - the codec, the histories, the
+// audit, a replay of the log, the unique values - takes them from here.
 package kinds
 
 import (

@@ -116,7 +116,9 @@ func TestWhatPeopleCallIt(t *testing.T) {
 		mailserver.Kind:  {mailserver.Created{Name: "Old"}, mailserver.Renamed{Name: renamed}},
 		module.Kind:      {module.Registered{Key: "risks", Name: "Old"}, module.Renamed{Name: renamed}},
 		role.Kind:        {role.Created{Name: "Old"}, role.Renamed{Name: renamed}},
-		user.Kind:        {user.Registered{Email: "a@example.com", LastName: "Old"}, user.NameChanged{LastName: renamed}},
+		user.Kind: {
+			user.Registered{Email: "a@example.com", LastName: "Old"}, user.NameChanged{LastName: renamed},
+		},
 	}
 	for _, kind := range kinds.All {
 		if kind.New == nil {
@@ -141,7 +143,8 @@ func TestWhatPeopleCallIt(t *testing.T) {
 func TestSignInsAreAboutTheAccount(t *testing.T) {
 	t.Parallel()
 	for stream, want := range map[string][2]string{
-		"signin-1": {user.Kind, "1"}, "user-1": {user.Kind, "1"}, "group-a-b": {group.Kind, "a-b"}, "email-x": {"email", "x"},
+		"signin-1": {user.Kind, "1"}, "user-1": {user.Kind, "1"}, "group-a-b": {group.Kind, "a-b"},
+		"email-x": {"email", "x"},
 	} {
 		if kind, id := kinds.Subject(stream); kind != want[0] || id != want[1] {
 			t.Errorf("%s is about %s %s", stream, kind, id)

@@ -58,7 +58,8 @@ func (d Details) Normalized() Details {
 
 // Validate reports every wrong field. An unknown server is for the caller to refuse.
 func (d Details) Validate() error {
-	return Patch{ServerID: &d.ServerID, Address: &d.Address, DisplayName: &d.DisplayName, Username: &d.Username}.Validate()
+	return Patch{ServerID: &d.ServerID, Address: &d.Address, DisplayName: &d.DisplayName,
+		Username: &d.Username}.Validate()
 }
 
 // PasswordProblem says what is wrong with a password for a server, or "".
@@ -149,7 +150,9 @@ func Change(s State, patch Patch) ([]domain.Event, error) {
 
 // Retire takes the account out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	return domain.Retire(s.Lifecycle, kindName, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
+	return domain.Retire(s.Lifecycle, kindName, reason, func(reason string) domain.Event {
+		return Retired{Reason: reason}
+	})
 }
 
 // kindName is what people call the aggregate.

@@ -19,7 +19,8 @@ const Kind = "mailmessage"
 // Events is the catalogue of the message's events.
 var Events = []domain.Event{Queued{}, Sending{}, Sent{}, Deferred{}, InDoubt{}, Failed{}, Abandoned{}, Retried{}}
 
-// Queued asks for a mail to be sent. What its text needs and is no secret is kept here; the rest is read when it is sent.
+// Queued asks for a mail to be sent. What its text needs and is no secret is kept here; the rest is read when it is
+// sent.
 type Queued struct {
 	Feature   string    `json:"feature"`
 	To        string    `json:"to" personal:"true"`

@@ -32,7 +32,8 @@ const (
 
 // Notices lists the kinds of security notice.
 var Notices = []string{
-	NoticePasswordChanged, NoticeTwoFactorOn, NoticeTwoFactorOff, NoticeTwoFactorReset, NoticeEmailChanged, NoticeLockedOut,
+	NoticePasswordChanged, NoticeTwoFactorOn, NoticeTwoFactorOff, NoticeTwoFactorReset, NoticeEmailChanged,
+	NoticeLockedOut,
 }
 
 // States of a message.
@@ -62,8 +63,8 @@ type Due struct {
 // Patience is how long a mail that bears no link is tried.
 const Patience = 48 * time.Hour
 
-// Pauses between attempts: the first, doubled each time up to the longest. Each is varied by a fifth, so that what failed
-// together does not come back together.
+// Pauses between attempts: the first, doubled each time up to the longest. Each is varied by a fifth, so that what
+// failed together does not come back together.
 const (
 	firstPause   = 15 * time.Second
 	longestPause = 4 * time.Hour
@@ -136,8 +137,8 @@ func Queue(s State, request Queued) ([]domain.Event, error) {
 // instant is a time to the microsecond, in UTC, as databases keep it.
 func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// Begin starts the next attempt for whoever records it: of several that do at once, one gets it. Until must be a time at
-// which the attempt has certainly ended. started is false when there is nothing to do now, which may be recorded.
+// Begin starts the next attempt for whoever records it: of several that do at once, one gets it. Until must be a time
+// at which the attempt has certainly ended. started is false when there is nothing to do now, which may be recorded.
 func Begin(s State, account uuid.UUID, now, until time.Time) (events []domain.Event, started bool) {
 	if !s.Exists || s.Over() || now.Before(s.DueAt) {
 		return nil, false
@@ -154,7 +155,10 @@ func (s State) cutShort(now time.Time) []domain.Event {
 	if s.State != StateSending {
 		return nil
 	}
-	return []domain.Event{InDoubt{Attempt: s.Attempts, Reason: "SecBoard was stopped while the mail was being sent", NextAt: instant(now)}}
+	return []domain.Event{
+		InDoubt{Attempt: s.Attempts, Reason: "SecBoard was stopped while the mail was being sent",
+			NextAt: instant(now)},
+	}
 }
 
 // expired gives the mail up.
@@ -243,7 +247,8 @@ func Retry(s State, now time.Time) ([]domain.Event, error) {
 	case s.State == StateSending:
 		return nil, domain.Refusef(domain.CodeBeingSent, "the mail is being sent right now")
 	case s.BearsLink() && !now.Before(s.Queued.ExpiresAt):
-		return nil, domain.Refusef(domain.CodeLinkExpired, "the link in the mail has expired: the person has to ask for a new one")
+		return nil, domain.Refusef(domain.CodeLinkExpired,
+			"the link in the mail has expired: the person has to ask for a new one")
 	}
 	expires := s.Queued.ExpiresAt
 	if !s.BearsLink() {

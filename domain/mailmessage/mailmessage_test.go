@@ -18,9 +18,13 @@ var (
 	expires = asked.Add(time.Hour)
 	account = uuid.MustParse("01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11")
 	reset   = mailmessage.Queued{
-		Feature: mailmessage.PasswordReset, To: "olena@example.com", Subject: "Reset", At: asked, ExpiresAt: expires, Link: uuid.Max,
+		Feature: mailmessage.PasswordReset, To: "olena@example.com", Subject: "Reset", At: asked, ExpiresAt: expires,
+		Link: uuid.Max,
 	}
-	notice = mailmessage.Queued{Feature: mailmessage.SecurityNotice, To: "olena@example.com", At: asked, ExpiresAt: asked.Add(mailmessage.Patience)}
+	notice = mailmessage.Queued{
+		Feature: mailmessage.SecurityNotice, To: "olena@example.com", At: asked,
+		ExpiresAt: asked.Add(mailmessage.Patience),
+	}
 )
 
 func sending(attempt int, until time.Time) mailmessage.Sending {
@@ -46,7 +50,9 @@ func TestAMessageIsQueuedOnce(t *testing.T) {
 func TestAnAttemptIsClaimedOnce(t *testing.T) {
 	t.Parallel()
 	until := asked.Add(5 * time.Minute)
-	doubt := mailmessage.InDoubt{Attempt: 1, Reason: "SecBoard was stopped while the mail was being sent", NextAt: until}
+	doubt := mailmessage.InDoubt{
+		Attempt: 1, Reason: "SecBoard was stopped while the mail was being sent", NextAt: until,
+	}
 	later := mailmessage.Deferred{Attempt: 1, Reason: "busy", NextAt: asked.Add(time.Minute)}
 	for name, c := range map[string]struct {
 		given  []domain.Event
@@ -54,18 +60,35 @@ func TestAnAttemptIsClaimedOnce(t *testing.T) {
 		starts bool
 		then   []domain.Event
 	}{
-		"none there":          {nil, asked, false, nil},
-		"new":                 {[]domain.Event{reset}, asked, true, []domain.Event{sending(1, until)}},
-		"somebody else's":     {[]domain.Event{reset, sending(1, until)}, asked.Add(time.Minute), false, nil},
-		"cut short":           {[]domain.Event{reset, sending(1, until)}, until, true, []domain.Event{doubt, sending(2, until)}},
-		"not due yet":         {[]domain.Event{reset, sending(1, until), later}, asked.Add(59 * time.Second), false, nil},
-		"due":                 {[]domain.Event{reset, sending(1, until), later}, asked.Add(time.Minute), true, []domain.Event{sending(2, until)}},
-		"sent":                {[]domain.Event{reset, sending(1, until), mailmessage.Sent{Attempt: 1}}, expires, false, nil},
-		"failed":              {[]domain.Event{reset, sending(1, until), mailmessage.Failed{Attempt: 1}}, expires, false, nil},
-		"expired":             {[]domain.Event{reset}, expires, false, []domain.Event{mailmessage.Abandoned{Reason: "the link in it has expired"}}},
-		"expired after tries": {[]domain.Event{reset, sending(1, until), later}, expires, false, []domain.Event{mailmessage.Abandoned{Reason: "the link in it has expired; the last attempt: busy"}}},
+		"none there":      {nil, asked, false, nil},
+		"new":             {[]domain.Event{reset}, asked, true, []domain.Event{sending(1, until)}},
+		"somebody else's": {[]domain.Event{reset, sending(1, until)}, asked.Add(time.Minute), false, nil},
+		"cut short": {
+			[]domain.Event{reset, sending(1, until)}, until, true, []domain.Event{doubt, sending(2, until)},
+		},
+		"not due yet": {
+			[]domain.Event{reset, sending(1, until), later}, asked.Add(59 * time.Second), false, nil,
+		},
+		"due": {
+			[]domain.Event{reset, sending(1, until), later}, asked.Add(time.Minute), true,
+			[]domain.Event{sending(2, until)},
+		},
+		"sent": {
+			[]domain.Event{reset, sending(1, until), mailmessage.Sent{Attempt: 1}}, expires, false, nil,
+		},
+		"failed": {
+			[]domain.Event{reset, sending(1, until), mailmessage.Failed{Attempt: 1}}, expires, false, nil,
+		},
+		"expired": {
+			[]domain.Event{reset}, expires, false,
+			[]domain.Event{mailmessage.Abandoned{Reason: "the link in it has expired"}},
+		},
+		"expired after tries": {[]domain.Event{reset, sending(1, until), later}, expires, false, []domain.Event{
+			mailmessage.Abandoned{Reason: "the link in it has expired; the last attempt: busy"},
+		}},
 		"a notice for too long": {
-			[]domain.Event{notice}, notice.ExpiresAt, false, []domain.Event{mailmessage.Abandoned{Reason: "it was tried for too long"}},
+			[]domain.Event{notice}, notice.ExpiresAt, false,
+			[]domain.Event{mailmessage.Abandoned{Reason: "it was tried for too long"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,26 +106,36 @@ func TestWhatAnAttemptComesTo(t *testing.T) {
 	t.Parallel()
 	until := asked.Add(5 * time.Minute)
 	now := asked.Add(time.Second)
-	fail := func(attempt int, outcome mailmessage.Outcome, now time.Time) func(mailmessage.State) ([]domain.Event, error) {
+	fail := func(attempt int, outcome mailmessage.Outcome,
+		now time.Time) func(mailmessage.State) ([]domain.Event, error) {
 		return func(s mailmessage.State) ([]domain.Event, error) {
 			return mailmessage.Fail(s, attempt, outcome, now, 0.5), nil
 		}
 	}
 	underWay := []domain.Event{reset, sending(1, until)}
-	scenario.Given[mailmessage.State](underWay...).When(func(s mailmessage.State) ([]domain.Event, error) { return mailmessage.Succeed(s, 1), nil }).
+	scenario.Given[mailmessage.State](underWay...).When(func(s mailmessage.State) ([]domain.Event, error) {
+		return mailmessage.Succeed(s, 1), nil
+	}).
 		Then(t, mailmessage.Sent{Attempt: 1})
 	scenario.Given[mailmessage.State](underWay...).When(fail(1, mailmessage.Outcome{Reason: "greylisted"}, now)).
 		Then(t, mailmessage.Deferred{Attempt: 1, Reason: "greylisted", NextAt: now.Add(15 * time.Second)})
-	scenario.Given[mailmessage.State](underWay...).When(fail(1, mailmessage.Outcome{Reason: "no such mailbox", Permanent: true}, now)).
+	scenario.Given[mailmessage.State](underWay...).When(
+		fail(1, mailmessage.Outcome{Reason: "no such mailbox", Permanent: true}, now)).
 		Then(t, mailmessage.Failed{Attempt: 1, Reason: "no such mailbox"})
-	scenario.Given[mailmessage.State](underWay...).When(fail(1, mailmessage.Outcome{Reason: "cut", InDoubt: true}, now)).
+	scenario.Given[mailmessage.State](underWay...).When(
+		fail(1, mailmessage.Outcome{Reason: "cut", InDoubt: true}, now)).
 		Then(t, mailmessage.InDoubt{Attempt: 1, Reason: "cut", NextAt: now.Add(15 * time.Second)})
-	scenario.Given[mailmessage.State](underWay...).When(fail(1, mailmessage.Outcome{Reason: "busy"}, expires.Add(-time.Second))).
-		Then(t, mailmessage.Deferred{Attempt: 1, Reason: "busy", NextAt: expires}, mailmessage.Abandoned{Reason: "the link in it has expired; the last attempt: busy"})
+	scenario.Given[mailmessage.State](underWay...).When(
+		fail(1, mailmessage.Outcome{Reason: "busy"}, expires.Add(-time.Second))).
+		Then(t, mailmessage.Deferred{Attempt: 1, Reason: "busy", NextAt: expires},
+			mailmessage.Abandoned{Reason: "the link in it has expired; the last attempt: busy"})
 	// An attempt that was taken over writes nothing any more.
 	takenOver := append(slices.Clone(underWay), mailmessage.InDoubt{Attempt: 1}, sending(2, until))
-	scenario.Given[mailmessage.State](takenOver...).When(fail(1, mailmessage.Outcome{Reason: "late", Permanent: true}, now)).Then(t)
-	scenario.Given[mailmessage.State](takenOver...).When(func(s mailmessage.State) ([]domain.Event, error) { return mailmessage.Succeed(s, 1), nil }).Then(t)
+	scenario.Given[mailmessage.State](takenOver...).When(
+		fail(1, mailmessage.Outcome{Reason: "late", Permanent: true}, now)).Then(t)
+	scenario.Given[mailmessage.State](takenOver...).When(func(s mailmessage.State) ([]domain.Event, error) {
+		return mailmessage.Succeed(s, 1), nil
+	}).Then(t)
 }
 
 // The pauses grow to four hours, and a message that can't be sent is given up after two days and some twenty attempts.
@@ -122,7 +155,8 @@ func TestPausesGrow(t *testing.T) {
 			now = s.DueAt
 		}
 	}
-	want := []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, 64 * time.Minute, 128 * time.Minute}
+	want := []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute,
+		8 * time.Minute, 16 * time.Minute, 32 * time.Minute, 64 * time.Minute, 128 * time.Minute}
 	if diff := cmp.Diff(want, pauses[:10]); diff != "" {
 		t.Error(diff)
 	}
@@ -151,14 +185,18 @@ func TestTryingAgainByHand(t *testing.T) {
 	failed := mailmessage.Failed{Attempt: 1, Reason: "no such mailbox"}
 	scenario.Given[mailmessage.State]().When(retry(asked)).ThenRefused(t, domain.CodeNotFound)
 	scenario.Given[mailmessage.State](reset, sending(1, until)).When(retry(asked)).ThenRefused(t, "being_sent")
-	scenario.Given[mailmessage.State](reset, sending(1, until), mailmessage.Sent{Attempt: 1}).When(retry(asked)).ThenRefused(t, "already_sent")
-	scenario.Given[mailmessage.State](reset, sending(1, until), failed).When(retry(expires)).ThenRefused(t, "link_expired")
-	scenario.Given[mailmessage.State](reset, sending(1, until), failed).When(retry(asked)).Then(t, mailmessage.Retried{ExpiresAt: expires})
+	scenario.Given[mailmessage.State](reset, sending(1, until),
+		mailmessage.Sent{Attempt: 1}).When(retry(asked)).ThenRefused(t, "already_sent")
+	scenario.Given[mailmessage.State](reset, sending(1, until), failed).When(retry(expires)).ThenRefused(t,
+		"link_expired")
+	scenario.Given[mailmessage.State](reset, sending(1, until), failed).When(retry(asked)).Then(t,
+		mailmessage.Retried{ExpiresAt: expires})
 	late := asked.Add(72 * time.Hour)
 	scenario.Given[mailmessage.State](notice, mailmessage.Abandoned{Reason: "too long"}).When(retry(late)).
 		Then(t, mailmessage.Retried{ExpiresAt: late.Add(mailmessage.Patience)})
 	var started bool
-	scenario.Given[mailmessage.State](notice, sending(1, until), failed, mailmessage.Retried{ExpiresAt: late.Add(mailmessage.Patience)}).
+	scenario.Given[mailmessage.State](notice, sending(1, until), failed,
+		mailmessage.Retried{ExpiresAt: late.Add(mailmessage.Patience)}).
 		When(begin(late, late, &started)).Then(t, sending(2, late))
 	if !started {
 		t.Error("it is not tried")

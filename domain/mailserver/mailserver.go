@@ -66,7 +66,8 @@ func (d Details) Normalized() Details {
 	return d
 }
 
-var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\.?$`)
+var hostName = regexp.MustCompile(
+	`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\.?$`)
 
 // Validate reports every wrong field.
 func (d Details) Validate() error {
@@ -104,11 +105,13 @@ func (p Patch) Validate() error {
 	if p.Host != nil {
 		invalid.Text("host", d.Host, true, 253)
 		if _, err := netip.ParseAddr(d.Host); err != nil && d.Host != "" && !hostName.MatchString(d.Host) {
-			invalid.Add("host", domain.CodeHost, "must be a host name such as smtp.example.com or an IP address, without a port")
+			invalid.Add("host", domain.CodeHost,
+				"must be a host name such as smtp.example.com or an IP address, without a port")
 		}
 	}
 	if p.Port != nil && (d.Port < 1 || d.Port > 65535) {
-		invalid.Add("port", domain.CodeRange, "must be between 1 and 65535; usual are 587 for starttls, 465 for tls and 25 for none")
+		invalid.Add("port", domain.CodeRange, "must be between 1 and 65535; usual are 587 for starttls, 465 for tls "+
+			"and 25 for none")
 	}
 	if p.Security != nil && !slices.Contains(Securities, d.Security) {
 		invalid.Add("security", domain.CodeEnum, "must be starttls, tls or none")
@@ -145,7 +148,9 @@ func Change(s State, patch Patch) ([]domain.Event, error) {
 
 // Retire takes the server out of use; doing it again changes nothing.
 func Retire(s State, reason string) ([]domain.Event, error) {
-	return domain.Retire(s.Lifecycle, kindName, reason, func(reason string) domain.Event { return Retired{Reason: reason} })
+	return domain.Retire(s.Lifecycle, kindName, reason, func(reason string) domain.Event {
+		return Retired{Reason: reason}
+	})
 }
 
 // kindName is what people call the aggregate.
@@ -154,7 +159,8 @@ const kindName = "mail server"
 // Usable says why the server can't be changed or used, or nil.
 func (s State) Usable() error { return s.CheckUsable(kindName, s.Details.Name) }
 
-// Redirects says whether an event decides where what is sent to the server goes to, or how well it is protected on its way.
+// Redirects says whether an event decides where what is sent to the server goes to, or how well it is protected on its
+// way.
 func Redirects(event domain.Event) bool {
 	switch e := event.(type) {
 	case Created:

@@ -55,7 +55,8 @@ func Register(s State, key, name string) ([]domain.Event, error) {
 	name = strings.TrimSpace(name)
 	var invalid domain.Invalid
 	if !domain.ModuleKey.MatchString(key) {
-		invalid.Add("key", domain.CodePattern, "must be lower-case letters, digits and underscores, starting with a letter, at most 50 characters")
+		invalid.Add("key", domain.CodePattern, "must be lower-case letters, digits and underscores, starting with a "+
+			"letter, at most 50 characters")
 	}
 	if slices.Contains(domain.OwnModules, key) {
 		invalid.Add("key", domain.CodeReserved, "%s is one of SecBoard's own modules and can't be registered", key)

@@ -42,7 +42,9 @@ func (s Story[S]) Then(t *testing.T, want ...domain.Event) {
 	if s.err != nil {
 		t.Fatalf("refused: %v", s.err)
 	}
-	if diff := cmp.Diff(want, s.decided, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b domain.Date) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, s.decided, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b domain.Date) bool {
+		return a == b
+	})); diff != "" {
 		t.Fatalf("decided (-want +got):\n%s", diff)
 	}
 }

@@ -218,7 +218,8 @@ func validateSocial(social map[string]string, invalid *domain.Invalid) {
 		}
 		address := social[name]
 		parsed, err := url.Parse(address)
-		if err != nil || parsed.Host == "" || (parsed.Scheme != "https" && parsed.Scheme != "http") || len(address) > 500 {
+		if err != nil || parsed.Host == "" || (parsed.Scheme != "https" && parsed.Scheme != "http") ||
+			len(address) > 500 {
 			invalid.Add("social."+name, domain.CodeURL, "must be an address such as https://social.example/secboard")
 		}
 	}

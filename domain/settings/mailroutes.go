@@ -58,13 +58,15 @@ func (s *MailRoutesState) Evolve(event domain.Event) {
 	s.Routes[place] = e.MailAccountID.To
 }
 
-// SetMailRoute chooses a mail account, uuid.Nil for none. An unknown one, or an unknown company, is for the caller to refuse.
+// SetMailRoute chooses a mail account, uuid.Nil for none. An unknown one, or an unknown company, is for the caller to
+// refuse.
 func SetMailRoute(s MailRoutesState, place MailRoute, account uuid.UUID) ([]domain.Event, error) {
 	if !slices.Contains(mailmessage.Features, place.Feature) {
 		return nil, domain.Refusef(domain.CodeNotFound, "there is no mail feature %q", place.Feature)
 	}
 	if chosen, ok := domain.Change(s.Routes[place], &account); ok {
-		return []domain.Event{MailRouteSet{Feature: place.Feature, CompanyID: place.CompanyID, MailAccountID: chosen}}, nil
+		return []domain.Event{MailRouteSet{Feature: place.Feature, CompanyID: place.CompanyID, MailAccountID: chosen}},
+			nil
 	}
 	return nil, nil
 }

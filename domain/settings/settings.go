@@ -1,5 +1,5 @@
-// Package settings decides about the settings of the installation: of the site, of its security, of its contacts, and which
-// mail account sends what.
+// Package settings decides about the settings of the installation: of the site, of its security, of its contacts, and
+// which mail account sends what.
 package settings
 
 import (
@@ -19,7 +19,8 @@ const Kind = "settings"
 
 // Names are what people call the settings of each stream.
 var Names = map[string]string{
-	"site": "Site settings", "security": "Security settings", "contact": "Contact settings", "mailroutes": "Mail routes",
+	"site": "Site settings", "security": "Security settings", "contact": "Contact settings",
+	"mailroutes": "Mail routes",
 }
 
 // Streams of settings.
@@ -167,8 +168,10 @@ func (p SitePatch) Validate() error {
 		invalid.Text("project_type", *p.ProjectType, false, 100)
 	}
 	if p.Domain != nil && *p.Domain != "" {
-		if parsed, err := url.Parse("https://" + *p.Domain); err != nil || parsed.Host != *p.Domain || strings.ContainsAny(*p.Domain, "@/?# ") {
-			invalid.Add("domain", domain.CodeDomain, "must be a host name such as accounts.example.com, with a port if need be")
+		if parsed, err := url.Parse("https://" + *p.Domain); err != nil || parsed.Host != *p.Domain ||
+			strings.ContainsAny(*p.Domain, "@/?# ") {
+			invalid.Add("domain", domain.CodeDomain, "must be a host name such as accounts.example.com, with a port "+
+				"if need be")
 		}
 	}
 	if p.Protocol != nil && *p.Protocol != "http" && *p.Protocol != "https" {
@@ -200,12 +203,15 @@ type Security struct {
 }
 
 // DefaultSecurity is what counts before anything is set.
-var DefaultSecurity = Security{LockoutAttempts: 5, LockoutWindow: 15, LockoutLength: 15, SessionIdle: 30, SessionLength: 12 * 60}
+var DefaultSecurity = Security{
+	LockoutAttempts: 5, LockoutWindow: 15, LockoutLength: 15, SessionIdle: 30, SessionLength: 12 * 60,
+}
 
 // Lockout is the policy for signing in.
 func (s Security) Lockout() signin.Policy {
 	return signin.Policy{
-		Attempts: s.LockoutAttempts, Within: time.Duration(s.LockoutWindow) * time.Minute, For: time.Duration(s.LockoutLength) * time.Minute,
+		Attempts: s.LockoutAttempts, Within: time.Duration(s.LockoutWindow) * time.Minute,
+		For: time.Duration(s.LockoutLength) * time.Minute,
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package signin decides about one account's attempts to sign in: what is recorded, when it is locked out, and that
-// a code works once. Attempts are frequent and the account's own decisions don't need them, so they have a stream beside
+// Package signin decides about one account's attempts to sign in: what is recorded, when it is locked out, and that a
+// code works once. Attempts are frequent and the account's own decisions don't need them, so they have a stream beside
 // the account's. Of a long stream only the newest part is folded: every event carries what later decisions need.
 package signin
 
@@ -16,8 +16,8 @@ import (
 // Kind is the first part of the stream's name; the second is the account's id.
 const Kind = "signin"
 
-// Window is how many of the newest events of a stream are enough to decide. One is, but for streams whose newest events are
-// from before events carried the guesses.
+// Window is how many of the newest events of a stream are enough to decide. One is, but for streams whose newest events
+// are from before events carried the guesses.
 const Window = 100
 
 // Glance is how many are read first: mostly they are enough, as State.Enough says.
@@ -50,7 +50,8 @@ const Directory = "directory_"
 // Why an account that goes to a directory failed, beside the directory's own reasons.
 const (
 	DirectoryDisabled = "directory_disabled"
-	NoDirectory       = "directory_off" // the connection that the account is bound to is switched off, or none serves it
+	// the connection that the account is bound to is switched off, or none serves it
+	NoDirectory = "directory_off"
 )
 
 // Events is the catalogue of the events of signing in.
@@ -64,13 +65,14 @@ type Guess struct {
 	Old   bool      `json:"old,omitempty"` // somebody signed in since: it counts for its own address only
 }
 
-// maxGuesses is how many guesses an event carries at most. It is more than the limit of requests for one account lets in
-// within the 15 minutes of DefaultPolicy; under a longer one, hundreds of addresses together can make the oldest forgotten.
+// maxGuesses is how many guesses an event carries at most. It is more than the limit of requests for one account lets
+// in within the 15 minutes of DefaultPolicy; under a longer one, hundreds of addresses together can make the oldest
+// forgotten.
 const maxGuesses = 500
 
-// Every event carries what was known before it and later decisions need: Step, the time step of the newest code that was
-// used (0 for none), and, put there by Carry, Guesses: those that still count and the lockouts that are not over. After an
-// unlocking there are none.
+// Every event carries what was known before it and later decisions need: Step, the time step of the newest code that
+// was used (0 for none), and, put there by Carry, Guesses: those that still count and the lockouts that are not over.
+// After an unlocking there are none.
 
 // Succeeded starts a session.
 type Succeeded struct {
@@ -151,16 +153,16 @@ type State struct {
 	complete    bool    // an event carried all that was before it
 }
 
-// Attempt is when and from where somebody tries. PerIP is for superusers: only the address that guesses is locked out, so
-// that nobody can keep the last of them outside.
+// Attempt is when and from where somebody tries. PerIP is for superusers: only the address that guesses is locked out,
+// so that nobody can keep the last of them outside.
 type Attempt struct {
 	Now   time.Time
 	IP    string // as Network gives it
 	PerIP bool
 }
 
-// Network is what counts as one place that somebody tries from: an IPv4 address, or the /64 network that an IPv6 address is in, of
-// which a single connection has 2⁶⁴.
+// Network is what counts as one place that somebody tries from: an IPv4 address, or the /64 network that an IPv6
+// address is in, of which a single connection has 2⁶⁴.
 func Network(ip string) string {
 	address, err := netip.ParseAddr(ip)
 	if err != nil || address.Is4() {
@@ -265,8 +267,8 @@ func (s State) counting(at time.Time, policy Policy) []Guess {
 }
 
 // Enough says whether what was folded decides about an attempt, whatever came before it. An event that carries guesses
-// includes all that was before. A success decides too: it got past the lockouts that there were, cancels the failures, and
-// carries the newest step; but lockouts of single addresses outlast the successes from others.
+// includes all that was before. A success decides too: it got past the lockouts that there were, cancels the failures,
+// and carries the newest step; but lockouts of single addresses outlast the successes from others.
 func (s State) Enough(attempt Attempt) bool {
 	return s.complete || !s.LastSuccess.IsZero() && !attempt.PerIP
 }
@@ -329,7 +331,8 @@ func Succeed(s State, session uuid.UUID, method string, limited bool, step int64
 	if step != 0 && step <= s.LastStep {
 		return nil, false
 	}
-	return []domain.Event{Succeeded{Session: session, Method: method, Limited: limited, Step: max(step, s.LastStep)}}, true
+	return []domain.Event{Succeeded{Session: session, Method: method, Limited: limited, Step: max(step, s.LastStep)}},
+		true
 }
 
 // Unlock ends all lockouts; without one it changes nothing.

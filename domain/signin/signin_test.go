@@ -56,13 +56,16 @@ func TestTheLastOfTooManyGuessesBeginsALockout(t *testing.T) {
 	expect(t, signin.Fail(given(wrong(0, "a")), attempt(time.Minute, "b"), signin.WrongPassword, policy), failed)
 	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.WrongPassword, policy),
 		failed, signin.LockoutBegan{Until: start.Add(22 * time.Minute)})
-	expect(t, signin.Fail(state, attempt(10*time.Minute, "c"), signin.WrongPassword, policy), failed) // the first is too long ago
-	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.Inactive, policy), signin.Failed{Reason: signin.Inactive})
+	// the first is too long ago
+	expect(t, signin.Fail(state, attempt(10*time.Minute, "c"), signin.WrongPassword, policy), failed)
+	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.Inactive, policy),
+		signin.Failed{Reason: signin.Inactive})
 }
 
 func TestASuccessStartsCountingAnew(t *testing.T) {
 	state := given(wrong(0, "a"), wrong(time.Second, "a"), loggedAt{2 * time.Second, "a", signin.Succeeded{}})
-	expect(t, signin.Fail(state, attempt(3*time.Second, "a"), signin.WrongPassword, policy), signin.Failed{Reason: signin.WrongPassword})
+	expect(t, signin.Fail(state, attempt(3*time.Second, "a"), signin.WrongPassword, policy),
+		signin.Failed{Reason: signin.WrongPassword})
 }
 
 func TestALockoutRefusesWithoutFillingTheLogAndOpensByItself(t *testing.T) {
@@ -89,7 +92,8 @@ func TestASuperuserIsLockedOutByAddress(t *testing.T) {
 		t.Error("the lockout must meet the attacker's address alone")
 	}
 	other := signin.Attempt{Now: start.Add(2 * time.Second), IP: "home", PerIP: true}
-	expect(t, signin.Fail(given(wrong(0, "attacker"), wrong(time.Second, "attacker")), other, signin.WrongPassword, policy),
+	expect(t, signin.Fail(given(wrong(0, "attacker"), wrong(time.Second, "attacker")), other, signin.WrongPassword,
+		policy),
 		signin.Failed{Reason: signin.WrongPassword})
 }
 
@@ -194,9 +198,12 @@ func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
 			newest := rapid.IntRange(1, signin.Window).Draw(t, "newest")
 			part := given(carrying[max(0, len(carrying)-newest):]...)
 			if whole.LockedUntil(attempt) != part.LockedUntil(attempt) {
-				t.Fatalf("the newest %d of %d events say locked until %s, all say %s", newest, len(carrying), part.LockedUntil(attempt), whole.LockedUntil(attempt))
+				t.Fatalf("the newest %d of %d events say locked until %s, all say %s", newest, len(carrying),
+					part.LockedUntil(attempt), whole.LockedUntil(attempt))
 			}
-			decide := func(s signin.State) []domain.Event { return signin.Fail(s, attempt, signin.WrongPassword, policy) }
+			decide := func(s signin.State) []domain.Event {
+				return signin.Fail(s, attempt, signin.WrongPassword, policy)
+			}
 			switch rapid.IntRange(0, 20).Draw(t, "what") {
 			case 0:
 				decide = func(s signin.State) []domain.Event {
@@ -206,7 +213,9 @@ func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
 			case 1:
 				decide = func(s signin.State) []domain.Event { return signin.Unlock(s, now) }
 			case 2, 3, 4, 5:
-				decide = func(signin.State) []domain.Event { return []domain.Event{signin.Failed{Reason: "no_reset_link"}} }
+				decide = func(signin.State) []domain.Event {
+					return []domain.Event{signin.Failed{Reason: "no_reset_link"}}
+				}
 			case 6:
 				decide = func(signin.State) []domain.Event { return []domain.Event{signin.SignedOut{}} }
 			}
@@ -230,9 +239,12 @@ func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
 		var stream []loggedAt
 		guesses := 0
 		for i := range 30 * 14 { // as fast as requests for one account are let in
-			attempt := signin.Attempt{Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true}
+			attempt := signin.Attempt{
+				Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true,
+			}
 			state := given(stream[max(0, len(stream)-signin.Window):]...)
-			events := signin.Carry(state, signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy), attempt.Now, attempt.IP, signin.DefaultPolicy)
+			events := signin.Carry(state, signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy),
+				attempt.Now, attempt.IP, signin.DefaultPolicy)
 			if len(events) > 0 {
 				guesses++
 			}
@@ -258,8 +270,11 @@ func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
 
 // What an event carries is written in one way for ever.
 func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
-	const written = `{"guesses":[{"ip":"a","at":"2026-11-23T09:00:00Z","old":true},{"ip":"b","until":"2026-11-23T10:00:00Z"}]}`
-	event := signin.Challenged{Guesses: []signin.Guess{{IP: "a", At: start, Old: true}, {IP: "b", Until: start.Add(time.Hour)}}}
+	const written = `{"guesses":[{"ip":"a","at":"2026-11-23T09:00:00Z","old":true},` +
+		`{"ip":"b","until":"2026-11-23T10:00:00Z"}]}`
+	event := signin.Challenged{
+		Guesses: []signin.Guess{{IP: "a", At: start, Old: true}, {IP: "b", Until: start.Add(time.Hour)}},
+	}
 	data, err := json.Marshal(event)
 	if err != nil || string(data) != written {
 		t.Errorf("%s, %v", data, err)
@@ -273,19 +288,25 @@ func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
 
 func TestOneConnectionsAddressesAreOnePlace(t *testing.T) {
 	t.Parallel()
-	for a, b := range map[string]string{"2001:db8:1:2::1": "2001:db8:1:2:ffff::9", "203.0.113.9": "203.0.113.9", "": ""} {
+	for a, b := range map[string]string{
+		"2001:db8:1:2::1": "2001:db8:1:2:ffff::9", "203.0.113.9": "203.0.113.9", "": "",
+	} {
 		t.Run(a, func(t *testing.T) {
 			if signin.Network(a) != signin.Network(b) {
 				t.Errorf("%s and %s: %s, %s", a, b, signin.Network(a), signin.Network(b))
 			}
 		})
 	}
-	if signin.Network("2001:db8:1:2::1") == signin.Network("2001:db8:1:3::1") || signin.Network("203.0.113.9") == signin.Network("203.0.113.8") {
+	if signin.Network("2001:db8:1:2::1") == signin.Network("2001:db8:1:3::1") ||
+		signin.Network("203.0.113.9") == signin.Network("203.0.113.8") {
 		t.Error("two networks are one place")
 	}
 	var state signin.State
 	attempt := func(last int) signin.Attempt {
-		return signin.Attempt{Now: start.Add(time.Duration(last) * time.Second), IP: signin.Network(fmt.Sprintf("2001:db8::%d", last)), PerIP: true}
+		return signin.Attempt{
+			Now: start.Add(time.Duration(last) * time.Second), IP: signin.Network(fmt.Sprintf("2001:db8::%d", last)),
+			PerIP: true,
+		}
 	}
 	policy := signin.DefaultPolicy
 	for i := range policy.Attempts {

@@ -13,7 +13,8 @@ import (
 // credentialEvents is the catalogue of what concerns the ways to sign in.
 var credentialEvents = []domain.Event{
 	PasswordSet{}, PasswordRehashed{}, PasswordResetRequested{}, FirstLoginRequested{}, FirstLoginUsed{},
-	TwoFactorPrepared{}, TwoFactorEnrolled{}, BackupCodesReplaced{}, BackupCodeUsed{}, TwoFactorDisabled{}, TwoFactorReset{},
+	TwoFactorPrepared{}, TwoFactorEnrolled{}, BackupCodesReplaced{}, BackupCodeUsed{}, TwoFactorDisabled{},
+	TwoFactorReset{},
 	SessionsEnded{},
 }
 
@@ -122,8 +123,8 @@ func EndsSessions(event domain.Event) bool {
 	return false
 }
 
-// KeepsOwnSession says whether the session in which somebody causes an event goes on when the others end with it: the one in
-// which people change their own password does. A link is used outside of every session.
+// KeepsOwnSession says whether the session in which somebody causes an event goes on when the others end with it: the
+// one in which people change their own password does. A link is used outside of every session.
 func KeepsOwnSession(event domain.Event) bool {
 	_, own := event.(PasswordSet)
 	return own
@@ -158,7 +159,8 @@ func (s *State) evolveCredentials(event domain.Event) {
 		s.FirstLogins = append(s.FirstLogins, Link{e.Link, e.ExpiresAt})
 	case FirstLoginUsed:
 		s.FirstLogins = nil
-	case EmailChanged, Deactivated, DirectoryLinked: // what was sent to the former address, or before, opens nothing any more
+	case EmailChanged, Deactivated, DirectoryLinked:
+		// what was sent to the former address, or before, opens nothing any more
 		s.ResetLinks, s.FirstLogins = nil, nil
 	case SessionsEnded:
 		s.SessionsEnded++
@@ -169,7 +171,9 @@ func (s *State) evolveCredentials(event domain.Event) {
 	case BackupCodesReplaced:
 		s.TwoFactor.Codes = e.Codes
 	case BackupCodeUsed:
-		s.TwoFactor.Codes = slices.DeleteFunc(slices.Clone(s.TwoFactor.Codes), func(code string) bool { return code == e.Code })
+		s.TwoFactor.Codes = slices.DeleteFunc(slices.Clone(s.TwoFactor.Codes), func(code string) bool {
+			return code == e.Code
+		})
 	case TwoFactorDisabled, TwoFactorReset:
 		s.TwoFactor = TwoFactor{}
 	case TwoFactorRequired:

@@ -131,7 +131,8 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self && (wanted.StartDate != s.Details.StartDate || wanted.EndDate != s.Details.EndDate) {
-		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't change the first and the last day of your own account: ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount,
+			"you can't change the first and the last day of your own account: ask another administrator")
 	}
 	events := changeDetails(s.Details, wanted)
 	for _, decide := range []func() ([]domain.Event, error){
@@ -206,12 +207,14 @@ func changeActive(s State, by By, active *bool, reason string) ([]domain.Event, 
 	case *active:
 		return []domain.Event{Activated{}}, nil
 	case by.Self:
-		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't deactivate your own account: ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount,
+			"you can't deactivate your own account: ask another administrator")
 	}
 	return []domain.Event{Deactivated{Reason: reason}}, nil
 }
 
-// changeRequirement requires two-factor, or lifts it: then a confirmed device, also a voluntary one, is not asked for any more.
+// changeRequirement requires two-factor, or lifts it: then a confirmed device, also a voluntary one, is not asked for
+// any more.
 func changeRequirement(s State, by By, required *bool) ([]domain.Event, error) {
 	switch {
 	case required == nil:
@@ -224,7 +227,8 @@ func changeRequirement(s State, by By, required *bool) ([]domain.Event, error) {
 	case !s.TwoFactorRequired && !s.TwoFactor.Challenges():
 		return nil, nil
 	case by.Self:
-		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't lift two-factor for your own account: ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount,
+			"you can't lift two-factor for your own account: ask another administrator")
 	}
 	return []domain.Event{TwoFactorRequirementLifted{}}, nil
 }
@@ -299,7 +303,8 @@ func joinGroup(s State, by By, companyID uuid.UUID, group Group) ([]domain.Event
 	}
 	if missing := group.Permissions.Missing(by.Permissions); len(missing) > 0 && !by.Superuser {
 		return nil, domain.Refusef(domain.CodeForbidden,
-			"the group %s grants %s, which you don't have yourself: only a superuser can give it", group.Name, missing[0])
+			"the group %s grants %s, which you don't have yourself: only a superuser can give it", group.Name,
+			missing[0])
 	}
 	return []domain.Event{GroupJoined{GroupID: group.ID, GroupName: group.Name}}, nil
 }
@@ -361,7 +366,8 @@ func errNoAccount() error {
 
 func groupOfOtherCompany(name string) error {
 	return domain.Refusef(domain.CodeGroupOfOtherCompany,
-		"the group %s belongs to another company than the account: take the account out of it, or use a global group", name)
+		"the group %s belongs to another company than the account: take the account out of it, or use a global group",
+		name)
 }
 
 func sortedIDs(names map[uuid.UUID]string) []uuid.UUID {

@@ -25,16 +25,19 @@ func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
 }
 
 // ErrPasswordElsewhere refuses to give a local password to an account that a directory signs in.
-var ErrPasswordElsewhere = &domain.Error{Code: domain.CodeDirectoryAccount, Detail: "the password of this account is kept by the directory: change it there"}
+var ErrPasswordElsewhere = &domain.Error{
+	Code: domain.CodeDirectoryAccount, Detail: "the password of this account is kept by the directory: change it there",
+}
 
-// ReplacePassword is SetPassword by the owner, who has confirmed the password of the account as it was at asked: one that
-// was set meanwhile is not replaced without being asked for.
+// ReplacePassword is SetPassword by the owner, who has confirmed the password of the account as it was at asked: one
+// that was set meanwhile is not replaced without being asked for.
 func ReplacePassword(s, asked State, hash domain.Sealed) ([]domain.Event, error) {
 	switch {
 	case s.Source == SourceDirectory:
 		return nil, ErrPasswordElsewhere
 	case s.PasswordsSet != asked.PasswordsSet:
-		return nil, domain.Refusef(domain.CodeRevisionMismatch, "another password was set meanwhile: try again with that as the current one")
+		return nil, domain.Refusef(domain.CodeRevisionMismatch,
+			"another password was set meanwhile: try again with that as the current one")
 	}
 	return SetPassword(s, hash)
 }
@@ -53,7 +56,9 @@ func RequestPasswordReset(s State, link uuid.UUID, language string, now time.Tim
 	if !s.Exists || s.Source == SourceDirectory || s.CanSignIn(now) != "" {
 		return nil, nil
 	}
-	return []domain.Event{PasswordResetRequested{Link: link, ExpiresAt: now.Add(ResetLinkLife).UTC(), Language: language}}, nil
+	return []domain.Event{
+		PasswordResetRequested{Link: link, ExpiresAt: now.Add(ResetLinkLife).UTC(), Language: language},
+	}, nil
 }
 
 // UseResetLink sets a password by a link, once.
@@ -69,7 +74,9 @@ func RequestFirstLogin(s State, link uuid.UUID, language string, now time.Time) 
 	if !s.Exists || s.Source == SourceDirectory || s.Password.Set() || s.CanSignIn(now) != "" {
 		return nil, nil
 	}
-	return []domain.Event{FirstLoginRequested{Link: link, ExpiresAt: now.Add(FirstLoginLife).UTC(), Language: language}}, nil
+	return []domain.Event{
+		FirstLoginRequested{Link: link, ExpiresAt: now.Add(FirstLoginLife).UTC(), Language: language},
+	}, nil
 }
 
 // UseFirstLogin uses a first-login link up.
@@ -81,7 +88,9 @@ func UseFirstLogin(s State, link uuid.UUID, now time.Time) ([]domain.Event, erro
 }
 
 // ErrLink says nothing about why.
-var ErrLink = &domain.Error{Code: domain.CodeInvalidLink, Detail: "the link is wrong, was used already or has expired: ask for a new one"}
+var ErrLink = &domain.Error{
+	Code: domain.CodeInvalidLink, Detail: "the link is wrong, was used already or has expired: ask for a new one",
+}
 
 // ResetLinkUsable says whether a reset link could be used at a time.
 func (s State) ResetLinkUsable(link uuid.UUID, now time.Time) bool {
@@ -99,7 +108,8 @@ func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 		return nil, errNoAccount()
 	}
 	if s.TwoFactor.Challenges() {
-		return nil, domain.Refusef(domain.CodeTwoFactorEnrolled, "a device is confirmed already: switch two-factor off first, or ask an administrator to reset it")
+		return nil, domain.Refusef(domain.CodeTwoFactorEnrolled,
+			"a device is confirmed already: switch two-factor off first, or ask an administrator to reset it")
 	}
 	return []domain.Event{TwoFactorPrepared{Secret: secret}}, nil
 }
@@ -107,7 +117,8 @@ func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 // ConfirmTwoFactor makes the prepared device the second factor, with new backup codes. step is that of the right code.
 func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, error) {
 	if !s.TwoFactor.Prepared.Set() {
-		return nil, domain.Refusef(domain.CodeTwoFactorNotPrepared, "there is no device to confirm: POST /me/two-factor first")
+		return nil, domain.Refusef(domain.CodeTwoFactorNotPrepared,
+			"there is no device to confirm: POST /me/two-factor first")
 	}
 	return []domain.Event{TwoFactorEnrolled{Codes: codes, Step: step}}, nil
 }
@@ -134,7 +145,8 @@ func DisableTwoFactor(s State) ([]domain.Event, error) {
 	case !s.Exists:
 		return nil, errNoAccount()
 	case s.TwoFactorRequired:
-		return nil, domain.Refusef(domain.CodeTwoFactorRequired, "an administrator requires two-factor for this account")
+		return nil, domain.Refusef(domain.CodeTwoFactorRequired,
+			"an administrator requires two-factor for this account")
 	case !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set():
 		return nil, nil
 	}
@@ -151,7 +163,8 @@ func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self {
-		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't reset two-factor of your own account: switch it off with DELETE /me/two-factor, or ask another administrator")
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't reset two-factor of your own account: switch it "+
+			"off with DELETE /me/two-factor, or ask another administrator")
 	}
 	if !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set() {
 		return nil, nil

@@ -13,10 +13,13 @@ import (
 
 // Why a directory's yes does not let somebody in.
 var (
-	ErrOtherEntry  = domain.Refusef(domain.CodeOtherDirectoryEntry, "the account is bound to another entry of the directory")
-	ErrEntryTaken  = domain.Refusef(domain.CodeEntryOfAnotherAccount, "the entry of the directory is bound to another account")
+	ErrOtherEntry = domain.Refusef(domain.CodeOtherDirectoryEntry,
+		"the account is bound to another entry of the directory")
+	ErrEntryTaken = domain.Refusef(domain.CodeEntryOfAnotherAccount,
+		"the entry of the directory is bound to another account")
 	ErrOwnLogin    = domain.Refusef(domain.CodeLocalAccount, "the account has a password of its own")
-	ErrNotApproved = domain.Refusef(domain.CodeDirectoryNotVouched, "a superuser has to approve the connection before it signs in people with rights")
+	ErrNotApproved = domain.Refusef(domain.CodeDirectoryNotVouched,
+		"a superuser has to approve the connection before it signs in people with rights")
 )
 
 // DirectoryEntry is an entry of a directory with the connection through which it was found.
@@ -53,11 +56,14 @@ func (s State) MayDoSomething() bool { return s.Superuser || len(s.Groups) > 0 }
 
 // Person is the account as the choice of directories sees it.
 func (s State) Person() directory.Person {
-	return directory.Person{Known: s.Exists, CompanyID: s.Details.CompanyID, ConnectionID: s.Directory.ID, Rights: s.MayDoSomething()}
+	return directory.Person{
+		Known: s.Exists, CompanyID: s.Details.CompanyID, ConnectionID: s.Directory.ID, Rights: s.MayDoSomething(),
+	}
 }
 
-// SyncFromDirectory brings an account up to date with its entry, after the directory accepted its password: bound on the first
-// time, opened again, its names, and groups more. What the directory does not have, or does not show, is left alone.
+// SyncFromDirectory brings an account up to date with its entry, after the directory accepted its password: bound on
+// the first time, opened again, its names, and groups more. What the directory does not have, or does not show, is left
+// alone.
 func SyncFromDirectory(s State, found DirectoryEntry) ([]domain.Event, error) {
 	link, entry := s.Directory, found.Entry
 	switch {
@@ -100,7 +106,8 @@ func syncGroups(s State, found DirectoryEntry) []domain.Event {
 	joined := map[uuid.UUID]bool{}
 	for _, group := range found.Groups {
 		_, member := s.Groups[group.ID]
-		if member || joined[group.ID] || group.Retired || group.CompanyID != uuid.Nil && group.CompanyID != s.Details.CompanyID {
+		if member || joined[group.ID] || group.Retired || group.CompanyID != uuid.Nil &&
+			group.CompanyID != s.Details.CompanyID {
 			continue
 		}
 		joined[group.ID] = true
@@ -156,7 +163,8 @@ func SyncClosing(s State, directoryID uuid.UUID, guid, reason string) ([]domain.
 	return nil, nil
 }
 
-// UnlinkDirectory forgets the entry that the account is bound to, so that a new one of the same person can take its place.
+// UnlinkDirectory forgets the entry that the account is bound to, so that a new one of the same person can take its
+// place.
 func UnlinkDirectory(s State, by By, reason string) ([]domain.Event, error) {
 	reason, err := domain.Reason(reason, true)
 	if err != nil {

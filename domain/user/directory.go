@@ -10,11 +10,12 @@ import (
 
 // directoryEvents is the catalogue of what a directory does to an account.
 var directoryEvents = []domain.Event{
-	DirectoryLinked{}, DirectoryUnlinked{}, DirectoryEntryMoved{}, DirectoryDisabled{}, DirectoryEnabled{}, GroupSynced{}, GroupsMissed{},
+	DirectoryLinked{}, DirectoryUnlinked{}, DirectoryEntryMoved{}, DirectoryDisabled{}, DirectoryEnabled{},
+	GroupSynced{}, GroupsMissed{},
 }
 
-// DirectoryLinked binds the account to one entry of a directory, which keeps its password from now on. The GUID stays when
-// the entry is renamed; another entry with the same e-mail address is somebody else.
+// DirectoryLinked binds the account to one entry of a directory, which keeps its password from now on. The GUID stays
+// when the entry is renamed; another entry with the same e-mail address is somebody else.
 type DirectoryLinked struct {
 	DirectoryID uuid.UUID `json:"directory_id"`
 	GUID        string    `json:"guid"`
@@ -98,7 +99,10 @@ func (e DirectoryUnlinked) Changes() []domain.FieldChange {
 func (DirectoryDisabled) Changes() []domain.FieldChange { return flag("directory_disabled", true) }
 func (DirectoryEnabled) Changes() []domain.FieldChange  { return flag("directory_disabled", false) }
 func (e GroupSynced) Changes() []domain.FieldChange {
-	return []domain.FieldChange{{Field: "groups", To: e.GroupName}, {Field: "source", To: SourceDirectory}, {Field: "directory_id", To: e.DirectoryID}}
+	return []domain.FieldChange{
+		{Field: "groups", To: e.GroupName}, {Field: "source", To: SourceDirectory},
+		{Field: "directory_id", To: e.DirectoryID},
+	}
 }
 
 // DirectoryLink says to which entry of a directory an account is bound.

@@ -20,7 +20,8 @@ const (
 
 // Events is the catalogue of the account's events.
 var Events = slices.Concat([]domain.Event{
-	Registered{}, EmailChanged{}, NameChanged{}, PhoneChanged{}, CompanyChanged{}, DepartmentChanged{}, PositionChanged{},
+	Registered{}, EmailChanged{}, NameChanged{}, PhoneChanged{}, CompanyChanged{}, DepartmentChanged{},
+	PositionChanged{},
 	AccessPeriodChanged{}, Activated{}, Deactivated{}, SuperuserGranted{}, SuperuserRevoked{}, SuperuserExercised{},
 	TwoFactorRequired{}, TwoFactorRequirementLifted{}, LanguageChanged{}, PhotoChanged{}, PhotoRemoved{},
 	RoleGiven{}, RoleTaken{}, GroupJoined{}, GroupLeft{},

@@ -18,7 +18,8 @@ func changeSuperuser(s State, by By, superuser *bool) ([]domain.Event, error) {
 	case *superuser:
 		return []domain.Event{SuperuserGranted{}}, nil
 	case by.Self:
-		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't give up being superuser for your own account: ask another superuser, so that one always remains")
+		return nil, domain.Refusef(domain.CodeOwnAccount,
+			"you can't give up being superuser for your own account: ask another superuser, so that one always remains")
 	}
 	return []domain.Event{SuperuserRevoked{}}, nil
 }
@@ -35,17 +36,19 @@ func LimitsSuperuser(s State, events []domain.Event) bool {
 		next.Evolve(event)
 	}
 	begins := next.Details.StartDate
-	return !next.Active || !next.Superuser || !next.Details.EndDate.IsZero() || begins != s.Details.StartDate && !begins.IsZero()
+	return !next.Active || !next.Superuser || !next.Details.EndDate.IsZero() || begins != s.Details.StartDate &&
+		!begins.IsZero()
 }
 
-// ExerciseSuperuser is written into the stream of the superuser who is about to limit another one, after that one's stream was read
-// and before it is changed. It refuses whoever may not do everything indefinitely at that time.
+// ExerciseSuperuser is written into the stream of the superuser who is about to limit another one, after that one's
+// stream was read and before it is changed. It refuses whoever may not do everything indefinitely at that time.
 //
-// So of two superusers who limit each other at the same time at most one succeeds, whichever processes they use: if both had
-// read the other's stream before the other exercised, both changes would meet a stream that has moved.
+// So of two superusers who limit each other at the same time at most one succeeds, whichever processes they use: if
+// both had read the other's stream before the other exercised, both changes would meet a stream that has moved.
 func ExerciseSuperuser(s State, other uuid.UUID, now time.Time) ([]domain.Event, error) {
 	if !s.Superuser || !s.Details.EndDate.IsZero() || s.CanSignIn(now) != "" {
-		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser whose own account is active and has no end date can limit another superuser, so that one always remains")
+		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser whose own account is active and has no "+
+			"end date can limit another superuser, so that one always remains")
 	}
 	return []domain.Event{SuperuserExercised{AccountID: other}}, nil
 }

@@ -36,7 +36,9 @@ func (s *State) Evolve(event domain.Event) {
 	switch e := event.(type) {
 	case Registered:
 		s.Exists, s.Active, s.Source = true, true, e.Source
-		s.Details = Details{e.Email, e.FirstName, e.LastName, e.Phone, e.CompanyID, e.Department, e.Position, e.StartDate, e.EndDate}
+		s.Details = Details{
+			e.Email, e.FirstName, e.LastName, e.Phone, e.CompanyID, e.Department, e.Position, e.StartDate, e.EndDate,
+		}
 		s.Roles, s.Groups = map[uuid.UUID]string{}, map[uuid.UUID]string{}
 	case EmailChanged:
 		s.Details.Email = e.Email.To
@@ -101,7 +103,8 @@ func EmailClaim(email string) claim.Key {
 	return claim.Key{Kind: "email", Value: NormalizeEmail(email)}
 }
 
-// NormalizeEmail is the form in which addresses are compared. A letter with its accent is the same whether it is one character or two.
+// NormalizeEmail is the form in which addresses are compared. A letter with its accent is the same whether it is one
+// character or two.
 func NormalizeEmail(email string) string {
 	return norm.NFC.String(strings.ToLower(strings.TrimSpace(email)))
 }

@@ -17,9 +17,13 @@ import (
 
 var (
 	acme, other = uuid.UUID{1}, uuid.UUID{2}
-	riskReaders = user.Group{ID: uuid.UUID{10}, Name: "Risk readers", CompanyID: acme, Permissions: domain.Permissions{"risks": {View: true, Export: true}}}
-	everybody   = user.Group{ID: uuid.UUID{11}, Name: "Everybody", Permissions: domain.Permissions{"reports": {View: true}}}
-	auditor     = user.Role{ID: uuid.UUID{20}, Name: "Auditor"}
+	riskReaders = user.Group{ID: uuid.UUID{10}, Name: "Risk readers", CompanyID: acme, Permissions: domain.Permissions{
+		"risks": {View: true, Export: true},
+	}}
+	everybody = user.Group{
+		ID: uuid.UUID{11}, Name: "Everybody", Permissions: domain.Permissions{"reports": {View: true}},
+	}
+	auditor = user.Role{ID: uuid.UUID{20}, Name: "Auditor"}
 
 	super = user.By{Superuser: true}
 	anna  = user.Registered{Email: "anna@acme.example", FirstName: "Anna", CompanyID: acme, Source: user.SourceLocal}
@@ -34,11 +38,14 @@ func change(by user.By, patch user.Patch) decision {
 func TestRegisterGivesEverythingInOneDecision(t *testing.T) {
 	scenario.Given[user.State]().
 		When(func(s user.State) ([]domain.Event, error) {
-			return user.Register(s, super, user.Details{Email: " anna@acme.example ", FirstName: "Anna", CompanyID: acme},
-				user.Grants{Inactive: true, Superuser: true, RequireTwoFactor: true, Roles: []user.Role{auditor}, Groups: []user.Group{riskReaders, riskReaders}})
+			return user.Register(s, super,
+				user.Details{Email: " anna@acme.example ", FirstName: "Anna", CompanyID: acme},
+				user.Grants{Inactive: true, Superuser: true, RequireTwoFactor: true, Roles: []user.Role{auditor},
+					Groups: []user.Group{riskReaders, riskReaders}})
 		}).
 		Then(t, anna, user.Deactivated{}, user.SuperuserGranted{}, user.TwoFactorRequired{},
-			user.RoleGiven{RoleID: auditor.ID, RoleName: "Auditor"}, user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
+			user.RoleGiven{RoleID: auditor.ID, RoleName: "Auditor"},
+			user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
 }
 
 func TestRegisterReportsEveryWrongField(t *testing.T) {
@@ -47,7 +54,8 @@ func TestRegisterReportsEveryWrongField(t *testing.T) {
 	scenario.Given[user.State]().
 		When(func(s user.State) ([]domain.Event, error) {
 			return user.Register(s, super, user.Details{
-				Email: "Anna <anna@acme.example>", FirstName: "A\x00", Phone: strings.Repeat("1", 51), StartDate: start, EndDate: end,
+				Email: "Anna <anna@acme.example>", FirstName: "A\x00", Phone: strings.Repeat("1", 51), StartDate: start,
+				EndDate: end,
 			}, user.Grants{})
 		}).
 		ThenInvalid(t, "email", "first_name", "phone", "end_date")
@@ -56,9 +64,12 @@ func TestRegisterReportsEveryWrongField(t *testing.T) {
 func TestEmailAddresses(t *testing.T) {
 	for address, valid := range map[string]bool{
 		"anna@acme.example": true, "o'brien+x@acme.example": true, "ганна@приклад.укр": true,
-		"": false, "anna": false, "anna@": false, "@acme.example": false, "anna@acme.example\n": true, "an na@acme.example": false,
-		"a\u009b@acme.example": false, "a\u202e@acme.example": false, "a@\u2066acme.example": false, "a\u200f@acme.example": false,
-		`"a b"@acme.example`: false, "a\x00@acme.example": false, strings.Repeat("a", 250) + "@b.cd": false, "a@b, c@d": false,
+		"": false, "anna": false, "anna@": false, "@acme.example": false, "anna@acme.example\n": true,
+		"an na@acme.example":   false,
+		"a\u009b@acme.example": false, "a\u202e@acme.example": false, "a@\u2066acme.example": false,
+		"a\u200f@acme.example": false,
+		`"a b"@acme.example`:   false, "a\x00@acme.example": false, strings.Repeat("a", 250) + "@b.cd": false,
+		"a@b, c@d":                false,
 		"an\u200bna@acme.example": false, "an\u00a0na@acme.example": false, "anna@acme\u2028.example": false,
 	} {
 		t.Run(fmt.Sprintf("%.40q", address), func(t *testing.T) {
@@ -79,7 +90,8 @@ func TestChangeGivesOneEventForEachThing(t *testing.T) {
 	registered := anna
 	registered.EndDate = until
 	scenario.Given[user.State](registered).
-		When(change(super, user.Patch{FirstName: &name, Department: &department, EndDate: &end, Groups: &[]user.Group{everybody}})).
+		When(change(super,
+			user.Patch{FirstName: &name, Department: &department, EndDate: &end, Groups: &[]user.Group{everybody}})).
 		Then(t,
 			user.NameChanged{FirstName: domain.Changed[string]{From: "Anna", To: "Hanna"}},
 			user.DepartmentChanged{Department: domain.Changed[string]{To: "Risk"}},
@@ -101,7 +113,8 @@ func TestGroupsOfAnotherCompany(t *testing.T) {
 		return func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, super, g) }
 	}
 	scenario.Given[user.State](anna).When(join(foreign)).ThenRefused(t, "group_of_other_company")
-	scenario.Given[user.State](anna).When(join(everybody)).Then(t, user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
+	scenario.Given[user.State](anna).When(join(everybody)).Then(t,
+		user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
 
 	member := user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"}
 	to := other
@@ -111,7 +124,8 @@ func TestGroupsOfAnotherCompany(t *testing.T) {
 	scenario.Given[user.State](anna, member).
 		When(change(super, user.Patch{CompanyID: &to, Groups: &[]user.Group{everybody}})).
 		Then(t, user.CompanyChanged{CompanyID: domain.Changed[uuid.UUID]{From: acme, To: other}},
-			user.GroupLeft{GroupID: riskReaders.ID, GroupName: "Risk readers"}, user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
+			user.GroupLeft{GroupID: riskReaders.ID, GroupName: "Risk readers"},
+			user.GroupJoined{GroupID: everybody.ID, GroupName: "Everybody"})
 }
 
 func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
@@ -121,10 +135,12 @@ func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
 	}
 	scenario.Given[user.State](anna).When(join(clerk)).ThenRefused(t, domain.CodeForbidden)
 	clerk.Permissions["risks"] = domain.Actions{View: true, Export: true}
-	scenario.Given[user.State](anna).When(join(clerk)).Then(t, user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
+	scenario.Given[user.State](anna).When(join(clerk)).Then(t,
+		user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
 
 	yes := true
-	scenario.Given[user.State](anna).When(change(clerk, user.Patch{Superuser: &yes})).ThenRefused(t, domain.CodeForbidden)
+	scenario.Given[user.State](anna).When(change(clerk, user.Patch{Superuser: &yes})).ThenRefused(t,
+		domain.CodeForbidden)
 }
 
 func TestASuperuserIsChangedOnlyBySuperusers(t *testing.T) {
@@ -138,8 +154,10 @@ func TestNobodyClosesTheOwnAccount(t *testing.T) {
 	self := user.By{Superuser: true, Self: true}
 	no := false
 	scenario.Given[user.State](anna).
-		When(func(s user.State) ([]domain.Event, error) { return user.Deactivate(s, self, "") }).ThenRefused(t, "own_account")
-	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(change(self, user.Patch{Superuser: &no})).ThenRefused(t, "own_account")
+		When(func(s user.State) ([]domain.Event, error) { return user.Deactivate(s, self, "") }).ThenRefused(t,
+		"own_account")
+	scenario.Given[user.State](anna,
+		user.SuperuserGranted{}).When(change(self, user.Patch{Superuser: &no})).ThenRefused(t, "own_account")
 }
 
 func TestNobodyChangesWhatLimitsTheOwnAccount(t *testing.T) {
@@ -150,12 +168,15 @@ func TestNobodyChangesWhatLimitsTheOwnAccount(t *testing.T) {
 	enrolled := []domain.Event{anna, user.TwoFactorPrepared{Secret: domain.Sealed("x")}, user.TwoFactorEnrolled{}}
 	scenario.Given[user.State](anna).When(change(self, user.Patch{EndDate: &last})).ThenRefused(t, "own_account")
 	scenario.Given[user.State](anna).When(change(self, user.Patch{StartDate: &last})).ThenRefused(t, "own_account")
-	scenario.Given[user.State](anna, limited).When(change(self, user.Patch{EndDate: &never})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna, limited).When(change(self, user.Patch{EndDate: &never})).ThenRefused(t,
+		"own_account")
 	scenario.Given[user.State](anna, limited).When(change(self, user.Patch{EndDate: &last})).Then(t)
 	scenario.Given[user.State](anna).When(change(super, user.Patch{EndDate: &last})).Then(t, limited)
 
-	scenario.Given[user.State](anna, user.TwoFactorRequired{}).When(change(self, user.Patch{RequireTwoFactor: &no})).ThenRefused(t, "own_account")
-	scenario.Given[user.State](enrolled...).When(change(self, user.Patch{RequireTwoFactor: &no})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](anna,
+		user.TwoFactorRequired{}).When(change(self, user.Patch{RequireTwoFactor: &no})).ThenRefused(t, "own_account")
+	scenario.Given[user.State](enrolled...).When(change(self, user.Patch{RequireTwoFactor: &no})).ThenRefused(t,
+		"own_account")
 	reset := func(by user.By) decision {
 		return func(s user.State) ([]domain.Event, error) { return user.ResetTwoFactor(s, by, "lost") }
 	}
@@ -166,8 +187,10 @@ func TestNobodyChangesWhatLimitsTheOwnAccount(t *testing.T) {
 func TestLiftingTwoFactorHoldsForAVoluntaryDeviceToo(t *testing.T) {
 	no := false
 	enrolled := []domain.Event{anna, user.TwoFactorPrepared{Secret: domain.Sealed("x")}, user.TwoFactorEnrolled{}}
-	scenario.Given[user.State](enrolled...).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t, user.TwoFactorRequirementLifted{})
-	scenario.Given[user.State](append(enrolled, user.TwoFactorRequirementLifted{})...).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t)
+	scenario.Given[user.State](enrolled...).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t,
+		user.TwoFactorRequirementLifted{})
+	scenario.Given[user.State](append(enrolled, user.TwoFactorRequirementLifted{})...).When(
+		change(super, user.Patch{RequireTwoFactor: &no})).Then(t)
 	scenario.Given[user.State](anna).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t)
 }
 
@@ -175,7 +198,8 @@ func TestALinkEndsWithTheAddressThatItWasSentTo(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	link := uuid.UUID{40}
 	asked := []domain.Event{
-		anna, user.PasswordResetRequested{Link: link, ExpiresAt: now.Add(time.Hour)}, user.FirstLoginRequested{Link: link, ExpiresAt: now.Add(time.Hour)},
+		anna, user.PasswordResetRequested{Link: link, ExpiresAt: now.Add(time.Hour)},
+		user.FirstLoginRequested{Link: link, ExpiresAt: now.Add(time.Hour)},
 	}
 	reset := func(s user.State) ([]domain.Event, error) { return user.UseResetLink(s, link, domain.Sealed("x"), now) }
 	first := func(s user.State) ([]domain.Event, error) { return user.UseFirstLogin(s, link, now) }
@@ -196,13 +220,18 @@ func TestOnlyALastingSuperuserLimitsAnother(t *testing.T) {
 	later, _ := domain.ParseDate("2026-05-02")
 	boris := uuid.UUID{30}
 	exercise := func(s user.State) ([]domain.Event, error) { return user.ExerciseSuperuser(s, boris, now) }
-	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(exercise).Then(t, user.SuperuserExercised{AccountID: boris})
+	scenario.Given[user.State](anna, user.SuperuserGranted{}).When(exercise).Then(t,
+		user.SuperuserExercised{AccountID: boris})
 	for name, given := range map[string][]domain.Event{
 		"no superuser":  {anna},
 		"no longer one": {anna, user.SuperuserGranted{}, user.SuperuserRevoked{}},
 		"inactive":      {anna, user.SuperuserGranted{}, user.Deactivated{}},
-		"until a day":   {anna, user.SuperuserGranted{}, user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: later}}},
-		"not yet":       {anna, user.SuperuserGranted{}, user.AccessPeriodChanged{StartDate: domain.Changed[domain.Date]{To: later}}},
+		"until a day": {
+			anna, user.SuperuserGranted{}, user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: later}},
+		},
+		"not yet": {
+			anna, user.SuperuserGranted{}, user.AccessPeriodChanged{StartDate: domain.Changed[domain.Date]{To: later}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario.Given[user.State](given...).When(exercise).ThenRefused(t, domain.CodeForbidden)
@@ -223,9 +252,11 @@ func TestRetiredRolesAndGroupsAreNotGiven(t *testing.T) {
 	role, group := auditor, everybody
 	role.Retired, group.Retired = true, true
 	scenario.Given[user.State](anna).
-		When(func(s user.State) ([]domain.Event, error) { return user.GiveRole(s, super, role) }).ThenRefused(t, domain.CodeRetired)
+		When(func(s user.State) ([]domain.Event, error) { return user.GiveRole(s, super, role) }).ThenRefused(t,
+		domain.CodeRetired)
 	scenario.Given[user.State](anna).
-		When(func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, super, group) }).ThenRefused(t, domain.CodeRetired)
+		When(func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, super, group) }).ThenRefused(t,
+		domain.CodeRetired)
 }
 
 func TestHistoryLinesOfAChange(t *testing.T) {
@@ -243,12 +274,17 @@ func TestHistoryLinesOfAChange(t *testing.T) {
 			[]domain.FieldChange{{Field: "end_date", From: nil, To: until}},
 		},
 		"a beginning has no old values": {anna, []domain.FieldChange{
-			{Field: "email", To: "anna@acme.example"}, {Field: "first_name", To: "Anna"}, {Field: "company_id", To: acme}, {Field: "source", To: "local"},
+			{Field: "email", To: "anna@acme.example"}, {Field: "first_name", To: "Anna"},
+			{Field: "company_id", To: acme}, {Field: "source", To: "local"},
 		}},
-		"flags":                {user.SuperuserGranted{}, []domain.FieldChange{{Field: "superuser", From: false, To: true}}},
+		"flags": {
+			user.SuperuserGranted{}, []domain.FieldChange{{Field: "superuser", From: false, To: true}},
+		},
 		"secrets are left out": {user.PasswordSet{Hash: domain.Sealed("x")}, []domain.FieldChange{}},
 	} {
-		if diff := cmp.Diff(test.want, domain.ChangesOf(test.event), cmp.Comparer(func(a, b domain.Date) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(test.want, domain.ChangesOf(test.event), cmp.Comparer(func(a, b domain.Date) bool {
+			return a == b
+		})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

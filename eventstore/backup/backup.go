@@ -24,7 +24,8 @@ func (s *Summary) count(e eventstore.Recorded) {
 }
 
 // Write writes the log as it is when its end is reached. counted is called after each event with their number.
-func Write(ctx context.Context, w io.Writer, log eventstore.Log, now time.Time, counted func(done int64)) (Summary, error) {
+func Write(ctx context.Context, w io.Writer, log eventstore.Log, now time.Time,
+	counted func(done int64)) (Summary, error) {
 	var summary Summary
 	file, err := newEncoder(w, now)
 	if err != nil {

@@ -26,7 +26,8 @@ func silent(int64) {}
 // fill writes events of interleaved streams, with contents that a careless format would change.
 func fill(t *testing.T, log eventstore.Log) []eventstore.Recorded {
 	t.Helper()
-	contents := []string{`{"b":1,"a":"é<&>\u2028"}`, `{ "spaced" : [1, 2 ] }`, "{\"two\":\n\"lines\"}", "no JSON \x00\xff", `"text"`, "null", ""}
+	contents := []string{`{"b":1,"a":"é<&>\u2028"}`, `{ "spaced" : [1, 2 ] }`, "{\"two\":\n\"lines\"}",
+		"no JSON \x00\xff", `"text"`, "null", ""}
 	revisions := map[string]eventstore.Revision{}
 	for i := range 120 {
 		stream := fmt.Sprintf("user-%d", i/3%5)
@@ -35,7 +36,8 @@ func fill(t *testing.T, log eventstore.Log) []eventstore.Recorded {
 			expected = revision
 		}
 		appended, err := log.Append(t.Context(), stream, expected, []eventstore.Proposed{
-			{ID: uuid.New(), Type: "user.registered", Data: []byte(contents[i%len(contents)]), Metadata: []byte(contents[(i+1)%len(contents)])},
+			{ID: uuid.New(), Type: "user.registered", Data: []byte(contents[i%len(contents)]),
+				Metadata: []byte(contents[(i+1)%len(contents)])},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -84,7 +86,8 @@ func TestARestoredLogIsTheOneThatWasBackedUp(t *testing.T) {
 	source := nodetest.Connect(t)
 	original := fill(t, source)
 	file := written(t, source)
-	embedded, err := node.Open(node.Options{Dir: filepath.Join(t.TempDir(), "store"), Logger: slog.New(slog.DiscardHandler)})
+	embedded, err := node.Open(
+		node.Options{Dir: filepath.Join(t.TempDir(), "store"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +183,8 @@ func TestAnInterruptedRestoreGoesOn(t *testing.T) {
 		t.Errorf("%d events are the same, want %d", same, len(original))
 	}
 
-	_, err = target.Append(t.Context(), "user-more", eventstore.NoStream, []eventstore.Proposed{{ID: uuid.New(), Type: "user.registered", Data: []byte("{}"), Metadata: []byte("{}")}})
+	_, err = target.Append(t.Context(), "user-more", eventstore.NoStream,
+		[]eventstore.Proposed{{ID: uuid.New(), Type: "user.registered", Data: []byte("{}"), Metadata: []byte("{}")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,16 @@
-// Package backup writes the whole event log into a file and reads it into an empty store: the way from the embedded node to
-// EventStoreDB, and back.
+// Package backup writes the whole event log into a file and reads it into an empty store: the way from the embedded
+// node to EventStoreDB, and back.
 //
 // The file, version 1, is Zstandard (RFC 8878) around lines of JSON, each ended by one line feed:
 //
 //	{"format":"secboard-events","version":1,"made_at":"2026-03-01T09:00:00Z"}
-//	{"id":"…","stream":"user-…","revision":0,"position":17,"type":"user.registered","created":"…","data":{…},"metadata":{…}}
+//	{"id":"…","stream":"user-…","revision":0,"position":17,"type":"…","created":"…","data":{…},"metadata":{…}}
 //	…
 //	{"events":1,"sha256":"…"}
 //
-// The events stand in the order of the log. data and metadata are the bytes that were recorded; where those are not JSON in one
-// line, data_base64 and metadata_base64 stand instead. The last line counts the events and has the SHA-256, in hexadecimal
-// digits, of all bytes before it. A file without it was cut.
+// The events stand in the order of the log. data and metadata are the bytes that were recorded; where those are not
+// JSON in one line, data_base64 and metadata_base64 stand instead. The last line counts the events and has the SHA-256,
+// in hexadecimal digits, of all bytes before it. A file without it was cut.
 package backup
 
 import (
@@ -133,8 +133,8 @@ func (e *encoder) close() error {
 	return e.compressed.Close()
 }
 
-// events reads a file. The sequence ends with an error, ErrBroken where the file is not whole: only then it is known that all
-// that came before was as it was written.
+// events reads a file. The sequence ends with an error, ErrBroken where the file is not whole: only then it is known
+// that all that came before was as it was written.
 func events(r io.Reader) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
 		if err := readEvents(r, func(e eventstore.Recorded) bool { return yield(e, nil) }); err != nil {
@@ -164,7 +164,8 @@ func readEvents(r io.Reader, yield func(eventstore.Recorded) bool) error {
 		return broken("it was not made by `secboard events backup`")
 	}
 	if h.Version != version {
-		return fmt.Errorf("this backup has version %d and this program reads version %d: use a newer secboard", h.Version, version)
+		return fmt.Errorf("this backup has version %d and this program reads version %d: use a newer secboard",
+			h.Version, version)
 	}
 	sum.Write(first)
 	for count := int64(0); ; count++ {
@@ -188,7 +189,8 @@ func readEvents(r io.Reader, yield func(eventstore.Recorded) bool) error {
 			metadata = l.MetadataBase64
 		}
 		if !yield(eventstore.Recorded{
-			ID: l.ID, Stream: l.Stream, Revision: l.Revision, Position: *l.Position, Type: l.Type, Created: l.Created, Data: data, Metadata: metadata,
+			ID: l.ID, Stream: l.Stream, Revision: l.Revision, Position: *l.Position, Type: l.Type, Created: l.Created,
+			Data: data, Metadata: metadata,
 		}) {
 			return nil
 		}

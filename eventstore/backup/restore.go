@@ -15,10 +15,11 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// Restore writes into a store what it lacks of a file, and compares both at the end. had is how many of the file's events it held
-// before. appendAll makes appends in order: InTurn, or what a store has that is faster. progress is told of each step, and of how
-// many events that has (0: nobody knows); what it gives is called after each event.
-func Restore(ctx context.Context, file *os.File, log eventstore.Log, appendAll func(context.Context, iter.Seq2[eventstore.Append, error]) error,
+// Restore writes into a store what it lacks of a file, and compares both at the end. had is how many of the file's
+// events it held before. appendAll makes appends in order: InTurn, or what a store has that is faster. progress is told
+// of each step, and of how many events that has (0: nobody knows); what it gives is called after each event.
+func Restore(ctx context.Context, file *os.File, log eventstore.Log,
+	appendAll func(context.Context, iter.Seq2[eventstore.Append, error]) error,
 	progress func(step string, total int64) func(done int64)) (summary Summary, had int64, err error) {
 	again := func() (io.Reader, error) {
 		_, err := file.Seek(0, io.SeekStart)
@@ -55,9 +56,11 @@ func Restore(ctx context.Context, file *os.File, log eventstore.Log, appendAll f
 	}
 	switch read, err := compare("comparing"); {
 	case err != nil:
-		return summary, had, fmt.Errorf("what was restored is not what the file holds, was somebody else writing?: %w", err)
+		return summary, had,
+			fmt.Errorf("what was restored is not what the file holds, was somebody else writing?: %w", err)
 	case read != summary.Events:
-		return summary, had, fmt.Errorf("only %d of %d events are in the store: the same command adds the others", read, summary.Events)
+		return summary, had,
+			fmt.Errorf("only %d of %d events are in the store: the same command adds the others", read, summary.Events)
 	}
 	return summary, had, nil
 }
@@ -82,7 +85,8 @@ func Compare(ctx context.Context, r io.Reader, log eventstore.Log, counted func(
 		case !more:
 			return same, fmt.Errorf("%w: it goes on after the %d events of the backup", ErrNotEmpty, same)
 		case !equal(expected, event):
-			return same, fmt.Errorf("%w: its event %d, %s in %s, is not that of the backup", ErrNotEmpty, same+1, event.Type, event.Stream)
+			return same, fmt.Errorf("%w: its event %d, %s in %s, is not that of the backup", ErrNotEmpty, same+1,
+				event.Type, event.Stream)
 		}
 		same++
 		counted(same)
@@ -101,8 +105,8 @@ const (
 	maxTogetherSize = 512 << 10 // bytes of their content
 )
 
-// Appends gives the file's events after the first few, in order, as appends that keep their revisions: neighbours of one
-// stream come together.
+// Appends gives the file's events after the first few, in order, as appends that keep their revisions: neighbours of
+// one stream come together.
 func Appends(r io.Reader, after int64, counted func(done int64)) iter.Seq2[eventstore.Append, error] {
 	return func(yield func(eventstore.Append, error) bool) {
 		var next eventstore.Append
@@ -117,7 +121,8 @@ func Appends(r io.Reader, after int64, counted func(done int64)) iter.Seq2[event
 				continue
 			}
 			content := len(event.Data) + len(event.Metadata)
-			follows := event.Stream == next.Stream && event.Revision == next.Expected+1+eventstore.Revision(len(next.Events))
+			follows := event.Stream == next.Stream && event.Revision == next.Expected+1+
+				eventstore.Revision(len(next.Events))
 			if len(next.Events) > 0 && (!follows || len(next.Events) == maxTogether || size+content > maxTogetherSize) {
 				if !yield(next, nil) {
 					return
@@ -128,7 +133,8 @@ func Appends(r io.Reader, after int64, counted func(done int64)) iter.Seq2[event
 			if len(next.Events) == 0 {
 				next.Stream, next.Expected = event.Stream, event.Revision-1
 			}
-			next.Events = append(next.Events, eventstore.Proposed{ID: event.ID, Type: event.Type, Data: event.Data, Metadata: event.Metadata})
+			next.Events = append(next.Events,
+				eventstore.Proposed{ID: event.ID, Type: event.Type, Data: event.Data, Metadata: event.Metadata})
 			size += content
 		}
 		if len(next.Events) > 0 {
@@ -148,9 +154,10 @@ func InTurn(log eventstore.Log) func(context.Context, iter.Seq2[eventstore.Appen
 	}
 }
 
-// AppendTo makes appends one after the other in any store, so that their order in the whole log is kept. A store that does not
-// answer for a moment is waited for, up to patience.
-func AppendTo(ctx context.Context, log eventstore.Log, appends iter.Seq2[eventstore.Append, error], patience time.Duration) error {
+// AppendTo makes appends one after the other in any store, so that their order in the whole log is kept. A store that
+// does not answer for a moment is waited for, up to patience.
+func AppendTo(ctx context.Context, log eventstore.Log, appends iter.Seq2[eventstore.Append, error],
+	patience time.Duration) error {
 	for next, err := range appends {
 		if err != nil {
 			return err

@@ -1,5 +1,5 @@
-// Package esdb is the event log on EventStoreDB: its official client, which survives no outage by itself, behind one that does.
-// In these files esdb.… means the official client's package.
+// Package esdb is the event log on EventStoreDB: its official client, which survives no outage by itself, behind one
+// that does. In these files esdb.… means the official client's package.
 package esdb
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// Client is an eventstore.Log on EventStoreDB through its official client, guarded against what that client does in an outage:
-// it outlasts deadlines, hangs concurrent callers and can be dead for good. Every call here is bounded; after a
+// Client is an eventstore.Log on EventStoreDB through its official client, guarded against what that client does in an
+// outage: it outlasts deadlines, hangs concurrent callers and can be dead for good. Every call here is bounded; after a
 // failure calls are refused at once while one goroutine tries, with a new connection, until the server answers.
 type Client struct {
 	config  esdb.Configuration
@@ -70,7 +70,8 @@ func Connect(url string, options Options) (*Client, error) {
 	if client.timeout == 0 {
 		client.timeout = DefaultTimeout
 	}
-	client.cluster = config.NodePreference == esdb.NodePreferenceLeader && (config.DnsDiscover || len(config.GossipSeeds) > 0)
+	client.cluster = config.NodePreference == esdb.NodePreferenceLeader &&
+		(config.DnsDiscover || len(config.GossipSeeds) > 0)
 	close(client.up)
 	client.lifetime, client.stop = context.WithCancel(context.Background())
 	if client.current, err = dial(client.config, callChannels); err != nil {
@@ -171,9 +172,9 @@ func bounded[T any](ctx context.Context, c *Client, call func(context.Context, *
 	return none, fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
 }
 
-// ofLeader has a call answered by the cluster's leader only. The official client means to, but its header never leaves the process;
-// and what a node reads that is the leader no longer may be old. The refusal of such a node is a lost connection: the next one is
-// made to the leader.
+// ofLeader has a call answered by the cluster's leader only. The official client means to, but its header never leaves
+// the process; and what a node reads that is the leader no longer may be old. The refusal of such a node is a lost
+// connection: the next one is made to the leader.
 func (c *Client) ofLeader(ctx context.Context) context.Context {
 	if !c.cluster {
 		return ctx
@@ -183,7 +184,8 @@ func (c *Client) ofLeader(ctx context.Context) context.Context {
 
 // late says whether a call ended because its deadline did.
 func late(err error) bool {
-	return isCode(err, esdb.ErrorCodeDeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded || errors.Is(err, context.DeadlineExceeded)
+	return isCode(err, esdb.ErrorCodeDeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 // classify turns an error of the official client into one of ours, and notes a lost connection.
@@ -235,9 +237,10 @@ func (c *Client) awaitUp(ctx context.Context) bool {
 // maxAppend is the server's limit for the sum of an append's events, in bytes.
 const maxAppend = 1 << 20
 
-// Append implements eventstore.Log. It is refused at once while the server is known to be away; while its outcome is unknown it is repeated until
-// ctx or twice the client's time-out ends.
-func (c *Client) Append(ctx context.Context, stream string, expected eventstore.Revision, events []eventstore.Proposed) (eventstore.Appended, error) {
+// Append implements eventstore.Log. It is refused at once while the server is known to be away; while its outcome is
+// unknown it is repeated until ctx or twice the client's time-out ends.
+func (c *Client) Append(ctx context.Context, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) (eventstore.Appended, error) {
 	options := esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}
 	if expected != eventstore.NoStream {
 		options.ExpectedRevision = esdb.Revision(uint64(expected))
@@ -245,7 +248,8 @@ func (c *Client) Append(ctx context.Context, stream string, expected eventstore.
 	proposed := make([]esdb.EventData, len(events))
 	size := 0
 	for i, event := range events {
-		proposed[i] = esdb.EventData{EventID: event.ID, EventType: event.Type, ContentType: esdb.ContentTypeJson, Data: event.Data, Metadata: event.Metadata}
+		proposed[i] = esdb.EventData{EventID: event.ID, EventType: event.Type, ContentType: esdb.ContentTypeJson,
+			Data: event.Data, Metadata: event.Metadata}
 		size += len(event.Data) + len(event.Metadata) + 2*len(event.Type)
 	}
 	if size > maxAppend {
@@ -264,7 +268,10 @@ func (c *Client) Append(ctx context.Context, stream string, expected eventstore.
 			return client.AppendToStream(ctx, stream, options, proposed...)
 		})
 		if err == nil {
-			return eventstore.Appended{Revision: eventstore.Revision(result.NextExpectedVersion), Position: eventstore.Position(result.CommitPosition)}, nil
+			return eventstore.Appended{
+				Revision: eventstore.Revision(result.NextExpectedVersion),
+				Position: eventstore.Position(result.CommitPosition),
+			}, nil
 		}
 		if !errors.Is(err, eventstore.ErrUnavailable) || !c.awaitUp(ctx) {
 			return eventstore.Appended{}, err
@@ -279,12 +286,14 @@ func (c *Client) ReadStream(ctx context.Context, name string) ([]eventstore.Reco
 
 // ReadNewest implements eventstore.Log.
 func (c *Client) ReadNewest(ctx context.Context, name string, n int) ([]eventstore.Recorded, error) {
-	events, err := c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.End{}, Direction: esdb.Backwards}, uint64(n))
+	events, err := c.readStream(ctx, name, esdb.ReadStreamOptions{From: esdb.End{}, Direction: esdb.Backwards},
+		uint64(n))
 	slices.Reverse(events)
 	return events, err
 }
 
-func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadStreamOptions, count uint64) ([]eventstore.Recorded, error) {
+func (c *Client) readStream(ctx context.Context, name string, options esdb.ReadStreamOptions,
+	count uint64) ([]eventstore.Recorded, error) {
 	return bounded(ctx, c, func(ctx context.Context, client *esdb.Client) ([]eventstore.Recorded, error) {
 		stream, err := client.ReadStream(ctx, name, options, count)
 		if err != nil {
@@ -327,7 +336,8 @@ func end(ctx context.Context, client *esdb.Client) (eventstore.Position, error) 
 
 func recorded(event *esdb.RecordedEvent) eventstore.Recorded {
 	return eventstore.Recorded{
-		ID: event.EventID, Stream: event.StreamID, Revision: eventstore.Revision(event.EventNumber), Position: eventstore.Position(event.Position.Commit),
-		Type: event.EventType, Created: event.CreatedDate, Data: event.Data, Metadata: event.UserMetadata,
+		ID: event.EventID, Stream: event.StreamID, Revision: eventstore.Revision(event.EventNumber),
+		Position: eventstore.Position(event.Position.Commit),
+		Type:     event.EventType, Created: event.CreatedDate, Data: event.Data, Metadata: event.UserMetadata,
 	}
 }

@@ -40,8 +40,8 @@ var quiet = slog.New(slog.DiscardHandler)
 const (
 	// patience bounds every wait for what has to happen. It is no expectation of how long something takes.
 	patience = 3 * time.Minute
-	// brief is the client's time-out where a call has to run into it. On a busy machine every other call may run into it
-	// as well: those are repeated until they are answered.
+	// brief is the client's time-out where a call has to run into it. On a busy machine every other call may run into
+	// it as well: those are repeated until they are answered.
 	brief = 500 * time.Millisecond
 )
 
@@ -62,13 +62,17 @@ func connect(t *testing.T, url string, timeout time.Duration) *esdb.Client {
 func proposed(n int) []eventstore.Proposed {
 	events := make([]eventstore.Proposed, n)
 	for i := range events {
-		events[i] = eventstore.Proposed{ID: uuid.New(), Type: "test.happened", Data: []byte(fmt.Sprintf(`{"n":%d}`, i)), Metadata: []byte(`{"who":"me"}`)}
+		events[i] = eventstore.Proposed{
+			ID: uuid.New(), Type: "test.happened", Data: []byte(fmt.Sprintf(`{"n":%d}`, i)),
+			Metadata: []byte(`{"who":"me"}`),
+		}
 	}
 	return events
 }
 
 // appendOnce appends, again with the same ids while the outcome is unknown.
-func appendOnce(t *testing.T, client *esdb.Client, stream string, expected eventstore.Revision, events []eventstore.Proposed) {
+func appendOnce(t *testing.T, client *esdb.Client, stream string, expected eventstore.Revision,
+	events []eventstore.Proposed) {
 	t.Helper()
 	pausetest.Until(t, "an append", func() bool {
 		_, err := client.Append(t.Context(), stream, expected, events)
@@ -91,14 +95,16 @@ func TestAppendsAtExactRevisions(t *testing.T) {
 	if again, err := client.Append(ctx, "test-1", eventstore.NoStream, first); err != nil || again != written {
 		t.Errorf("the same append again: %+v, %v", again, err)
 	}
-	if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); !errors.Is(err, eventstore.ErrConflict) {
+	if _, err := client.Append(ctx, "test-1", eventstore.NoStream, proposed(1)); !errors.Is(err,
+		eventstore.ErrConflict) {
 		t.Errorf("another append at a past revision: %v", err)
 	}
 	if _, err := client.Append(ctx, "test-1", 1, proposed(1)); err != nil {
 		t.Errorf("append at the revision: %v", err)
 	}
 	events, err := client.ReadStream(ctx, "test-1")
-	if err != nil || len(events) != 3 || events[1].ID != first[1].ID || events[1].Revision != 1 || string(events[1].Data) != `{"n":1}` || events[1].Position != written.Position {
+	if err != nil || len(events) != 3 || events[1].ID != first[1].ID || events[1].Revision != 1 ||
+		string(events[1].Data) != `{"n":1}` || events[1].Position != written.Position {
 		t.Errorf("read: %+v, %v", events, err)
 	}
 	if none, err := client.ReadStream(ctx, "test-nowhere"); err != nil || len(none) != 0 {
@@ -310,7 +316,10 @@ func TestACutReadIsAnErrorAndNotAShortStream(t *testing.T) {
 	if err := proxy.Toxics.RemoveToxic(ctx, "cut"); err != nil {
 		t.Fatal(err)
 	}
-	pausetest.Until(t, "recovery", func() bool { events, err := client.ReadStream(ctx, "test-1"); return err == nil && len(events) == 1000 })
+	pausetest.Until(t, "recovery", func() bool {
+		events, err := client.ReadStream(ctx, "test-1")
+		return err == nil && len(events) == 1000
+	})
 }
 
 func TestABlackHoleIsBoundedAndHeals(t *testing.T) {
@@ -374,7 +383,8 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 	for range 3 { // the other connections answer all the time
 		others.Go(func() {
 			for pause.For(ctx, time.Millisecond) {
-				if err := client.Ping(ctx); err != nil && !errors.Is(err, eventstore.ErrUnavailable) && ctx.Err() == nil {
+				if err := client.Ping(ctx); err != nil && !errors.Is(err, eventstore.ErrUnavailable) &&
+					ctx.Err() == nil {
 					t.Error(err)
 				}
 			}
@@ -386,8 +396,8 @@ func TestOneSilentConnectionOfSeveralIsReplaced(t *testing.T) {
 			answered++
 			continue
 		}
-		// One or none, but for a machine that is too busy to answer others in time. A connection that is not replaced fails
-		// for ever.
+		// One or none, but for a machine that is too busy to answer others in time. A connection that is not replaced
+		// fails for ever.
 		if failed, answered = failed+1, 0; failed > 20 {
 			t.Fatalf("%d calls failed, and the silent connection is still used", failed)
 		}
@@ -477,7 +487,9 @@ func TestASlowCallDoesNotFailTheOthers(t *testing.T) {
 
 func TestAWrongConnectionStringIsASentenceWithoutThePassword(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{"http://admin:hunter2@host:2113", "esdb://", "esdb://admin:hunter2@host:port", "nonsense hunter2"} {
+	for _, url := range []string{
+		"http://admin:hunter2@host:2113", "esdb://", "esdb://admin:hunter2@host:port", "nonsense hunter2",
+	} {
 		t.Run(url, func(t *testing.T) {
 			client, err := esdb.Connect(url, esdb.Options{})
 			if err == nil {
@@ -500,10 +512,13 @@ func TestAWrongCertificateFileIsASentenceWithoutThePassword(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{"/no/where/ca.pem": "open /no/where/ca.pem: no such file or directory", empty: "holds no certificate"} {
+	for file, want := range map[string]string{
+		"/no/where/ca.pem": "open /no/where/ca.pem: no such file or directory", empty: "holds no certificate",
+	} {
 		t.Run(want, func(t *testing.T) {
 			_, err := esdb.Connect("esdb://admin:hunter2@host:2113?tls=true&tlsCAFile="+file, esdb.Options{})
-			if err == nil || !strings.Contains(err.Error(), "tlsCAFile") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			if err == nil || !strings.Contains(err.Error(), "tlsCAFile") || !strings.Contains(err.Error(), want) ||
+				strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%s: %v", file, err)
 			}
 		})
@@ -544,7 +559,8 @@ func (n *clusterNode) Read(request *api.ReadReq, stream api.Streams_ReadServer) 
 	if leader := n.leader.Load(); leader != n.number {
 		if len(metadata.ValueFromIncomingContext(stream.Context(), "requires-leader")) > 0 {
 			address := n.addresses[leader]
-			stream.SetTrailer(metadata.Pairs("exception", "not-leader", "leader-endpoint-host", address.IP.String(), "leader-endpoint-port", strconv.Itoa(address.Port)))
+			stream.SetTrailer(metadata.Pairs("exception", "not-leader", "leader-endpoint-host", address.IP.String(),
+				"leader-endpoint-port", strconv.Itoa(address.Port)))
 			return status.Error(codes.NotFound, "Leader info available")
 		}
 		n.stale.Add(1)
@@ -552,9 +568,10 @@ func (n *clusterNode) Read(request *api.ReadReq, stream api.Streams_ReadServer) 
 	if request.Options.GetAll() != nil {
 		return nil
 	}
-	return stream.Send(&api.ReadResp{Content: &api.ReadResp_StreamNotFound_{StreamNotFound: &api.ReadResp_StreamNotFound{
-		StreamIdentifier: request.Options.GetStream().StreamIdentifier,
-	}}})
+	return stream.Send(
+		&api.ReadResp{Content: &api.ReadResp_StreamNotFound_{StreamNotFound: &api.ReadResp_StreamNotFound{
+			StreamIdentifier: request.Options.GetStream().StreamIdentifier,
+		}}})
 }
 
 func TestOfAClusterOnlyTheLeaderIsBelieved(t *testing.T) {

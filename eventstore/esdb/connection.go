@@ -12,12 +12,12 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// callChannels is how many gRPC connections the calls take in turn. The streams of one take turns message by message, so on a
-// single one each call would wait for a part of the answers to all others.
+// callChannels is how many gRPC connections the calls take in turn. The streams of one take turns message by message,
+// so on a single one each call would wait for a part of the answers to all others.
 const callChannels = 4
 
-// connection is what calls go over, or one subscription: one or several channels, which live and end together. It counts the
-// calls under way, because closing an official client during one can panic.
+// connection is what calls go over, or one subscription: one or several channels, which live and end together. It
+// counts the calls under way, because closing an official client during one can panic.
 type connection struct {
 	channels []*channel
 	taken    int // calls begun so far

@@ -28,7 +28,8 @@ func (c readCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.CodecV2.Unmarshal(data, v)
 }
 
-// owned gives the content of a message in memory that nobody uses again: that of a SliceBuffer never goes back to a pool.
+// owned gives the content of a message in memory that nobody uses again: that of a SliceBuffer never goes back to a
+// pool.
 func owned(data mem.BufferSlice) []byte {
 	if len(data) == 1 {
 		if slice, unpooled := data[0].(mem.SliceBuffer); unpooled {
@@ -50,8 +51,8 @@ type wireEvent struct {
 	integers   shared.UUID_Structured
 }
 
-// decodeEvent reads a ReadResp with an event, whose content stays part of the message; field numbers are those of streams.proto
-// and shared.proto. It says false, and leaves into as it was, for everything else.
+// decodeEvent reads a ReadResp with an event, whose content stays part of the message; field numbers are those of
+// streams.proto and shared.proto. It says false, and leaves into as it was, for everything else.
 func decodeEvent(message []byte, into *api.ReadResp) bool {
 	w := &wireEvent{}
 	ok := eachField(message, func(f wireField) bool {

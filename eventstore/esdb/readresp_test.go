@@ -22,7 +22,9 @@ func sameAsProtobuf(t interface{ Fatalf(string, ...any) }, message []byte) *api.
 	failure := proto.Unmarshal(message, &want)
 	pooled := mem.BufferSlice{mem.Copy(append([]byte(nil), message...), mem.DefaultBufferPool())}
 	halves := mem.BufferSlice{mem.SliceBuffer(message[:len(message)/2]), mem.SliceBuffer(message[len(message)/2:])}
-	for name, data := range map[string]mem.BufferSlice{"in one": {mem.SliceBuffer(message)}, "in a pool": pooled, "in two": halves} {
+	for name, data := range map[string]mem.BufferSlice{
+		"in one": {mem.SliceBuffer(message)}, "in a pool": pooled, "in two": halves,
+	} {
 		got := api.ReadResp{Content: &api.ReadResp_CaughtUp_{}} // of before
 		err := codec.Unmarshal(data, &got)
 		if (err == nil) != (failure == nil) {
@@ -41,16 +43,21 @@ func TestEventsAreDecodedAsProtobufDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		recorded := &api.ReadResp_ReadEvent_RecordedEvent{
 			Id: rapid.SampledFrom([]*shared.UUID{
-				{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{MostSignificantBits: rapid.Int64().Draw(t, "most"), LeastSignificantBits: rapid.Int64().Draw(t, "least")}}},
+				{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
+					MostSignificantBits:  rapid.Int64().Draw(t, "most"),
+					LeastSignificantBits: rapid.Int64().Draw(t, "least"),
+				}}},
 				{Value: &shared.UUID_String_{String_: "00000000-0000-4000-8000-000000000001"}}, {}, nil,
 			}).Draw(t, "id"),
-			StreamIdentifier: rapid.SampledFrom([]*shared.StreamIdentifier{{StreamName: content.Draw(t, "stream")}, {}, nil}).Draw(t, "identifier"),
-			StreamRevision:   rapid.Uint64().Draw(t, "revision"),
-			PreparePosition:  rapid.Uint64().Draw(t, "prepare"),
-			CommitPosition:   rapid.Uint64().Draw(t, "commit"),
-			Metadata:         rapid.MapOfN(rapid.OneOf(rapid.SampledFrom([]string{"type", "created", "content-type"}), text), text, 0, 4).Draw(t, "metadata"),
-			CustomMetadata:   content.Draw(t, "custom"),
-			Data:             content.Draw(t, "data"),
+			StreamIdentifier: rapid.SampledFrom([]*shared.StreamIdentifier{{StreamName: content.Draw(t, "stream")}, {},
+				nil}).Draw(t, "identifier"),
+			StreamRevision:  rapid.Uint64().Draw(t, "revision"),
+			PreparePosition: rapid.Uint64().Draw(t, "prepare"),
+			CommitPosition:  rapid.Uint64().Draw(t, "commit"),
+			Metadata: rapid.MapOfN(rapid.OneOf(rapid.SampledFrom([]string{"type", "created", "content-type"}),
+				text), text, 0, 4).Draw(t, "metadata"),
+			CustomMetadata: content.Draw(t, "custom"),
+			Data:           content.Draw(t, "data"),
 		}
 		event := &api.ReadResp_ReadEvent{Event: recorded}
 		switch rapid.IntRange(0, 3).Draw(t, "position") {
@@ -79,16 +86,22 @@ func FuzzReadResp(f *testing.F) {
 	for _, message := range []*api.ReadResp{
 		{Content: &api.ReadResp_Event{Event: &api.ReadResp_ReadEvent{
 			Event: &api.ReadResp_ReadEvent_RecordedEvent{
-				Id:               &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{MostSignificantBits: -1, LeastSignificantBits: 1}}},
+				Id: &shared.UUID{Value: &shared.UUID_Structured_{
+					Structured: &shared.UUID_Structured{MostSignificantBits: -1, LeastSignificantBits: 1},
+				}},
 				StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("user-1")},
 				StreamRevision:   1, PreparePosition: 2, CommitPosition: 2,
-				Metadata:       map[string]string{"type": "user.registered", "created": "1", "content-type": "application/json"},
+				Metadata: map[string]string{
+					"type": "user.registered", "created": "1", "content-type": "application/json",
+				},
 				CustomMetadata: []byte("{}"), Data: []byte(`{"email":"ann@example.com"}`),
 			},
 			Position: &api.ReadResp_ReadEvent_CommitPosition{CommitPosition: 2},
 		}}},
 		{Content: &api.ReadResp_CaughtUp_{CaughtUp: &api.ReadResp_CaughtUp{}}},
-		{Content: &api.ReadResp_Checkpoint_{Checkpoint: &api.ReadResp_Checkpoint{CommitPosition: 1, PreparePosition: 1}}},
+		{Content: &api.ReadResp_Checkpoint_{
+			Checkpoint: &api.ReadResp_Checkpoint{CommitPosition: 1, PreparePosition: 1},
+		}},
 	} {
 		wire, err := proto.Marshal(message)
 		if err != nil {
@@ -104,7 +117,9 @@ func TestAnEventIsDecodedWithoutProtobuf(t *testing.T) {
 	t.Parallel()
 	message, err := proto.Marshal(&api.ReadResp{Content: &api.ReadResp_Event{Event: &api.ReadResp_ReadEvent{
 		Event: &api.ReadResp_ReadEvent_RecordedEvent{
-			Id:               &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{MostSignificantBits: 1}}},
+			Id: &shared.UUID{
+				Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{MostSignificantBits: 1}},
+			},
 			StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("user-1")}, Data: []byte("{}"),
 		},
 		Position: &api.ReadResp_ReadEvent_CommitPosition{CommitPosition: 2},

@@ -74,9 +74,9 @@ func (c *Client) Subscribe(ctx context.Context, after eventstore.Position) iter.
 	}
 }
 
-// dialApart makes a connection for one subscription, which release closes. On the connection of the calls, where streams take
-// turns message by message, each event would wait for the answers to all calls under way: under load, projections would get
-// further and further behind, and commands, which wait for them, be more and more at once.
+// dialApart makes a connection for one subscription, which release closes. On the connection of the calls, where
+// streams take turns message by message, each event would wait for the answers to all calls under way: under load,
+// projections would get further and further behind, and commands, which wait for them, be more and more at once.
 func (c *Client) dialApart() (*connection, error) {
 	c.mu.Lock()
 	err := c.away()

@@ -57,7 +57,8 @@ type exportLine struct {
 }
 
 // Columns names the columns of a CSV.
-var Columns = []string{"id", "position", "stream", "revision", "type", "at", "actor_kind", "actor_id", "ip", "summary", "metadata", "data", "error"}
+var Columns = []string{"id", "position", "stream", "revision", "type", "at", "actor_kind", "actor_id", "ip", "summary",
+	"metadata", "data", "error"}
 
 // Write writes the events that log has. It gives how many they were.
 func (x Copy) Write(ctx context.Context, log eventstore.Log, w io.Writer) (events int64, err error) {
@@ -118,7 +119,8 @@ func (x Copy) wants(e *eventstore.Envelope) bool {
 
 func lineOf(e eventstore.Envelope) (*exportLine, error) {
 	line := &exportLine{
-		ID: e.ID, Position: e.Position, Stream: e.Stream, Revision: e.Revision, Type: e.Type, Metadata: json.RawMessage("null"), Data: json.RawMessage("null"),
+		ID: e.ID, Position: e.Position, Stream: e.Stream, Revision: e.Revision, Type: e.Type,
+		Metadata: json.RawMessage("null"), Data: json.RawMessage("null"),
 		actor: e.Meta.Actor, ip: e.Meta.IP,
 	}
 	if json.Valid(e.Metadata) {
@@ -155,7 +157,8 @@ func (l *exportLine) cells() []string {
 		at = l.At.Format(time.RFC3339Nano)
 	}
 	cells := []string{
-		l.ID.String(), strconv.FormatUint(uint64(l.Position), 10), l.Stream, strconv.FormatInt(int64(l.Revision), 10), l.Type, at,
+		l.ID.String(), strconv.FormatUint(uint64(l.Position), 10), l.Stream, strconv.FormatInt(int64(l.Revision), 10),
+		l.Type, at,
 		l.actor.Kind, l.actor.ID, l.ip, l.Summary, string(l.Metadata), string(l.Data), l.Error,
 	}
 	for i, cell := range cells {

@@ -37,14 +37,17 @@ func companies(t *testing.T, names ...string) *fixedLog {
 	t.Helper()
 	log := &fixedLog{}
 	for i, name := range names {
-		proposed, err := eventstore.Encode("company-1", eventstore.NoStream, []eventstore.Event{company.Created{Name: name}}, eventstore.Metadata{
-			At: time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC), Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: "-1"}, CommandID: uuid.New(),
-		})
+		proposed, err := eventstore.Encode("company-1", eventstore.NoStream,
+			[]eventstore.Event{company.Created{Name: name}}, eventstore.Metadata{
+				At:    time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC),
+				Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: "-1"}, CommandID: uuid.New(),
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
 		log.events = append(log.events, eventstore.Recorded{
-			ID: proposed[0].ID, Stream: "company-1", Position: eventstore.Position(10 * (i + 1)), Type: proposed[0].Type, Data: proposed[0].Data, Metadata: proposed[0].Metadata,
+			ID: proposed[0].ID, Stream: "company-1", Position: eventstore.Position(10 * (i + 1)),
+			Type: proposed[0].Type, Data: proposed[0].Data, Metadata: proposed[0].Metadata,
 		})
 	}
 	return log
@@ -79,7 +82,9 @@ func TestAnExportCutAnywhereIsGoneOnWith(t *testing.T) {
 			}
 		}
 	}
-	for format, other := range map[string]string{export.NDJSON: "{\"position\":1}\n{\"position\":1}\n", export.CSV: "a,b\n"} {
+	for format, other := range map[string]string{
+		export.NDJSON: "{\"position\":1}\n{\"position\":1}\n", export.CSV: "a,b\n",
+	} {
 		t.Run(format, func(t *testing.T) {
 			if _, _, err := export.Last(strings.NewReader(other), format); err == nil {
 				t.Errorf("%q passes for an export", other)
@@ -123,7 +128,8 @@ func TestAnExportOfWhatCantBeRead(t *testing.T) {
 	log.events[1].Metadata = []byte("no JSON")
 	for _, format := range []string{export.NDJSON, export.CSV} {
 		got := exportOf(t, log, export.Copy{Format: format, To: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
-		if strings.Count(got, "\n") != 2 || strings.Contains(got, "s3cret") || !strings.Contains(got, "newer SecBoard") {
+		if strings.Count(got, "\n") != 2 || strings.Contains(got, "s3cret") ||
+			!strings.Contains(got, "newer SecBoard") {
 			t.Error(got)
 		}
 	}

@@ -19,13 +19,13 @@ const (
 	closeTime = drainTime + 2*time.Second
 )
 
-// Handler works on a page of the log, and moves its own checkpoint with that. After an error the checkpoint is asked for again
-// and the events come one by one.
+// Handler works on a page of the log, and moves its own checkpoint with that. After an error the checkpoint is asked
+// for again and the events come one by one.
 type Handler func(ctx context.Context, page Page) error
 
-// Consume reads the log from a position on and has each handler follow it under its name, as a handler of one Watermill router,
-// until ctx ends, through every outage of the store. A page under way is finished before it returns. The Subscriber can't be used
-// again.
+// Consume reads the log from a position on and has each handler follow it under its name, as a handler of one Watermill
+// router, until ctx ends, through every outage of the store. A page under way is finished before it returns. The
+// Subscriber can't be used again.
 func (s *Subscriber) Consume(ctx context.Context, from eventstore.Position, handlers map[string]Handler) error {
 	// Watermill is silent: it would log each of the many attempts during an outage. Handlers log what is worth it.
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTime}, watermill.NopLogger{})

@@ -31,7 +31,8 @@ type Subscriber struct {
 }
 
 // NewSubscriber makes a Subscriber. checkpoint gives the position up to which a consumer has applied the log.
-func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (eventstore.Position, error), logger *slog.Logger) *Subscriber {
+func NewSubscriber(tail *Tail, checkpoint func(context.Context, string) (eventstore.Position, error),
+	logger *slog.Logger) *Subscriber {
 	s := &Subscriber{tail: tail, checkpoint: checkpoint, logger: logger}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.generation, s.outdate = context.WithCancel(context.Background())

@@ -25,7 +25,9 @@ var quiet = slog.New(slog.DiscardHandler)
 func proposed(n int) []eventstore.Proposed {
 	events := make([]eventstore.Proposed, n)
 	for i := range events {
-		events[i] = eventstore.Proposed{ID: uuid.New(), Type: "test.happened", Data: []byte(`{}`), Metadata: []byte(`{}`)}
+		events[i] = eventstore.Proposed{
+			ID: uuid.New(), Type: "test.happened", Data: []byte(`{}`), Metadata: []byte(`{}`),
+		}
 	}
 	return events
 }
@@ -236,7 +238,10 @@ func TestATailReadsOnAfterAnOutage(t *testing.T) {
 		_, err := client.Append(t.Context(), "test-1", 9, again)
 		return err == nil
 	})
-	pausetest.Until(t, "reading on", func() bool { head, live, err := tail.Head(); return head > before && live && err == nil })
+	pausetest.Until(t, "reading on", func() bool {
+		head, live, err := tail.Head()
+		return head > before && live && err == nil
+	})
 }
 
 func TestClosingLetsThePageUnderWayFinish(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package feed hands the event log out to those who follow it: read once for all of them, page by page, each from a checkpoint
-// of its own, as messages of Watermill.
+// Package feed hands the event log out to those who follow it: read once for all of them, page by page, each from a
+// checkpoint of its own, as messages of Watermill.
 package feed
 
 import (
@@ -48,7 +48,8 @@ type Tail struct {
 
 // NewTail makes a Tail; Run reads.
 func NewTail(log eventstore.Log, logger *slog.Logger) *Tail {
-	return &Tail{log: log, logger: logger, patience: 2 * time.Second, readers: map[*TailReader]eventstore.Position{}, changed: make(chan struct{})}
+	return &Tail{log: log, logger: logger, patience: 2 * time.Second, readers: map[*TailReader]eventstore.Position{},
+		changed: make(chan struct{})}
 }
 
 // Head is the position of the newest event known, and whether that is the end of the log. err says why reading is
@@ -293,7 +294,8 @@ func (r *TailReader) readBehind(ctx context.Context, after eventstore.Position, 
 		}
 	}
 	if len(page.Events) == 0 {
-		return Page{}, errors.New("the log ends before the position that it was read to: was it replaced by an older copy?")
+		return Page{},
+			errors.New("the log ends before the position that it was read to: was it replaced by an older copy?")
 	}
 	return page, nil
 }

@@ -225,7 +225,8 @@ func (d *appendDecoder) addEvent(event *api.AppendReq_ProposedMessage) error {
 		return invalid("the events of one append are larger than 1048576 bytes together: append fewer at once",
 			"exception", "maximum-append-size-exceeded", "maximum-append-size", "1048576")
 	}
-	proposed := newProposal(d.request.stream, id, eventType, contentType == contentTypeJSON, event.GetCustomMetadata(), event.GetData())
+	proposed := newProposal(d.request.stream, id, eventType, contentType == contentTypeJSON, event.GetCustomMetadata(),
+		event.GetData())
 	d.request.size += len(proposed.body) + len(d.request.stream)
 	if d.request.size > maxStoredSize {
 		return invalid("the events of one append take up more than 64 MiB in the store: append fewer at once",
@@ -250,13 +251,17 @@ func utf16Len(s string) int {
 
 func appendResponse(options *api.AppendReq_Options, result appendResult) *api.AppendResp {
 	if result.wrongVersion {
-		return &api.AppendResp{Result: &api.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: wrongVersion(options, result.revision)}}
+		return &api.AppendResp{
+			Result: &api.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: wrongVersion(options, result.revision)},
+		}
 	}
 	success := &api.AppendResp_Success{}
 	if result.revision == noRevision {
 		success.CurrentRevisionOption = &api.AppendResp_Success_NoStream{NoStream: &shared.Empty{}}
 	} else {
-		success.CurrentRevisionOption = &api.AppendResp_Success_CurrentRevision{CurrentRevision: uint64(result.revision)}
+		success.CurrentRevisionOption = &api.AppendResp_Success_CurrentRevision{
+			CurrentRevision: uint64(result.revision),
+		}
 	}
 	if result.position == 0 {
 		success.PositionOption = &api.AppendResp_Success_NoPosition{NoPosition: &shared.Empty{}}
@@ -272,25 +277,47 @@ func appendResponse(options *api.AppendReq_Options, result appendResult) *api.Ap
 func wrongVersion(options *api.AppendReq_Options, current int64) *api.AppendResp_WrongExpectedVersion {
 	wrong := &api.AppendResp_WrongExpectedVersion{}
 	if current == noRevision {
-		wrong.CurrentRevisionOption = &api.AppendResp_WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &shared.Empty{}}
-		wrong.CurrentRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_NoStream_20_6_0{NoStream_20_6_0: &shared.Empty{}}
+		wrong.CurrentRevisionOption = &api.AppendResp_WrongExpectedVersion_CurrentNoStream{
+			CurrentNoStream: &shared.Empty{},
+		}
+		wrong.CurrentRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_NoStream_20_6_0{
+			NoStream_20_6_0: &shared.Empty{},
+		}
 	} else {
-		wrong.CurrentRevisionOption = &api.AppendResp_WrongExpectedVersion_CurrentRevision{CurrentRevision: uint64(current)}
-		wrong.CurrentRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_CurrentRevision_20_6_0{CurrentRevision_20_6_0: uint64(current)}
+		wrong.CurrentRevisionOption = &api.AppendResp_WrongExpectedVersion_CurrentRevision{
+			CurrentRevision: uint64(current),
+		}
+		wrong.CurrentRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_CurrentRevision_20_6_0{
+			CurrentRevision_20_6_0: uint64(current),
+		}
 	}
 	switch expected := options.GetExpectedStreamRevision().(type) {
 	case *api.AppendReq_Options_Any:
 		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedAny{ExpectedAny: &shared.Empty{}}
-		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_Any_20_6_0{Any_20_6_0: &shared.Empty{}}
+		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_Any_20_6_0{
+			Any_20_6_0: &shared.Empty{},
+		}
 	case *api.AppendReq_Options_StreamExists:
-		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedStreamExists{ExpectedStreamExists: &shared.Empty{}}
-		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_StreamExists_20_6_0{StreamExists_20_6_0: &shared.Empty{}}
+		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedStreamExists{
+			ExpectedStreamExists: &shared.Empty{},
+		}
+		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_StreamExists_20_6_0{
+			StreamExists_20_6_0: &shared.Empty{},
+		}
 	case *api.AppendReq_Options_NoStream:
-		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedNoStream{ExpectedNoStream: &shared.Empty{}}
-		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{ExpectedRevision_20_6_0: math.MaxUint64}
+		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedNoStream{
+			ExpectedNoStream: &shared.Empty{},
+		}
+		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{
+			ExpectedRevision_20_6_0: math.MaxUint64,
+		}
 	case *api.AppendReq_Options_Revision:
-		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedRevision{ExpectedRevision: expected.Revision}
-		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{ExpectedRevision_20_6_0: expected.Revision}
+		wrong.ExpectedRevisionOption = &api.AppendResp_WrongExpectedVersion_ExpectedRevision{
+			ExpectedRevision: expected.Revision,
+		}
+		wrong.ExpectedRevisionOption_20_6_0 = &api.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{
+			ExpectedRevision_20_6_0: expected.Revision,
+		}
 	}
 	return wrong
 }

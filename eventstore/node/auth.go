@@ -48,14 +48,16 @@ func (b *basicAuth) check(ctx context.Context, method string) error {
 	return nil
 }
 
-func (b *basicAuth) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (b *basicAuth) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (any, error) {
 	if err := b.check(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
 	return handler(ctx, request)
 }
 
-func (b *basicAuth) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (b *basicAuth) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) error {
 	err := b.check(stream.Context(), info.FullMethod)
 	if err == nil {
 		return handler(server, stream)
@@ -71,7 +73,8 @@ const (
 	passOverTime = time.Second // that their sender has for them
 )
 
-// passOver reads what a refused caller sends, within limits: still sending, it would see a bare EOF in place of the reason.
+// passOver reads what a refused caller sends, within limits: still sending, it would see a bare EOF in place of the
+// reason.
 func passOver(stream grpc.ServerStream) {
 	done := make(chan struct{})
 	go func() { // ends with the stream if not before

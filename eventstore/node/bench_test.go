@@ -51,11 +51,15 @@ func BenchmarkAppend(b *testing.B) {
 			for range writers.count {
 				running.Go(func() {
 					stream := uuid.NewString()
-					event := esdb.EventData{EventType: "user.renamed", ContentType: esdb.ContentTypeJson, Data: benchData, Metadata: benchMetadata}
+					event := esdb.EventData{
+						EventType: "user.renamed", ContentType: esdb.ContentTypeJson, Data: benchData,
+						Metadata: benchMetadata,
+					}
 					expected := esdb.ExpectedRevision(esdb.NoStream{})
 					for next.Add(1) <= int64(b.N) {
 						event.EventID = uuid.New()
-						result, err := client.AppendToStream(context.Background(), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected}, event)
+						result, err := client.AppendToStream(context.Background(), stream,
+							esdb.AppendToStreamOptions{ExpectedRevision: expected}, event)
 						if err != nil {
 							b.Error(err)
 							return
@@ -121,7 +125,8 @@ func BenchmarkReadAll(b *testing.B) {
 	for range benchEvents / len(ids) {
 		request := &appendRequest{ctx: b.Context(), stream: []byte(uuid.NewString()), expected: expectNoStream}
 		for range ids {
-			request.events = append(request.events, newProposal(request.stream, uuid.New(), "user.renamed", true, benchMetadata, benchData))
+			request.events = append(request.events,
+				newProposal(request.stream, uuid.New(), "user.renamed", true, benchMetadata, benchData))
 		}
 		_, err := n.append(request)
 		if err != nil {
@@ -226,7 +231,8 @@ type plainServer struct {
 
 func openPlainServer(b *testing.B) *plainServer {
 	b.Helper()
-	db, err := pebble.Open(b.TempDir(), &pebble.Options{Logger: pebbleLogger{&Node{logger: slog.New(slog.DiscardHandler)}, newPaced()}})
+	db, err := pebble.Open(b.TempDir(),
+		&pebble.Options{Logger: pebbleLogger{&Node{logger: slog.New(slog.DiscardHandler)}, newPaced()}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -281,7 +287,9 @@ func (s *plainServer) Read(_ *api.ReadReq, stream api.Streams_ReadServer) error 
 		if err := proto.Unmarshal(iter.Value(), &recorded); err != nil {
 			return errors.Join(err, iter.Close())
 		}
-		event := &api.ReadResp_ReadEvent{Event: &recorded, Position: &api.ReadResp_ReadEvent_CommitPosition{CommitPosition: binary.BigEndian.Uint64(iter.Key()[1:])}}
+		event := &api.ReadResp_ReadEvent{Event: &recorded, Position: &api.ReadResp_ReadEvent_CommitPosition{
+			CommitPosition: binary.BigEndian.Uint64(iter.Key()[1:]),
+		}}
 		if err := stream.Send(&api.ReadResp{Content: &api.ReadResp_Event{Event: event}}); err != nil {
 			return errors.Join(err, iter.Close())
 		}

@@ -76,7 +76,7 @@ func requireConsistent(t testing.TB, n *Node) int {
 			t.Fatal(err)
 		}
 		if !found {
-			t.Fatal("not so: found")
+			t.Fatal("not found")
 		}
 		if got := binary.BigEndian.Uint64(value); got != revision-1 {
 			t.Fatalf("binary.BigEndian.Uint64(value) = %v, want %v", got, revision-1)

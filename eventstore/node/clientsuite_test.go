@@ -29,7 +29,8 @@ const clientModule = "github.com/EventStore/EventStore-Client-Go/v4"
 // persistent_*_test.go (they create persistent subscriptions), projection_test.go,
 // cluster_test.go (needs three nodes) and client_certificates_test.go (a plugin).
 var clientSuite = []string{
-	"append_test.go", "connection_test.go", "read_all_test.go", "read_stream_test.go", "subscriptions_test.go", "tls_test.go",
+	"append_test.go", "connection_test.go", "read_all_test.go", "read_stream_test.go", "subscriptions_test.go",
+	"tls_test.go",
 }
 
 // TestClientSuite runs the client's own tests against two nodes, one of them holding as much of
@@ -49,7 +50,8 @@ func TestClientSuite(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "certs", "untrusted-ca"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(dir, "certs", "other", certificateFile), filepath.Join(dir, "certs", "untrusted-ca", "ca.crt")); err != nil {
+	if err := os.Rename(filepath.Join(dir, "certs", "other", certificateFile),
+		filepath.Join(dir, "certs", "untrusted-ca", "ca.crt")); err != nil {
 		t.Fatal(err)
 	}
 	credentials.Password = "changeit" // as the client's tests expect
@@ -65,7 +67,8 @@ func TestClientSuite(t *testing.T) {
 		}
 		// What is right late is right: the suite waits five seconds or thirty, and its client ten, which a busy machine
 		// may need. The files still use the package time.
-		content = regexp.MustCompile(`time\.Duration\((5|30)\)\*time\.Second`).ReplaceAll(content, []byte("(patience + 0*time.Second)"))
+		content = regexp.MustCompile(`time\.Duration\((5|30)\)\*time\.Second`).ReplaceAll(content,
+			[]byte("(patience + 0*time.Second)"))
 		content = bytes.ReplaceAll(content, []byte("esdb.NewClient("), []byte("newClient("))
 		if err := os.WriteFile(filepath.Join(suite, file), content, 0o600); err != nil {
 			t.Fatal(err)
@@ -89,7 +92,8 @@ func TestClientSuite(t *testing.T) {
 	}, append(arguments, "./esdb")...)
 
 	results := map[string]int{}
-	for _, result := range regexp.MustCompile(`(?m)^\s+--- (PASS|FAIL|SKIP): TestClientSuite/\w+/`).FindAllStringSubmatch(output, -1) {
+	for _, result := range regexp.MustCompile(
+		`(?m)^\s+--- (PASS|FAIL|SKIP): TestClientSuite/\w+/`).FindAllStringSubmatch(output, -1) {
 		results[result[1]]++
 	}
 	if diff := gocmp.Diff(map[string]int{"PASS": 30}, results); diff != "" {
@@ -184,7 +188,9 @@ func populate(t *testing.T, dir, resources string) {
 		}
 		events[e.Position.Commit] = e
 	}
-	batches := []uint64{11607400, 11763616, 11795016, 11853738, 11912460, 11971182, 12029904, 12088626, 12147348, 12206076}
+	batches := []uint64{
+		11607400, 11763616, 11795016, 11853738, 11912460, 11971182, 12029904, 12088626, 12147348, 12206076,
+	}
 	for batch, start := range batches {
 		for i := range uint64(200) {
 			e := filler("dataset20M-1800", uint64(batch)*200+i, 1800+i)
@@ -218,7 +224,10 @@ func populate(t *testing.T, dir, resources string) {
 }
 
 func filler(stream string, revision, number uint64) datasetEvent {
-	e := datasetEvent{StreamID: stream, EventID: uuid.New(), EventType: fmt.Sprintf("eventType-%d", number), ContentType: contentTypeJSON}
+	e := datasetEvent{
+		StreamID: stream, EventID: uuid.New(), EventType: fmt.Sprintf("eventType-%d", number),
+		ContentType: contentTypeJSON,
+	}
 	e.StreamRevision.Value = revision
 	e.Created.Seconds = 1578852986
 	return e
@@ -240,12 +249,14 @@ func writeDataset(t *testing.T, dir string, events map[uint64]datasetEvent) {
 		}
 	}, func(a, b datasetEvent) int { return cmp.Compare(a.Position.Commit, b.Position.Commit) })
 	for _, e := range ordered {
-		proposed := newProposal([]byte(e.StreamID), e.EventID, e.EventType, e.ContentType == contentTypeJSON, toBytes(e.UserMetadata), toBytes(e.EventData))
+		proposed := newProposal([]byte(e.StreamID), e.EventID, e.EventType, e.ContentType == contentTypeJSON,
+			toBytes(e.UserMetadata), toBytes(e.EventData))
 		created := e.Created.Seconds*10_000_000 + e.Created.Nanos/100
 		if err := g.put([]byte(e.StreamID), &proposed, e.StreamRevision.Value, e.Position.Commit, created); err != nil {
 			t.Fatal(err)
 		}
-		if err := g.batch.Set(streamHeadKey([]byte(e.StreamID)), headValue(int64(e.StreamRevision.Value), e.Position.Commit), nil); err != nil {
+		if err := g.batch.Set(streamHeadKey([]byte(e.StreamID)),
+			headValue(int64(e.StreamRevision.Value), e.Position.Commit), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -266,7 +266,8 @@ func (g *group) at(state *streamState, stream []byte, revision int64) (placedEve
 }
 
 // find returns the last event of a stream that has this id.
-func (g *group) find(state *streamState, stream []byte, id uuid.UUID) (revision int64, position uint64, found bool, err error) {
+func (g *group) find(state *streamState, stream []byte,
+	id uuid.UUID) (revision int64, position uint64, found bool, err error) {
 	for i := len(state.fresh) - 1; i >= 0; i-- {
 		if state.fresh[i].id == id {
 			return state.revision - int64(len(state.fresh)-1-i), state.fresh[i].position, true, nil
@@ -319,7 +320,8 @@ func (g *group) put(stream []byte, event *proposal, revision, position uint64, c
 	if err := g.batch.Set(logKey(position), g.scratch, nil); err != nil {
 		return err
 	}
-	if err := g.batch.Set(streamEventKey(stream, revision), binary.BigEndian.AppendUint64(nil, position), nil); err != nil {
+	if err := g.batch.Set(streamEventKey(stream, revision), binary.BigEndian.AppendUint64(nil, position),
+		nil); err != nil {
 		return err
 	}
 	return g.batch.Set(eventIDKey(stream, event.id), binary.BigEndian.AppendUint64(nil, revision), nil)

@@ -163,7 +163,7 @@ func TestAcknowledgedAppendsSurviveKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !found {
-			t.Fatal("not so: found")
+			t.Fatal("not found")
 		}
 		stored, err := parseRecord(value)
 		if err != nil {

@@ -178,7 +178,7 @@ func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 	release()
 	result, ok := <-answered
 	if !ok {
-		t.Fatal("not so: ok")
+		t.Fatal("not ok")
 	}
 	if result.revision != int64(1) {
 		t.Fatalf("result.revision = %v, want %v", result.revision, int64(1))
@@ -194,7 +194,8 @@ func TestNothingIsSeenBeforeItIsOnTheDisk(t *testing.T) {
 	}
 }
 
-func countEvents(ctx context.Context, t *testing.T, client *esdb.Client, stream string, direction esdb.Direction, from esdb.StreamPosition) int {
+func countEvents(ctx context.Context, t *testing.T, client *esdb.Client, stream string, direction esdb.Direction,
+	from esdb.StreamPosition) int {
 	t.Helper()
 	reader, err := client.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: direction, From: from}, 1000)
 	if err != nil {
@@ -203,7 +204,8 @@ func countEvents(ctx context.Context, t *testing.T, client *esdb.Client, stream 
 	return count(t, reader)
 }
 
-func countAll(ctx context.Context, t *testing.T, client *esdb.Client, direction esdb.Direction, from esdb.AllPosition) int {
+func countAll(ctx context.Context, t *testing.T, client *esdb.Client, direction esdb.Direction,
+	from esdb.AllPosition) int {
 	t.Helper()
 	reader, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: direction, From: from}, 1000)
 	if err != nil {
@@ -267,16 +269,17 @@ func TestDiskErrorStopsAppends(t *testing.T) {
 					t.Fatalf("%v: got %v, want %v", err, got, codes.Unavailable)
 				}
 				if got := err.Error(); strings.Contains(got, "injected") {
-					t.Fatalf("clients see no internals: %q contains \"injected\"", got)
+					t.Fatalf(`clients see no internals: %q contains "injected"`, got)
 				}
 			}
 			if err := n.Err(); err == nil || !strings.Contains(err.Error(), "injected") {
-				t.Fatalf("%v does not say \"injected\"", err)
+				t.Fatalf(`%v does not say "injected"`, err)
 			}
 
 			// A disk that seems well again is not trusted.
 			broken.Store(false)
-			_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "late"})
+			_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{},
+				esdb.EventData{EventType: "late"})
 			var clientError *esdb.Error
 			if !errors.As(err, &clientError) {
 				t.Fatalf("%T is not of the wanted type: %v", err, err)
@@ -340,7 +343,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, err := Open(Options{})
 	if err == nil || !strings.Contains(err.Error(), "Dir") {
-		t.Fatalf("%v does not say \"Dir\"", err)
+		t.Fatalf(`%v does not say "Dir"`, err)
 	}
 
 	file := filepath.Join(t.TempDir(), "file")
@@ -365,7 +368,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	}
 	_, err = Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "format") {
-		t.Fatalf("%v does not say \"format\"", err)
+		t.Fatalf(`%v does not say "format"`, err)
 	}
 }
 

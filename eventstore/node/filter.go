@@ -40,7 +40,9 @@ func newFilter(options *api.ReadReq_Options_FilterOptions) (*filter, error) {
 		}
 		compiled, err := regexp.Compile(expression.GetRegex())
 		if err != nil {
-			return nil, invalid("filter's regular expression is wrong, or needs what RE2 doesn't have, such as lookahead: " + err.Error())
+			return nil,
+				invalid("filter's regular expression is wrong, or needs what RE2 doesn't have, such as lookahead: " +
+					err.Error())
 		}
 		f.expression = compiled
 	}

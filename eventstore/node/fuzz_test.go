@@ -20,10 +20,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// FuzzStoredRecord reads records as a damaged disk could give them: they are refused, or everything that a reader gets of
-// them lies within them.
+// FuzzStoredRecord reads records as a damaged disk could give them: they are refused, or everything that a reader gets
+// of them lies within them.
 func FuzzStoredRecord(f *testing.F) {
-	proposed := newProposal([]byte("user-1"), uuid.New(), "user.registered", true, []byte("{}"), []byte(`{"email":"a"}`))
+	proposed := newProposal([]byte("user-1"), uuid.New(), "user.registered", true, []byte("{}"),
+		[]byte(`{"email":"a"}`))
 	whole := proposed.appendRecord(nil, 1, 2, 3)
 	f.Add(whole)
 	f.Add(whole[:recordHeader])
@@ -37,10 +38,10 @@ func FuzzStoredRecord(f *testing.F) {
 			return
 		}
 		if !bytes.Contains(value, stored.eventType()) {
-			t.Fatal("not so: bytes.Contains(value, stored.eventType())")
+			t.Fatal("not bytes.Contains(value, stored.eventType())")
 		}
 		if !bytes.Contains(value, stored.stream()) {
-			t.Fatal("not so: bytes.Contains(value, stored.stream())")
+			t.Fatal("not bytes.Contains(value, stored.stream())")
 		}
 		data, err := stored.eventData()
 		if err != nil {
@@ -57,10 +58,10 @@ func FuzzStoredRecord(f *testing.F) {
 			return
 		}
 		if !bytes.HasPrefix(asText, []byte("before")) {
-			t.Fatal("not so: bytes.HasPrefix(asText, []byte(\"before\"))")
+			t.Fatal(`not bytes.HasPrefix(asText, []byte("before"))`)
 		}
 		if !bytes.Contains(value, data) {
-			t.Fatal("not so: bytes.Contains(value, data)")
+			t.Fatal("not bytes.Contains(value, data)")
 		}
 	})
 }
@@ -93,8 +94,8 @@ func (a *answers) SendMsg(m any) error {
 	return nil
 }
 
-// FuzzReadRequest asks a store with some events for whatever comes. The request is refused as wrong, or answered with at
-// most the events that it wants, of the stream that it wants, in order.
+// FuzzReadRequest asks a store with some events for whatever comes. The request is refused as wrong, or answered with
+// at most the events that it wants, of the stream that it wants, in order.
 func FuzzReadRequest(f *testing.F) {
 	n := openNode(f, f.TempDir())
 	appendMany(f, n, "user-1", 5)
@@ -109,23 +110,31 @@ func FuzzReadRequest(f *testing.F) {
 	ids := &api.ReadReq_Options_UUIDOption{Content: &api.ReadReq_Options_UUIDOption_String_{}}
 	stream := func(from uint64) *api.ReadReq_Options_Stream {
 		return &api.ReadReq_Options_Stream{Stream: &api.ReadReq_Options_StreamOptions{
-			StreamIdentifier: appendOptions("user-1").GetOptions().GetStreamIdentifier(), RevisionOption: &api.ReadReq_Options_StreamOptions_Revision{Revision: from},
+			StreamIdentifier: appendOptions("user-1").GetOptions().GetStreamIdentifier(),
+			RevisionOption:   &api.ReadReq_Options_StreamOptions_Revision{Revision: from},
 		}}
 	}
 	all := func(from uint64) *api.ReadReq_Options_All {
-		return &api.ReadReq_Options_All{All: &api.ReadReq_Options_AllOptions{AllOption: &api.ReadReq_Options_AllOptions_Position{
-			Position: &api.ReadReq_Options_Position{CommitPosition: from, PreparePosition: from},
-		}}}
+		position := &api.ReadReq_Options_Position{CommitPosition: from, PreparePosition: from}
+		return &api.ReadReq_Options_All{All: &api.ReadReq_Options_AllOptions{
+			AllOption: &api.ReadReq_Options_AllOptions_Position{Position: position},
+		}}
 	}
 	limit := func(n uint64) *api.ReadReq_Options_Count { return &api.ReadReq_Options_Count{Count: n} }
 	byType := &api.ReadReq_Options_Filter{Filter: &api.ReadReq_Options_FilterOptions{
-		Filter:                       &api.ReadReq_Options_FilterOptions_EventType{EventType: &api.ReadReq_Options_FilterOptions_Expression{Regex: "^[a-z]+$"}},
+		Filter: &api.ReadReq_Options_FilterOptions_EventType{
+			EventType: &api.ReadReq_Options_FilterOptions_Expression{Regex: "^[a-z]+$"},
+		},
 		CheckpointIntervalMultiplier: 1,
 	}}
 	for _, from := range []uint64{0, 3, 5, math.MaxInt64, math.MaxUint64 - 1, math.MaxUint64} {
-		for _, direction := range []api.ReadReq_Options_ReadDirection{api.ReadReq_Options_Forwards, api.ReadReq_Options_Backwards} {
-			seed(&api.ReadReq_Options{StreamOption: stream(from), ReadDirection: direction, UuidOption: ids, CountOption: limit(from + 1)})
-			seed(&api.ReadReq_Options{StreamOption: all(from), ReadDirection: direction, UuidOption: ids, CountOption: limit(3), FilterOption: byType})
+		for _, direction := range []api.ReadReq_Options_ReadDirection{
+			api.ReadReq_Options_Forwards, api.ReadReq_Options_Backwards,
+		} {
+			seed(&api.ReadReq_Options{StreamOption: stream(from), ReadDirection: direction, UuidOption: ids,
+				CountOption: limit(from + 1)})
+			seed(&api.ReadReq_Options{StreamOption: all(from), ReadDirection: direction, UuidOption: ids,
+				CountOption: limit(3), FilterOption: byType})
 		}
 	}
 	f.Add([]byte{})
@@ -167,7 +176,8 @@ func FuzzReadRequest(f *testing.F) {
 				continue
 			}
 			if wanted := options.GetStream(); wanted != nil {
-				if diff := cmp.Diff(wanted.GetStreamIdentifier().GetStreamName(), recorded.GetStreamIdentifier().GetStreamName()); diff != "" {
+				if diff := cmp.Diff(wanted.GetStreamIdentifier().GetStreamName(),
+					recorded.GetStreamIdentifier().GetStreamName()); diff != "" {
 					t.Fatalf("recorded.GetStreamIdentifier().GetStreamName() (-want +got):\n%s", diff)
 				}
 			}
@@ -189,7 +199,8 @@ func FuzzCredentials(f *testing.F) {
 	guard := newBasicAuth("admin", "a secret")
 	encoded := base64.StdEncoding.EncodeToString([]byte(right))
 	for _, header := range []string{
-		"Basic " + encoded, "basic   " + encoded + " ", "Basic " + encoded + "=", "Bearer " + encoded, encoded, "Basic", "", "Basic \x00",
+		"Basic " + encoded, "basic   " + encoded + " ", "Basic " + encoded + "=", "Bearer " + encoded, encoded, "Basic",
+		"", "Basic \x00",
 		"Basic " + base64.StdEncoding.EncodeToString([]byte("admin:a secret\x00")),
 	} {
 		f.Add(header, true)

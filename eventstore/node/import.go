@@ -13,8 +13,8 @@ import (
 const importWindow = 4096
 
 // AppendInOrder makes appends in their order in the whole log, without waiting for each: those under way are committed
-// together. It returns when all are durable, or with the first error. Appends behind a failed one may have been made too;
-// calling it again with the same appends makes those that are missing.
+// together. It returns when all are durable, or with the first error. Appends behind a failed one may have been made
+// too; calling it again with the same appends makes those that are missing.
 func (n *Node) AppendInOrder(ctx context.Context, appends iter.Seq2[eventstore.Append, error]) error {
 	type pending struct {
 		stream  string
@@ -73,7 +73,9 @@ func (n *Node) AppendInOrder(ctx context.Context, appends iter.Seq2[eventstore.A
 
 // requestOf checks an append as one that comes over the wire is checked.
 func requestOf(ctx context.Context, a eventstore.Append) (*appendRequest, error) {
-	request := &appendRequest{ctx: ctx, stream: []byte(a.Stream), expected: int64(a.Expected), result: make(chan appendResult, 1)}
+	request := &appendRequest{
+		ctx: ctx, stream: []byte(a.Stream), expected: int64(a.Expected), result: make(chan appendResult, 1),
+	}
 	if a.Stream == "" || a.Stream == "$$" || len(a.Stream) > maxStreamName || a.Expected < eventstore.NoStream {
 		return nil, errors.New("the name of the stream or the expected revision is not possible")
 	}

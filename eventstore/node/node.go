@@ -185,7 +185,8 @@ func (n *Node) load() error {
 		}
 	}
 	if len(format) != 8 || binary.BigEndian.Uint64(format) != storeFormat {
-		return fmt.Errorf("the store has a format that this version doesn't know (%x, known is %d): use the version that wrote it or a newer one", format, storeFormat)
+		return fmt.Errorf("the store has a format that this version doesn't know (%x, known is %d): use the version "+
+			"that wrote it or a newer one", format, storeFormat)
 	}
 	position, err := n.lastPosition()
 	if err != nil {

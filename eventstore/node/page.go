@@ -18,8 +18,8 @@ const (
 	pageConsidered = 8192 // events looked at, whether the filter chose them or not
 )
 
-// arenas hold the messages of pages, and come back when gRPC has sent the last of them. Left to the garbage collector they
-// would be most of what it has to do while somebody reads the whole log, and calls would wait for it.
+// arenas hold the messages of pages, and come back when gRPC has sent the last of them. Left to the garbage collector
+// they would be most of what it has to do while somebody reads the whole log, and calls would wait for it.
 var arenas = newArenas()
 
 func newArenas() mem.BufferPool {

@@ -17,8 +17,9 @@ func filled(i uint64) []byte {
 	return bytes.Repeat([]byte(strconv.FormatUint(i, 10)+","), int(1+i*31%600))
 }
 
-// The memory of a page is used again as soon as gRPC has sent it: of many readers, some of whom go away in the middle, each
-// must get what was appended. Under -race, memory that is used again too early is seen even where the content happens to be right.
+// The memory of a page is used again as soon as gRPC has sent it: of many readers, some of whom go away in the middle,
+// each must get what was appended. Under -race, memory that is used again too early is seen even where the content
+// happens to be right.
 func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 	t.Parallel()
 	n := openNode(t, t.TempDir())
@@ -26,7 +27,8 @@ func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 	for at := uint64(0); at < events; at += 100 {
 		request := &appendRequest{ctx: t.Context(), stream: []byte("test-1"), expected: expectAny}
 		for i := at; i < at+100; i++ {
-			request.events = append(request.events, newProposal(request.stream, uuid.New(), "test.filled", false, []byte("{}"), filled(i)))
+			request.events = append(request.events,
+				newProposal(request.stream, uuid.New(), "test.filled", false, []byte("{}"), filled(i)))
 		}
 		_, err := n.append(request)
 		if err != nil {
@@ -50,7 +52,8 @@ func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 				return err
 			}
 			if want := filled(event.Event.EventNumber); !bytes.Equal(event.Event.Data, want) {
-				return errors.New("event " + strconv.FormatUint(event.Event.EventNumber, 10) + " has the content of another one")
+				return errors.New("event " + strconv.FormatUint(event.Event.EventNumber, 10) +
+					" has the content of another one")
 			}
 		}
 		return nil
@@ -63,11 +66,13 @@ func TestPagesAreNotUsedAgainTooEarly(t *testing.T) {
 				if err := read(forwards, err, 2*events); err != nil {
 					return err
 				}
-				backwards, err := client.ReadAll(t.Context(), esdb.ReadAllOptions{From: esdb.End{}, Direction: esdb.Backwards}, 2*events)
+				backwards, err := client.ReadAll(t.Context(),
+					esdb.ReadAllOptions{From: esdb.End{}, Direction: esdb.Backwards}, 2*events)
 				if err := read(backwards, err, 100*i+turn); err != nil { // and gone
 					return err
 				}
-				stream, err := client.ReadStream(t.Context(), "test-1", esdb.ReadStreamOptions{From: esdb.Start{}}, events)
+				stream, err := client.ReadStream(t.Context(), "test-1", esdb.ReadStreamOptions{From: esdb.Start{}},
+					events)
 				if err := read(stream, err, events); err != nil {
 					return err
 				}

@@ -33,8 +33,8 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// errorPace is how often an error of one kind is logged. With a full disk the engine tries to write its tables 700 times
-// a second, and the log of that could fill another disk.
+// errorPace is how often an error of one kind is logged. With a full disk the engine tries to write its tables 700
+// times a second, and the log of that could fill another disk.
 const errorPace = 10 * time.Second
 
 // paced counts what is not logged.

@@ -126,7 +126,9 @@ func (s *streams) Read(request *api.ReadReq, stream api.Streams_ReadServer) erro
 
 // readAll is inclusive forwards and exclusive backwards.
 func (s *streams) readAll(stream grpc.ServerStream, options readOptions) error {
-	reader := allReader{node: s.node, filter: options.filter, stringIDs: options.stringIDs, backwards: options.backwards}
+	reader := allReader{
+		node: s.node, filter: options.filter, stringIDs: options.stringIDs, backwards: options.backwards,
+	}
 	upTo, _ := s.node.head.load()
 	from := options.from
 	switch {
@@ -150,16 +152,19 @@ func (s *streams) readAll(stream grpc.ServerStream, options readOptions) error {
 
 // readStream is inclusive both ways.
 func (s *streams) readStream(stream grpc.ServerStream, options readOptions) error {
-	reader := streamReader{node: s.node, stream: options.stream, stringIDs: options.stringIDs, backwards: options.backwards}
+	reader := streamReader{
+		node: s.node, stream: options.stream, stringIDs: options.stringIDs, backwards: options.backwards,
+	}
 	upTo, _ := s.node.head.load()
 	last, found, err := s.node.lastRevision(options.stream, upTo)
 	if err != nil {
 		return s.node.storageError(stream.Context(), "read", err)
 	}
 	if !found {
-		return stream.SendMsg(&api.ReadResp{Content: &api.ReadResp_StreamNotFound_{StreamNotFound: &api.ReadResp_StreamNotFound{
-			StreamIdentifier: &shared.StreamIdentifier{StreamName: options.stream},
-		}}})
+		return stream.SendMsg(
+			&api.ReadResp{Content: &api.ReadResp_StreamNotFound_{StreamNotFound: &api.ReadResp_StreamNotFound{
+				StreamIdentifier: &shared.StreamIdentifier{StreamName: options.stream},
+			}}})
 	}
 	from := options.from
 	switch {

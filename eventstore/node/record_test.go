@@ -27,13 +27,13 @@ func TestStreamKeysAreApartAndOrdered(t *testing.T) {
 		}
 		if !bytes.Equal(a, b) {
 			if bytes.HasPrefix(keyB, keyA) {
-				t.Fatal("so it is: bytes.HasPrefix(keyB, keyA)")
+				t.Fatal("bytes.HasPrefix(keyB, keyA)")
 			}
 			// No event of b lies in the range of a.
 			eventB := streamEventKey(b, rapid.Uint64().Draw(t, "revision"))
 			inside := bytes.Compare(keyA, eventB) <= 0 && bytes.Compare(eventB, prefixEnd(keyA)) < 0
 			if inside {
-				t.Fatal("so it is: inside")
+				t.Fatal("inside")
 			}
 		}
 	})
@@ -106,16 +106,16 @@ func TestRecordIsTheMessageAndItsHeader(t *testing.T) {
 				t.Fatalf("message.GetEvent().GetCommitPosition() = %v, want %v", got, position)
 			}
 			if !bytes.Equal(data, recorded.GetData()) {
-				t.Fatal("not so: bytes.Equal(data, recorded.GetData())")
+				t.Fatal("not bytes.Equal(data, recorded.GetData())")
 			}
 			if !bytes.Equal(metadata, recorded.GetCustomMetadata()) {
-				t.Fatal("not so: bytes.Equal(metadata, recorded.GetCustomMetadata())")
+				t.Fatal("not bytes.Equal(metadata, recorded.GetCustomMetadata())")
 			}
 			if got := recorded.GetMetadata(); len(got) != 3 {
 				t.Fatalf("recorded.GetMetadata() has %d elements, want 3: %v", len(got), got)
 			}
 			if got := recorded.GetMetadata()["type"]; got != eventType {
-				t.Fatalf("recorded.GetMetadata()[\"type\"] = %q, want %q", got, eventType)
+				t.Fatalf(`recorded.GetMetadata()["type"] = %q, want %q`, got, eventType)
 			}
 		}
 	})
@@ -161,7 +161,11 @@ func FuzzAppendRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	structured := appendEvent()
-	structured.GetProposedMessage().Id = &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{MostSignificantBits: -1, LeastSignificantBits: 1}}}
+	structured.GetProposedMessage().Id = &shared.UUID{
+		Value: &shared.UUID_Structured_{
+			Structured: &shared.UUID_Structured{MostSignificantBits: -1, LeastSignificantBits: 1},
+		},
+	}
 	other, err := proto.Marshal(structured)
 	if err != nil {
 		f.Fatal(err)
@@ -193,7 +197,7 @@ func FuzzAppendRequest(f *testing.F) {
 		if err != nil {
 			var refused *refusal
 			if !errors.As(err, &refused) {
-				t.Fatal("not so: errors.As(err, &refused)")
+				t.Fatal("not errors.As(err, &refused)")
 			}
 			return
 		}
@@ -211,10 +215,11 @@ func FuzzAppendRequest(f *testing.F) {
 			}
 			sent := messages[i+1].GetProposedMessage()
 			if !bytes.Equal(sent.GetData(), message.GetEvent().GetEvent().GetData()) {
-				t.Fatal("not so: not what was expected")
+				t.Fatal("not not what was expected")
 			}
 			if got := message.GetEvent().GetEvent().GetMetadata()["type"]; got != sent.GetMetadata()["type"] {
-				t.Fatalf("message.GetEvent().GetEvent().GetMetadata()[\"type\"] = %q, want %q", got, sent.GetMetadata()["type"])
+				t.Fatalf(`message.GetEvent().GetEvent().GetMetadata()["type"] = %q, want %q`, got,
+					sent.GetMetadata()["type"])
 			}
 			if diff := cmp.Diff(request.stream, stored.stream()); diff != "" {
 				t.Fatalf("stored.stream() (-want +got):\n%s", diff)

@@ -59,7 +59,8 @@ func listenUnix(path string) (_ net.Listener, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(private)) }()
 	temporary := filepath.Join(private, "s")
 	if longest := max(len(path), len(temporary)); longest > maxSocketPath {
-		return nil, fmt.Errorf("the path is %d bytes too long for a Unix socket: use a folder with a shorter path", longest-maxSocketPath)
+		return nil, fmt.Errorf("the path is %d bytes too long for a Unix socket: use a folder with a shorter path",
+			longest-maxSocketPath)
 	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
@@ -95,11 +96,13 @@ func removeStale(path string) error {
 // open, as the client asks for them without credentials. It closes the listener.
 func (n *Node) ServeTCP(ctx context.Context, listener net.Listener, c Credentials) error {
 	if len(c.Certificate.Certificate) == 0 || c.Username == "" || c.Password == "" {
-		return errors.Join(errors.New("node: ServeTCP needs a certificate, a user name and a password"), listener.Close())
+		return errors.Join(errors.New("node: ServeTCP needs a certificate, a user name and a password"),
+			listener.Close())
 	}
 	guard := newBasicAuth(c.Username, c.Password)
 	return n.serve(ctx, listener,
-		grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{c.Certificate}, MinVersion: tls.VersionTLS12})),
+		grpc.Creds(credentials.NewTLS(
+			&tls.Config{Certificates: []tls.Certificate{c.Certificate}, MinVersion: tls.VersionTLS12})),
 		grpc.ChainUnaryInterceptor(guard.unary),
 		grpc.ChainStreamInterceptor(guard.stream))
 }
@@ -167,12 +170,14 @@ func (n *Node) newServer(stopping <-chan struct{}, address net.Addr, options []g
 	return server
 }
 
-func (n *Node) recoverUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (_ any, err error) {
+func (n *Node) recoverUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (_ any, err error) {
 	defer n.recoverPanic(info.FullMethod, &err)
 	return handler(ctx, request)
 }
 
-func (n *Node) recoverStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+func (n *Node) recoverStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) (err error) {
 	defer n.recoverPanic(info.FullMethod, &err)
 	return handler(server, stream)
 }

@@ -94,23 +94,26 @@ func TestSocketPathMustMakeSense(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.ServeUnix(t.Context(), file); err == nil || !strings.Contains(err.Error(), "something else than a socket") {
-		t.Fatalf("%v does not say \"something else than a socket\"", err)
+	if err := n.ServeUnix(t.Context(), file); err == nil ||
+		!strings.Contains(err.Error(), "something else than a socket") {
+		t.Fatalf(`%v does not say "something else than a socket"`, err)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := string(content); got != "precious" {
-		t.Fatalf("string(content) = %q, want \"precious\"", got)
+		t.Fatalf(`string(content) = %q, want "precious"`, got)
 	}
 
 	long := filepath.Join(dir, strings.Repeat("x", 120))
-	if err := n.ServeUnix(t.Context(), long); err == nil || !strings.Contains(err.Error(), "too long for a Unix socket") {
-		t.Fatalf("%v does not say \"too long for a Unix socket\"", err)
+	if err := n.ServeUnix(t.Context(), long); err == nil ||
+		!strings.Contains(err.Error(), "too long for a Unix socket") {
+		t.Fatalf(`%v does not say "too long for a Unix socket"`, err)
 	}
-	if err := n.ServeUnix(t.Context(), filepath.Join(dir, "missing", "s")); err == nil || !strings.Contains(err.Error(), "no such file") {
-		t.Fatalf("%v does not say \"no such file\"", err)
+	if err := n.ServeUnix(t.Context(), filepath.Join(dir, "missing", "s")); err == nil ||
+		!strings.Contains(err.Error(), "no such file") {
+		t.Fatalf(`%v does not say "no such file"`, err)
 	}
 }
 
@@ -198,7 +201,9 @@ func subscribeRequest() *api.ReadReq {
 		}},
 		CountOption:  &api.ReadReq_Options_Subscription{Subscription: &api.ReadReq_Options_SubscriptionOptions{}},
 		FilterOption: &api.ReadReq_Options_NoFilter{NoFilter: &shared.Empty{}},
-		UuidOption:   &api.ReadReq_Options_UUIDOption{Content: &api.ReadReq_Options_UUIDOption_Structured{Structured: &shared.Empty{}}},
+		UuidOption: &api.ReadReq_Options_UUIDOption{
+			Content: &api.ReadReq_Options_UUIDOption_Structured{Structured: &shared.Empty{}},
+		},
 	}}
 }
 
@@ -265,7 +270,8 @@ func TestWhatIsLeftOutIsUnimplemented(t *testing.T) {
 	t.Parallel()
 	socket := serveUnix(t, openNode(t, t.TempDir()))
 	client := unixClient(t, socket)
-	err := client.CreatePersistentSubscription(t.Context(), "stream", "group", esdb.PersistentStreamSubscriptionOptions{})
+	err := client.CreatePersistentSubscription(t.Context(), "stream", "group",
+		esdb.PersistentStreamSubscriptionOptions{})
 	var clientError *esdb.Error
 	if !errors.As(err, &clientError) {
 		t.Fatalf("%T is not of the wanted type: %v", err, err)
@@ -289,7 +295,7 @@ func TestWhatIsLeftOutIsUnimplemented(t *testing.T) {
 	}
 	for _, method := range methods.GetMethods() {
 		if got := method.GetMethodName(); got == "batchappend" {
-			t.Fatalf("method.GetMethodName() = %q, want anything but \"batchappend\"", got)
+			t.Fatalf(`method.GetMethodName() = %q, want anything but "batchappend"`, got)
 		}
 	}
 }
@@ -306,7 +312,7 @@ func TestPanicInCallIsContained(t *testing.T) {
 		t.Fatalf("status.Code(err) = %v, want %v", got, codes.Internal)
 	}
 	if got := err.Error(); strings.Contains(got, "secret detail") {
-		t.Fatalf("%q contains \"secret detail\"", got)
+		t.Fatalf(`%q contains "secret detail"`, got)
 	}
 }
 
@@ -341,7 +347,8 @@ func TestCredentialsGuardReadingAndAppending(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, client := range map[string]*esdb.Client{
-		"wrong password": connect(credentials.Password + "x"), "part of the password": connect(credentials.Password[:5]), "nobody": newClient(t, nobody),
+		"wrong password":       connect(credentials.Password + "x"),
+		"part of the password": connect(credentials.Password[:5]), "nobody": newClient(t, nobody),
 	} {
 		_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
 		var clientError *esdb.Error
@@ -384,8 +391,9 @@ func TestCredentialsGuardReadingAndAppending(t *testing.T) {
 func TestServeTCPNeedsCredentials(t *testing.T) {
 	t.Parallel()
 	n := openNode(t, t.TempDir())
-	if err := n.ServeTCP(t.Context(), listenTCP(t), Credentials{}); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Fatalf("%v does not say \"certificate\"", err)
+	if err := n.ServeTCP(t.Context(), listenTCP(t), Credentials{}); err == nil ||
+		!strings.Contains(err.Error(), "certificate") {
+		t.Fatalf(`%v does not say "certificate"`, err)
 	}
 }
 
@@ -398,7 +406,8 @@ func TestServeInsecure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newClient(t, configuration).AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "x"})
+	_, err = newClient(t, configuration).AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{},
+		esdb.EventData{EventType: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +421,7 @@ func TestCredentialsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.Username != "admin" {
-		t.Fatalf("first.Username = %q, want \"admin\"", first.Username)
+		t.Fatalf(`first.Username = %q, want "admin"`, first.Username)
 	}
 	if got := len(first.Password); got < 26 {
 		t.Fatalf("128 bits of randomness: got %v, want at least 26", got)
@@ -471,6 +480,6 @@ func TestCredentialsAreKept(t *testing.T) {
 	}
 	_, err = LoadOrCreateCredentials(dir)
 	if err == nil || !strings.Contains(err.Error(), "is empty") {
-		t.Fatalf("%v does not say \"is empty\"", err)
+		t.Fatalf(`%v does not say "is empty"`, err)
 	}
 }

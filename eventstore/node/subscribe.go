@@ -14,7 +14,8 @@ import (
 // behind. It reads from storage either way.
 const maxLag = 2000
 
-var errStopping = status.Error(codes.Unavailable, "the event store is going down: subscribe again from the last event or checkpoint")
+var errStopping = status.Error(codes.Unavailable,
+	"the event store is going down: subscribe again from the last event or checkpoint")
 
 // subscription sends what comes after its cursor: first what is there, then, woken by the
 // committer, what is appended.
@@ -39,7 +40,9 @@ func (s *streams) subscribeAll(stream grpc.ServerStream, options readOptions) er
 	case options.fromEnd:
 		cursor = upTo
 	}
-	reader := allReader{node: s.node, filter: options.filter, stringIDs: options.stringIDs, checkpoints: options.filter != nil}
+	reader := allReader{
+		node: s.node, filter: options.filter, stringIDs: options.stringIDs, checkpoints: options.filter != nil,
+	}
 	sub := subscription{streams: s, stream: stream}
 	sub.pending = func(upTo uint64) (uint64, error) {
 		if upTo <= cursor {
@@ -109,9 +112,10 @@ func (s *streams) subscribeStream(stream grpc.ServerStream, options readOptions)
 }
 
 func (s *subscription) run() error {
-	if err := s.stream.SendMsg(&api.ReadResp{Content: &api.ReadResp_Confirmation{Confirmation: &api.ReadResp_SubscriptionConfirmation{
-		SubscriptionId: uuid.NewString(),
-	}}}); err != nil {
+	if err := s.stream.SendMsg(
+		&api.ReadResp{Content: &api.ReadResp_Confirmation{Confirmation: &api.ReadResp_SubscriptionConfirmation{
+			SubscriptionId: uuid.NewString(),
+		}}}); err != nil {
 		return err
 	}
 	live := false
@@ -123,7 +127,8 @@ func (s *subscription) run() error {
 		}
 		if live && pending > maxLag {
 			live = false
-			if err := s.stream.SendMsg(&api.ReadResp{Content: &api.ReadResp_FellBehind_{FellBehind: &api.ReadResp_FellBehind{}}}); err != nil {
+			if err := s.stream.SendMsg(
+				&api.ReadResp{Content: &api.ReadResp_FellBehind_{FellBehind: &api.ReadResp_FellBehind{}}}); err != nil {
 				return err
 			}
 		}
@@ -137,7 +142,8 @@ func (s *subscription) run() error {
 			if err := s.atEnd(); err != nil {
 				return err
 			}
-			if err := s.stream.SendMsg(&api.ReadResp{Content: &api.ReadResp_CaughtUp_{CaughtUp: &api.ReadResp_CaughtUp{}}}); err != nil {
+			if err := s.stream.SendMsg(
+				&api.ReadResp{Content: &api.ReadResp_CaughtUp_{CaughtUp: &api.ReadResp_CaughtUp{}}}); err != nil {
 				return err
 			}
 		}

@@ -54,7 +54,8 @@ func TestFilteredSubscriptionGetsCheckpointBeforeCaughtUp(t *testing.T) {
 	for name, from := range map[string]esdb.AllPosition{
 		"start": esdb.Start{}, "middle": esdb.Position{Commit: 20, Prepare: 20}, "end": esdb.End{},
 	} {
-		subscription, err := client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: from, Filter: none, MaxSearchWindow: 32, CheckpointInterval: 1000})
+		subscription, err := client.SubscribeToAll(ctx,
+			esdb.SubscribeToAllOptions{From: from, Filter: none, MaxSearchWindow: 32, CheckpointInterval: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +64,8 @@ func TestFilteredSubscriptionGetsCheckpointBeforeCaughtUp(t *testing.T) {
 			t.Fatalf("%s: got %v, want something", name, checkpoint.CheckPointReached)
 		}
 		if *checkpoint.CheckPointReached != (esdb.Position{Commit: end.position, Prepare: end.position}) {
-			t.Fatalf("*checkpoint.CheckPointReached = %v, want %v", *checkpoint.CheckPointReached, (esdb.Position{Commit: end.position, Prepare: end.position}))
+			t.Fatalf("*checkpoint.CheckPointReached = %v, want %v", *checkpoint.CheckPointReached,
+				(esdb.Position{Commit: end.position, Prepare: end.position}))
 		}
 		if got := subscription.Recv().CaughtUp; got == nil {
 			t.Fatalf("%s: got %v, want something", name, got)
@@ -160,7 +162,8 @@ func requireRun(t *testing.T, subscription *esdb.Subscription, from, count int) 
 			t.Fatalf("received.EventAppeared = %v, want something", received.EventAppeared)
 		}
 		if received.EventAppeared.Event.EventNumber != uint64(from+i) {
-			t.Fatalf("received.EventAppeared.Event.EventNumber = %v, want %v", received.EventAppeared.Event.EventNumber, uint64(from+i))
+			t.Fatalf("received.EventAppeared.Event.EventNumber = %v, want %v", received.EventAppeared.Event.EventNumber,
+				uint64(from+i))
 		}
 	}
 	if got := subscription.Recv().CaughtUp; got == nil {
@@ -203,19 +206,27 @@ func TestSlowSubscriberHoldsNobodyUp(t *testing.T) {
 func TestWrongFiltersAreRefused(t *testing.T) {
 	t.Parallel()
 	socket := serveUnix(t, openNode(t, t.TempDir()))
-	prefix := &api.ReadReq_Options_FilterOptions_EventType{EventType: &api.ReadReq_Options_FilterOptions_Expression{Prefix: []string{"x"}}}
+	prefix := &api.ReadReq_Options_FilterOptions_EventType{
+		EventType: &api.ReadReq_Options_FilterOptions_Expression{Prefix: []string{"x"}},
+	}
 	window := &api.ReadReq_Options_FilterOptions_Max{Max: 32}
 	for name, filter := range map[string]*api.ReadReq_Options_FilterOptions{
 		"neither type nor stream": {Window: window, CheckpointIntervalMultiplier: 1},
 		"empty expression": {
-			Filter: &api.ReadReq_Options_FilterOptions_EventType{EventType: &api.ReadReq_Options_FilterOptions_Expression{}},
+			Filter: &api.ReadReq_Options_FilterOptions_EventType{
+				EventType: &api.ReadReq_Options_FilterOptions_Expression{},
+			},
 			Window: window, CheckpointIntervalMultiplier: 1,
 		},
 		"lookahead": {
-			Filter: &api.ReadReq_Options_FilterOptions_EventType{EventType: &api.ReadReq_Options_FilterOptions_Expression{Regex: `^(?!\$)`}},
+			Filter: &api.ReadReq_Options_FilterOptions_EventType{
+				EventType: &api.ReadReq_Options_FilterOptions_Expression{Regex: `^(?!\$)`},
+			},
 			Window: window, CheckpointIntervalMultiplier: 1,
 		},
-		"window of nothing":   {Filter: prefix, Window: &api.ReadReq_Options_FilterOptions_Max{}, CheckpointIntervalMultiplier: 1},
+		"window of nothing": {
+			Filter: prefix, Window: &api.ReadReq_Options_FilterOptions_Max{}, CheckpointIntervalMultiplier: 1,
+		},
 		"interval of nothing": {Filter: prefix, Window: window},
 	} {
 		request := subscribeRequest()

@@ -252,10 +252,12 @@ func positionsRise(ctx context.Context, t *testing.T, s *store) {
 		}
 		for j := 1; j < rounds; j++ {
 			if results[i][j].CommitPosition <= results[i][j-1].CommitPosition {
-				t.Fatalf("results[i][j].CommitPosition = %v, want more than %v", results[i][j].CommitPosition, results[i][j-1].CommitPosition)
+				t.Fatalf("results[i][j].CommitPosition = %v, want more than %v", results[i][j].CommitPosition,
+					results[i][j-1].CommitPosition)
 			}
 			if results[i][j].NextExpectedVersion != uint64(2*j+1) {
-				t.Fatalf("results[i][j].NextExpectedVersion = %v, want %v", results[i][j].NextExpectedVersion, uint64(2*j+1))
+				t.Fatalf("results[i][j].NextExpectedVersion = %v, want %v", results[i][j].NextExpectedVersion,
+					uint64(2*j+1))
 			}
 		}
 	}
@@ -282,7 +284,7 @@ func sizeLimit(ctx context.Context, t *testing.T, s *store) {
 	event.Metadata = append(event.Metadata, 0)
 	_, err := s.append(ctx, newStream("size"), esdb.NoStream{}, event)
 	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-		t.Fatalf("%v does not say \"InvalidArgument\"", err)
+		t.Fatalf(`%v does not say "InvalidArgument"`, err)
 	}
 
 	// It is the sum that counts.
@@ -290,7 +292,7 @@ func sizeLimit(ctx context.Context, t *testing.T, s *store) {
 	half.Data = make([]byte, maxAppendSize/2)
 	_, err = s.append(ctx, newStream("size"), esdb.NoStream{}, half, half)
 	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-		t.Fatalf("%v does not say \"InvalidArgument\"", err)
+		t.Fatalf(`%v does not say "InvalidArgument"`, err)
 	}
 }
 
@@ -307,7 +309,7 @@ func typeCountsAsUTF16(ctx context.Context, t *testing.T, s *store) {
 		event.Data = append(event.Data, 0)
 		_, err := s.append(ctx, newStream("utf16"), esdb.NoStream{}, event)
 		if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-			t.Fatalf("%s: %v does not say \"InvalidArgument\"", c.eventType, err)
+			t.Fatalf(`%s: %v does not say "InvalidArgument"`, c.eventType, err)
 		}
 	}
 }
@@ -319,7 +321,7 @@ func oversizeIsRefusedWithReason(ctx context.Context, t *testing.T, s *store) {
 	}
 	_, err := s.append(ctx, newStream("oversize"), esdb.NoStream{}, events...)
 	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-		t.Fatalf("%v does not say \"InvalidArgument\"", err)
+		t.Fatalf(`%v does not say "InvalidArgument"`, err)
 	}
 }
 
@@ -337,7 +339,9 @@ func largeBatch(ctx context.Context, t *testing.T, s *store) {
 }
 
 func streamNames(ctx context.Context, t *testing.T, s *store) {
-	for _, name := range []string{"plain", "with space", "a/b?c=d&e#f", "Олена-😀", "$system", strings.Repeat("x", 1000)} {
+	for _, name := range []string{
+		"plain", "with space", "a/b?c=d&e#f", "Олена-😀", "$system", strings.Repeat("x", 1000),
+	} {
 		stream := newStream(name)
 		event := newEvent("named")
 		s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)

@@ -120,7 +120,8 @@ func filterSystemEvents(ctx context.Context, t *testing.T, s *store) {
 	start := s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("first"))
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetMaxCount(100) })
 	s.mustAppend(ctx, t, stream, esdb.Revision(0), newEvent("$system"), newEvent("last"))
-	subscription := s.subscribeAll(ctx, t, esdb.SubscribeToAllOptions{From: positionOf(start), Filter: esdb.ExcludeSystemEventsFilter()})
+	subscription := s.subscribeAll(ctx, t,
+		esdb.SubscribeToAllOptions{From: positionOf(start), Filter: esdb.ExcludeSystemEventsFilter()})
 	for {
 		m := receive(t, subscription)
 		if m.event == nil {
@@ -175,7 +176,8 @@ func checkpointsWithoutMatches(ctx context.Context, t *testing.T, s *store) {
 		t.Fatalf("last.Commit = %v, want more than %v", last.Commit, start.CommitPosition)
 	}
 	if last.Commit < end.CommitPosition-(end.CommitPosition-start.CommitPosition)/5 {
-		t.Fatalf("last.Commit = %v, want at least %v", last.Commit, end.CommitPosition-(end.CommitPosition-start.CommitPosition)/5)
+		t.Fatalf("last.Commit = %v, want at least %v", last.Commit,
+			end.CommitPosition-(end.CommitPosition-start.CommitPosition)/5)
 	}
 }
 
@@ -218,7 +220,8 @@ func resumeFromCheckpoint(ctx context.Context, t *testing.T, s *store) {
 	wanted := "wanted-" + stream
 	start := s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("first"))
 	for range 20 {
-		s.mustAppend(ctx, t, stream, esdb.Any{}, newEvent("unwanted"), newEvent(wanted), newEvent("unwanted"), newEvent("unwanted"))
+		s.mustAppend(ctx, t, stream, esdb.Any{}, newEvent("unwanted"), newEvent(wanted), newEvent("unwanted"),
+			newEvent("unwanted"))
 	}
 	options := esdb.SubscribeToAllOptions{
 		From: positionOf(start), MaxSearchWindow: 3, CheckpointInterval: 1,

@@ -195,7 +195,8 @@ func (s *store) requireModel(ctx context.Context, t *rapid.T, want model, stream
 		}
 		if i > 0 {
 			if event.Position.Commit <= got[i-1].Position.Commit {
-				t.Fatalf("event.Position.Commit = %v, want more than %v", event.Position.Commit, got[i-1].Position.Commit)
+				t.Fatalf("event.Position.Commit = %v, want more than %v", event.Position.Commit,
+					got[i-1].Position.Commit)
 			}
 		}
 	}

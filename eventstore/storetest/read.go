@@ -203,7 +203,8 @@ func (s *store) setMetadata(ctx context.Context, t *testing.T, stream string, se
 	t.Helper()
 	metadata := esdb.StreamMetadata{}
 	set(&metadata)
-	_, err := s.client.SetStreamMetadata(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: esdb.Any{}}, metadata)
+	_, err := s.client.SetStreamMetadata(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: esdb.Any{}},
+		metadata)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,8 @@ func (s *store) requireVisible(ctx context.Context, t *testing.T, stream string,
 	if want == nil {
 		want = []uint64{}
 	}
-	if diff := cmp.Diff(want, revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything))); diff != "" {
+	if diff := cmp.Diff(want,
+		revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything))); diff != "" {
 		t.Fatalf("got (-want +got):\n%s", diff)
 	}
 	backwards := revisions(s.mustRead(ctx, t, stream, esdb.Backwards, esdb.End{}, everything))
@@ -229,7 +231,8 @@ func maxCount(ctx context.Context, t *testing.T, s *store) {
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("counted", 5)...)
 	s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) { m.SetMaxCount(2) })
 	s.requireVisible(ctx, t, stream, 3, 4)
-	if diff := cmp.Diff([]uint64{3}, revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Revision(1), 1))); diff != "" {
+	if diff := cmp.Diff([]uint64{3},
+		revisions(s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Revision(1), 1))); diff != "" {
 		t.Fatalf("got (-want +got):\n%s", diff)
 	}
 	s.mustAppend(ctx, t, stream, esdb.Revision(4), newEvent("counted"))

@@ -15,14 +15,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// timeout bounds each test, and each call and sign of life. It is far more than a healthy store on a busy machine needs.
+// timeout bounds each test, and each call and sign of life. It is far more than a healthy store on a busy machine
+// needs.
 const timeout = 5 * time.Minute
 
 // Run checks the store that the configuration leads to.
 func Run(t *testing.T, configuration esdb.Configuration) {
 	t.Helper()
 	configuration.Logger = esdb.NoopLogging()
-	configuration.DefaultDeadline = new(timeout) // the client's own is ten seconds, also for what else keeps the machine busy
+	// the client's own is ten seconds, also for what else keeps the machine busy
+	configuration.DefaultDeadline = new(timeout)
 	configuration.KeepAliveTimeout = timeout
 	client, err := esdb.NewClient(&configuration)
 	if err != nil {
@@ -77,7 +79,9 @@ func newStream(prefix string) string { return prefix + "-" + uuid.NewString() }
 
 // newEvent returns a JSON event of this type with a new id.
 func newEvent(eventType string) esdb.EventData {
-	return esdb.EventData{EventID: uuid.New(), EventType: eventType, ContentType: esdb.ContentTypeJson, Data: []byte(`{"a":1}`)}
+	return esdb.EventData{
+		EventID: uuid.New(), EventType: eventType, ContentType: esdb.ContentTypeJson, Data: []byte(`{"a":1}`),
+	}
 }
 
 func newEvents(eventType string, n int) []esdb.EventData {
@@ -88,11 +92,13 @@ func newEvents(eventType string, n int) []esdb.EventData {
 	return events
 }
 
-func (s *store) append(ctx context.Context, stream string, expected esdb.ExpectedRevision, events ...esdb.EventData) (*esdb.WriteResult, error) {
+func (s *store) append(ctx context.Context, stream string, expected esdb.ExpectedRevision,
+	events ...esdb.EventData) (*esdb.WriteResult, error) {
 	return s.client.AppendToStream(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected}, events...)
 }
 
-func (s *store) mustAppend(ctx context.Context, t rapid.TB, stream string, expected esdb.ExpectedRevision, events ...esdb.EventData) *esdb.WriteResult {
+func (s *store) mustAppend(ctx context.Context, t rapid.TB, stream string, expected esdb.ExpectedRevision,
+	events ...esdb.EventData) *esdb.WriteResult {
 	result, err := s.append(ctx, stream, expected, events...)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +120,8 @@ func requireCode(t rapid.TB, code esdb.ErrorCode, err error) {
 // everything is more than the suite ever writes to one stream.
 const everything = 1 << 20
 
-func (s *store) read(ctx context.Context, stream string, direction esdb.Direction, from esdb.StreamPosition, count uint64) ([]*esdb.RecordedEvent, error) {
+func (s *store) read(ctx context.Context, stream string, direction esdb.Direction, from esdb.StreamPosition,
+	count uint64) ([]*esdb.RecordedEvent, error) {
 	reader, err := s.client.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: direction, From: from}, count)
 	if err != nil {
 		return nil, err
@@ -122,7 +129,8 @@ func (s *store) read(ctx context.Context, stream string, direction esdb.Directio
 	return drain(reader)
 }
 
-func (s *store) mustRead(ctx context.Context, t rapid.TB, stream string, direction esdb.Direction, from esdb.StreamPosition, count uint64) []*esdb.RecordedEvent {
+func (s *store) mustRead(ctx context.Context, t rapid.TB, stream string, direction esdb.Direction,
+	from esdb.StreamPosition, count uint64) []*esdb.RecordedEvent {
 	events, err := s.read(ctx, stream, direction, from, count)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +138,8 @@ func (s *store) mustRead(ctx context.Context, t rapid.TB, stream string, directi
 	return events
 }
 
-func (s *store) mustReadAll(ctx context.Context, t *testing.T, direction esdb.Direction, from esdb.AllPosition, count uint64) []*esdb.RecordedEvent {
+func (s *store) mustReadAll(ctx context.Context, t *testing.T, direction esdb.Direction, from esdb.AllPosition,
+	count uint64) []*esdb.RecordedEvent {
 	t.Helper()
 	reader, err := s.client.ReadAll(ctx, esdb.ReadAllOptions{Direction: direction, From: from}, count)
 	if err != nil {

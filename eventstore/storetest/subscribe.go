@@ -61,7 +61,8 @@ func receiveEvents(t *testing.T, subscription *esdb.Subscription, stream string,
 }
 
 // receiveUntilCaughtUp returns the events of a stream and the checkpoints that come before CaughtUp.
-func receiveUntilCaughtUp(t *testing.T, subscription *esdb.Subscription, stream string) (events []*esdb.RecordedEvent, checkpoints []esdb.Position) {
+func receiveUntilCaughtUp(t *testing.T, subscription *esdb.Subscription,
+	stream string) (events []*esdb.RecordedEvent, checkpoints []esdb.Position) {
 	t.Helper()
 	for {
 		switch m := receive(t, subscription); {
@@ -75,7 +76,8 @@ func receiveUntilCaughtUp(t *testing.T, subscription *esdb.Subscription, stream 
 	}
 }
 
-func (s *store) subscribe(ctx context.Context, t *testing.T, stream string, from esdb.StreamPosition) *esdb.Subscription {
+func (s *store) subscribe(ctx context.Context, t *testing.T, stream string,
+	from esdb.StreamPosition) *esdb.Subscription {
 	t.Helper()
 	subscription, err := s.client.SubscribeToStream(ctx, stream, esdb.SubscribeToStreamOptions{From: from})
 	if err != nil {

@@ -45,7 +45,8 @@ func (s *store) dial(t *testing.T) *grpc.ClientConn {
 	transport := insecure.NewCredentials()
 	options := []grpc.DialOption{}
 	if !c.DisableTLS {
-		transport = credentials.NewTLS(&tls.Config{RootCAs: c.RootCAs, InsecureSkipVerify: c.SkipCertificateVerification})
+		transport = credentials.NewTLS(
+			&tls.Config{RootCAs: c.RootCAs, InsecureSkipVerify: c.SkipCertificateVerification})
 		if c.Username != "" {
 			options = append(options, grpc.WithPerRPCCredentials(basicCredentials(c.Username+":"+c.Password)))
 		}
@@ -95,7 +96,8 @@ func proposed() *api.AppendReq_ProposedMessage {
 }
 
 // appendRaw sends an append request and returns its answer, trailers and error.
-func (s *store) appendRaw(ctx context.Context, t *testing.T, options *api.AppendReq_Options, events ...*api.AppendReq_ProposedMessage) (*api.AppendResp, metadata.MD, error) {
+func (s *store) appendRaw(ctx context.Context, t *testing.T, options *api.AppendReq_Options,
+	events ...*api.AppendReq_ProposedMessage) (*api.AppendResp, metadata.MD, error) {
 	t.Helper()
 	call, err := api.NewStreamsClient(s.dial(t)).Append(ctx)
 	if err != nil {
@@ -213,7 +215,9 @@ func readRequest(stream string) *api.ReadReq {
 		}},
 		CountOption:  &api.ReadReq_Options_Count{Count: 100},
 		FilterOption: &api.ReadReq_Options_NoFilter{NoFilter: &shared.Empty{}},
-		UuidOption:   &api.ReadReq_Options_UUIDOption{Content: &api.ReadReq_Options_UUIDOption_String_{String_: &shared.Empty{}}},
+		UuidOption: &api.ReadReq_Options_UUIDOption{
+			Content: &api.ReadReq_Options_UUIDOption_String_{String_: &shared.Empty{}},
+		},
 	}}
 }
 
@@ -269,7 +273,8 @@ func idForms(ctx context.Context, t *testing.T, s *store) {
 		if got := string(recorded.GetStreamIdentifier().GetStreamName()); got != stream {
 			t.Fatalf("string(recorded.GetStreamIdentifier().GetStreamName()) = %q, want %q", got, stream)
 		}
-		if diff := cmp.Diff([]string{"type", "content-type", "created"}, slices.Collect(maps.Keys(recorded.GetMetadata())), cmpopts.SortSlices(strings.Compare)); diff != "" {
+		if diff := cmp.Diff([]string{"type", "content-type", "created"},
+			slices.Collect(maps.Keys(recorded.GetMetadata())), cmpopts.SortSlices(strings.Compare)); diff != "" {
 			t.Fatalf("slices.Collect(maps.Keys(recorded.GetMetadata())) (-want +got):\n%s", diff)
 		}
 		if got := recorded.GetCommitPosition(); got != recorded.GetPreparePosition() {
@@ -295,7 +300,8 @@ func contentTypes(ctx context.Context, t *testing.T, s *store) {
 	for _, event := range s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10) {
 		got = append(got, event.ContentType)
 	}
-	if diff := cmp.Diff([]string{"application/json", "application/octet-stream", "application/octet-stream"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"application/json", "application/octet-stream", "application/octet-stream"},
+		got); diff != "" {
 		t.Fatalf("got (-want +got):\n%s", diff)
 	}
 }
@@ -333,7 +339,9 @@ func incompleteReads(ctx context.Context, t *testing.T, s *store) {
 		},
 		"filtered stream": func(o *api.ReadReq_Options) {
 			o.FilterOption = &api.ReadReq_Options_Filter{Filter: &api.ReadReq_Options_FilterOptions{
-				Filter: &api.ReadReq_Options_FilterOptions_EventType{EventType: &api.ReadReq_Options_FilterOptions_Expression{Prefix: []string{"x"}}},
+				Filter: &api.ReadReq_Options_FilterOptions_EventType{
+					EventType: &api.ReadReq_Options_FilterOptions_Expression{Prefix: []string{"x"}},
+				},
 				Window: &api.ReadReq_Options_FilterOptions_Max{Max: 32}, CheckpointIntervalMultiplier: 1,
 			}}
 		},
@@ -353,7 +361,9 @@ func incompleteReads(ctx context.Context, t *testing.T, s *store) {
 func readsAnswerEventsOnly(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("wire")
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("here", 5)...)
-	for _, direction := range []api.ReadReq_Options_ReadDirection{api.ReadReq_Options_Forwards, api.ReadReq_Options_Backwards} {
+	for _, direction := range []api.ReadReq_Options_ReadDirection{
+		api.ReadReq_Options_Forwards, api.ReadReq_Options_Backwards,
+	} {
 		request := readRequest(stream)
 		request.Options.ReadDirection = direction
 		if direction == api.ReadReq_Options_Backwards {

@@ -1,6 +1,7 @@
-// Package load limits how many requests are worked on at once. A request has a slot from its beginning to its end, but gives
-// it up while it only waits: for a body, for the read models, for a server elsewhere. The slot is in the request's context, so
-// what waits for somebody can be told by whoever does the waiting, and does not concern what no request asked for.
+// Package load limits how many requests are worked on at once. A request has a slot from its beginning to its end, but
+// gives it up while it only waits: for a body, for the read models, for a server elsewhere. The slot is in the
+// request's context, so what waits for somebody can be told by whoever does the waiting, and does not concern what no
+// request asked for.
 package load
 
 import (
@@ -11,9 +12,9 @@ import (
 	"sync/atomic"
 )
 
-// DefaultMost is how many requests are worked on at once. More would only wait for each other, longer and longer, and fill
-// the memory; so they are told to come again, and those that were let in are answered in time. It leaves room beside a full
-// queue of passwords.
+// DefaultMost is how many requests are worked on at once. More would only wait for each other, longer and longer, and
+// fill the memory; so they are told to come again, and those that were let in are answered in time. It leaves room
+// beside a full queue of passwords.
 const DefaultMost = 256
 
 // ErrOverloaded refuses a request while as many as possible are being worked on.
@@ -31,7 +32,8 @@ func NewLimiter() *Limiter { return &Limiter{Most: DefaultMost} }
 // AtWork is how many requests are worked on at this moment.
 func (l *Limiter) AtWork() int64 { return l.atWork.Load() }
 
-// Begin gives a request a slot, which is in the context and has to be given back by end. ErrOverloaded when there is none.
+// Begin gives a request a slot, which is in the context and has to be given back by end. ErrOverloaded when there is
+// none.
 func (l *Limiter) Begin(ctx context.Context) (with context.Context, end func(), err error) {
 	if l.atWork.Add(1) > l.Most {
 		l.atWork.Add(-1)
@@ -70,8 +72,8 @@ func (s *slot) takeBack() {
 	}
 }
 
-// WithoutSlot does what is no work but waiting, for which nobody else must be turned down. It also takes a context without
-// a slot.
+// WithoutSlot does what is no work but waiting, for which nobody else must be turned down. It also takes a context
+// without a slot.
 func WithoutSlot(ctx context.Context, wait func() error) error {
 	if held := slotOf(ctx); held != nil {
 		held.giveUp()

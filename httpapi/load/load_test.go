@@ -62,7 +62,9 @@ func TestARequestThatWaitsHasNoSlot(t *testing.T) {
 			})
 		},
 		"for its body": func(ctx context.Context, check func()) error {
-			_, err := Body{ReadCloser: io.NopCloser(reader(func() error { check(); return failure })), Context: ctx}.Read(nil)
+			_, err := Body{
+				ReadCloser: io.NopCloser(reader(func() error { check(); return failure })), Context: ctx,
+			}.Read(nil)
 			return err
 		},
 		"in a pause": func(ctx context.Context, check func()) error {
@@ -72,15 +74,19 @@ func TestARequestThatWaitsHasNoSlot(t *testing.T) {
 			return nil
 		},
 		"for a directory": func(ctx context.Context, check func()) error {
-			_, err := NewDirectory(asked(func() error { check(); return failure })).SignIn(ctx, directory.Server{}, "", "")
+			_, err := NewDirectory(asked(func() error { check(); return failure })).SignIn(ctx, directory.Server{}, "",
+				"")
 			return err
 		},
 		"for the test of a directory": func(ctx context.Context, check func()) error {
-			_, _, err := NewDirectory(asked(func() error { check(); return failure })).Test(ctx, directory.Server{}, "", "")
+			_, _, err := NewDirectory(asked(func() error { check(); return failure })).Test(ctx, directory.Server{}, "",
+				"")
 			return err
 		},
 		"for the entries of a directory": func(ctx context.Context, check func()) (err error) {
-			for _, err = range NewDirectory(asked(func() error { check(); return failure })).Entries(ctx, directory.Server{}) { //nolint:revive // the last one counts
+			//nolint:revive // the last one counts
+			for _, err = range NewDirectory(asked(func() error { check(); return failure })).Entries(ctx,
+				directory.Server{}) {
 			}
 			return err
 		},

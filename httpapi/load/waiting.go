@@ -74,7 +74,8 @@ func NewDirectory(asked commands.Directory) Directory {
 }
 
 // SignIn implements commands.Directory.
-func (d Directory) SignIn(ctx context.Context, server directory.Server, email, password string) (entry directory.Entry, err error) {
+func (d Directory) SignIn(ctx context.Context, server directory.Server,
+	email, password string) (entry directory.Entry, err error) {
 	err = d.SignIns.WithoutSlot(ctx, server.Name, func() error {
 		entry, err = d.Directory.SignIn(ctx, server, email, password)
 		return err
@@ -83,7 +84,8 @@ func (d Directory) SignIn(ctx context.Context, server directory.Server, email, p
 }
 
 // Test implements commands.Directory.
-func (d Directory) Test(ctx context.Context, server directory.Server, email, password string) (steps []directory.Step, entry *directory.Entry, err error) {
+func (d Directory) Test(ctx context.Context, server directory.Server,
+	email, password string) (steps []directory.Step, entry *directory.Entry, err error) {
 	err = d.Tests.WithoutSlot(ctx, server.Name, func() error {
 		steps, entry, err = d.Directory.Test(ctx, server, email, password)
 		return err

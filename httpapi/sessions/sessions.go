@@ -1,4 +1,5 @@
-// Package sessions keeps who is signed in. It is the only owner of the table app.sessions: nothing else reads or writes it.
+// Package sessions keeps who is signed in. It is the only owner of the table app.sessions: nothing else reads or writes
+// it.
 package sessions
 
 import (
@@ -60,7 +61,8 @@ func (s Session) Alive(security settings.Security, now time.Time) bool {
 	return now.Before(s.ExpiresAt) && now.Sub(s.CreatedAt) < Length(security) && now.Sub(s.LastSeenAt) <= idle
 }
 
-// Open stores a session that begins when its account is at a revision, and gives its token, of which only a hash is kept.
+// Open stores a session that begins when its account is at a revision, and gives its token, of which only a hash is
+// kept.
 func (s *Store) Open(ctx context.Context, session Session, accountRevision int64) (token string, err error) {
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
@@ -68,22 +70,28 @@ func (s *Store) Open(ctx context.Context, session Session, accountRevision int64
 	}
 	token = secrets.TokenText(random)
 	_, err = s.pool.Exec(ctx, `
-		INSERT INTO app.sessions (id, token_hash, user_id, account_revision, kind, created_at, last_seen_at, expires_at, ip, user_agent)
+		INSERT INTO app.sessions (id, token_hash, user_id, account_revision, kind, created_at, last_seen_at, expires_at,
+		ip, user_agent)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), nullif($10, ''))`,
-		session.ID, secrets.TokenHash(token), session.UserID, accountRevision, session.Kind, session.CreatedAt, session.LastSeenAt,
+		session.ID, secrets.TokenHash(token), session.UserID, accountRevision, session.Kind, session.CreatedAt,
+		session.LastSeenAt,
 		session.ExpiresAt, session.IP, session.UserAgent)
 	return token, err
 }
 
 // columns are of sessions a, in the order of Session's fields.
-const columns = `a.id, a.user_id, a.kind, a.created_at, a.last_seen_at, a.expires_at, coalesce(a.ip, ''), coalesce(a.user_agent, '')`
+const columns = `a.id, a.user_id, a.kind, a.created_at, a.last_seen_at, a.expires_at, coalesce(a.ip, ''),
+	coalesce(a.user_agent, '')`
 
 // fromNotEnded are the sessions a that no event of their account u has ended.
-const fromNotEnded = ` FROM app.sessions a JOIN users u ON u.id = a.user_id AND (a.account_revision >= u.sessions_ended OR a.id = u.session_kept)`
+const fromNotEnded = ` FROM app.sessions a JOIN users u ON u.id = a.user_id AND (a.account_revision >= u.sessions_ended
+	OR a.id = u.session_kept)`
 
 const (
-	findStatement      = "SELECT " + projections.AccessColumns + ", " + columns + fromNotEnded + ` WHERE a.token_hash = $1 AND a.expires_at > $2`
-	ofAccountStatement = "SELECT " + columns + fromNotEnded + ` WHERE a.user_id = $1 ORDER BY a.created_at DESC, a.id DESC`
+	findStatement = "SELECT " + projections.AccessColumns + ", " + columns + fromNotEnded +
+		` WHERE a.token_hash = $1 AND a.expires_at > $2`
+	ofAccountStatement = "SELECT " + columns + fromNotEnded +
+		` WHERE a.user_id = $1 ORDER BY a.created_at DESC, a.id DESC`
 )
 
 // Find gives the session with a token and what its account may do, in one statement. ErrNone when it has expired or was
@@ -92,7 +100,8 @@ const (
 func (s *Store) Find(ctx context.Context, token string, now time.Time) (Session, projections.Access, error) {
 	var found Session
 	access, err := projections.ScanAccess(s.pool.QueryRow(ctx, findStatement, secrets.TokenHash(token), now), now,
-		&found.ID, &found.UserID, &found.Kind, &found.CreatedAt, &found.LastSeenAt, &found.ExpiresAt, &found.IP, &found.UserAgent)
+		&found.ID, &found.UserID, &found.Kind, &found.CreatedAt, &found.LastSeenAt, &found.ExpiresAt, &found.IP,
+		&found.UserAgent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNone
 	}
@@ -113,7 +122,8 @@ func (s *Store) Touch(ctx context.Context, session Session, now time.Time) error
 	if now.Sub(session.LastSeenAt) < touchEvery {
 		return nil
 	}
-	_, err := s.pool.Exec(ctx, `UPDATE app.sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2`, session.ID, now)
+	_, err := s.pool.Exec(ctx, `UPDATE app.sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2`,
+		session.ID, now)
 	return err
 }
 

@@ -25,9 +25,12 @@ func newAccount(t *testing.T, pool *pgxpool.Pool) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	_, err := pool.Exec(t.Context(), `
-		INSERT INTO users (id, email, first_name, last_name, phone, department, position, active, inactive_reason, superuser, require_two_factor,
-			source, has_password, two_factor_enrolled, backup_codes_left, language, has_photo, created_at, updated_at, revision, name_key, email_key, search)
-		VALUES ($1, 'anna@example.com', '', '', '', '', '', true, '', false, false, 'local', true, false, 0, '', false, $2, $2, 0, '', '', '')`, id, testNow)
+		INSERT INTO users (id, email, first_name, last_name, phone, department, position, active, inactive_reason,
+		superuser, require_two_factor,
+			source, has_password, two_factor_enrolled, backup_codes_left, language, has_photo, created_at, updated_at,
+			revision, name_key, email_key, search)
+		VALUES ($1, 'anna@example.com', '', '', '', '', '', true, '', false, false, 'local', true, false, 0, '', false,
+		$2, $2, 0, '', '', '')`, id, testNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,14 +73,16 @@ func TestATokenOpensItsSession(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.NewDatabase(t)
 	store, account := NewStore(pool), newAccount(t, pool)
-	token, session := openSession(t, store, Session{UserID: account, Kind: TwoFactorSetupOnly, IP: "203.0.113.9", UserAgent: "curl"}, 0)
+	token, session := openSession(t, store,
+		Session{UserID: account, Kind: TwoFactorSetupOnly, IP: "203.0.113.9", UserAgent: "curl"}, 0)
 	_, other := openSession(t, store, Session{UserID: account, Kind: Full}, 0)
 
 	wantFound(t, store, token, testNow, &session)
 	wantFound(t, store, token, session.ExpiresAt, nil)
 	wantFound(t, store, "another token", testNow, nil)
 	var hashed bool
-	if err := pool.QueryRow(t.Context(), `SELECT token_hash = $2 FROM app.sessions WHERE id = $1`, session.ID, secrets.TokenHash(token)).Scan(&hashed); err != nil || !hashed {
+	if err := pool.QueryRow(t.Context(), `SELECT token_hash = $2 FROM app.sessions
+		WHERE id = $1`, session.ID, secrets.TokenHash(token)).Scan(&hashed); err != nil || !hashed {
 		t.Errorf("not the hash of the token is stored: %v", err)
 	}
 

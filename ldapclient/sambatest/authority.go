@@ -35,7 +35,9 @@ func NewAuthority() (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), certificate: template, key: key}, nil
+	return &Authority{
+		PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), certificate: template, key: key,
+	}, nil
 }
 
 // Issue makes a server's certificate with the names of the template, and with its times where it has any.

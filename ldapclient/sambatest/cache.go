@@ -41,11 +41,14 @@ func makeDomain(ctx context.Context, unfinished string) error {
 	if err != nil {
 		return err
 	}
-	if err := command(ctx, tool, "domain", "provision", "--targetdir="+unfinished, "--realm="+realm, "--domain="+workgroup,
-		"--server-role=dc", "--dns-backend=NONE", "--host-name=dc1", "--host-ip=127.0.0.1", "--adminpass="+administratorPassword); err != nil {
+	if err := command(ctx, tool, "domain", "provision", "--targetdir="+unfinished, "--realm="+realm,
+		"--domain="+workgroup,
+		"--server-role=dc", "--dns-backend=NONE", "--host-name=dc1", "--host-ip=127.0.0.1",
+		"--adminpass="+administratorPassword); err != nil {
 		return fmt.Errorf("%w (it needs all of %s)", err, installLine)
 	}
-	if err := command(ctx, tool, "domain", "passwordsettings", "set", "--configfile="+filepath.Join(unfinished, "etc", "smb.conf"),
+	if err := command(ctx, tool, "domain", "passwordsettings", "set",
+		"--configfile="+filepath.Join(unfinished, "etc", "smb.conf"),
 		"--complexity=off", "--min-pwd-length=0", "--min-pwd-age=0", "--history-length=0",
 		"--account-lockout-threshold="+strconv.Itoa(LockoutThreshold)); err != nil {
 		return err

@@ -59,7 +59,8 @@ func (u User) request(d *Domain) *ldap.AddRequest {
 		request.Attribute("unicodePwd", []string{passwordValue(u.Password)})
 	}
 	for name, value := range map[string]string{
-		"mail": u.Email, "givenName": u.FirstName, "sn": u.LastName, "telephoneNumber": u.Phone, "department": u.Department, "title": u.Position,
+		"mail": u.Email, "givenName": u.FirstName, "sn": u.LastName, "telephoneNumber": u.Phone,
+		"department": u.Department, "title": u.Position,
 	} {
 		if value != "" {
 			request.Attribute(name, []string{value})
@@ -94,7 +95,8 @@ func (d *Domain) Set(t testing.TB, dn, attribute string, values ...string) {
 func (d *Domain) Get(t testing.TB, dn, attribute string) (values []string) {
 	t.Helper()
 	d.asAdministrator(t, func(conn *ldap.Conn) error {
-		result, err := conn.Search(&ldap.SearchRequest{BaseDN: dn, Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{attribute}})
+		result, err := conn.Search(&ldap.SearchRequest{BaseDN: dn, Scope: ldap.ScopeBaseObject,
+			Filter: "(objectClass=*)", Attributes: []string{attribute}})
 		if err == nil && len(result.Entries) > 0 {
 			values = result.Entries[0].GetAttributeValues(attribute)
 		}
@@ -146,8 +148,8 @@ func (d *Domain) Expire(t testing.TB, dn string, at time.Time) {
 // MustChange has the account choose another password before anything else. SetPassword does it for the account.
 func (d *Domain) MustChange(t testing.TB, dn string) { t.Helper(); d.Set(t, dn, "pwdLastSet", "0") }
 
-// ExpirePassword makes the account's password older than the domain lets it become. Over LDAP nobody may do that, and no
-// policy lets a password expire within a day: it is written into the server's database.
+// ExpirePassword makes the account's password older than the domain lets it become. Over LDAP nobody may do that, and
+// no policy lets a password expire within a day: it is written into the server's database.
 func (d *Domain) ExpirePassword(t testing.TB, dn string) {
 	t.Helper()
 	const script = `

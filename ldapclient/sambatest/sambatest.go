@@ -1,6 +1,6 @@
-// Package sambatest gives tests a real Active Directory: a Samba domain controller on a loopback address of its own. Each
-// test process starts one when a test first asks, which ends and disappears with the process, however that ends. Each
-// test gets an organisational unit of its own, so that tests can run in parallel.
+// Package sambatest gives tests a real Active Directory: a Samba domain controller on a loopback address of its own.
+// Each test process starts one when a test first asks, which ends and disappears with the process, however that ends.
+// Each test gets an organisational unit of its own, so that tests can run in parallel.
 //
 // It needs root, because a domain controller owns files of other users, and Debian's packages of Samba.
 package sambatest

@@ -27,7 +27,8 @@ import (
 // patience bounds every wait for the server.
 const patience = 3 * time.Minute
 
-const installLine = "apt-get install -y --no-install-recommends samba samba-ad-provision samba-dsdb-modules samba-vfs-modules"
+const installLine = "apt-get install -y --no-install-recommends samba samba-ad-provision samba-dsdb-modules " +
+	"samba-vfs-modules"
 
 // server is one Samba.
 type server struct {
@@ -74,7 +75,8 @@ func start(ctx context.Context) (_ *server, err error) {
 func (s *server) bind(dn, password string) (*ldap.Conn, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.caPEM)
-	conn, err := ldap.DialURL("ldaps://"+s.address, ldap.DialWithTLSConfig(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}))
+	conn, err := ldap.DialURL("ldaps://"+s.address,
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +121,8 @@ func (s *server) run(ctx context.Context) error {
 	if err := os.Remove(s.keepMarker()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	const script = `samba --interactive --model=single --configfile="$0/smb.conf" --debug-stdout >"$0/output" 2>&1; [ -e "$0/keep" ] || rm -rf -- "$0"`
+	const script = `samba --interactive --model=single --configfile="$0/smb.conf" --debug-stdout >"$0/output" 2>&1
+		[ -e "$0/keep" ] || rm -rf -- "$0"`
 	cmd := exec.Command("/bin/sh", "-c", script, s.dir)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + searchPath(), "LC_ALL=C"}
@@ -207,7 +210,8 @@ func freeAddress() (string, error) {
 			return ip.String(), nil
 		}
 	}
-	return "", errors.New("no loopback address lets us listen on ports 389 and 636: macOS has only 127.0.0.1, others need root")
+	return "", errors.New("no loopback address lets us listen on ports 389 and 636: macOS has only 127.0.0.1, others " +
+		"need root")
 }
 
 func canListen(address, port string) bool {

@@ -186,7 +186,8 @@ func start(ctx context.Context, dir string, extra ...string) (*postgres.Local, e
 // removeAfterUs removes dir once this process has ended, even by a signal: a shell waits for its standard input, a
 // pipe that we hold, to close. It tries for some seconds, while the server goes down.
 func removeAfterUs(dir string) error {
-	const script = `cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; rm -rf -- "$0" 2>/dev/null && exit; done`
+	const script = `cat >/dev/null
+		for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; rm -rf -- "$0" 2>/dev/null && exit; done`
 	cmd := exec.Command("/bin/sh", "-c", script, dir)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it

@@ -26,8 +26,8 @@ type Aggregate[ID comparable, R Row] struct {
 	Kind  string                      // the first part of the names of its streams
 	Parse func(id string) (ID, error) // reads the second part of a stream's name
 	Fresh func(id ID) R               // the row before the first event
-	// ByIDs selects rows of the table by an array of ids; Scan reads one, and further columns into place. An aggregate that
-	// has no table needs neither these nor ID.
+	// ByIDs selects rows of the table by an array of ids; Scan reads one, and further columns into place. An aggregate
+	// that has no table needs neither these nor ID.
 	ByIDs string
 	Scan  func(row pgx.Row, place ...any) (R, error)
 	ID    func(R) ID

@@ -59,9 +59,11 @@ func (s Set) readCheckpoints(ctx context.Context, pool *pgxpool.Pool) (map[strin
 // errApplied: the checkpoint is behind the page already.
 var errApplied = errors.New("the page was applied already")
 
-// moveStatement is the compare-and-set of a checkpoint. The rows and the checkpoint commit together or not at all, so nothing
-// is lost when a crash of Postgres takes the last commits back: they come again. So it need not wait for the disk.
-const moveStatement = `UPDATE checkpoints SET position = $2, events = events + $3, error = NULL, stopped_at = NULL, updated_at = now()
+// moveStatement is the compare-and-set of a checkpoint. The rows and the checkpoint commit together or not at all, so
+// nothing is lost when a crash of Postgres takes the last commits back: they come again. So it need not wait for the
+// disk.
+const moveStatement = `UPDATE checkpoints SET position = $2, events = events + $3, error = NULL, stopped_at = NULL,
+	updated_at = now()
 	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting WHERE name = $1 AND position = $4`
 
 // DB is a connection, or a transaction in which applying a page is one of several steps.
@@ -82,8 +84,8 @@ func spanOf(page feed.Page) span {
 	return span{page.After, page.Position(), len(page.Events)}
 }
 
-// ApplyPage writes one page to the tables and moves the checkpoint, in one transaction. It is an error when the page does
-// not follow on the checkpoint, also when it was applied already.
+// ApplyPage writes one page to the tables and moves the checkpoint, in one transaction. It is an error when the page
+// does not follow on the checkpoint, also when it was applied already.
 func (p Projection) ApplyPage(ctx context.Context, db DB, page feed.Page) error {
 	events, err := p.concerned(page)
 	if err != nil {

@@ -107,7 +107,8 @@ func (c *CopyRows) planned(plan pgtype.EncodePlan, value any) error {
 const copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 func copyStatement(table string, columns []string, options string) string {
-	return fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary%s)", pgx.Identifier{table}.Sanitize(), strings.Join(columns, ", "), options)
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary%s)", pgx.Identifier{table}.Sanitize(),
+		strings.Join(columns, ", "), options)
 }
 
 // Write copies the rows into a table, in the transaction that the connection is in.

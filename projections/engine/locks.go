@@ -97,7 +97,9 @@ func (l *locks) take(ctx context.Context, conn *pgx.Conn, held map[string]bool) 
 			wanted = append(wanted, name)
 		}
 	}
-	rows, err := conn.Query(ctx, "SELECT name FROM unnest($1::text[]) name WHERE pg_try_advisory_lock(hashtextextended('secboard projection ' || name, 0))", wanted)
+	rows, err := conn.Query(ctx,
+		"SELECT name FROM unnest($1::text[]) name WHERE pg_try_advisory_lock(hashtextextended('secboard projection ' "+
+			"|| name, 0))", wanted)
 	if err != nil {
 		return err
 	}

@@ -94,20 +94,25 @@ type membershipTable struct {
 func (t MembershipTable) Table() Table {
 	began, ended := t.Began, t.Ended
 	columns := []string{
-		t.Member, t.In, t.InName, began + "_at", began + "_by_kind", began + "_by_id", began + "_event", began + "_position",
+		t.Member, t.In, t.InName, began + "_at", began + "_by_kind", began + "_by_id", began + "_event",
+		began + "_position",
 		ended + "_at", ended + "_by_kind", ended + "_by_id", ended + "_event",
 	}
 	table := membershipTable{
 		MembershipTable: t, columns: columns,
-		end: fmt.Sprintf(`UPDATE %[1]s t SET %[4]s_at = e.at, %[4]s_by_kind = e.by_kind, %[4]s_by_id = e.by_id, %[4]s_event = e.event
+		end: fmt.Sprintf(`UPDATE %[1]s t SET %[4]s_at = e.at, %[4]s_by_kind = e.by_kind, %[4]s_by_id = e.by_id,
+			%[4]s_event = e.event
 			FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::uuid[])
 				e (member_id, in_id, at, by_kind, by_id, event)
 			WHERE t.%[2]s = e.member_id AND t.%[3]s = e.in_id AND t.%[4]s_at IS NULL`, t.Name, t.Member, t.In, ended),
-		begin: fmt.Sprintf(`INSERT INTO %s (%s) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[],
+		begin: fmt.Sprintf(`INSERT INTO %s (%s) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[],
+			$4::timestamptz[], $5::text[],
 			$6::text[], $7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::text[], $12::uuid[])`,
 			t.Name, strings.Join(columns, ", ")),
 	}
-	return Table{Name: t.Name, Columns: columns, Apply: table.apply, Whole: func() Whole { return &wholeMemberships{table: table} }}
+	return Table{Name: t.Name, Columns: columns, Apply: table.apply, Whole: func() Whole {
+		return &wholeMemberships{table: table}
+	}}
 }
 
 // take notes one event of a member.

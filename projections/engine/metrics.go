@@ -17,7 +17,8 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	label := []string{"projection"}
 	return metrics{
 		applied: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "secboard_projection_events_total", Help: "Events of the log that this process applied to a projection, or that did not concern it.",
+			Name: "secboard_projection_events_total",
+			Help: "Events of the log that this process applied to a projection, or that did not concern it.",
 		}, label),
 		pages: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "secboard_projection_page_events", Help: "Events in a page that was applied in one transaction.",
@@ -36,10 +37,12 @@ func (r *Runner) follow(registry prometheus.Registerer) {
 	for _, p := range r.set.Projections {
 		labels := prometheus.Labels{"projection": p.Name}
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "secboard_projection_lag_events", Help: "Events of the log that a projection has not applied yet.", ConstLabels: labels,
+			Name: "secboard_projection_lag_events", Help: "Events of the log that a projection has not applied yet.",
+			ConstLabels: labels,
 		}, func() float64 { return float64(r.lag(p.Name)) })
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "secboard_projection_stopped", Help: "1 while a projection is stopped at an event that it can't apply.", ConstLabels: labels,
+			Name: "secboard_projection_stopped",
+			Help: "1 while a projection is stopped at an event that it can't apply.", ConstLabels: labels,
 		}, func() float64 {
 			if r.known(p.Name).failure != "" {
 				return 1

@@ -175,7 +175,8 @@ var labels = Table{Name: "labels", Apply: func(ctx context.Context, tx pgx.Tx, e
 	for _, e := range events {
 		_, id := domain.SplitStream(e.Stream)
 		if event, ok := e.Event.(labelled); ok {
-			const put = "INSERT INTO labels VALUES ($1, $2) ON CONFLICT (parcel_id) DO UPDATE SET label = EXCLUDED.label"
+			const put = "INSERT INTO labels VALUES ($1, $2) ON CONFLICT (parcel_id) DO UPDATE SET label = " +
+				"EXCLUDED.label"
 			if _, err := tx.Exec(ctx, put, id, event.Label); err != nil {
 				return err
 			}
@@ -222,15 +223,20 @@ func (w *wholeJournal) Rows(to *CopyRows, yield func() error) error {
 }
 
 const parcelTables = `
-	CREATE TABLE IF NOT EXISTS parcels (id uuid PRIMARY KEY, destination text NOT NULL, weight int NOT NULL, revision bigint NOT NULL);
+	CREATE TABLE IF NOT EXISTS parcels (id uuid PRIMARY KEY, destination text NOT NULL, weight int NOT NULL,
+	revision bigint NOT NULL);
 	CREATE INDEX IF NOT EXISTS parcels_by_destination ON parcels (destination, id);
 	CREATE TABLE IF NOT EXISTS labels (parcel_id uuid PRIMARY KEY, label text NOT NULL);
 	CREATE TABLE IF NOT EXISTS storage (parcel_id uuid NOT NULL, depot_id uuid NOT NULL, depot_name text NOT NULL,
-		stored_at timestamptz NOT NULL, stored_by_kind text NOT NULL, stored_by_id text, stored_event uuid NOT NULL, stored_position bigint NOT NULL,
-		fetched_at timestamptz, fetched_by_kind text, fetched_by_id text, fetched_event uuid, PRIMARY KEY (parcel_id, depot_id, stored_position));
+		stored_at timestamptz NOT NULL, stored_by_kind text NOT NULL, stored_by_id text, stored_event uuid NOT NULL,
+		stored_position bigint NOT NULL,
+		fetched_at timestamptz, fetched_by_kind text, fetched_by_id text, fetched_event uuid, PRIMARY KEY (parcel_id,
+		depot_id, stored_position));
 	CREATE TABLE IF NOT EXISTS depots (id uuid PRIMARY KEY, name text NOT NULL);
-	CREATE TABLE IF NOT EXISTS routes (parcel_id uuid NOT NULL, position bigint NOT NULL, from_at timestamptz NOT NULL, to_at timestamptz,
-		event_id uuid NOT NULL, actor_kind text NOT NULL, actor_id text, destination text NOT NULL, PRIMARY KEY (parcel_id, position));
+	CREATE TABLE IF NOT EXISTS routes (parcel_id uuid NOT NULL, position bigint NOT NULL, from_at timestamptz NOT NULL,
+	to_at timestamptz,
+		event_id uuid NOT NULL, actor_kind text NOT NULL, actor_id text, destination text NOT NULL,
+		PRIMARY KEY (parcel_id, position));
 	CREATE TABLE IF NOT EXISTS journal (position bigint PRIMARY KEY, type text NOT NULL);`
 
 // parcelSet is the Set of these tests. Its tables stand beside those of SecBoard, of which it uses checkpoints alone.
@@ -292,7 +298,8 @@ func startRunner(t testing.TB, pool *pgxpool.Pool, log eventstore.Log) *Runner {
 }
 
 // startStoppable runs a Runner until stop is called, or the test ends.
-func startStoppable(t testing.TB, pool *pgxpool.Pool, log eventstore.Log, registry prometheus.Registerer) (_ *Runner, stop func()) {
+func startStoppable(t testing.TB, pool *pgxpool.Pool, log eventstore.Log,
+	registry prometheus.Registerer) (_ *Runner, stop func()) {
 	t.Helper()
 	runner := NewRunner(parcelSet(), pool, log, slog.New(slog.DiscardHandler), registry)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -320,7 +327,8 @@ func (w *world) write(t testing.TB, kind string, id uuid.UUID, events ...domain.
 	}
 	command := uuid.New()
 	proposed, err := eventstore.Encode(stream, expected, events, eventstore.Metadata{
-		At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: command, CorrelationID: command, CausationID: command,
+		At: time.Now(), Actor: eventstore.Actor{Kind: eventstore.ActorOperator}, CommandID: command,
+		CorrelationID: command, CausationID: command,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -345,15 +353,18 @@ func (w *world) send(t testing.TB, to string) eventstore.Position {
 	t.Helper()
 	id, here := uuid.New(), uuid.New()
 	w.write(t, "depot", here, opened{Name: "Depot of " + to})
-	w.write(t, "parcel", id, posted{To: to, Weight: 3}, stored{DepotID: here, DepotName: "Depot of " + to}, labelled{Label: "glass"})
-	return w.write(t, "parcel", id, readdressed{To: domain.Changed[string]{From: to, To: to + " 2"}}, fetched{DepotID: here},
+	w.write(t, "parcel", id, posted{To: to, Weight: 3}, stored{DepotID: here, DepotName: "Depot of " + to},
+		labelled{Label: "glass"})
+	return w.write(t, "parcel", id, readdressed{To: domain.Changed[string]{From: to, To: to + " 2"}},
+		fetched{DepotID: here},
 		stored{DepotID: here, DepotName: "Depot of " + to}, labelled{Label: "broken glass"})
 }
 
 // appendRaw appends an event that no encoder made.
 func (w *world) appendRaw(t testing.TB, stream, eventType, data string) {
 	t.Helper()
-	metadata := fmt.Sprintf(`{"at":"2026-01-01T00:00:00Z","actor":{"kind":"system"},"command_id":"%s","schema_version":1}`, uuid.New())
+	metadata := fmt.Sprintf(
+		`{"at":"2026-01-01T00:00:00Z","actor":{"kind":"system"},"command_id":"%s","schema_version":1}`, uuid.New())
 	if _, err := w.log.Append(t.Context(), stream, eventstore.NoStream, []eventstore.Proposed{
 		{ID: uuid.New(), Type: eventType, Data: []byte(data), Metadata: []byte(metadata)},
 	}); err != nil {
@@ -371,8 +382,8 @@ func (w *world) rebuild(t testing.TB, mode string, names ...string) Rebuild {
 	return r
 }
 
-// assertReplayed waits until the runner has the whole log, and compares the live tables with those that its pages give in an
-// empty database.
+// assertReplayed waits until the runner has the whole log, and compares the live tables with those that its pages give
+// in an empty database.
 func (w *world) assertReplayed(t testing.TB) {
 	t.Helper()
 	page := feed.Page{}

@@ -17,8 +17,8 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// rebuilding builds read models beside the live ones and puts them in their place: one read of the log into a schema of its
-// own, indexes, catching up, comparing, swapping. Until the swap, one transaction, nothing live is touched.
+// rebuilding builds read models beside the live ones and puts them in their place: one read of the log into a schema of
+// its own, indexes, catching up, comparing, swapping. Until the swap, one transaction, nothing live is touched.
 type rebuilding struct {
 	set         Set
 	pool        *pgxpool.Pool
@@ -43,7 +43,8 @@ var errAborted = errors.New("it was aborted")
 
 // RunRebuild carries a rebuild out and gives its end, whose error is the answer too. report gets its progress, one call
 // after the other; nil for nobody. ErrRebuildRunning where there is one already, in whichever process.
-func RunRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (Rebuild, error) {
+func RunRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest,
+	report func(Rebuild)) (Rebuild, error) {
 	b, err := beginRebuild(ctx, set, pool, log, request, report)
 	if err != nil {
 		return Rebuild{}, err
@@ -68,7 +69,8 @@ func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebu
 		var last Rebuild
 		err := r.CarryOut(lifetime, request, func(now Rebuild) {
 			if last.ID == uuid.Nil {
-				r.logger.Info("a rebuild of read models begins", "id", now.ID, "mode", now.Mode, "projections", now.Names)
+				r.logger.Info("a rebuild of read models begins", "id", now.ID, "mode", now.Mode, "projections",
+					now.Names)
 				begun <- now
 			}
 			last = now
@@ -78,7 +80,8 @@ func (r *Runner) StartRebuild(ctx context.Context, request RebuildRequest) (Rebu
 		case err != nil && lifetime.Err() == nil:
 			r.logger.Warn("a rebuild of read models failed", "id", last.ID, "error", err)
 		default:
-			r.logger.Info("a rebuild of read models has ended", "id", last.ID, "state", last.State, "seconds", int(time.Since(last.StartedAt).Seconds()))
+			r.logger.Info("a rebuild of read models has ended", "id", last.ID, "state", last.State, "seconds",
+				int(time.Since(last.StartedAt).Seconds()))
 		}
 		failed <- err
 	})
@@ -109,14 +112,15 @@ func (r *Runner) AbortRebuild(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// connect opens a connection in which unqualified names mean a schema of read models, and a statement takes as long as it
-// takes.
+// connect opens a connection in which unqualified names mean a schema of read models, and a statement takes as long as
+// it takes.
 func connect(ctx context.Context, pool *pgxpool.Pool, schema string) (*pgx.Conn, error) {
 	config := pool.Config().ConnConfig.Copy()
 	config.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize() + ", app, public"
 	config.RuntimeParams["statement_timeout"] = "0"
 	config.RuntimeParams["application_name"] = "secboard rebuild"
-	// Each index would otherwise be made by three processes: with two connections six, beside those that answer queries.
+	// Each index would otherwise be made by three processes: with two connections six, beside those that answer
+	// queries.
 	config.RuntimeParams["max_parallel_maintenance_workers"] = "0"
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
@@ -163,7 +167,8 @@ func unlockRebuilds(ctx context.Context, lock *pgx.Conn) error {
 // keptRebuilds is how many rows of former rebuilds are kept: they show values of read models.
 const keptRebuilds = 20
 
-func beginRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest, report func(Rebuild)) (*rebuilding, error) {
+func beginRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.Log, request RebuildRequest,
+	report func(Rebuild)) (*rebuilding, error) {
 	chosen, err := set.named(request.Names)
 	if err != nil {
 		return nil, err
@@ -177,7 +182,8 @@ func beginRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventsto
 	}
 	b := &rebuilding{set: set, pool: pool, log: log, report: report, projections: chosen, lock: lock}
 	b.state = Rebuild{
-		ID: uuid.Must(uuid.NewV7()), Mode: request.Mode, VerifyOnly: request.Mode == ModeVerify, State: RebuildPreparing,
+		ID: uuid.Must(uuid.NewV7()), Mode: request.Mode, VerifyOnly: request.Mode == ModeVerify,
+		State:       RebuildPreparing,
 		Differences: []Difference{}, NotCompared: map[string]string{}, StartedAt: time.Now().UTC(),
 	}
 	err = pgx.BeginFunc(ctx, lock, func(tx pgx.Tx) error {
@@ -187,10 +193,12 @@ func beginRebuild(ctx context.Context, set Set, pool *pgxpool.Pool, log eventsto
 			}
 		}
 		b.state.Names = namesOf(b.projections)
-		if _, err := tx.Exec(ctx, "UPDATE app.rebuilds SET state = $1, ended_at = now() WHERE ended_at IS NULL", RebuildInterrupted); err != nil {
+		if _, err := tx.Exec(ctx, "UPDATE app.rebuilds SET state = $1, ended_at = now() WHERE ended_at IS NULL",
+			RebuildInterrupted); err != nil {
 			return err
 		}
-		const prune = "DELETE FROM app.rebuilds WHERE id NOT IN (SELECT id FROM app.rebuilds ORDER BY started_at DESC LIMIT $1)"
+		const prune = "DELETE FROM app.rebuilds WHERE id NOT IN (SELECT id FROM app.rebuilds ORDER BY started_at " +
+			"DESC LIMIT $1)"
 		if _, err := tx.Exec(ctx, prune, keptRebuilds-1); err != nil {
 			return err
 		}
@@ -381,7 +389,8 @@ func (b *rebuilding) reportProgress(ctx context.Context) (abort bool, err error)
 // record writes how it stands into its row, unless that has ended.
 func (b *rebuilding) record(ctx context.Context, db execer) error {
 	s := b.shown()
-	_, err := db.Exec(ctx, `UPDATE app.rebuilds SET state = $2, done = $3, total = $4, events_per_s = $5, eta_s = $6, differences = $7, not_compared = $8,
+	_, err := db.Exec(ctx, `UPDATE app.rebuilds SET state = $2, done = $3, total = $4, events_per_s = $5, eta_s = $6,
+		differences = $7, not_compared = $8,
 		error = $9, ended_at = $10 WHERE id = $1 AND ended_at IS NULL`,
 		s.ID, s.State, s.Done, s.Total, s.EventsPerS, s.ETA, s.Differences, s.NotCompared, s.Error, s.EndedAt)
 	return err

@@ -26,8 +26,8 @@ const (
 	livePatience   = 10 * time.Second // for live read models that are behind
 )
 
-// compare compares the staged tables with the live ones, at the positions of the live ones: in one transaction that sees the
-// live ones as they are at one moment, the staged ones are brought to just there.
+// compare compares the staged tables with the live ones, at the positions of the live ones: in one transaction that
+// sees the live ones as they are at one moment, the staged ones are brought to just there.
 func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string) error {
 	notCompared := map[string]string{}
 	comparable, err := b.awaitLive(ctx, conn, notCompared)
@@ -39,7 +39,8 @@ func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit there is nothing to roll back, after an error that one counts
+	//nolint:errcheck // after a commit there is nothing to roll back, after an error that one counts
+	defer tx.Rollback(context.WithoutCancel(ctx))
 	live, err := positionsIn(ctx, tx, migrations.ReadModelsSchema+".checkpoints", comparable)
 	if err != nil {
 		return err
@@ -68,9 +69,10 @@ func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string)
 	return tx.Commit(ctx)
 }
 
-// awaitLive gives the projections whose live tables are at least as far as the staged ones. Those behind it drives on itself,
-// since nobody else may be there to do it. Of the others it notes why they are not.
-func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompared map[string]string) (_ []Projection, err error) {
+// awaitLive gives the projections whose live tables are at least as far as the staged ones. Those behind it drives on
+// itself, since nobody else may be there to do it. Of the others it notes why they are not.
+func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn,
+	notCompared map[string]string) (_ []Projection, err error) {
 	targets, err := positions(ctx, staged, b.projections)
 	if err != nil {
 		return nil, err
@@ -94,10 +96,12 @@ func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompare
 				break
 			}
 			if reason != "" || time.Now().After(deadline) {
-				notCompared[p.Name] = fmt.Sprintf("the live one is at position %d and the rebuilt one at %d%s", at[p.Name], targets[p.Name], reason)
+				notCompared[p.Name] = fmt.Sprintf("the live one is at position %d and the rebuilt one at %d%s",
+					at[p.Name], targets[p.Name], reason)
 				break
 			}
-			if err := b.drive(ctx, conn, p, targets[p.Name], deadline); err != nil && !temporary(err) && !errors.Is(err, context.DeadlineExceeded) {
+			if err := b.drive(ctx, conn, p, targets[p.Name], deadline); err != nil && !temporary(err) &&
+				!errors.Is(err, context.DeadlineExceeded) {
 				reason = ": " + err.Error()
 			}
 			if ctx.Err() != nil {
@@ -113,8 +117,10 @@ func (b *rebuilding) awaitLive(ctx context.Context, staged *pgx.Conn, notCompare
 	return comparable, nil
 }
 
-// drive applies the log to the live tables of a projection, as its runner does; whoever is later finds the page applied.
-func (b *rebuilding) drive(ctx context.Context, conn *pgx.Conn, p Projection, to eventstore.Position, deadline time.Time) error {
+// drive applies the log to the live tables of a projection, as its runner does; whoever is later finds the page
+// applied.
+func (b *rebuilding) drive(ctx context.Context, conn *pgx.Conn, p Projection, to eventstore.Position,
+	deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	err := b.advance(ctx, conn, []Projection{p}, map[string]eventstore.Position{p.Name: to})
@@ -124,12 +130,15 @@ func (b *rebuilding) drive(ctx context.Context, conn *pgx.Conn, p Projection, to
 	return err
 }
 
-// compareTable says in which rows a staged table differs from the live one. Hashes of all rows tell whether there are any.
+// compareTable says in which rows a staged table differs from the live one. Hashes of all rows tell whether there are
+// any.
 func compareTable(ctx context.Context, tx pgx.Tx, table, schema string) ([]Difference, error) {
-	live, staged := pgx.Identifier{migrations.ReadModelsSchema, table}.Sanitize(), pgx.Identifier{schema, table}.Sanitize()
+	live, staged := pgx.Identifier{migrations.ReadModelsSchema, table}.Sanitize(),
+		pgx.Identifier{schema, table}.Sanitize()
 	const hash = "(SELECT row(count(*), sum(hash_record_extended(t, 0))) FROM %s t)"
 	var equal bool
-	if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT "+hash+" IS NOT DISTINCT FROM "+hash, live, staged)).Scan(&equal); err != nil || equal {
+	if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT "+hash+" IS NOT DISTINCT FROM "+hash, live, staged)).Scan(
+		&equal); err != nil || equal {
 		return nil, err
 	}
 	key, err := keyOf(ctx, tx, live)
@@ -140,8 +149,10 @@ func compareTable(ctx context.Context, tx pgx.Tx, table, schema string) ([]Diffe
 	for i, column := range key {
 		same[i] = fmt.Sprintf("l.%[1]s = n.%[1]s", column)
 	}
-	joined := fmt.Sprintf("FROM %s l FULL JOIN %s n ON %s WHERE l IS DISTINCT FROM n", live, staged, strings.Join(same, " AND "))
-	rows, err := tx.Query(ctx, "SELECT coalesce(to_jsonb(l), 'null'), coalesce(to_jsonb(n), 'null') "+joined+" LIMIT $1", maxDifferences)
+	joined := fmt.Sprintf("FROM %s l FULL JOIN %s n ON %s WHERE l IS DISTINCT FROM n", live, staged,
+		strings.Join(same, " AND "))
+	rows, err := tx.Query(ctx, "SELECT coalesce(to_jsonb(l), 'null'), coalesce(to_jsonb(n), 'null') "+joined+
+		" LIMIT $1", maxDifferences)
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +181,11 @@ func compareTable(ctx context.Context, tx pgx.Tx, table, schema string) ([]Diffe
 // errNoKey is for a table that somebody has taken its primary key from.
 var errNoKey = errors.New("it has no primary key to compare by")
 
-// damage says what is wrong with a table that somebody has removed or altered by hand. It is no reason not to put a rebuilt one in its
-// place.
+// damage says what is wrong with a table that somebody has removed or altered by hand. It is no reason not to put a
+// rebuilt one in its place.
 func damage(err error) (reason string, damaged bool) {
-	if answered, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answered.Code, "42") { // syntax error or access rule violation
+	// syntax error or access rule violation
+	if answered, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answered.Code, "42") {
 		return answered.Message, true
 	}
 	return errNoKey.Error(), errors.Is(err, errNoKey)
@@ -181,7 +193,8 @@ func damage(err error) (reason string, damaged bool) {
 
 // keyOf gives the columns of a table's primary key.
 func keyOf(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
-	rows, err := tx.Query(ctx, `SELECT quote_ident(a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+	rows, err := tx.Query(ctx, `SELECT quote_ident(a.attname) FROM pg_index i
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
 		WHERE i.indrelid = $1::regclass AND i.indisprimary ORDER BY array_position(i.indkey::int2[], a.attnum)`, table)
 	if err != nil {
 		return nil, err

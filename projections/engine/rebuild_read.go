@@ -29,8 +29,8 @@ const (
 	readRetries = 100       // of an interrupted read, with a pause of progressPace each
 )
 
-// read folds the whole log: one read, decoded once, for all tables. Stages run at the same time: reading, decoding, folding,
-// and for a streamed table encoding its rows and copying them. The rest is in memory at the end.
+// read folds the whole log: one read, decoded once, for all tables. Stages run at the same time: reading, decoding,
+// folding, and for a streamed table encoding its rows and copying them. The rest is in memory at the end.
 func (b *rebuilding) read(ctx context.Context, conns []*pgx.Conn) ([]fold, error) {
 	var folds, streamed, inMemory []fold
 	var paged []Projection
@@ -164,7 +164,8 @@ func (f fold) add(batch []eventstore.Envelope) (err error) {
 	var e *eventstore.Envelope
 	defer func() {
 		if recovered := recover(); recovered != nil {
-			err = fmt.Errorf("%s: %w", f.projection.Name, eventError{e, fmt.Errorf("applying it failed: %v", recovered)})
+			err = fmt.Errorf("%s: %w", f.projection.Name,
+				eventError{e, fmt.Errorf("applying it failed: %v", recovered)})
 		}
 	}()
 	for i := range batch {
@@ -213,7 +214,8 @@ func (f fold) copy(ctx context.Context, conn *pgx.Conn) error {
 
 // copyInto copies what produce makes into an empty table. As the table is emptied in the same transaction, the rows are
 // written in the form that they get when everybody can see them (FREEZE), so that no later read has to rewrite them.
-func copyInto(ctx context.Context, conn *pgx.Conn, t Table, produce func(rows *CopyRows, flush func() error) error) error {
+func copyInto(ctx context.Context, conn *pgx.Conn, t Table,
+	produce func(rows *CopyRows, flush func() error) error) error {
 	reader, writer := io.Pipe()
 	var rows CopyRows
 	send := func(data []byte) error {
@@ -258,7 +260,8 @@ func copyInto(ctx context.Context, conn *pgx.Conn, t Table, produce func(rows *C
 
 // advance applies the log to tables that somebody brought up to some position already, page by page as live: for each
 // projection up to a position, nil for the end of the log. It outlasts short outages of the store.
-func (b *rebuilding) advance(ctx context.Context, db DB, projections []Projection, to map[string]eventstore.Position) error {
+func (b *rebuilding) advance(ctx context.Context, db DB, projections []Projection,
+	to map[string]eventstore.Position) error {
 	for attempt := 0; ; attempt++ {
 		err := b.tryAdvance(ctx, db, projections, to)
 		if !errors.Is(err, eventstore.ErrUnavailable) || attempt == readRetries {
@@ -269,7 +272,8 @@ func (b *rebuilding) advance(ctx context.Context, db DB, projections []Projectio
 }
 
 // tryAdvance is advance as far as the store answers. It continues where it stopped.
-func (b *rebuilding) tryAdvance(ctx context.Context, db DB, projections []Projection, to map[string]eventstore.Position) error {
+func (b *rebuilding) tryAdvance(ctx context.Context, db DB, projections []Projection,
+	to map[string]eventstore.Position) error {
 	at, err := positions(ctx, db, projections)
 	if err != nil {
 		return err
@@ -328,7 +332,8 @@ func positions(ctx context.Context, db DB, projections []Projection) (map[string
 }
 
 // positionsIn is positions from a table of checkpoints, which may name another schema.
-func positionsIn(ctx context.Context, db DB, checkpoints string, projections []Projection) (map[string]eventstore.Position, error) {
+func positionsIn(ctx context.Context, db DB, checkpoints string,
+	projections []Projection) (map[string]eventstore.Position, error) {
 	rows, err := db.Query(ctx, "SELECT name, position FROM "+checkpoints+" WHERE name = ANY($1)", namesOf(projections))
 	if err != nil {
 		return nil, err

@@ -49,7 +49,8 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, closeConn(ctx, conns[i])) }()
 	}
-	if _, err := conns[0].Exec(ctx, "INSERT INTO checkpoints (name) SELECT unnest($1::text[])", namesOf(b.projections)); err != nil {
+	if _, err := conns[0].Exec(ctx, "INSERT INTO checkpoints (name) SELECT unnest($1::text[])",
+		namesOf(b.projections)); err != nil {
 		return err
 	}
 	indexes := map[string][]index{}
@@ -140,7 +141,8 @@ func finish(ctx context.Context, conns []*pgx.Conn, folds []fold, indexes map[st
 			if i.constraint == nil {
 				continue
 			}
-			if _, err := conns[0].Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %[2]s", table, i.name, *i.constraint)); err != nil {
+			if _, err := conns[0].Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %[2]s", table,
+				i.name, *i.constraint)); err != nil {
 				return fmt.Errorf("the key of %s: %w", table, err)
 			}
 		}

@@ -59,8 +59,8 @@ func (r Rebuild) Ended() bool { return slices.Contains(endStates, r.State) }
 
 var endStates = []string{RebuildDone, RebuildFailed, RebuildAborted, RebuildInterrupted}
 
-// Difference is a value that the live read models and the rebuilt ones do not share. A row that only one of them has comes
-// with no column and the whole row as the value of the other. Values are JSON, cut to maxValue.
+// Difference is a value that the live read models and the rebuilt ones do not share. A row that only one of them has
+// comes with no column and the whole row as the value of the other. Values are JSON, cut to maxValue.
 type Difference struct {
 	Table   string  `json:"table"`
 	Key     string  `json:"key"`
@@ -87,12 +87,14 @@ var runningRebuild = fmt.Sprintf(`EXISTS (SELECT FROM pg_locks WHERE locktype = 
 	uint32(rebuildLock>>32), uint32(rebuildLock&0xffffffff))
 
 // rebuildColumns show a rebuild that says it is under way as interrupted where nobody holds the lock.
-var rebuildColumns = `id, names, mode, CASE WHEN ended_at IS NULL AND NOT ` + runningRebuild + ` THEN '` + RebuildInterrupted + `' ELSE state END,
+var rebuildColumns = `id, names, mode, CASE WHEN ended_at IS NULL AND NOT ` + runningRebuild + ` THEN '` +
+	RebuildInterrupted + `' ELSE state END,
 	done, total, events_per_s, eta_s, differences, not_compared, error, started_at, ended_at`
 
 func scanRebuild(row pgx.Row) (Rebuild, error) {
 	var r Rebuild
-	err := row.Scan(&r.ID, &r.Names, &r.Mode, &r.State, &r.Done, &r.Total, &r.EventsPerS, &r.ETA, &r.Differences, &r.NotCompared,
+	err := row.Scan(&r.ID, &r.Names, &r.Mode, &r.State, &r.Done, &r.Total, &r.EventsPerS, &r.ETA, &r.Differences,
+		&r.NotCompared,
 		&r.Error, &r.StartedAt, &r.EndedAt)
 	r.StartedAt, r.VerifyOnly = r.StartedAt.UTC(), r.Mode == ModeVerify
 	if r.EndedAt != nil {
@@ -114,7 +116,8 @@ func RebuildByID(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) (Rebuild
 
 // LastRebuild gives the newest one. ErrNotFound where there was none.
 func LastRebuild(ctx context.Context, pool *pgxpool.Pool) (Rebuild, error) {
-	return scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds ORDER BY started_at DESC, id DESC LIMIT 1"))
+	return scanRebuild(pool.QueryRow(ctx, "SELECT "+rebuildColumns+" FROM app.rebuilds ORDER BY started_at DESC, id "+
+		"DESC LIMIT 1"))
 }
 
 // rebuildingNow gives the names of the projections that are being rebuilt.
@@ -122,13 +125,15 @@ func rebuildingNow(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	var names []string
-	err := pool.QueryRow(ctx, "SELECT coalesce(array_agg(name), '{}') FROM app.rebuilds, unnest(names) name WHERE ended_at IS NULL AND mode <> $1 AND "+
+	err := pool.QueryRow(ctx, "SELECT coalesce(array_agg(name), '{}') FROM app.rebuilds, unnest(names) name WHERE "+
+		"ended_at IS NULL AND mode <> $1 AND "+
 		runningRebuild, ModeVerify).Scan(&names)
 	return names, err
 }
 
-// AbortRebuild has the rebuild under way end without any effect, and waits until it has. Where none is under way it removes
-// what an interrupted one has left. It says which one it ended, uuid.Nil for none. The former read models stay for a rollback.
+// AbortRebuild has the rebuild under way end without any effect, and waits until it has. Where none is under way it
+// removes what an interrupted one has left. It says which one it ended, uuid.Nil for none. The former read models stay
+// for a rollback.
 func AbortRebuild(ctx context.Context, pool *pgxpool.Pool) (uuid.UUID, error) {
 	for asked := uuid.Nil; ; {
 		lock, err := lockRebuilds(ctx, pool)
@@ -138,7 +143,8 @@ func AbortRebuild(ctx context.Context, pool *pgxpool.Pool) (uuid.UUID, error) {
 		if !errors.Is(err, ErrRebuildRunning) {
 			return uuid.Nil, err
 		}
-		err = pool.QueryRow(ctx, "UPDATE app.rebuilds SET abort = true WHERE ended_at IS NULL RETURNING id").Scan(&asked)
+		err = pool.QueryRow(ctx, "UPDATE app.rebuilds SET abort = true WHERE ended_at IS NULL RETURNING id").Scan(
+			&asked)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return uuid.Nil, err
 		}

@@ -21,12 +21,14 @@ const (
 )
 
 // ErrNothingToRollBack says that no former read models are there.
-var ErrNothingToRollBack = errors.New("there are no former read models: only what the last rebuild replaced can be put back")
+var ErrNothingToRollBack = errors.New("there are no former read models: only what the last rebuild replaced can be " +
+	"put back")
 
 // former gives the projections whose tables previousSchema holds.
 func (b *rebuilding) former(ctx context.Context, tx pgx.Tx) ([]Projection, error) {
 	var exists bool
-	if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", previousSchema+".checkpoints").Scan(&exists); err != nil {
+	if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL",
+		previousSchema+".checkpoints").Scan(&exists); err != nil {
 		return nil, err
 	}
 	if !exists {
@@ -51,7 +53,8 @@ func (b *rebuilding) swap(ctx context.Context, conn *pgx.Conn, schema string) er
 	for started := time.Now(); ; {
 		err := b.trySwap(ctx, conn, schema)
 		var refused *pgconn.PgError
-		waited := errors.As(err, &refused) && (refused.Code == "55P03" || refused.Code == "40P01") // lock not available, deadlock
+		// lock not available, deadlock
+		waited := errors.As(err, &refused) && (refused.Code == "55P03" || refused.Code == "40P01")
 		if !waited && !errors.Is(err, eventstore.ErrUnavailable) || time.Since(started) > swapPatience {
 			return err
 		}
@@ -63,10 +66,11 @@ func (b *rebuilding) swap(ctx context.Context, conn *pgx.Conn, schema string) er
 	}
 }
 
-// trySwap is one transaction. With the lock on the live checkpoints it waits for pages under way; the next page of whichever
-// instance waits for it before it has touched anything, because it begins with its checkpoint, and then finds the new tables,
-// because Postgres looks names up again after it has waited for a lock, and drops plans made before. Queries are not held up:
-// renaming a schema locks no table, and the lock lets checkpoints be read. Who has read an old one can't move it any more.
+// trySwap is one transaction. With the lock on the live checkpoints it waits for pages under way; the next page of
+// whichever instance waits for it before it has touched anything, because it begins with its checkpoint, and then finds
+// the new tables, because Postgres looks names up again after it has waited for a lock, and drops plans made before.
+// Queries are not held up: renaming a schema locks no table, and the lock lets checkpoints be read. Who has read an old
+// one can't move it any more.
 func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string) error {
 	ctx, cancel := context.WithTimeout(ctx, swapTime)
 	defer cancel()
@@ -83,19 +87,22 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 			return err
 		}
 		var sameVersion bool
-		const versions = "SELECT (SELECT max(version_id) FROM " + live + ".goose_db_version) = (SELECT max(version_id) FROM goose_db_version)"
+		const versions = "SELECT (SELECT max(version_id) FROM " + live +
+			".goose_db_version) = (SELECT max(version_id) FROM goose_db_version)"
 		if err := tx.QueryRow(ctx, versions).Scan(&sameVersion); err != nil {
 			return err
 		}
 		if !sameVersion {
-			return errors.New("the live read models were migrated by another secboard meanwhile: start the rebuild again, with that version")
+			return errors.New("the live read models were migrated by another secboard meanwhile: start the rebuild " +
+				"again, with that version")
 		}
 		// What was acknowledged as visible has to stay so.
 		at, err := positionsIn(ctx, tx, live+".checkpoints", b.projections)
 		if err != nil {
 			return err
 		}
-		if err := b.tryAdvance(ctx, tx, b.projections, at); err != nil { // an outage is not waited for with the lock held
+		// an outage is not waited for with the lock held
+		if err := b.tryAdvance(ctx, tx, b.projections, at); err != nil {
 			return err
 		}
 		if err := exchange(ctx, tx, schema, b.projections, len(b.projections) == len(b.set.Projections)); err != nil {
@@ -105,7 +112,8 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 			return err
 		}
 		// The row says whether this rebuild is still the one under way.
-		tag, err := tx.Exec(ctx, "UPDATE app.rebuilds SET state = $2, ended_at = now() WHERE id = $1 AND ended_at IS NULL AND NOT abort", b.state.ID, RebuildDone)
+		tag, err := tx.Exec(ctx, "UPDATE app.rebuilds SET state = $2, ended_at = now() WHERE id = $1 AND ended_at IS "+
+			"NULL AND NOT abort", b.state.ID, RebuildDone)
 		if err != nil {
 			return err
 		}
@@ -117,8 +125,8 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 	})
 }
 
-// exchange changes the names. With all projections (whole) the schemas change theirs; with some their tables change schemas,
-// which waits for the queries that use them.
+// exchange changes the names. With all projections (whole) the schemas change theirs; with some their tables change
+// schemas, which waits for the queries that use them.
 func exchange(ctx context.Context, tx pgx.Tx, schema string, projections []Projection, whole bool) error {
 	const live = migrations.ReadModelsSchema
 	var statements []string
@@ -136,12 +144,14 @@ func exchange(ctx context.Context, tx pgx.Tx, schema string, projections []Proje
 	for _, p := range projections {
 		for _, t := range p.Tables {
 			statements = append(statements,
-				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", live, t.Name, movingSchema), // somebody may have removed it
+				// somebody may have removed it
+				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", live, t.Name, movingSchema),
 				fmt.Sprintf("ALTER TABLE %s.%s SET SCHEMA %s", schema, t.Name, live),
 				fmt.Sprintf("ALTER TABLE IF EXISTS %s.%s SET SCHEMA %s", movingSchema, t.Name, schema))
 		}
 	}
-	const values = "SET (position, events, error, stopped_at, updated_at) = (o.position, o.events, o.error, o.stopped_at, o.updated_at)"
+	const values = "SET (position, events, error, stopped_at, updated_at) = (o.position, o.events, o.error, " +
+		"o.stopped_at, o.updated_at)"
 	statements = append(statements, "DROP SCHEMA "+movingSchema,
 		// Both halves see the rows as they were before.
 		fmt.Sprintf(`WITH put AS (UPDATE %[1]s.checkpoints c %[3]s FROM %[2]s.checkpoints o WHERE o.name = c.name)

@@ -26,7 +26,8 @@ import (
 func schemas(t testing.TB, pool *pgxpool.Pool) []string {
 	t.Helper()
 	var names []string
-	if err := pool.QueryRow(t.Context(), "SELECT array_agg(nspname::text ORDER BY nspname) FROM pg_namespace WHERE nspname LIKE 'readmodels%'").Scan(&names); err != nil {
+	if err := pool.QueryRow(t.Context(), "SELECT array_agg(nspname::text ORDER BY nspname) FROM pg_namespace WHERE "+
+		"nspname LIKE 'readmodels%'").Scan(&names); err != nil {
 		t.Fatal(err)
 	}
 	return names
@@ -64,12 +65,14 @@ func TestARebuildComparesSwapsAndCanBeRolledBack(t *testing.T) {
 				return *value
 			}
 			for _, d := range r.Differences {
-				got = append(got, difference{d.Table + " " + d.Key + " " + text(d.Column), text(d.Live), text(d.Rebuilt)})
+				got = append(got,
+					difference{d.Table + " " + d.Key + " " + text(d.Column), text(d.Live), text(d.Rebuilt)})
 			}
 			want := []difference{
 				{"parcels " + id.String() + " destination", `"Atlantis"`, `"Lviv"`},
 				{"parcels " + id.String() + " weight", "0", "4"},
-				{"parcels " + lost.String() + " none", "none", `{"destination":"Odesa","id":"` + lost.String() + `","revision":0,"weight":5}`},
+				{"parcels " + lost.String() + " none", "none", `{"destination":"Odesa","id":"` + lost.String() +
+					`","revision":0,"weight":5}`},
 				{"depots " + depotID + " none", `{"id":"` + depotID + `","name":"None"}`, "none"},
 			}
 			inOrder := func(a, b difference) int { return strings.Compare(a.Row, b.Row) }
@@ -123,7 +126,8 @@ func TestARebuildComparesSwapsAndCanBeRolledBack(t *testing.T) {
 func TestARebuildPutsADamagedTableRight(t *testing.T) {
 	t.Parallel()
 	for damage, names := range map[string][]string{
-		"DROP TABLE depots": {"depots"}, "ALTER TABLE depots DROP COLUMN name": nil, "ALTER TABLE depots ADD COLUMN extra text": nil,
+		"DROP TABLE depots": {"depots"}, "ALTER TABLE depots DROP COLUMN name": nil,
+		"ALTER TABLE depots ADD COLUMN extra text": nil,
 	} {
 		t.Run(damage, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +137,9 @@ func TestARebuildPutsADamagedTableRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			verified := w.rebuild(t, ModeVerify)
-			if len(verified.NotCompared) != 1 || !strings.Contains(verified.NotCompared["depots"], "the live table depots") || len(verified.Differences) != 1 {
+			if len(verified.NotCompared) != 1 ||
+				!strings.Contains(verified.NotCompared["depots"], "the live table depots") ||
+				len(verified.Differences) != 1 {
 				t.Error("the other tables are compared all the same:", show(t, verified))
 			}
 			w.rebuild(t, ModeRebuild, names...)
@@ -164,7 +170,8 @@ func TestASwapHoldsUpNoQueryOfTheCheckpoints(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if _, err := tx.Exec(t.Context(), "SELECT FROM app.rebuilds WHERE id = $1 FOR UPDATE", r.ID); err != nil {
+					if _, err := tx.Exec(t.Context(), "SELECT FROM app.rebuilds WHERE id = $1 FOR UPDATE",
+						r.ID); err != nil {
 						t.Error(err)
 					}
 					holding <- tx
@@ -172,19 +179,23 @@ func TestASwapHoldsUpNoQueryOfTheCheckpoints(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() {
-				_, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Names: names, Mode: ModeRebuild}, swapping)
+				_, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log,
+					RebuildRequest{Names: names, Mode: ModeRebuild}, swapping)
 				ended <- err
 			}()
 			locked := func() (held bool) {
-				const q = `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database()
-					AND l.relation = 'readmodels.checkpoints'::regclass AND l.granted AND l.mode ~ '^(Access)?ExclusiveLock$')`
+				const q = `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+					WHERE d.datname = current_database()
+					AND l.relation = 'readmodels.checkpoints'::regclass AND l.granted
+					AND l.mode ~ '^(Access)?ExclusiveLock$')`
 				if err := w.pool.QueryRow(t.Context(), q).Scan(&held); err != nil {
 					t.Error(err)
 				}
 				return held
 			}
 			pausetest.Until(t, "the swap has its lock", func() bool { return locked() || t.Failed() || len(ended) > 0 })
-			if _, err := w.pool.Exec(t.Context(), "BEGIN; LOCK TABLE readmodels.checkpoints IN ACCESS SHARE MODE NOWAIT; COMMIT"); err != nil {
+			if _, err := w.pool.Exec(t.Context(),
+				"BEGIN; LOCK TABLE readmodels.checkpoints IN ACCESS SHARE MODE NOWAIT; COMMIT"); err != nil {
 				t.Error("a query of the checkpoints waits:", err)
 			}
 			w.send(t, "Odesa")
@@ -250,21 +261,22 @@ func TestASwapWaitsForWhoeverMigratesAndThenRefuses(t *testing.T) {
 	var once sync.Once
 	ended := make(chan error, 1)
 	go func() {
-		_, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Mode: ModeRebuild}, func(r Rebuild) {
-			if r.State != RebuildSwapping {
-				return
-			}
-			once.Do(func() {
-				tx, err := w.pool.Begin(t.Context())
-				if err == nil {
-					err = migrations.Hold(t.Context(), tx)
+		_, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Mode: ModeRebuild},
+			func(r Rebuild) {
+				if r.State != RebuildSwapping {
+					return
 				}
-				if err != nil {
-					t.Error(err)
-				}
-				migrating <- tx
+				once.Do(func() {
+					tx, err := w.pool.Begin(t.Context())
+					if err == nil {
+						err = migrations.Hold(t.Context(), tx)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					migrating <- tx
+				})
 			})
-		})
 		ended <- err
 	}()
 	var tx pgx.Tx
@@ -281,7 +293,8 @@ func TestASwapWaitsForWhoeverMigratesAndThenRefuses(t *testing.T) {
 		}
 		return waits || t.Failed() || len(ended) > 0
 	})
-	if _, err := tx.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
+	if _, err := tx.Exec(t.Context(),
+		"INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
 		t.Error(err)
 	}
 	if err := tx.Commit(t.Context()); err != nil {
@@ -345,7 +358,8 @@ func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) 
 		ended <- err
 	}()
 	pausetest.Until(t, "it reads", func() bool { return isClosed(log.reached) })
-	if _, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Mode: ModeVerify}, nil); !errors.Is(err, ErrRebuildRunning) {
+	if _, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Mode: ModeVerify},
+		nil); !errors.Is(err, ErrRebuildRunning) {
 		t.Error("a second one at the same time:", err)
 	}
 	if all := statuses(t, w.runner); all["depots"].State != StateRebuilding || all["parcels"].State != StateLive {
@@ -373,7 +387,8 @@ func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) 
 	}
 	w.rebuild(t, ModeRebuild)
 	unknown := RebuildRequest{Mode: ModeRebuild, Names: []string{"nobody"}}
-	if _, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, unknown, nil); !errors.Is(err, ErrUnknownProjection) {
+	if _, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, unknown, nil); !errors.Is(err,
+		ErrUnknownProjection) {
 		t.Error(err)
 	}
 	if _, err := RebuildByID(t.Context(), w.pool, uuid.New()); !errors.Is(err, ErrNotFound) {
@@ -384,7 +399,8 @@ func TestAnAbortedRebuildLeavesNothingBehindAndOnlyOneRunsAtATime(t *testing.T) 
 func TestNothingIsRolledBackBeforeTheFirstRebuild(t *testing.T) {
 	t.Parallel()
 	pool := newDatabase(t)
-	if _, err := RunRebuild(t.Context(), parcelSet(), pool, nil, RebuildRequest{Mode: ModeRollback}, nil); !errors.Is(err, ErrNothingToRollBack) {
+	if _, err := RunRebuild(t.Context(), parcelSet(), pool, nil, RebuildRequest{Mode: ModeRollback},
+		nil); !errors.Is(err, ErrNothingToRollBack) {
 		t.Error(err)
 	}
 	if _, err := LastRebuild(t.Context(), pool); !errors.Is(err, ErrNotFound) {
@@ -431,7 +447,8 @@ func TestAnEventThatCannotBeAppliedFailsARebuildByName(t *testing.T) {
 	waitFor(t, w.runner, w.send(t, "Lviv"))
 	w.appendRaw(t, "depot-"+uuid.NewString(), "depot.moved_to_mars", "{}")
 	r, err := RunRebuild(t.Context(), parcelSet(), w.pool, w.log, RebuildRequest{Mode: ModeRebuild}, nil)
-	if err == nil || r.State != RebuildFailed || !strings.Contains(*r.Error, "depot.moved_to_mars") || !strings.Contains(*r.Error, "position") {
+	if err == nil || r.State != RebuildFailed || !strings.Contains(*r.Error, "depot.moved_to_mars") ||
+		!strings.Contains(*r.Error, "position") {
 		t.Error(show(t, r), err)
 	}
 	if left := schemas(t, w.pool); !slices.Equal(left, []string{"readmodels"}) {

@@ -19,7 +19,8 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// pageTime bounds the transaction of a page: an outage of Postgres, which bounds each statement, may come without an error.
+// pageTime bounds the transaction of a page: an outage of Postgres, which bounds each statement, may come without an
+// error.
 const pageTime = 2 * time.Minute
 
 // Runner keeps the read models up to date with the log. Any number may run on one database, in one process or several:
@@ -48,14 +49,16 @@ type Runner struct {
 	refreshed   time.Time // when checkpoints was read from the database
 }
 
-// NewRunner makes a Runner of a set and registers its metrics, unless registry is nil. Run starts it. In the connections of
-// pool unqualified names must mean the schema of the live read models.
-func NewRunner(set Set, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger, registry prometheus.Registerer) *Runner {
+// NewRunner makes a Runner of a set and registers its metrics, unless registry is nil. Run starts it. In the
+// connections of pool unqualified names must mean the schema of the live read models.
+func NewRunner(set Set, pool *pgxpool.Pool, log eventstore.Log, logger *slog.Logger,
+	registry prometheus.Registerer) *Runner {
 	counting := &countingLog{Log: log}
 	r := &Runner{
 		set: set, pool: pool, log: counting, tail: feed.NewTail(counting, logger),
 		locks: newLocks(namesOf(set.Projections), pool, logger), logger: logger,
-		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{}, waiting: map[*waiter]struct{}{},
+		metrics: newMetrics(registry), checkpoints: map[string]checkpoint{}, broken: map[string]bool{},
+		waiting: map[*waiter]struct{}{},
 		skipped: map[string]*skipped{},
 	}
 	r.CarryOut = func(ctx context.Context, request RebuildRequest, report func(Rebuild)) error {

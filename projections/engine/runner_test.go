@@ -37,10 +37,12 @@ func TestPagesBecomeRows(t *testing.T) {
 		"SELECT destination || ' ' || weight || ' ' || revision FROM parcels": "Lviv 2 3 6",
 		"SELECT label FROM labels": "broken glass",
 		"SELECT name FROM depots":  "Depot of Lviv",
-		"SELECT string_agg(destination, ', ' ORDER BY position) FROM routes":                                 "Lviv, Lviv 2",
-		"SELECT string_agg((to_at IS NULL)::text, ', ' ORDER BY position) FROM routes":                       "false, true",
-		"SELECT string_agg((fetched_at IS NULL)::text, ', ' ORDER BY stored_position) FROM storage":          "false, true",
-		"SELECT count(*)::text FROM journal":                                                                 "8",
+		"SELECT string_agg(destination, ', ' ORDER BY position) " +
+			"FROM routes": "Lviv, Lviv 2",
+		"SELECT string_agg((to_at IS NULL)::text, ', ' ORDER BY position) " +
+			"FROM routes": "false, true",
+		"SELECT string_agg((fetched_at IS NULL)::text, ', ' ORDER BY stored_position) FROM storage": "false, true",
+		"SELECT count(*)::text FROM journal": "8",
 		"SELECT string_agg(DISTINCT events::text, ', ') FROM checkpoints WHERE name IN ('parcels','routes')": "8",
 	} {
 		var got string
@@ -221,7 +223,8 @@ func TestAnEventThatPostgresRefusesStopsOneProjectionOnly(t *testing.T) {
 	w := newWorld(t)
 	_, good := w.post(t, "Lviv")
 	waitFor(t, w.runner, good)
-	if _, err := w.pool.Exec(t.Context(), "ALTER TABLE parcels ADD CONSTRAINT no_such_place CHECK (destination <> 'Atlantis')"); err != nil {
+	if _, err := w.pool.Exec(t.Context(), "ALTER TABLE parcels ADD CONSTRAINT no_such_place CHECK (destination <> "+
+		"'Atlantis')"); err != nil {
 		t.Fatal(err)
 	}
 	// Several events in one page: the ones before the bad one are to be applied.
@@ -279,7 +282,9 @@ func TestAnEventThatPostgresRefusesStopsOneProjectionOnly(t *testing.T) {
 	if _, err := w.pool.Exec(t.Context(), "ALTER TABLE parcels DROP CONSTRAINT no_such_place"); err != nil {
 		t.Fatal(err)
 	}
-	pausetest.Until(t, "parcels is resumed", func() bool { return strings.Contains(contents(t, w.pool)["parcels"], "Kyiv") })
+	pausetest.Until(t, "parcels is resumed", func() bool {
+		return strings.Contains(contents(t, w.pool)["parcels"], "Kyiv")
+	})
 	w.assertReplayed(t)
 }
 
@@ -367,11 +372,15 @@ func TestAnUnknownEventStopsThoseWhomItConcerns(t *testing.T) {
 func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, stream, eventType, data, stopped, reason string }{
-		{"no such parcel", "parcel-" + uuid.NewString(), "parcel.labelled", `{}`, "parcels routes", "it was never posted"},
+		{"no such parcel", "parcel-" + uuid.NewString(), "parcel.labelled", `{}`, "parcels routes",
+			"it was never posted"},
 		{"no id in the stream", "depot-here", "depot.opened", `{}`, "depots", "not named after a depot"},
-		{"other JSON", "depot-" + uuid.NewString(), "depot.opened", `{"name":7}`, "depots journal", "decode depot.opened"},
-		{"no JSON", "parcel-" + uuid.NewString(), "parcel.posted", `hello`, "journal parcels routes", "invalid character"},
-		{"a type of its own on a strange stream", "thing-1", "depot.exploded", `{}`, "depots journal", "unknown event type"},
+		{"other JSON", "depot-" + uuid.NewString(), "depot.opened", `{"name":7}`, "depots journal",
+			"decode depot.opened"},
+		{"no JSON", "parcel-" + uuid.NewString(), "parcel.posted", `hello`, "journal parcels routes",
+			"invalid character"},
+		{"a type of its own on a strange stream", "thing-1", "depot.exploded", `{}`, "depots journal",
+			"unknown event type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -391,7 +400,8 @@ func TestADefectiveEventIsNamedAndHarmsNobodyElse(t *testing.T) {
 				return strings.Join(stopped, " ") == tt.stopped
 			})
 			for _, s := range statuses(t, w.runner) {
-				if s.Error != nil && (!strings.Contains(*s.Error, tt.eventType) || !strings.Contains(*s.Error, tt.reason)) {
+				if s.Error != nil &&
+					(!strings.Contains(*s.Error, tt.eventType) || !strings.Contains(*s.Error, tt.reason)) {
 					t.Error(*s.Error)
 				}
 			}

@@ -19,11 +19,13 @@ type ErrOtherLog struct {
 
 func (e *ErrOtherLog) Error() string {
 	return fmt.Sprintf("the read models in this database were built from another event log, or a longer one: "+
-		"the event %s at position %d is not in this log. Give a restored log an empty database, in which the read models build themselves", e.Event, e.Position)
+		"the event %s at position %d is not in this log. Give a restored log an empty database, in which the read "+
+		"models build themselves", e.Event, e.Position)
 }
 
-// CheckLog looks whether the newest event in the history stands at its position in the log; *ErrOtherLog where it does not. Positions
-// differ from one store to another, also after a restore: continuing from a checkpoint there would silently skip events.
+// CheckLog looks whether the newest event in the history stands at its position in the log; *ErrOtherLog where it does
+// not. Positions differ from one store to another, also after a restore: continuing from a checkpoint there would
+// silently skip events.
 func CheckLog(ctx context.Context, pool *pgxpool.Pool, log eventstore.Log) error {
 	rows, err := pool.Query(ctx, "SELECT position, event_id FROM history ORDER BY position DESC LIMIT 2")
 	if err != nil {

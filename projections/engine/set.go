@@ -53,8 +53,8 @@ func (p Projection) handles(e *eventstore.Envelope) bool {
 // ErrUnknownProjection says that there is no projection of a name.
 var ErrUnknownProjection = errors.New("there is no such projection")
 
-// Check answers ErrUnknownProjection, in a text that lists those that there are, where one of the names is not that of a
-// projection.
+// Check answers ErrUnknownProjection, in a text that lists those that there are, where one of the names is not that of
+// a projection.
 func (s Set) Check(names []string) error {
 	_, err := s.named(names)
 	return err

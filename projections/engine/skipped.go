@@ -12,9 +12,9 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// Most events concern few projections. One that a page does not concern skips it in memory, and its checkpoint is written
-// later, with those of the others in one statement: a transaction for each would cost more than all changes to rows.
-// After a crash such a projection reads on from the checkpoint, and skips the same events again.
+// Most events concern few projections. One that a page does not concern skips it in memory, and its checkpoint is
+// written later, with those of the others in one statement: a transaction for each would cost more than all changes to
+// rows. After a crash such a projection reads on from the checkpoint, and skips the same events again.
 
 // pendingPace is how often the checkpoints of projections that only skipped events are written.
 const pendingPace = 100 * time.Millisecond
@@ -48,7 +48,8 @@ func (r *Runner) setPending(name string, pending span) {
 func (r *Runner) keepWriting(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause.For(ctx, pendingPace)
-		if err := r.writePending(context.WithoutCancel(ctx)); err != nil { // tried again, with the next page if not before
+		// tried again, with the next page if not before
+		if err := r.writePending(context.WithoutCancel(ctx)); err != nil {
 			r.logger.Debug("writing checkpoints failed", "error", err)
 		}
 	}
@@ -94,7 +95,8 @@ func (r *Runner) writePending(ctx context.Context) error {
 	if len(pending) == 0 {
 		return nil
 	}
-	// Another instance moved it, a swap did, or a crash of Postgres took commits back: the projection asks where it stands.
+	// Another instance moved it, a swap did, or a crash of Postgres took commits back: the projection asks where it
+	// stands.
 	for name := range pending {
 		r.setPending(name, span{})
 	}
@@ -103,8 +105,10 @@ func (r *Runner) writePending(ctx context.Context) error {
 }
 
 // movePending is move for several projections.
-const movePending = `UPDATE checkpoints c SET position = m.position, events = c.events + m.events, error = NULL, stopped_at = NULL, updated_at = now()
-	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting, unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) m (name, position, events, after)
+const movePending = `UPDATE checkpoints c SET position = m.position, events = c.events + m.events, error = NULL,
+	stopped_at = NULL, updated_at = now()
+	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting, unnest($1::text[], $2::bigint[], $3::bigint[],
+	$4::bigint[]) m (name, position, events, after)
 	WHERE c.name = m.name AND c.position = m.after RETURNING c.name`
 
 // withPending adds to checkpoints as they were written what this process skipped since.

@@ -99,7 +99,8 @@ func (r *Runner) wake() {
 	}
 }
 
-// watch asks how far other instances are: often while somebody waits for them, else to keep the gauges from growing old.
+// watch asks how far other instances are: often while somebody waits for them, else to keep the gauges from growing
+// old.
 func (r *Runner) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		age := 2 * lockPace
@@ -178,7 +179,8 @@ func StatusOf(ctx context.Context, set Set, pool *pgxpool.Pool, log eventstore.L
 	return set.statuses(ctx, checkpoints, rebuilding, end, log), nil
 }
 
-func (s Set) statuses(ctx context.Context, checkpoints map[string]checkpoint, rebuilding []string, end head, log eventstore.Log) []Status {
+func (s Set) statuses(ctx context.Context, checkpoints map[string]checkpoint, rebuilding []string, end head,
+	log eventstore.Log) []Status {
 	ages := map[eventstore.Position]time.Duration{}
 	list := make([]Status, len(s.Projections))
 	for i, p := range s.Projections {

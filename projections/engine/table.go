@@ -15,18 +15,18 @@ import (
 // Table is one table of a projection, and how events change it.
 type Table struct {
 	Name string
-	// Apply writes what a page of events, one or more and all of the projection's kind, changes. An error is a defect of an
-	// event or an outage of Postgres.
+	// Apply writes what a page of events, one or more and all of the projection's kind, changes. An error is a defect
+	// of an event or an outage of Postgres.
 	Apply func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error
 
-	// Whole begins a fold of the whole log in memory, for a rebuild. With nil a rebuild calls Apply with page after page,
-	// which is slower but needs no memory.
+	// Whole begins a fold of the whole log in memory, for a rebuild. With nil a rebuild calls Apply with page after
+	// page, which is slower but needs no memory.
 	Whole   func() Whole
 	Columns []string // that the rows of Whole have, in their order
 	// Streamed: rows are final at once, so a rebuild copies them while it reads. One table of a Set may be streamed.
 	Streamed bool
-	// Load gives rows of aggregates, by the second parts of the names of their streams; nil for tables of anything else.
-	// What names no row is left out.
+	// Load gives rows of aggregates, by the second parts of the names of their streams; nil for tables of anything
+	// else. What names no row is left out.
 	Load func(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string]Row, error)
 }
 
@@ -98,8 +98,9 @@ func NewUpsert[R any](table string, columns ...Column[R]) Upsert[R] {
 			updates = append(updates, column.name+" = EXCLUDED."+column.name)
 		}
 	}
-	return Upsert[R]{table: table, columns: columns, sql: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) ON CONFLICT (%s) DO UPDATE SET %s",
-		table, strings.Join(names, ", "), strings.Join(arrays, ", "), names[0], strings.Join(updates, ", "))}
+	return Upsert[R]{table: table, columns: columns,
+		sql: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) ON CONFLICT (%s) DO UPDATE SET %s",
+			table, strings.Join(names, ", "), strings.Join(arrays, ", "), names[0], strings.Join(updates, ", "))}
 }
 
 func (u Upsert[R]) names() []string {

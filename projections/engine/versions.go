@@ -51,7 +51,8 @@ func (s *Succession[S]) Follow(e *eventstore.Envelope, state S, same bool) {
 	}
 	s.current, s.known = state, true
 	s.begun = append(s.begun, version[S]{
-		position: e.Position, from: at, event: e.ID, actorKind: e.Meta.Actor.Kind, actorID: e.Meta.Actor.ID, state: state,
+		position: e.Position, from: at, event: e.ID, actorKind: e.Meta.Actor.Kind, actorID: e.Meta.Actor.ID,
+		state: state,
 	})
 }
 

@@ -5,8 +5,8 @@ package gorules
 
 import "github.com/quasilyte/go-ruleguard/dsl"
 
-// sessionsTable keeps app.sessions to httpapi/sessions. It looks at whatever a statement may stand in, since a pattern for
-// every literal would be "too general".
+// sessionsTable keeps app.sessions to httpapi/sessions. It looks at whatever a statement may stand in, since a pattern
+// for every literal would be "too general".
 func sessionsTable(m dsl.Matcher) {
 	m.Match(
 		`const ($_ = $_; $*_)`, `const ($_ $_ = $_; $*_)`, `var $_ = $_`, `var $_ $_ = $_`,

@@ -32,7 +32,8 @@ func parse(r io.Reader) (Message, error) {
 		return Message{}, err
 	}
 	var body strings.Builder
-	if err := decode(&body, read.Header.Get("Content-Type"), read.Header.Get("Content-Transfer-Encoding"), read.Body); err != nil {
+	if err := decode(&body, read.Header.Get("Content-Type"), read.Header.Get("Content-Transfer-Encoding"),
+		read.Body); err != nil {
 		return Message{}, err
 	}
 	return Message{
@@ -45,7 +46,8 @@ func parse(r io.Reader) (Message, error) {
 }
 
 func decode(w io.Writer, contentType, encoding string, content io.Reader) error {
-	if mediaType, params, err := mime.ParseMediaType(contentType); err == nil && strings.HasPrefix(mediaType, "multipart/") {
+	if mediaType, params, err := mime.ParseMediaType(contentType); err == nil &&
+		strings.HasPrefix(mediaType, "multipart/") {
 		parts := multipart.NewReader(content, params["boundary"])
 		for {
 			part, err := parts.NextRawPart()
@@ -55,7 +57,8 @@ func decode(w io.Writer, contentType, encoding string, content io.Reader) error 
 			if err != nil {
 				return err
 			}
-			if err := decode(w, part.Header.Get("Content-Type"), part.Header.Get("Content-Transfer-Encoding"), part); err != nil {
+			if err := decode(w, part.Header.Get("Content-Type"), part.Header.Get("Content-Transfer-Encoding"),
+				part); err != nil {
 				return err
 			}
 		}

@@ -1,5 +1,5 @@
-// Package mtatest gives tests a real mail server: Exim, in the foreground, in a temporary folder and on loopback ports of
-// its own. It delivers into a maildir that the test reads, and ends with the test, however that ends.
+// Package mtatest gives tests a real mail server: Exim, in the foreground, in a temporary folder and on loopback ports
+// of its own. It delivers into a maildir that the test reads, and ends with the test, however that ends.
 package mtatest
 
 import (
@@ -89,7 +89,8 @@ func installed() (string, error) {
 			return program, nil
 		}
 	}
-	return "", errors.New("the mail server Exim is not installed: apt-get install -y --no-install-recommends exim4-daemon-light")
+	return "", errors.New("the mail server Exim is not installed: apt-get install -y --no-install-recommends " +
+		"exim4-daemon-light")
 }
 
 // patience bounds every wait for the server.
@@ -140,7 +141,8 @@ func (s *Server) fill(t testing.TB, authority *Authority) {
 			t.Fatal(err)
 		}
 	}
-	s.write(t, "certificate.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
+	s.write(t, "certificate.pem",
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
 	s.write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	uid, gid := account()
 	err = filepath.WalkDir(s.dir, func(path string, _ os.DirEntry, err error) error {
