@@ -547,7 +547,7 @@ func TestALongExportAndOneThatBreaksOff(t *testing.T) {
 
 	a.Commands.Log = stallingLog{log, func() error { return eventstore.ErrUnavailable }}
 	_, err = download(patience)
-	if !(errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)) {
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		t.Errorf("%v", err)
 	}
 }

@@ -50,7 +50,8 @@ func TestEveryWrongFieldIsTold(t *testing.T) {
 		"schema and domain together": {
 			http.MethodPost, "/users",
 			`{"email":"no address","first_name":7,"phone":"a\u0000b","start_date":"1.5.2026","end_date":"2026-13-01",
-			  "company_id":"x","active":"yes","role_ids":["` + unknown + `","y"],"nickname":"Z","EMAIL":"x"}`, "invalid",
+			  "company_id":"x","active":"yes",
+			  "role_ids":["` + unknown + `","y"],"nickname":"Z","EMAIL":"x"}`, "invalid",
 			map[string]string{
 				"email": "email", "first_name": "type", "phone": "control_character", "start_date": "date",
 				"end_date": "date", "company_id": "uuid",
@@ -215,7 +216,8 @@ func TestBrokenRequestsAreTheClientsMistake(t *testing.T) {
 		"a bad page":           {http.MethodGet, "/users?limit=99999999999999999999", "", "", 422, "invalid"},
 		"a cursor with a NUL": {
 			http.MethodGet,
-			"/companies?cursor=eyJzIjoibmFtZSIsImsiOiJcdTAwMDAiLCJpIjoiMDE5ODNjMWMtMmI3YS03YzFlLTlkNWUtMmY2YTBjOWI3ZTExIn0",
+			"/companies?cursor=" +
+				"eyJzIjoibmFtZSIsImsiOiJcdTAwMDAiLCJpIjoiMDE5ODNjMWMtMmI3YS03YzFlLTlkNWUtMmY2YTBjOWI3ZTExIn0",
 			"", "", 422, "invalid",
 		},
 		"a NUL in a path":     {http.MethodGet, "/modules/a%00b", "", "", 422, "invalid"},

@@ -75,7 +75,7 @@ func TestAResetMailArrivesOnceWithALinkThatWorks(t *testing.T) {
 	}
 	_, err = http.ParseTime(mail.Header(t, "Date"))
 	_, errRFC := time.Parse(time.RFC1123Z, mail.Header(t, "Date"))
-	if !(err == nil || errRFC == nil) {
+	if err != nil && errRFC != nil {
 		t.Errorf("%s", mail.Header(t, "Date"))
 	}
 

@@ -84,7 +84,6 @@ func TestARequestThatWaitsHasNoSlot(t *testing.T) {
 			return err
 		},
 		"for the entries of a directory": func(ctx context.Context, check func()) (err error) {
-			//nolint:revive // the last one counts
 			for _, err = range NewDirectory(asked(func() error { check(); return failure })).Entries(ctx,
 				directory.Server{}) {
 			}
