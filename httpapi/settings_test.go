@@ -125,10 +125,10 @@ func TestSettingsOfSecurity(t *testing.T) {
 	if changed.status != http.StatusOK {
 		t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
 	}
-	if changed.json["lockout_attempts"] != 3 {
+	if changed.json["lockout_attempts"] != 3.0 {
 		t.Errorf("lockout_attempts = %v, want 3", changed.json["lockout_attempts"])
 	}
-	if changed.json["lockout_minutes"] != 15 {
+	if changed.json["lockout_minutes"] != 15.0 {
 		t.Errorf("lockout_minutes = %v, want 15", changed.json["lockout_minutes"])
 	}
 	want := settings.DefaultSecurity

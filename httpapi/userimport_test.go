@@ -57,13 +57,13 @@ func TestImportingANastyFile(t *testing.T) {
 			users+int(imported.json["created"].(float64)))
 	}
 	for _, report := range []answered{dry, imported} {
-		if report.json["created"] != 1 {
+		if report.json["created"] != 1.0 {
 			t.Errorf("%v: got %v, want 1", report, report.json["created"])
 		}
-		if report.json["unchanged"] != 1 {
+		if report.json["unchanged"] != 1.0 {
 			t.Errorf("%v: got %v, want 1", report, report.json["unchanged"])
 		}
-		if report.json["failed"] != 6 {
+		if report.json["failed"] != 6.0 {
 			t.Errorf("%v: got %v, want 6", report, report.json["failed"])
 		}
 	}
@@ -77,10 +77,10 @@ func TestImportingANastyFile(t *testing.T) {
 
 	t.Log("a second run adds nothing")
 	again := a.call(t, a.admin, http.MethodPost, "/users/import", file, csv)
-	if again.json["created"] != 0 {
+	if again.json["created"] != 0.0 {
 		t.Errorf("%v: got %v, want 0", again, again.json["created"])
 	}
-	if again.json["unchanged"] != 2 {
+	if again.json["unchanged"] != 2.0 {
 		t.Errorf("%v: got %v, want 2", again, again.json["unchanged"])
 	}
 
@@ -139,7 +139,7 @@ func TestAnImportTellsOnlyWhatMayBeSeen(t *testing.T) {
 		if report.status != http.StatusOK {
 			t.Fatalf("%v: got %v, want %v", report, report.status, http.StatusOK)
 		}
-		if report.json["unchanged"] != 1 {
+		if report.json["unchanged"] != 1.0 {
 			t.Errorf("%v: got %v, want 1", report, report.json["unchanged"])
 		}
 		return report.json["lines"].([]any)[0].(map[string]any)["differs"]
@@ -172,7 +172,7 @@ func TestAThousandAccountsAtOnce(t *testing.T) {
 	if report.status != http.StatusOK {
 		t.Fatalf("report.status = %v, want %v", report.status, http.StatusOK)
 	}
-	if report.json["created"] != 1000 {
+	if report.json["created"] != 1000.0 {
 		t.Errorf("created = %v, want 1000", report.json["created"])
 	}
 	again := a.call(t, a.admin, http.MethodPost, "/users/import", file.String(), with{"Content-Type", "text/csv"},
