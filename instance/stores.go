@@ -198,10 +198,17 @@ func (st *Stores) Watch(ctx context.Context) <-chan error {
 	return st.failed
 }
 
+// embeddedTime is how long the embedded node may need for its first answer, on whatever machine: it runs already.
+const embeddedTime = time.Minute
+
 // awaitLog waits until the event store answers.
 func (st *Stores) awaitLog(ctx context.Context) error {
 	external := st.request.EventstoreURL != ""
-	ctx, cancel := context.WithTimeout(ctx, st.request.Patience)
+	patience := st.request.Patience
+	if st.Node != nil {
+		patience = max(patience, embeddedTime)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	said := false
 	for {
