@@ -119,9 +119,9 @@ type process struct {
 	stderr  *bytes.Buffer
 }
 
-func launch(t *testing.T, binary string, env []string) (*process, *client) {
+func launch(t *testing.T, binary string, env []string, args ...string) (*process, *client) {
 	t.Helper()
-	p := &process{command: exec.Command(binary, "serve"), stderr: &bytes.Buffer{}}
+	p := &process{command: exec.Command(binary, append([]string{"serve"}, args...)...), stderr: &bytes.Buffer{}}
 	p.command.Env = env
 	p.command.Stderr = p.stderr
 	stdout, err := p.command.StdoutPipe()

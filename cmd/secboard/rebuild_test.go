@@ -110,11 +110,11 @@ func TestAKilledRebuildChangesNothing(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
 	dir := filepath.Join(pgtest.TempDir(t), "data")
-	env := settings{"SECBOARD_DATA": dir}
-	serve(t, env, "--demo")
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SECBOARD_DATA=" + dir}
+	launch(t, binary, append(env, "SECBOARD_LISTEN=127.0.0.1:0"), "--demo")
 	rebuilding := func(ctx context.Context, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, binary, append([]string{"projections"}, args...)...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SECBOARD_DATA=" + dir}
+		cmd.Env = env
 		return cmd
 	}
 	started := time.Now()
