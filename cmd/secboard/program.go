@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -149,18 +148,4 @@ func (p *program) logger(format string, level slog.Level) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(p.stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(p.stderr, options))
-}
-
-// printf writes to standard output.
-func (p *program) printf(format string, args ...any) error {
-	_, err := fmt.Fprintf(p.stdout, format, args...)
-	return err
-}
-
-// printJSON writes a value to standard output, indented.
-func (p *program) printJSON(value any) error {
-	encoder := json.NewEncoder(p.stdout)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(value)
 }
