@@ -20,7 +20,7 @@ import (
 // AdminEmail is the e-mail address of the demo's superuser.
 const AdminEmail = "admin@demo.secboard.local"
 
-// years is how far back the history begins, in years of 365.25 days, so that its start tells its end again.
+// years is how far back the history begins, in years of 365.25 days, so that its end can be found from its start.
 const years = 5 * 8766 * time.Hour
 
 // cause marks every event of the demo: it is the causation id in their metadata.
@@ -40,16 +40,16 @@ const (
 // Outcome of Load.
 type Outcome struct {
 	State    State
-	Password string // of AdminEmail, when Filled; it is kept nowhere else in clear
+	Password string // of AdminEmail, when Filled; it is stored nowhere else in plain text
 	Commands int    // carried out by this call
 }
 
 // Load fills a log that holds nothing but the installation and accounts made on the command line; another one it leaves
-// alone. The history ends at now. When it was interrupted, the next Load goes on where that one stopped.
+// alone. The history ends at now. When it was interrupted, the next Load continues where that one stopped.
 func Load(ctx context.Context, h *commands.Handler, now time.Time) (Outcome, error) {
 	found, err := scan(ctx, h.Log)
 	if err != nil {
-		return Outcome{}, fmt.Errorf("look whether the event log is empty: %w", err)
+		return Outcome{}, fmt.Errorf("check whether the event log is empty: %w", err)
 	}
 	if found.occupied {
 		return Outcome{State: Occupied}, nil

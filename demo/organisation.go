@@ -53,7 +53,7 @@ var roles = []role.Details{
 		"risk_heatmap", "open_incidents", "control_status",
 	}},
 	{Name: "Risk Manager", Description: "Keeps the risk register", Widgets: []string{"risk_heatmap", "risk_trend"}},
-	{Name: "Compliance Officer", Description: "Answers for laws and standards", Widgets: []string{
+	{Name: "Compliance Officer", Description: "Responsible for laws and standards", Widgets: []string{
 		"compliance_score", "overdue_controls",
 	}},
 	{Name: "Auditor", Description: "Checks and reports, changes nothing", Widgets: []string{
@@ -94,7 +94,7 @@ var groups = []group.Details{
 	{Name: "Executives", Description: "The view of the management", Permissions: domain.Permissions{
 		"reports": report, "risks": read, "compliance": read,
 	}},
-	{Name: "Help desk", Description: "Creates accounts and helps people in", Permissions: domain.Permissions{
+	{Name: "Help desk", Description: "Creates accounts and helps people sign in", Permissions: domain.Permissions{
 		"users": work, "groups": read, "roles": read, "companies": read,
 	}},
 	{Name: "Remote work 2021", Description: "Documents about working from home", Permissions: domain.Permissions{
@@ -248,7 +248,7 @@ func (s *script) reorganize(org *organization) {
 		role.Patch{Widgets: &[]string{"risk_heatmap", "compliance_score", "cost_of_incidents", "vendor_risk"}})
 	changeRole(900, org.roles["Security Officer"], role.Patch{Name: text("Information Security Officer")})
 	changeRole(1220, org.roles["Compliance Officer"],
-		role.Patch{Description: text("Answers for laws, standards and the protection of personal data")})
+		role.Patch{Description: text("Responsible for laws, standards and the protection of personal data")})
 
 	northgate := org.companies[1]
 	s.add(s.start.Add(960*day+11*time.Hour), northgate.id,

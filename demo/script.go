@@ -13,7 +13,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// script is the whole history: the same for the same start, so that an interrupted one can be gone on with.
+// script is the whole history: the same for the same start, so that an interrupted one can be resumed.
 type script struct {
 	steps    []step
 	password uuid.UUID // the command that ends it

@@ -123,7 +123,7 @@ func Encode(stream string, expected Revision, events []Event, meta Metadata) ([]
 	proposed := make([]Proposed, len(events))
 	for i, event := range events {
 		if types[event.EventType()] != reflect.TypeOf(event) {
-			return nil, fmt.Errorf("event %T (%s) stands in no catalogue", event, event.EventType())
+			return nil, fmt.Errorf("event %T (%s) is not in the catalogue", event, event.EventType())
 		}
 		data, err := json.Marshal(event)
 		if err != nil {

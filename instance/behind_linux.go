@@ -36,7 +36,7 @@ func startBehind(command *exec.Cmd) error {
 	group := "/proc/" + strconv.Itoa(command.Process.Pid) + "/autogroup"
 	err = os.WriteFile(group, strconv.AppendInt(nil, lower, 10), 0o600)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // not every kernel has it
-		slog.Warn("the process of a rebuild keeps the usual weight of its session", "error", err)
+		slog.Warn("the process of a rebuild keeps the normal scheduling priority of its session", "error", err)
 	}
 	return nil
 }

@@ -43,10 +43,10 @@ func makeDataDir(path string) (DataDir, error) {
 	err = os.MkdirAll(absolute, mode)
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
 		return DataDir{},
-			&SettingError{settingData, fmt.Errorf("%s is a file or lies below one: name a directory", path)}
+			&SettingError{settingData, fmt.Errorf("%s is a file or is below one: name a directory", path)}
 	}
 	if err != nil {
-		return DataDir{}, fmt.Errorf("%s: the data directory %s can't be made: %w", settingData, path, err)
+		return DataDir{}, fmt.Errorf("%s: the data directory %s can't be created: %w", settingData, path, err)
 	}
 	return DataDir{Path: absolute, given: path}, nil
 }

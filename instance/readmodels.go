@@ -66,7 +66,8 @@ func (st *Stores) AwaitReadModels(ctx context.Context, runner *engine.Runner) {
 // slowTime is how long a command waits for the read models before somebody is told why.
 const slowTime = 2 * time.Second
 
-// CatchUp waits until the read models have the log as it is now. warn is told what a person should know meanwhile.
+// CatchUp waits until the read models have the log as it is now. warn is called with what the user should know while
+// waiting.
 func (st *Stores) CatchUp(ctx context.Context, runner *engine.Runner, warn func(string)) error {
 	statuses, err := engine.StatusOf(ctx, projections.Set(), st.Pool, st.Log)
 	if err != nil {
@@ -76,7 +77,7 @@ func (st *Stores) CatchUp(ctx context.Context, runner *engine.Runner, warn func(
 	for _, s := range statuses {
 		head = max(head, s.Position)
 		if s.State == engine.StateStopped {
-			warn(fmt.Sprintf("the projection %s is stopped, what follows lacks what it would show: %s", s.Name,
+			warn(fmt.Sprintf("the projection %s is stopped, so what it would show is missing below: %s", s.Name,
 				*s.Error))
 		}
 	}

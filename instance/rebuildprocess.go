@@ -40,7 +40,7 @@ type step struct {
 }
 
 // ErrReported says that the process of a rebuild has said on standard error what went wrong.
-var ErrReported = errors.New("the process of the rebuild has said what went wrong")
+var ErrReported = errors.New("the process of the rebuild has reported what went wrong")
 
 // ReportRebuild is the work of the process: it carries a rebuild out on the stores and writes each step to out. Error:
 // ErrReported where the last step says what went wrong.
@@ -65,7 +65,7 @@ func (st *Stores) ReportRebuild(ctx context.Context, request engine.RebuildReque
 	return err
 }
 
-// CarryOut carries a rebuild out in a process of its own and tells report each step. Error: ErrReported where the
+// CarryOut carries a rebuild out in a process of its own and calls report for each step. Error: ErrReported where the
 // process has said on standard error what went wrong.
 func (p RebuildProcess) CarryOut(ctx context.Context, request engine.RebuildRequest,
 	report func(engine.Rebuild)) error {

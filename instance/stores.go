@@ -34,7 +34,7 @@ type Parts struct{ Log, Database bool }
 type Request struct {
 	Settings
 	Parts
-	Command string // as the lock file tells it to other commands
+	Command string // as the lock file shows it to other commands
 	Attach  bool   // use the embedded stores of a running serve, where there is one
 	// how long to wait for an external store, or for another process that holds the data directory
 	Patience time.Duration
@@ -182,7 +182,7 @@ func (st *Stores) fail(err error) {
 	}
 }
 
-// Watch tells once when the embedded event store, if this process runs one, stops serving or takes no more appends.
+// Watch tells once when the embedded event store, if this process runs one, stops serving or accepts no more appends.
 // That does not heal by itself, so the process has to end and be started again.
 func (st *Stores) Watch(ctx context.Context) <-chan error {
 	if st.Node != nil {
@@ -226,7 +226,7 @@ func (st *Stores) awaitLog(ctx context.Context) error {
 			return err
 		}
 		if external && !said {
-			st.request.Logger.Info("waiting for the event store of "+settingEventstore, "error", err)
+			st.request.Logger.Info("waiting for the event store at "+settingEventstore, "error", err)
 			said = true
 		}
 		if pause.For(ctx, 50*time.Millisecond) {
@@ -236,12 +236,12 @@ func (st *Stores) awaitLog(ctx context.Context) error {
 		case errors.Is(ctx.Err(), context.Canceled):
 			return ctx.Err()
 		case external:
-			return fmt.Errorf("the event store of %s does not answer: check that it runs and that the address is "+
+			return fmt.Errorf("the event store at %s does not answer: check that it runs and that the address is "+
 				"right (%w)",
 				settingEventstore, err)
 		case st.Attached:
-			return fmt.Errorf("the secboard that uses %s (pid %d) runs no event store that answers: set %s as "+
-				"there (%w)",
+			return fmt.Errorf("the secboard that uses %s (pid %d) runs no event store that answers: set %s to the "+
+				"one that it uses (%w)",
 				st.Dir.given, st.Dir.Holder().PID, settingEventstore, err)
 		}
 		return fmt.Errorf("the embedded event store does not answer: %w", err)
@@ -357,7 +357,7 @@ func (st *Stores) Handler(ctx context.Context) (*commands.Handler, error) {
 	return h, err
 }
 
-// keys reads the keyset. A new one is made for a new log only: with another keyset the log's secrets stay closed.
+// keys reads the keyset. A new one is made for a new log only: with another keyset the log's secrets can't be opened.
 func (st *Stores) keys(ctx context.Context) (*secrets.Keyset, error) {
 	keys, err := st.request.LoadKeyset()
 	if !errors.Is(err, fs.ErrNotExist) {

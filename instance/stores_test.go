@@ -20,9 +20,11 @@ func TestWhichDatabasesAreWaitedFor(t *testing.T) {
 		"postgres://u:p@127.0.0.1/x?sslmode=maybe":                             false,
 		"postgres://u:p@127.0.0.1/x?sslmode=verify-full&sslrootcert=/no/where": false,
 	} {
-		if _, err := postgres.Open(t.Context(), url); err == nil || mayCome(err) != want {
-			t.Errorf("%s: waited for is %v, want %v: %v", url, !want, want, err)
-		}
+		t.Run(url, func(t *testing.T) {
+			if _, err := postgres.Open(t.Context(), url); err == nil || mayCome(err) != want {
+				t.Errorf("%s: waited for is %v, want %v: %v", url, !want, want, err)
+			}
+		})
 	}
 }
 

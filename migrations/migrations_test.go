@@ -99,17 +99,19 @@ func TestReadModelsFillsAnotherSchemaBesideTheLiveOne(t *testing.T) {
 func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, schema := range []string{migrations.AppSchema, migrations.ReadModelsSchema} {
-		pool := pgtest.NewDatabase(t)
-		insert := "INSERT INTO " + versionTable(schema) + " (version_id, is_applied) VALUES (99999, true)"
-		if _, err := pool.Exec(t.Context(), insert); err != nil {
-			t.Fatal(err)
-		}
-		if err := migrations.Up(t.Context(), pool); !errors.Is(err, migrations.ErrNewerDatabase) {
-			t.Errorf("schema %s: got %v, want ErrNewerDatabase", schema, err)
-		}
-		if _, err := migrations.Status(t.Context(), pool); !errors.Is(err, migrations.ErrNewerDatabase) {
-			t.Errorf("the status of schema %s: got %v, want ErrNewerDatabase", schema, err)
-		}
+		t.Run(schema, func(t *testing.T) {
+			pool := pgtest.NewDatabase(t)
+			insert := "INSERT INTO " + versionTable(schema) + " (version_id, is_applied) VALUES (99999, true)"
+			if _, err := pool.Exec(t.Context(), insert); err != nil {
+				t.Fatal(err)
+			}
+			if err := migrations.Up(t.Context(), pool); !errors.Is(err, migrations.ErrNewerDatabase) {
+				t.Errorf("schema %s: got %v, want ErrNewerDatabase", schema, err)
+			}
+			if _, err := migrations.Status(t.Context(), pool); !errors.Is(err, migrations.ErrNewerDatabase) {
+				t.Errorf("the status of schema %s: got %v, want ErrNewerDatabase", schema, err)
+			}
+		})
 	}
 }
 

@@ -49,7 +49,7 @@ func serverAccount() (account, error) {
 		}, nil
 	}
 	return account{}, errors.New("PostgreSQL refuses to run as root and there is no user postgres or nobody here: " +
-		"make one (`useradd --system postgres`), or start as another user")
+		"create one (`useradd --system postgres`), or start as another user")
 }
 
 // keepMemory has glibc keep what Postgres frees for its next use. By default it gives the end of the heap back to the
@@ -69,7 +69,7 @@ func (a account) command(ctx context.Context, dir, program string, args ...strin
 	return cmd
 }
 
-// canEnter tells whether the account can use dir, whatever modes and access lists stand on the way there.
+// canEnter tells whether the account can use dir, whatever modes and access lists there are on the path.
 func (a account) canEnter(ctx context.Context, dir string) bool {
 	return a.other == nil || a.command(ctx, dir, "/bin/sh", "-c", ":").Run() == nil
 }

@@ -218,7 +218,7 @@ func (c cluster) init(ctx context.Context, as account, b binaries, settings []st
 	}
 	if out, err := as.command(ctx, c.base, b.path("initdb"), args...).CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("making the database was cut short and begins anew at the next start: %w", ctx.Err())
+			return fmt.Errorf("creating the database was interrupted; the next start begins again: %w", ctx.Err())
 		}
 		return fmt.Errorf("initdb failed: %w: %s", err, lastLine(string(out)))
 	}

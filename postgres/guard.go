@@ -15,7 +15,7 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// Guard notices that a server is silent: frozen, or behind a network that drops everything. Nothing tells so, and each
+// Guard notices that a server is silent: frozen, or behind a network that drops everything. Nothing reports that, and each
 // statement, each connection of a pool and each new one would wait for a limit of its own. The guard asks the server
 // again and again with a connection of its own; while that is not answered in time, it ends the pool's connections, so
 // that statements under way fail, and refuses new ones at once.
@@ -123,7 +123,7 @@ func answered(err error) bool {
 	return errors.As(err, &refused)
 }
 
-// drop closes a connection without waiting for the server's word.
+// drop closes a connection without waiting for the server to confirm.
 func (g *Guard) drop(conn *pgx.Conn) {
 	if conn == nil {
 		return

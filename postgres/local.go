@@ -89,7 +89,7 @@ func LocalURL(dir string) (string, error) {
 		return "", fmt.Errorf("find the local database of %s: %w", dir, err)
 	}
 	if !found {
-		return "", fmt.Errorf("there is no local database in %s yet: `secboard serve` makes it", dir)
+		return "", fmt.Errorf("there is no local database in %s yet: `secboard serve` creates it", dir)
 	}
 	return c.url(localDatabase), nil
 }
@@ -166,14 +166,14 @@ func (l *Local) install(ctx context.Context) error {
 		l.binaries, err = findBinaries(ctx, l.as, major)
 	}
 	if errors.Is(err, errOtherVersion) {
-		return fmt.Errorf("%w: install postgresql-%d, or move %s away; the read models are then built anew from the "+
+		return fmt.Errorf("%w: install postgresql-%d, or move %s away; the read models are then built again from the "+
 			"event log, and everyone has to sign in again", err, major, l.cluster.data)
 	}
 	if err != nil {
 		return err
 	}
 	if major == 0 {
-		l.log.Info("making the local database", "directory", l.cluster.data, "postgresql", l.binaries.version)
+		l.log.Info("creating the local database", "directory", l.cluster.data, "postgresql", l.binaries.version)
 		return l.cluster.init(ctx, l.as, l.binaries, l.settings)
 	}
 	return nil

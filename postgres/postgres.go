@@ -64,7 +64,7 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		// The parser's own error may quote a piece of the password.
-		return nil, errors.New("the address of the database is not one: it must read " +
+		return nil, errors.New("the address of the database is not valid: it must have the form " +
 			"postgres://user:password@host:5432/database, with special characters of the password percent-encoded")
 	}
 	config, err := pgxpool.ParseConfig(databaseURL)

@@ -77,13 +77,13 @@ func (s *server) awaitReady(ctx context.Context, c cluster) error {
 		case <-s.exited:
 			return s.exitError()
 		case <-ctx.Done():
-			return fmt.Errorf("PostgreSQL runs but takes no connections yet: %w", ctx.Err())
+			return fmt.Errorf("PostgreSQL runs but accepts no connections yet: %w", ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
-// exitError tells why the server ended, in its own last words. Only after exited is closed.
+// exitError says why the server ended, from the end of its log. Only after exited is closed.
 func (s *server) exitError() error {
 	last, exit := s.output.last(), cmp.Or(s.exit, errors.New("exit status 0"))
 	if strings.Contains(last, "lock file") || strings.Contains(last, "shared memory block") {

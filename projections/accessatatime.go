@@ -101,7 +101,7 @@ func accountAccess(facts *access.Facts, id uuid.UUID, filter AccessFilter, offer
 	return answer
 }
 
-// sign adds who made it so, and when, to the words.
+// sign adds to the text who caused it, and when.
 func (r *AccessReason) sign() {
 	if r.Actor != nil && r.Actor.Name != nil {
 		r.Detail += fmt.Sprintf(" (by %s, %s)", *r.Actor.Name, r.At.Format(time.RFC3339))

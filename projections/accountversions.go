@@ -19,7 +19,7 @@ func usable(v, day string) string {
 		v + ".end_date IS NULL OR " + v + ".end_date >= " + day + ")"
 }
 
-// accountTimeline is how an account came to stand as it does. It holds no more of the account than that: a rebuild has
+// accountTimeline is how an account's standing came about. It holds no more of the account than that: a rebuild has
 // the timelines of all.
 type accountTimeline struct {
 	lifetime
@@ -34,7 +34,7 @@ var accountTimelines = engine.Aggregate[uuid.UUID, *accountTimeline]{
 	ID:    func(a *accountTimeline) uuid.UUID { return a.id },
 }
 
-// Apply takes the events in that changesStanding leaves.
+// Apply applies the events that changesStanding leaves.
 func (a *accountTimeline) Apply(e *eventstore.Envelope) error {
 	before, known := a.Current()
 	state, reason := before.User(known), before.Reason

@@ -279,10 +279,12 @@ func TestWhoMayHasCursorsOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"?", "e30", "eyJzIjoiYWNjZXNzIiwiayI6bnVsbH0"} {
-		if _, err := models.WhoMay(t.Context(), AccessFilter{}, PageRequest{Cursor: bad}, now, nil); !errors.Is(err,
-			ErrBadCursor) {
-			t.Error(bad, err)
-		}
+		t.Run(bad, func(t *testing.T) {
+			if _, err := models.WhoMay(t.Context(), AccessFilter{}, PageRequest{Cursor: bad}, now, nil); !errors.Is(err,
+				ErrBadCursor) {
+				t.Error(bad, err)
+			}
+		})
 	}
 	if list, err := models.WhoMay(t.Context(), AccessFilter{Module: `a"b\`, Action: "*"}, PageRequest{}, now,
 		nil); err != nil || len(list.Items) != 0 {

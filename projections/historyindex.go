@@ -18,7 +18,7 @@ import (
 // subjectCompanies is the company of each account and group, as events follow one another.
 type subjectCompanies map[subject]uuid.UUID
 
-// follow takes in the next event. It gives the company that its subject is or belongs to from then on, and the one that
+// follow applies the next event. It gives the company that its subject is or belongs to from then on, and the one that
 // the event took it out of; uuid.Nil for none.
 func (s subjectCompanies) follow(e *eventstore.Envelope) (now, former uuid.UUID) {
 	about := subjectOf(e.Stream)
@@ -75,7 +75,7 @@ func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.E
 	return companies, err
 }
 
-// historyHours tells where in the log the events of an hour stand.
+// historyHours says where in the log the events of an hour are.
 var historyHours = engine.Table{
 	Name: "history_hours", Columns: []string{"hour", "first_position", "last_position"},
 	Apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {

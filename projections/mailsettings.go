@@ -107,7 +107,7 @@ func (r *ReadModels) MailFeature(ctx context.Context, name string) (MailFeature,
 	return MailFeature{}, cmp.Or(err, ErrNotFound)
 }
 
-// MailAccountUses says in words where a mail account is chosen.
+// MailAccountUses describes where a mail account is chosen.
 func (r *ReadModels) MailAccountUses(ctx context.Context, id uuid.UUID) ([]string, error) {
 	var uses []string
 	features, err := r.MailFeatures(ctx)

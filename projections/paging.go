@@ -32,7 +32,7 @@ const (
 // Errors of lists.
 var (
 	// ErrBadCursor: the cursor was not given by this list with this order.
-	ErrBadCursor = errors.New("the cursor is not one that this list gave for this order: start again without it")
+	ErrBadCursor = errors.New("the cursor does not belong to this list in this order: start again without it")
 	// ErrBadSort: its text names the orders that the list has.
 	ErrBadSort = errors.New("unknown sort")
 )

@@ -2,7 +2,7 @@
 //
 // One file holds one read model: how events change its tables, and the queries that read them. The rows of an earlier
 // time come from the history, folded by the same functions. Set lists the read models for package engine, which keeps
-// them up to date and builds them anew.
+// them up to date and rebuilds them.
 package projections
 
 import (

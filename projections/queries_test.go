@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -75,19 +76,21 @@ func TestTheStateFilterAgreesWithTheStateShown(t *testing.T) {
 	for _, state := range []string{
 		access.Active, access.Inactive, access.NotStarted, access.Expired, access.DirectoryDisabled,
 	} {
-		list, err := models.Users(t.Context(), UserFilter{State: state}, PageRequest{Limit: MaxLimit}, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, u := range list.Items {
-			if u.State != state {
-				t.Errorf("listed as %s: %s", state, show(t, u))
+		t.Run(state, func(t *testing.T) {
+			list, err := models.Users(t.Context(), UserFilter{State: state}, PageRequest{Limit: MaxLimit}, now)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if (u.StateReason == nil) != (state == access.Active) {
-				t.Errorf("%s without its reason", state)
+			for _, u := range list.Items {
+				if u.State != state {
+					t.Errorf("listed as %s: %s", state, show(t, u))
+				}
+				if (u.StateReason == nil) != (state == access.Active) {
+					t.Errorf("%s without its reason", state)
+				}
 			}
-		}
-		found += len(list.Items)
+			found += len(list.Items)
+		})
 	}
 	if found != len(ids) {
 		t.Errorf("%d of %d accounts are in a state", found, len(ids))
@@ -107,36 +110,38 @@ func TestEveryItemStandsOnOnePage(t *testing.T) {
 	ids := accounts(t, pool, 0, changes...)
 	models := NewReadModels(pool)
 	for _, sort := range []string{"", "name", "-name", "email", "-email", "created_at", "-created_at"} {
-		var listed []uuid.UUID
-		var names []string
-		page := PageRequest{Limit: 7, Sort: sort}
-		for {
-			list, err := models.Users(t.Context(), UserFilter{}, page, time.Now())
-			if err != nil {
-				t.Fatal(err)
+		t.Run(cmp.Or(sort, "default"), func(t *testing.T) {
+			var listed []uuid.UUID
+			var names []string
+			page := PageRequest{Limit: 7, Sort: sort}
+			for {
+				list, err := models.Users(t.Context(), UserFilter{}, page, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, u := range list.Items {
+					listed, names = append(listed, u.ID), append(names, u.Email)
+				}
+				if list.NextCursor == nil {
+					break
+				}
+				page.Cursor = *list.NextCursor
 			}
-			for _, u := range list.Items {
-				listed, names = append(listed, u.ID), append(names, u.Email)
+			if strings.HasSuffix(sort, "email") {
+				if sort == "-email" {
+					slices.Reverse(names)
+				}
+				if !slices.IsSorted(names) {
+					t.Errorf("sort %q: %v", sort, names)
+				}
 			}
-			if list.NextCursor == nil {
-				break
+			sortIDs := func(ids []uuid.UUID) []uuid.UUID {
+				return slices.SortedFunc(slices.Values(ids), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 			}
-			page.Cursor = *list.NextCursor
-		}
-		if strings.HasSuffix(sort, "email") {
-			if sort == "-email" {
-				slices.Reverse(names)
+			if !slices.Equal(sortIDs(listed), sortIDs(ids)) {
+				t.Errorf("sort %q lists %d of %d", sort, len(listed), len(ids))
 			}
-			if !slices.IsSorted(names) {
-				t.Errorf("sort %q: %v", sort, names)
-			}
-		}
-		sortIDs := func(ids []uuid.UUID) []uuid.UUID {
-			return slices.SortedFunc(slices.Values(ids), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-		}
-		if !slices.Equal(sortIDs(listed), sortIDs(ids)) {
-			t.Errorf("sort %q lists %d of %d", sort, len(listed), len(ids))
-		}
+		})
 	}
 }
 
@@ -213,17 +218,21 @@ func TestWrongCursorsAndSortsAreRefused(t *testing.T) {
 		encoded(`{"s":"name","k":7,"i":"` + id + `"}`),
 		encoded(`{"s":"name","k":"AAAA","i":"nobody"}`), encoded(`{"s":"name"}`),
 	} {
-		if _, err := list(PageRequest{Cursor: cursor}); !errors.Is(err, ErrBadCursor) {
-			t.Errorf("cursor %q: %v", cursor, err)
-		}
+		t.Run(cursor, func(t *testing.T) {
+			if _, err := list(PageRequest{Cursor: cursor}); !errors.Is(err, ErrBadCursor) {
+				t.Errorf("cursor %q: %v", cursor, err)
+			}
+		})
 	}
 	for _, cursor := range []string{
 		encoded(`{"s":"email","k":"a\u0000","i":"` + id + `"}`),
 		encoded(`{"s":"email","k":"a` + "\xff" + `","i":"` + id + `"}`),
 	} {
-		if _, err := list(PageRequest{Sort: "email", Cursor: cursor}); err != nil && !errors.Is(err, ErrBadCursor) {
-			t.Errorf("cursor %q: %v", cursor, err)
-		}
+		t.Run(cursor, func(t *testing.T) {
+			if _, err := list(PageRequest{Sort: "email", Cursor: cursor}); err != nil && !errors.Is(err, ErrBadCursor) {
+				t.Errorf("cursor %q: %v", cursor, err)
+			}
+		})
 	}
 }
 
@@ -241,18 +250,20 @@ func TestTheQueryLooksForPartsInAnyCase(t *testing.T) {
 		"nobody": "", "example.com": "olena percent under_score", "a\x00b": "", "\xff": "",
 		"  ": "olena percent under_score",
 	} {
-		list, err := models.Users(t.Context(), UserFilter{Query: query}, PageRequest{Sort: "email"}, time.Now())
-		if err != nil {
-			t.Errorf("%q: %v", query, err)
-		}
-		var found []string
-		for _, u := range list.Items {
-			name, _, _ := strings.Cut(u.Email, "@")
-			found = append(found, name)
-		}
-		if strings.Join(found, " ") != want {
-			t.Errorf("%q finds %v", query, found)
-		}
+		t.Run(query, func(t *testing.T) {
+			list, err := models.Users(t.Context(), UserFilter{Query: query}, PageRequest{Sort: "email"}, time.Now())
+			if err != nil {
+				t.Errorf("%q: %v", query, err)
+			}
+			var found []string
+			for _, u := range list.Items {
+				name, _, _ := strings.Cut(u.Email, "@")
+				found = append(found, name)
+			}
+			if strings.Join(found, " ") != want {
+				t.Errorf("%q finds %v", query, found)
+			}
+		})
 	}
 }
 
@@ -365,9 +376,11 @@ func TestModulesAreSecBoardsOwnAndTheRegistered(t *testing.T) {
 		t.Fatal(m, err)
 	}
 	for _, key := range []string{"nothing", "a\x00b", ""} {
-		if _, err := s.Module(ctx, key); !errors.Is(err, ErrNotFound) {
-			t.Errorf("%q: %v", key, err)
-		}
+		t.Run(key, func(t *testing.T) {
+			if _, err := s.Module(ctx, key); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%q: %v", key, err)
+			}
+		})
 	}
 	history, err := s.History(ctx, HistoryFilter{Kind: "module", ID: "risks"}, PageRequest{})
 	if err != nil || len(history.Items) != 2 || *history.Items[0].Actor.Name == "" {
@@ -450,9 +463,11 @@ func TestTheHistoryIsFilteredAndPaged(t *testing.T) {
 		10: {IncludeSignIns: true}, 9: {Type: "user.phone"}, 7: {ActorID: root.Actor.ID}, 1: {To: &after},
 		6: {From: &after, ActorID: root.Actor.ID},
 	} {
-		if got := count(filter); got != want {
-			t.Errorf("%+v: %d, not %d", filter, got, want)
-		}
+		t.Run(fmt.Sprintf("%d entries", want), func(t *testing.T) {
+			if got := count(filter); got != want {
+				t.Errorf("%+v: %d, not %d", filter, got, want)
+			}
+		})
 	}
 	whole, err := s.History(ctx, HistoryFilter{Kind: user.Kind, ID: anna.String()}, PageRequest{Sort: "position"})
 	if err != nil {

@@ -47,7 +47,7 @@ func NewReplay() *Replay {
 	}
 }
 
-// Apply goes on by one event. Events come in the order of the log; those that don't matter are passed over.
+// Apply applies the next event. Events come in the order of the log; those that don't matter are skipped.
 func (r *Replay) Apply(e *eventstore.Envelope) error {
 	if e.Foreign() {
 		return nil

@@ -17,8 +17,8 @@ type SetupItem struct {
 // Deployment is what the set-up checklist can't learn from the read models.
 type Deployment struct {
 	Keyset         string // fingerprint of the keyset in use
-	TrustsProxies  bool   // some proxy's word about https counts
-	HostsAreListed bool   // only known host names are answered
+	TrustsProxies  bool   // there is a proxy whose X-Forwarded-Proto is trusted
+	HostsAreListed bool   // only requests for known host names are answered
 
 	ProxiesSetting, HostsSetting string // the settings that decide it, as an operator knows them
 }
@@ -55,14 +55,14 @@ func (r *ReadModels) Setup(ctx context.Context, d Deployment) ([]SetupItem, erro
 			"nobody can administer this installation: secboard superuser create"),
 		item("keyset", d.Keyset != "", "", "the keyset "+d.Keyset+" is in use: keep a copy of its file apart from "+
 			"the data, for without it no sealed secret can be opened",
-			"there is no keyset yet: the first start makes one"),
+			"there is no keyset yet: the first start creates one"),
 		item("site", address != "", "#change-site-settings", site.Name+" is at "+address,
 			"give the site its name and the domain under which people reach it: links in mails lead there"),
 		item("https", site.Protocol == "https" && d.TrustsProxies, "#change-site-settings",
 			"people come over https through a trusted proxy",
 			"put a proxy that speaks https in front, name it in "+d.ProxiesSetting+
-				", and keep the site's protocol https: without it passwords travel in clear"),
-		item("allowed_hosts", d.HostsAreListed, "", "only known host names are answered",
+				", and keep the site's protocol https: otherwise passwords are sent unencrypted"),
+		item("allowed_hosts", d.HostsAreListed, "", "only requests for known host names are answered",
 			"name the site's host in "+d.HostsSetting+", so that requests for other names are refused"),
 		item("superusers_two_factor", superusers > 0 && unprotected == 0, "#change-user",
 			"every superuser needs two-factor to sign in",

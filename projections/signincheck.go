@@ -76,7 +76,7 @@ func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Tim
 	return check, r.signChecks(ctx, &check, actors)
 }
 
-// signChecks adds who made it so, and when, to the words of what refuses.
+// signChecks adds to the text of each check that refuses who caused it, and when.
 func (r *ReadModels) signChecks(ctx context.Context, check *SignInCheck, actors []*Actor) error {
 	if err := r.nameActors(ctx, actors); err != nil {
 		return err

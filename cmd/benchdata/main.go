@@ -25,8 +25,8 @@ func main() {
 	data := flag.String("data", "bench-data", "data directory to make")
 	events := flag.Int("events", 1_000_000, "how many events")
 	accounts := flag.Int("accounts", 100_000, "how many accounts")
-	seed := flag.Uint64("seed", 1, "another one gives other events; the names of the claims' streams depend on the "+
-		"keyset, which is made anew")
+	seed := flag.Uint64("seed", 1, "seed of the random data; the names of the claims' streams also depend on the "+
+		"keyset, which is always new")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := fill(ctx, *data, bulk.Options{Events: *events, Accounts: *accounts, Seed: *seed})
@@ -40,7 +40,7 @@ func main() {
 func fill(ctx context.Context, data string, options bulk.Options) (err error) {
 	log := filepath.Join(data, "eventstore", "log")
 	if _, err := os.Stat(log); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is there already: remove it, or name another directory with -data", data)
+		return fmt.Errorf("%s exists already: remove it, or choose another directory with -data", data)
 	}
 	mode := fs.FileMode(0o700)
 	if os.Geteuid() == 0 {

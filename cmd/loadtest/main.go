@@ -21,7 +21,7 @@ import (
 func main() {
 	var o options
 	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080",
-		"address of the server, which must trust us as a proxy: serve --trusted-proxies 127.0.0.1")
+		"address of the server, which must trust this program as a proxy: serve --trusted-proxies 127.0.0.1")
 	flag.StringVar(&o.email, "email", "root@example.com",
 		"e-mail address of a superuser; its password is read from SECBOARD_LOAD_PASSWORD")
 	flag.DurationVar(&o.length, "for", 10*time.Minute, "how long the steady load lasts")

@@ -127,15 +127,15 @@ func (r *result) print() error {
 		for _, code := range slices.Sorted(maps.Keys(m.StatusCodes)) {
 			codes += fmt.Sprintf("  %s: %d", code, m.StatusCodes[code])
 		}
-		fmt.Printf("  %-9s %7.1f/s answered well  p50 %8.1f ms  p99 %8.1f ms  most %8.1f ms %s\n", kind, m.Throughput,
+		fmt.Printf("  %-9s %7.1f/s successful  p50 %8.1f ms  p99 %8.1f ms  max %8.1f ms %s\n", kind, m.Throughput,
 			ms(m.Latencies.P50), ms(m.Latencies.P99), ms(m.Latencies.Max), codes)
 	}
 	for _, text := range slices.Sorted(maps.Keys(r.errors)) {
-		fmt.Printf("  not done: %d × %s\n", r.errors[text], text)
+		fmt.Printf("  failed: %d × %s\n", r.errors[text], text)
 	}
 	if n := len(r.memory); n > 0 {
 		tenth := max(1, n/10)
-		fmt.Printf("  memory of the server: first tenth %s, last tenth %s, most %s\n", size(mean(r.memory[:tenth])),
+		fmt.Printf("  memory of the server: first tenth %s, last tenth %s, highest %s\n", size(mean(r.memory[:tenth])),
 			size(mean(r.memory[n-tenth:])), size(slices.Max(r.memory)))
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 type auditCmd struct {
 	Account auditAccountCmd `cmd:"" help:"Show an account as it is or was, what it may do and why, and its history."`
 	Events  auditEventsCmd  `cmd:"" help:"Show the event log in readable form."`
-	Access  auditAccessCmd  `cmd:"" help:"List who may do what, or could at a time, and by which grant."`
+	Access  auditAccessCmd  `cmd:"" help:"List who may do what, now or at an earlier time, and by which grant."`
 	Export  auditExportCmd  `cmd:"" help:"Copy the log to a file or to standard output."`
 	Replay  auditReplayCmd  `cmd:"" help:"Walk through the log from its beginning, without Postgres, and show what each event changed."`
 }
@@ -54,7 +54,7 @@ func given(t time.Time) *time.Time {
 	return &t
 }
 
-// audited opens the stores, writes down that the operator reads the audit, and brings the read models up to that. They
+// audited opens the stores, records that the operator reads the audit, and brings the read models up to that. They
 // are kept up to date by `serve`; while none runs, this process does it.
 func (p *program) audited(ctx context.Context, s *storeSettings, command string,
 	work func(*projections.ReadModels, func(domain.Event) error) error) error {

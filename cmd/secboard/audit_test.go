@@ -162,13 +162,15 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	earlier := command(t, env, "", "audit", "replay", "--account", anna, "--until", position)
 	earlier.expect(t, exitDone, "anna@example.com", "active", "view")
 	if strings.Contains(earlier.stdout, "hanna@") {
-		t.Error("it goes on too far", earlier.stdout)
+		t.Error("it continues too far", earlier.stdout)
 	}
 	command(t, env, "", "audit", "replay", "--account", "nobody@example.com").expect(t, exitFailed,
 		"no account has or had")
 	for _, until := range []string{"0", "soon"} {
-		command(t, env, "", "audit", "replay", "--until", until).expect(t, exitUsage, "--until",
-			"2026-11-23 (UTC), or a position from 1 on")
+		t.Run(until, func(t *testing.T) {
+			command(t, env, "", "audit", "replay", "--until", until).expect(t, exitUsage, "--until",
+				"2026-11-23 (UTC), or a position from 1 on")
+		})
 	}
 	command(t, env, "", "audit", "replay", "--json").expect(t, exitDone, `"accounts":[`, `"users.view"`,
 		`"type":"group.created"`)
@@ -188,13 +190,15 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	}
 	notes := filepath.Join(dir, "notes.txt")
 	for _, mine := range []string{"my notes\n", "my notes", `{"my":"notes"}`} {
-		if err := os.WriteFile(notes, []byte(mine), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		command(t, env, "", "audit", "export", "-o", notes, "--resume").expect(t, exitFailed, "not of an export")
-		if kept, err := os.ReadFile(notes); err != nil || string(kept) != mine {
-			t.Error("it touched another file", err)
-		}
+		t.Run(mine, func(t *testing.T) {
+			if err := os.WriteFile(notes, []byte(mine), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			command(t, env, "", "audit", "export", "-o", notes, "--resume").expect(t, exitFailed, "not from an export")
+			if kept, err := os.ReadFile(notes); err != nil || string(kept) != mine {
+				t.Error("it touched another file", err)
+			}
+		})
 	}
 	command(t, env, "", "audit", "export", "--resume").expect(t, exitUsage, "--output")
 	keyless := settings{"SECBOARD_DATA": env["SECBOARD_DATA"], "SECBOARD_KEYSET": filepath.Join(dir, "nothing.json")}
@@ -211,8 +215,10 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 func TestASubjectThatIsNoAccountIsNotLookedUp(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "risks"} {
-		if id, err := subjectID(t.Context(), nil, text); id != text || err != nil {
-			t.Errorf("%q: %q, %v", text, id, err)
-		}
+		t.Run(text, func(t *testing.T) {
+			if id, err := subjectID(t.Context(), nil, text); id != text || err != nil {
+				t.Errorf("%q: %q, %v", text, id, err)
+			}
+		})
 	}
 }

@@ -17,7 +17,7 @@ import (
 type auditAccountCmd struct {
 	Account string `arg:"" placeholder:"EMAIL|ID" help:"E-mail address or id."`
 	AsOf    string `placeholder:"T" help:"Show it as it was at this time, or at the end of this day (UTC)."`
-	History bool   `help:"Show each change with old and new value too, sign-ins included."`
+	History bool   `help:"Also show each change with its old and new value, sign-ins included."`
 	JSON    bool   `name:"json" help:"Print JSON."`
 	storeSettings
 }

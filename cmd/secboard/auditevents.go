@@ -25,11 +25,11 @@ type auditEventsCmd struct {
 	Type        string `placeholder:"PREFIX" help:"Start of the event's type, such as user.group."`
 	From        string `placeholder:"T" help:"Earliest time, or first day (UTC)."`
 	To          string `placeholder:"T" help:"Latest time, or last day (UTC)."`
-	IP          string `name:"ip" placeholder:"ADDRESS" help:"Where the request came from."`
-	Correlation string `placeholder:"ID" help:"Of one request; the id of a sign-in's event finds everything done in its session."`
-	Limit       int    `default:"50" placeholder:"N" help:"The newest N, default ${default}; 0 for all."`
+	IP          string `name:"ip" placeholder:"ADDRESS" help:"IP address that the request came from."`
+	Correlation string `placeholder:"ID" help:"Only events of one request. The id of a sign-in's event finds everything done in that session."`
+	Limit       int    `default:"50" placeholder:"N" help:"Only the newest N, default ${default}; 0 for all."`
 	Follow      bool   `help:"Keep showing new events, until Ctrl-C."`
-	JSON        bool   `name:"json" help:"Print JSON: a list, or with --follow one object a line."`
+	JSON        bool   `name:"json" help:"Print JSON: a list, or with --follow one object per line."`
 	storeSettings
 }
 

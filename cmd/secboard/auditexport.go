@@ -115,7 +115,7 @@ func (c *auditExportCmd) open(copied *export.Copy, stdout io.Writer) (io.WriteCl
 // maxCut is more than the last line of an export can have, in bytes: what an append to the log can hold, and escapes.
 const maxCut = 16 << 20
 
-// resumeAt finds where the whole lines of a file end, and puts the export and the file there.
+// resumeAt finds where the complete lines of a file end, and has the export and the file continue there.
 func resumeAt(file *os.File, copied *export.Copy) error {
 	last, size, err := export.Last(bufio.NewReaderSize(file, 1<<16), copied.Format)
 	if err != nil {

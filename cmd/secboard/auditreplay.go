@@ -23,8 +23,8 @@ import (
 
 type auditReplayCmd struct {
 	Until   string `placeholder:"T|POSITION" help:"Stop after this time, this day (UTC), or the event at this position."`
-	Account string `placeholder:"EMAIL|ID" help:"Only what concerns this account: its own changes, its sign-ins, and those of the groups that it is in."`
-	JSON    bool   `name:"json" help:"Print JSON: one event a line, then one object with the state at the end."`
+	Account string `placeholder:"EMAIL|ID" help:"Only what concerns this account: its changes, its sign-ins, and the changes of its groups."`
+	JSON    bool   `name:"json" help:"Print JSON: one event per line, then one object with the state at the end."`
 	storeSettings
 }
 
@@ -41,7 +41,7 @@ Examples:
     secboard audit replay --until 48213 --json`
 }
 
-// bound is where a replay ends: at a time, or behind a position.
+// bound is where a replay ends: at a time, or after a position.
 type bound struct {
 	at       time.Time
 	position eventstore.Position

@@ -21,8 +21,8 @@ type doctorCmd struct {
 
 // Help is the end of the command's --help.
 func (doctorCmd) Help() string {
-	return `It asks a running secboard serve, or starts the embedded stores for the time of the check. The exit status
-is 1 when something has to be done.
+	return `It asks a running secboard serve, or starts the embedded stores for the duration of the check. The exit
+status is 1 if there is a problem.
 
 Examples:
 
@@ -30,7 +30,7 @@ Examples:
     secboard doctor --json | jq '.checks[] | select(.ok | not)'`
 }
 
-// errProblemsFound is the outcome of a doctor who has said what it found.
+// errProblemsFound makes the exit status 1 where the problems themselves were printed already.
 var errProblemsFound = errors.New("problems were found")
 
 // finding is what one check found. Fix says what to do where it is not OK.

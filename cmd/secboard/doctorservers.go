@@ -34,7 +34,7 @@ func (d *doctor) mail(ctx context.Context) {
 	}
 	keys, err := d.instance().LoadKeyset()
 	if err != nil {
-		d.problem("mail", err.Error(), "put the keyset's file back from a backup")
+		d.problem("mail", err.Error(), "restore the keyset file from a backup")
 		return
 	}
 	handler := checking(d.st, keys, projections.NewReadModels(d.st.Pool))
@@ -76,7 +76,7 @@ func (d *doctor) directories(ctx context.Context) {
 	}
 	keys, err := d.instance().LoadKeyset()
 	if err != nil {
-		d.problem("directories", err.Error(), "put the file back from a backup")
+		d.problem("directories", err.Error(), "restore the keyset file from a backup")
 		return
 	}
 	handler := checking(d.st, keys, readModels)
@@ -122,15 +122,15 @@ func (d *doctor) port(ctx context.Context) {
 	}
 	if err := answers(ctx, address); err != nil {
 		d.problem("listen address",
-			fmt.Sprintf("something listens on %s, but it does not answer as secboard: %v", address, err),
+			fmt.Sprintf("something listens on %s, but it isn't secboard: %v", address, err),
 			"stop it, or choose another SECBOARD_LISTEN")
 		return
 	}
 	// Whoever serves from an embedded store holds the data directory, which then was attached to or could not be taken.
 	embedded, claimed := d.EventstoreURL == "" || d.DatabaseURL == "", d.st != nil || !exists(d.Data)
 	if embedded && claimed && (d.st == nil || !d.st.Attached) {
-		d.problem("listen address", fmt.Sprintf("a secboard with other data answers on %s", address),
-			"choose another SECBOARD_LISTEN, or name its data in SECBOARD_DATA")
+		d.problem("listen address", fmt.Sprintf("another secboard, with other data, answers on %s", address),
+			"choose another SECBOARD_LISTEN, or set SECBOARD_DATA to its data")
 		return
 	}
 	d.ok("listen address", "secboard answers on %s", address)

@@ -30,7 +30,7 @@ func (d *doctor) directory() {
 	}
 	if err := unix.Access(path, unix.W_OK|unix.X_OK); err != nil {
 		d.problem("data directory", fmt.Sprintf("%s can't be written to: %v", path, err),
-			"run secboard as the owner of the directory, or name another in SECBOARD_DATA")
+			"run secboard as the owner of the directory, or choose another in SECBOARD_DATA")
 		return
 	}
 	for _, private := range []string{filepath.Join(path, "eventstore"), d.instance().KeysetFile()} {
@@ -44,7 +44,7 @@ func (d *doctor) directory() {
 		}
 		if info.Mode().Perm()&0o077 != 0 {
 			d.problem("data directory",
-				fmt.Sprintf("%s may be read by others (mode %04o)", private, info.Mode().Perm()),
+				fmt.Sprintf("others can read %s (mode %04o)", private, info.Mode().Perm()),
 				"chmod go-rwx "+private)
 			return
 		}
@@ -65,12 +65,12 @@ func (d *doctor) disk() {
 		err = syscall.Statfs(path, &stat)
 	}
 	if err != nil {
-		d.problem("disk space", err.Error(), "make the data directory readable for this user")
+		d.problem("disk space", err.Error(), "give this user access to the data directory")
 		return
 	}
 	free := stat.Bavail * uint64(stat.Bsize)
 	if free < leastFree {
-		d.problem("disk space", humanize.IBytes(free)+" are free at "+path,
+		d.problem("disk space", "only "+humanize.IBytes(free)+" are free at "+path,
 			"free some space, or move the data directory: without space every change is refused")
 		return
 	}
@@ -88,7 +88,7 @@ func (d *doctor) stores(ctx context.Context) (err error) {
 		}
 		d.st = instance.External(request)
 	} else if d.st, err = instance.Claim(ctx, request); err != nil {
-		d.problem("data directory", err.Error(), "wait until the other one has started or ended, then try again")
+		d.problem("data directory", err.Error(), "wait until the other process has started or ended, then try again")
 		return nil
 	}
 	defer func() { err = errors.Join(err, d.st.Close()) }()
@@ -112,7 +112,7 @@ func (d *doctor) notThereYet(ctx context.Context) {
 	}
 	version, dir, err := instance.InstalledPostgres(ctx)
 	if err != nil {
-		d.problem("database", err.Error(), "install it, unless this user may download it at the first start")
+		d.problem("database", err.Error(), "install PostgreSQL, or let the first start download it")
 		return
 	}
 	d.ok("database", "the first start creates one with PostgreSQL %s in %s", version, dir)
@@ -125,7 +125,7 @@ func (d *doctor) eventStore(ctx context.Context) bool {
 	}
 	switch {
 	case d.EventstoreURL != "":
-		d.ok("event store", "the one of SECBOARD_EVENTSTORE_URL answers")
+		d.ok("event store", "the one at SECBOARD_EVENTSTORE_URL answers")
 	case d.st.Attached:
 		d.ok("event store", "the embedded one of the running secboard (pid %d) answers", d.st.Dir.Holder().PID)
 	default:
@@ -156,11 +156,11 @@ func (d *doctor) keyset(ctx context.Context) {
 	case errors.Is(err, fs.ErrNotExist) && state.Keyset == "":
 		d.ok("keyset", "the first start creates %s", d.instance().KeysetFile())
 	case err != nil:
-		d.problem("keyset", err.Error(), "put the file back from a backup; without it no password of the log can be "+
+		d.problem("keyset", err.Error(), "restore the file from a backup; without it no password of the log can be "+
 			"checked")
 	case state.Check(keys) != nil:
 		d.problem("keyset", state.Check(keys).Error(),
-			"name the keyset file that belongs to this log in SECBOARD_KEYSET")
+			"set SECBOARD_KEYSET to the keyset file that belongs to this log")
 	case state.Keyset == "":
 		d.ok("keyset", "%s is readable; the log is empty", d.instance().KeysetFile())
 	default:
@@ -183,11 +183,11 @@ func (d *doctor) database(ctx context.Context) bool {
 		d.problem("database", err.Error(), "check that the user of SECBOARD_DATABASE_URL owns the database")
 		return false
 	case pending > 0:
-		d.problem("database", fmt.Sprintf("answers, but lacks %d migrations", pending),
+		d.problem("database", fmt.Sprintf("answers, but %d migrations are missing", pending),
 			"secboard migrate up (secboard serve does it too)")
 		return false
 	}
-	d.ok("database", "answers and is migrated")
+	d.ok("database", "answers, and its schema is up to date")
 	return true
 }
 
@@ -198,7 +198,7 @@ func (d *doctor) projections(ctx context.Context) bool {
 	if other, ok := errors.AsType[*engine.ErrOtherLog](err); ok {
 		d.problem("projections", fmt.Sprintf("the read models were built from another event log, or a longer one: "+
 			"the event %s at position %d is not in this log", other.Event, other.Position),
-			"name the stores that belong together in SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL; a restored "+
+			"set SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL to stores that belong together; a restored "+
 				"log needs an empty database")
 		return false
 	}
@@ -216,7 +216,7 @@ func (d *doctor) projections(ctx context.Context) bool {
 		if s.Error != nil {
 			stopped = true
 			d.problem("projections", s.Name+" is stopped: "+*s.Error,
-				"it resumes by itself when the cause is gone; an event of a newer version needs that version")
+				"it resumes by itself once the cause is gone; an event of a newer version needs that version")
 		}
 	}
 	switch {

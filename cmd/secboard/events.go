@@ -10,7 +10,7 @@ import (
 
 type eventsCmd struct {
 	Backup  eventsBackupCmd  `cmd:"" help:"Write the whole event log into a file."`
-	Restore eventsRestoreCmd `cmd:"" help:"Read a file that was backed up into an empty event store."`
+	Restore eventsRestoreCmd `cmd:"" help:"Restore a backup into an empty event store."`
 }
 
 // keysetOf is the fingerprint of the keyset that the log belongs to; "" where it names none.

@@ -68,6 +68,6 @@ func TestEventsMoveFromStoreToStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty := settings{"SECBOARD_DATA": filepath.Join(base, "empty")}
-	command(t, empty, "", "events", "restore", cut).expect(t, exitFailed, "no whole backup")
+	command(t, empty, "", "events", "restore", cut).expect(t, exitFailed, "not a complete backup")
 	command(t, empty, "", "events", "restore", file).expect(t, exitDone, "restored, read back and compared")
 }

@@ -18,7 +18,7 @@ import (
 )
 
 type eventsBackupCmd struct {
-	Output string `short:"o" required:"" placeholder:"FILE" help:"File to write. One that exists is left alone, and the command fails."`
+	Output string `short:"o" required:"" placeholder:"FILE" help:"File to write, which must not exist yet."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 	storeSettings
 }
@@ -53,14 +53,14 @@ func (c *eventsBackupCmd) Run(ctx context.Context, p *program) error {
 		if c.JSON {
 			return p.printJSON(map[string]any{"file": c.Output, "events": summary.Events, "keyset": keysetOf(summary)})
 		}
-		return p.printf("%s events are in %s.\n%s", humanize.Comma(summary.Events), c.Output, aboutKeyset(summary))
+		return p.printf("%s events were written to %s.\n%s", humanize.Comma(summary.Events), c.Output, aboutKeyset(summary))
 	})
 }
 
-// writeFile makes a file that is either whole or not there.
+// writeFile makes a file that is either complete or not there.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	if exists(path) {
-		return fmt.Errorf("%s exists already: name another file, or move that one away", path)
+		return fmt.Errorf("%s exists already: choose another name, or move that file away", path)
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part*") // mode 0600
 	if err != nil {

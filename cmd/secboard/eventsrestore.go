@@ -12,7 +12,7 @@ import (
 )
 
 type eventsRestoreCmd struct {
-	File string `arg:"" placeholder:"FILE" help:"File that secboard events backup has written."`
+	File string `arg:"" placeholder:"FILE" help:"File written by secboard events backup."`
 	JSON bool   `name:"json" help:"Print JSON."`
 	storeSettings
 }
@@ -20,7 +20,7 @@ type eventsRestoreCmd struct {
 // Help is the end of the command's --help.
 func (eventsRestoreCmd) Help() string {
 	return `The event store must be empty, or hold nothing but the beginning of this backup: an interrupted restore
-resumes where it stopped. The file is checked first, and one that was cut or altered is refused before anything is
+resumes where it stopped. The file is checked first, and one that was truncated or altered is refused before anything is
 written. At the end the store is read back and compared with the file.
 
 Start with an empty database too: positions in the log differ between stores, and a database remembers those of the

@@ -16,16 +16,16 @@ type eventstoreCmd struct {
 }
 
 type eventstoreServeCmd struct {
-	Listen    string `default:"127.0.0.1:2113" placeholder:"HOST:PORT" help:"Address, default ${default}. Port 0: any that is free."`
+	Listen    string `default:"127.0.0.1:2113" placeholder:"HOST:PORT" help:"Address, default ${default}. Port 0: any free port."`
 	Data      string `group:"settings" default:"./data" placeholder:"DIR" help:"Data directory. The log is in its folder eventstore."`
-	Insecure  bool   `help:"No TLS and no password: whoever reaches the port can write history."`
+	Insecure  bool   `help:"No TLS and no password: whoever can reach the port can write history."`
 	LogFormat string `group:"settings" default:"text" placeholder:"text|json" help:"Format of the log on standard error."`
 }
 
 // Help is the end of the command's --help.
 func (eventstoreServeCmd) Help() string {
-	return `It speaks the gRPC protocol of EventStoreDB. A certificate and the password of the user admin are made on
-the first start. A data directory that secboard serve has used can be served, while that is stopped.
+	return `It speaks the gRPC protocol of EventStoreDB. A certificate and the password of the user admin are created at
+the first start. The data directory of secboard serve can be served too, while that is stopped.
 
 Examples:
 

@@ -54,7 +54,9 @@ func TestPublicURLMustBeAnAddress(t *testing.T) {
 	for _, wrong := range []string{
 		"accounts.example.com", "https://accounts.example.com/secboard", "ftp://x", "https://user@x", "https://",
 	} {
-		env := settings{"SECBOARD_DATA": t.TempDir(), "SECBOARD_PUBLIC_URL": wrong}
-		command(t, env, "", "serve").expect(t, exitUsage, "SECBOARD_PUBLIC_URL", "https://accounts.example.com")
+		t.Run(wrong, func(t *testing.T) {
+			env := settings{"SECBOARD_DATA": t.TempDir(), "SECBOARD_PUBLIC_URL": wrong}
+			command(t, env, "", "serve").expect(t, exitUsage, "SECBOARD_PUBLIC_URL", "https://accounts.example.com")
+		})
 	}
 }

@@ -14,7 +14,7 @@ type migrateUpCmd struct {
 
 // Help is the end of the command's --help.
 func (migrateUpCmd) Help() string {
-	return `Several processes may do it at once: one migrates, the others wait.
+	return `Several processes may do it at once: one migrates, and the others wait.
 
 Examples:
 

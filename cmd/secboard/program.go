@@ -38,13 +38,13 @@ type program struct {
 
 // commandLine is every command with its flags.
 type commandLine struct {
-	Config string `help:"Read settings from this YAML file, such as \"listen: 0.0.0.0:8080\". Flags and SECBOARD_* variables win over it." placeholder:"FILE"`
+	Config string `help:"Read settings from this YAML file, such as \"listen: 0.0.0.0:8080\". Flags and SECBOARD_* variables override it." placeholder:"FILE"`
 
-	Serve       serveCmd       `cmd:"" help:"Run everything: the HTTP API, the read models, and the stores where none are named."`
+	Serve       serveCmd       `cmd:"" help:"Run everything: the HTTP API, the read models, and embedded stores where no others are configured."`
 	Superuser   superuserCmd   `cmd:"" help:"Manage superusers from the command line."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the Postgres schema up to date, or show where it is."`
 	Projections projectionsCmd `cmd:"" help:"Inspect and rebuild the read models."`
-	Audit       auditCmd       `cmd:"" help:"See who could do what, and everything that happened. Reading it is itself recorded."`
+	Audit       auditCmd       `cmd:"" help:"See who could do what, and everything that happened. Reading the audit is itself recorded."`
 	Events      eventsCmd      `cmd:"" help:"Back up the event log, and restore it."`
 	Eventstore  eventstoreCmd  `cmd:"" help:"Run the embedded event store alone."`
 	Doctor      doctorCmd      `cmd:"" help:"Check configuration and stores, and say what to do."`

@@ -12,7 +12,7 @@ import (
 type projectionsRebuildCmd struct {
 	Names    []string `arg:"" optional:"" name:"name" help:"Projections, as \"secboard projections status\" lists them."`
 	All      bool     `help:"All of them."`
-	Abort    bool     `help:"End the rebuild that is under way, in whichever process, and remove what it or a crashed one has made."`
+	Abort    bool     `help:"Stop the rebuild that is under way, in whichever process, and remove what it or a crashed one left behind."`
 	Rollback bool     `help:"Restore what the last rebuild replaced, brought up to date."`
 	JSON     bool     `name:"json" help:"Print JSON, as GET /api/v1/projections/rebuilds/{id} does."`
 	storeSettings
@@ -20,11 +20,11 @@ type projectionsRebuildCmd struct {
 
 // Help is the end of the command's --help.
 func (projectionsRebuildCmd) Help() string {
-	return `The read models are built from the whole event log beside the live ones, which answer meanwhile, and put in
-their place in one step. Nothing is mailed again. A rebuild that is interrupted changes nothing. It works while
-secboard serve runs, and without it.
+	return `New read models are built from the whole event log beside the live ones, which keep answering, and then replace
+them in one step. No mail is sent again. A rebuild that is interrupted changes nothing. It works whether or not
+secboard serve runs.
 
-The former ones stay, and take up their space, until the next rebuild.
+The former read models are kept, and take up space, until the next rebuild.
 
 Examples:
 
@@ -43,7 +43,7 @@ func (c *projectionsRebuildCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if count != 1 {
-		return usagef("say what to rebuild: either names of projections, or --all, or --abort, or --rollback")
+		return usagef("give either names of projections, or --all, or --abort, or --rollback")
 	}
 	switch {
 	case c.Abort:
@@ -66,7 +66,7 @@ func (c *projectionsRebuildCmd) abort(ctx context.Context, p *program) error {
 			return p.printJSON(map[string]any{"aborted": ended != uuid.Nil})
 		}
 		if ended == uuid.Nil {
-			return p.printf("No rebuild is under way. What an interrupted one may have left is removed.\n")
+			return p.printf("No rebuild is under way. Anything that an interrupted one left behind is removed.\n")
 		}
 		return p.printf("The rebuild %s has ended and changed nothing.\n", ended)
 	})

@@ -17,7 +17,7 @@ type projectionsStatusCmd struct {
 
 // Help is the end of the command's --help.
 func (projectionsStatusCmd) Help() string {
-	return `Projections work while secboard serve runs: without it they stay behind what other commands write.
+	return `Projections only run while secboard serve runs. Without it they fall behind what other commands write.
 
 Examples:
 

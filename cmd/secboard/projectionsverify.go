@@ -15,8 +15,8 @@ type projectionsVerifyCmd struct {
 
 // Help is the end of the command's --help.
 func (projectionsVerifyCmd) Help() string {
-	return `The read models are built from the event log beside the live ones, compared with them row by row at the
-same positions of the log, and thrown away. It ends with status 1 where anything differs.
+	return `Read models are built from the event log beside the live ones, compared with them row by row at the same
+positions of the log, and discarded. The exit status is 1 if anything differs.
 
 Examples:
 
@@ -27,7 +27,7 @@ Examples:
 // Run carries the command out.
 func (c *projectionsVerifyCmd) Run(ctx context.Context, p *program) error {
 	if c.All == (len(c.Names) > 0) {
-		return usagef("say what to verify: either names of projections, or --all")
+		return usagef("give either names of projections, or --all")
 	}
 	return p.rebuild(ctx, &c.storeSettings, "projections verify",
 		engine.RebuildRequest{Names: c.Names, Mode: engine.ModeVerify}, c.JSON)

@@ -22,7 +22,7 @@ func (p *program) password(ctx context.Context, piped bool) (string, error) {
 	}
 	terminal, ok := p.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(terminal.Fd())) {
-		return "", usagef("standard input is not a terminal: give the password there with --password-stdin")
+		return "", usagef("standard input is not a terminal: use --password-stdin to read the password from it")
 	}
 	password, err := p.ask(ctx, terminal, "Password: ")
 	if err != nil {

@@ -45,7 +45,7 @@ func (p *program) rebuild(ctx context.Context, s *storeSettings, command string,
 	case errors.Is(err, engine.ErrUnknownProjection):
 		return &usageError{err}
 	case errors.Is(err, engine.ErrRebuildRunning):
-		return fmt.Errorf("%w: wait for its end, or end it with `secboard projections rebuild --abort`", err)
+		return fmt.Errorf("%w: wait until it ends, or stop it with `secboard projections rebuild --abort`", err)
 	case err != nil && r.ID == uuid.Nil:
 		return err
 	case asJSON:

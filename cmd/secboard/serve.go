@@ -30,10 +30,10 @@ func (serveCmd) Help() string {
 	return `Without SECBOARD_EVENTSTORE_URL and SECBOARD_DATABASE_URL the stores are embedded and live in the data
 directory, which one process at a time may use.
 
-A first superuser is made at the first start from the variables SECBOARD_BOOTSTRAP_EMAIL and
+A first superuser is created at the first start from the variables SECBOARD_BOOTSTRAP_EMAIL and
 SECBOARD_BOOTSTRAP_PASSWORD, or by secboard superuser create.
 
-Ctrl-C or SIGTERM ends it after the requests under way (at most 10 s); a second one at once.
+Ctrl-C or SIGTERM stops it after the requests under way (at most 10 s); a second one stops it at once.
 
 Examples:
 
@@ -61,7 +61,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	logger := p.logger(c.LogFormat, slog.LevelInfo)
 	slog.SetDefault(logger) // for packages that take no logger
 	if unknown := p.unknownVariables(cli.Model); len(unknown) > 0 {
-		logger.Warn("these environment variables are not settings of secboard", "names", strings.Join(unknown, ", "))
+		logger.Warn("these environment variables are not settings of secboard and have no effect", "names", strings.Join(unknown, ", "))
 	}
 
 	st, err := instance.Claim(ctx, instance.Request{
@@ -133,7 +133,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
-		logger.Warn("some requests did not end in time and are cut", "error", err)
+		logger.Warn("some requests did not end in time and are aborted", "error", err)
 		failure = errors.Join(failure, server.Close())
 	}
 	return failure
@@ -145,10 +145,10 @@ func listen(ctx context.Context, setting, address string) (net.Listener, error) 
 	listener, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: the port of %s is taken by another program: stop that one, or choose another "+
+		return nil, fmt.Errorf("%s: the port of %s is in use by another program: stop that one, or choose another "+
 			"address; port 0 picks any free one (%w)", setting, address, syscall.EADDRINUSE)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s: this user may not listen on %s: choose a port from 1024 on", setting, address)
+		return nil, fmt.Errorf("%s: this user may not listen on %s: choose a port of 1024 or above", setting, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("%s: this machine has no address %s: use one of its own, or 0.0.0.0 for all", setting,
 			address)
@@ -198,7 +198,7 @@ func (c *serveCmd) firstStart(ctx context.Context, h *commands.Handler, first bo
 	case demo.Broken:
 		welcome = append(welcome, "Demo:       an earlier start was interrupted while it filled the store, and the "+
 			"store was used since: the demo",
-			"            data stays incomplete; choose an empty SECBOARD_DATA for a whole one")
+			"            data stays incomplete; choose an empty SECBOARD_DATA for a complete one")
 	}
 	return welcome, nil
 }
@@ -214,7 +214,7 @@ func announce(p *program, st *instance.Stores, address net.Addr, welcome []strin
 		"Data:       " + st.Where(),
 	}
 	if len(welcome) == 0 {
-		welcome = []string{"Sign in:    POST /api/v1/sessions; `secboard superuser create` makes the first account"}
+		welcome = []string{"Sign in:    POST /api/v1/sessions; `secboard superuser create` creates the first account"}
 	}
 	lines = append(lines, welcome...)
 	return p.printf("%s\n", strings.Join(append(lines, "Stop with Ctrl-C."), "\n"))

@@ -52,7 +52,7 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 
 	command(t, settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "third")}, "", "doctor", "--listen",
 		taken).expect(t, exitFailed,
-		"PROBLEM  listen address", "a secboard with other data answers on "+taken)
+		"PROBLEM  listen address", "another secboard, with other data, answers on "+taken)
 
 	// Other commands attach to it.
 	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com",
@@ -145,7 +145,7 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 
 	// With everything stopped, commands start the stores by themselves.
 	command(t, env, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "the embedded one can be opened",
-		"answers and is migrated", "127.0.0.1:0 is free",
+		"answers, and its schema is up to date", "127.0.0.1:0 is free",
 		"done     company", "open     site")
 	command(t, env, "", "projections", "status").expect(t, exitDone, "users")
 }

@@ -36,7 +36,7 @@ type storeSettings struct {
 	Data          string `group:"settings" default:"./data" placeholder:"DIR" help:"Directory of the embedded stores and of the keyset."`
 	EventstoreURL string `group:"settings" placeholder:"URL" help:"Event store, such as esdb://admin:password@host:2113?tls=true. Empty: the embedded one."`
 	DatabaseURL   string `group:"settings" placeholder:"URL" help:"Postgres, such as postgres://user:password@host:5432/secboard. Empty: a local one that secboard runs itself."`
-	Keyset        string `group:"settings" placeholder:"FILE" help:"File with the keys that seal secrets, made at the first start. Default: keyset.json in the data directory."`
+	Keyset        string `group:"settings" placeholder:"FILE" help:"File with the keys that seal secrets, created at the first start. Default: keyset.json in the data directory."`
 	LogFormat     string `group:"settings" default:"text" placeholder:"text|json" help:"Format of the log on standard error."`
 }
 
@@ -55,12 +55,12 @@ func (s *storeSettings) instance() instance.Settings { return instance.Settings(
 
 // httpSettings say how the HTTP API is reached.
 type httpSettings struct {
-	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any that is free."`
+	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any free port."`
 	PublicURL      string   `group:"settings" name:"public-url" placeholder:"URL" help:"Address under which people reach SecBoard, for links in mails, such as https://accounts.example.com. Empty: domain and protocol of the site settings."`
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
-	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto count, such as 10.0.0.0/8. Empty: none."`
+	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.0/8. Empty: none."`
 	TrustedOrigins []string `group:"settings" placeholder:"URL" help:"Other sites whose pages may act with the session cookie, such as https://portal.example.com. Empty: none."`
-	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Send requests that came over http to https."`
+	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Redirect requests from http to https."`
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
 }
 
@@ -104,8 +104,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	for _, name := range s.AllowedHosts {
 		if name == "" || strings.ContainsAny(name, "/@ *") ||
 			(strings.Contains(name, ":") && net.ParseIP(name) == nil) {
-			return options, usagef("SECBOARD_ALLOWED_HOSTS has %q: it must be whole host names without scheme, port, "+
-				"path and *, such as secboard.example.com", name)
+			return options, usagef("SECBOARD_ALLOWED_HOSTS contains %q: it must be whole host names without scheme, port, "+
+				"path or *, such as secboard.example.com", name)
 		}
 	}
 	for _, text := range s.TrustedProxies {
@@ -114,7 +114,7 @@ func (s *httpSettings) parse() (httpOptions, error) {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
 				return options,
-					usagef("SECBOARD_TRUSTED_PROXIES has %q: it must be addresses or networks, such as 10.0.0.7 or "+
+					usagef("SECBOARD_TRUSTED_PROXIES contains %q: it must be addresses or networks, such as 10.0.0.7 or "+
 						"10.0.0.0/8", text)
 			}
 			prefix = netip.PrefixFrom(address, address.BitLen())
@@ -123,7 +123,7 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	for _, origin := range s.TrustedOrigins {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
-			return options, usagef("SECBOARD_TRUSTED_ORIGINS has %q: it must be scheme and host without a path, such "+
+			return options, usagef("SECBOARD_TRUSTED_ORIGINS contains %q: it must be scheme and host without a path, such "+
 				"as https://portal.example.com", origin)
 		}
 	}
@@ -198,7 +198,7 @@ func (p *program) resolveSettings(c *kong.Context) error {
 	return nil
 }
 
-// readSettings reads a configuration file. A line that is no setting stops the start: it would be a setting misspelt.
+// readSettings reads a configuration file. A line that is no setting stops the start: it is probably a misspelt one.
 func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -207,7 +207,7 @@ func readSettings(path string, app *kong.Application) (kong.Resolver, error) {
 	var lines map[string]yaml.Node
 	documents := yaml.NewDecoder(bytes.NewReader(content))
 	if err := documents.Decode(&lines); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("--config: %s is not YAML with one setting a line: %w", path, err)
+		return nil, fmt.Errorf("--config: %s is not YAML with one setting per line: %w", path, err)
 	}
 	if err := documents.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("--config: %s has more than one YAML document: put all settings into one, without a "+

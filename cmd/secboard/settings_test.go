@@ -124,13 +124,15 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 func TestSettingsAtTheirBoundsAreTaken(t *testing.T) {
 	t.Parallel()
 	for _, size := range []string{"1KB", "1000", "4GB", "4GiB"} {
-		s := httpSettings{
-			Listen: "127.0.0.1:0", PublicURL: "https://x:65535", AllowedHosts: []string{"a.example", "::1"},
-			MaxBody: size,
-		}
-		if _, err := s.parse(); err != nil {
-			t.Error(err)
-		}
+		t.Run(size, func(t *testing.T) {
+			s := httpSettings{
+				Listen: "127.0.0.1:0", PublicURL: "https://x:65535", AllowedHosts: []string{"a.example", "::1"},
+				MaxBody: size,
+			}
+			if _, err := s.parse(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -161,8 +163,10 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 		"serve", "superuser create", "migrate up", "migrate status", "projections status", "eventstore serve", "doctor",
 		"version",
 	} {
-		got := command(t, nil, "", append(strings.Fields(args), "--help")...)
-		got.expect(t, exitDone, "Usage: secboard "+args, "Examples:")
+		t.Run(args, func(t *testing.T) {
+			got := command(t, nil, "", append(strings.Fields(args), "--help")...)
+			got.expect(t, exitDone, "Usage: secboard "+args, "Examples:")
+		})
 	}
 	command(t, nil, "", "serve", "--help").expect(t, exitDone,
 		"SECBOARD_LISTEN, default 127.0.0.1:8080", "SECBOARD_DATA, default ./data", "SECBOARD_EVENTSTORE_URL",

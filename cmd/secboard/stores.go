@@ -49,8 +49,8 @@ func (p *program) withReadModels(ctx context.Context, s *storeSettings, command 
 			return err
 		}
 		if pending > 0 {
-			return fmt.Errorf("the database lacks %d migrations, so there are no read models yet: `secboard serve` "+
-				"or `secboard migrate up` applies them", pending)
+			return fmt.Errorf("%d migrations of the database are missing, so its read models can't be used yet: "+
+				"`secboard serve` or `secboard migrate up` applies them", pending)
 		}
 		return work(st)
 	})

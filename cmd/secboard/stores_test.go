@@ -131,7 +131,7 @@ func TestEventStoreAlone(t *testing.T) {
 		}
 	}
 	command(t, env, "", "doctor", "--listen", strings.TrimPrefix(one.url, "http://")).expect(t, exitDone,
-		"the one of SECBOARD_EVENTSTORE_URL answers", "secboard answers on")
+		"the one at SECBOARD_EVENTSTORE_URL answers", "secboard answers on")
 }
 
 func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
@@ -148,8 +148,10 @@ func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
 		{"audit", "events"}, {"audit", "access"}, {"audit", "account", rootEmail}, {"projections", "status"},
 		{"projections", "verify", "--all"},
 	} {
-		command(t, own, "", args...).expect(t, exitDone)
-		command(t, other, "", args...).expect(t, exitFailed, "built from another event log", "SECBOARD_DATABASE_URL")
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			command(t, own, "", args...).expect(t, exitDone)
+			command(t, other, "", args...).expect(t, exitFailed, "built from another event log", "SECBOARD_DATABASE_URL")
+		})
 	}
 	command(t, own, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "are up to date")
 	command(t, other, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitFailed, "PROBLEM  projections",
@@ -167,7 +169,7 @@ func TestDoctorKnowsAKeysetThatWasLostAndADatabaseThatIsNewer(t *testing.T) {
 	}
 	got := command(t, env, "", "doctor", "--listen", "127.0.0.1:0")
 	got.expect(t, exitFailed, "PROBLEM  keyset", "open     keyset")
-	if strings.Contains(got.stdout, "the first start makes one") {
+	if strings.Contains(got.stdout, "the first start creates one") {
 		t.Errorf("no start makes another keyset: %s", got.stdout)
 	}
 

@@ -10,11 +10,11 @@ import (
 )
 
 type superuserCmd struct {
-	Create superuserCreateCmd `cmd:"" help:"Make an account that may do everything, or turn an existing account into one."`
+	Create superuserCreateCmd `cmd:"" help:"Create a superuser, or make an existing account one."`
 }
 
 type superuserCreateCmd struct {
-	Email          string `required:"" placeholder:"E" help:"E-mail address, which is the user name."`
+	Email          string `required:"" placeholder:"E" help:"E-mail address, which is also the user name."`
 	PasswordStdin  bool   `help:"Read the password from standard input, one line, instead of asking for it."`
 	ResetTwoFactor bool   `help:"Remove the account's second factor, when its device and backup codes are lost."`
 	JSON           bool   `name:"json" help:"Print JSON."`
@@ -68,6 +68,6 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 			case account.TwoFactorRequired && !account.TwoFactor.Enrolled:
 				with = "the password, to set up the second factor that is required"
 			}
-			return p.printf("%s is superuser and can sign in with %s (account %s).\n", email, with, id)
+			return p.printf("%s is a superuser and can sign in with %s (account %s).\n", email, with, id)
 		})
 }

@@ -104,7 +104,7 @@ func lockoutOf(ctx context.Context, readModels *projections.ReadModels, logger *
 		defer cancel()
 		security, err := readModels.Security(ctx)
 		if err != nil {
-			logger.Warn("the security settings can't be read: the default lockout counts", "error", err)
+			logger.Warn("the security settings can't be read: the default lockout applies", "error", err)
 			return signin.DefaultPolicy
 		}
 		return security.Lockout()

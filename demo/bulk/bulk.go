@@ -141,7 +141,7 @@ func (w *writer) newID() uuid.UUID {
 	return id
 }
 
-// append writes events behind the revision expected.
+// append writes events after the expected revision.
 func (w *writer) append(stream string, expected eventstore.Revision, events ...domain.Event) {
 	if w.stopped {
 		return

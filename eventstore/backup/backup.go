@@ -44,7 +44,7 @@ func Write(ctx context.Context, w io.Writer, log eventstore.Log, now time.Time,
 	return summary, file.close()
 }
 
-// Check reads a file to its end: ErrBroken where it was cut or altered.
+// Check reads a file to its end: ErrBroken where it was truncated or altered.
 func Check(ctx context.Context, r io.Reader, counted func(done int64)) (Summary, error) {
 	var summary Summary
 	for event, err := range events(r) {

@@ -8,9 +8,9 @@
 //	…
 //	{"events":1,"sha256":"…"}
 //
-// The events stand in the order of the log. data and metadata are the bytes that were recorded; where those are not
-// JSON in one line, data_base64 and metadata_base64 stand instead. The last line counts the events and has the SHA-256,
-// in hexadecimal digits, of all bytes before it. A file without it was cut.
+// The events are in the order of the log. data and metadata are the bytes that were recorded; where those are not
+// JSON in one line, data_base64 and metadata_base64 take their place. The last line has the number of events and the
+// SHA-256, in hexadecimal digits, of all bytes before it. A file without that line is truncated.
 package backup
 
 import (
@@ -39,8 +39,8 @@ const (
 	maxLine    = 8 << 20 // an append holds 1 MiB, in Base64 a third more
 )
 
-// ErrBroken says that a file is no whole backup.
-var ErrBroken = errors.New("this is no whole backup")
+// ErrBroken says that a file is not a complete backup.
+var ErrBroken = errors.New("this is not a complete backup")
 
 type header struct {
 	Format  string    `json:"format"`
@@ -133,8 +133,8 @@ func (e *encoder) close() error {
 	return e.compressed.Close()
 }
 
-// events reads a file. The sequence ends with an error, ErrBroken where the file is not whole: only then it is known
-// that all that came before was as it was written.
+// events reads a file. The sequence ends with an error, ErrBroken where the file is incomplete or altered: only when it
+// ends without one is it known that all events are as they were written.
 func events(r io.Reader) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
 		if err := readEvents(r, func(e eventstore.Recorded) bool { return yield(e, nil) }); err != nil {
@@ -171,11 +171,11 @@ func readEvents(r io.Reader, yield func(eventstore.Recorded) bool) error {
 	for count := int64(0); ; count++ {
 		text, err := readLine(lines)
 		if err != nil {
-			return broken("after %d events it is cut or altered (%v)", count, err)
+			return broken("it is truncated or altered after %d events (%v)", count, err)
 		}
 		var l line
 		if err := json.Unmarshal(text, &l); err != nil {
-			return broken("after %d events it is altered (%v)", count, err)
+			return broken("it is altered after %d events (%v)", count, err)
 		}
 		if l.Position == nil {
 			return checkEnd(l.trailer, count, sum.Sum(nil), lines)
@@ -200,12 +200,12 @@ func readEvents(r io.Reader, yield func(eventstore.Recorded) bool) error {
 func checkEnd(end trailer, count int64, sum []byte, rest *bufio.Reader) error {
 	switch {
 	case end.Events == nil:
-		return broken("after %d events it is altered", count)
+		return broken("it is altered after %d events", count)
 	case *end.Events != count || end.SHA256 != hex.EncodeToString(sum):
 		return broken("its checksum or its number of events is wrong: it was altered")
 	}
 	if _, err := rest.ReadByte(); !errors.Is(err, io.EOF) {
-		return broken("something follows after its end")
+		return broken("there is more data after its end")
 	}
 	return nil
 }

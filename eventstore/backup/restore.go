@@ -52,15 +52,15 @@ func Restore(ctx context.Context, file *os.File, log eventstore.Log,
 		return summary, had, err
 	}
 	if err := appendAll(ctx, Appends(content, had, progress("restoring", summary.Events))); err != nil {
-		return summary, had, fmt.Errorf("%w. The same command continues where this one stopped", err)
+		return summary, had, fmt.Errorf("%w. Repeat the command to continue where this one stopped", err)
 	}
 	switch read, err := compare("comparing"); {
 	case err != nil:
 		return summary, had,
-			fmt.Errorf("what was restored is not what the file holds, was somebody else writing?: %w", err)
+			fmt.Errorf("the store differs from the file after the restore; did something else write to it?: %w", err)
 	case read != summary.Events:
 		return summary, had,
-			fmt.Errorf("only %d of %d events are in the store: the same command adds the others", read, summary.Events)
+			fmt.Errorf("only %d of %d events are in the store: repeat the command to add the others", read, summary.Events)
 	}
 	return summary, had, nil
 }
@@ -83,9 +83,9 @@ func Compare(ctx context.Context, r io.Reader, log eventstore.Log, counted func(
 		case err != nil:
 			return same, err
 		case !more:
-			return same, fmt.Errorf("%w: it goes on after the %d events of the backup", ErrNotEmpty, same)
+			return same, fmt.Errorf("%w: it has more than the %d events of the backup", ErrNotEmpty, same)
 		case !equal(expected, event):
-			return same, fmt.Errorf("%w: its event %d, %s in %s, is not that of the backup", ErrNotEmpty, same+1,
+			return same, fmt.Errorf("%w: its event %d, %s in %s, differs from that of the backup", ErrNotEmpty, same+1,
 				event.Type, event.Stream)
 		}
 		same++

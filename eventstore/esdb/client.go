@@ -24,7 +24,7 @@ import (
 )
 
 // Client is an eventstore.Log on EventStoreDB through its official client, guarded against what that client does in an
-// outage: it outlasts deadlines, hangs concurrent callers and can be dead for good. Every call here is bounded; after a
+// outage: it outlasts deadlines, hangs concurrent callers and may never recover. Every call here is bounded; after a
 // failure calls are refused at once while one goroutine tries, with a new connection, until the server answers.
 type Client struct {
 	config  esdb.Configuration
@@ -58,7 +58,7 @@ func Connect(url string, options Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The official client gives up for good after so many attempts, with callers left hanging; so it never gives up.
+	// The official client stops trying after so many attempts and leaves callers hanging; so it has no limit here.
 	config.MaxDiscoverAttempts = math.MaxInt32
 	config.DiscoveryInterval = 100
 	config.GossipTimeout = 1

@@ -52,7 +52,8 @@ type wireEvent struct {
 }
 
 // decodeEvent reads a ReadResp with an event, whose content stays part of the message; field numbers are those of
-// streams.proto and shared.proto. It says false, and leaves into as it was, for everything else.
+// streams.proto and shared.proto. For everything else it returns false and
+// leaves into as it was.
 func decodeEvent(message []byte, into *api.ReadResp) bool {
 	w := &wireEvent{}
 	ok := eachField(message, func(f wireField) bool {

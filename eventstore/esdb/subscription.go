@@ -62,7 +62,7 @@ func (c *Client) Subscribe(ctx context.Context, after eventstore.Position) iter.
 			case message.SubscriptionDropped != nil:
 				err := message.SubscriptionDropped.Error
 				if ended := ctx.Err(); ended != nil {
-					err = ended // which gRPC tells in words of its own
+					err = ended // which gRPC reports with an error of its own
 				} else {
 					err = c.classify(conn, err)
 					c.check(ctx, err)

@@ -21,12 +21,12 @@ import (
 
 // Formats of a Copy.
 const (
-	NDJSON = "ndjson" // one JSON object a line
+	NDJSON = "ndjson" // one JSON object per line
 	CSV    = "csv"    // RFC 4180 with a header line, safe to open in a spreadsheet
 )
 
 // Copy is what auditors get of the log: every event in order, without secrets. It takes constant memory. A copy that
-// ended early is resumed with After the position of its last whole line.
+// ended early is resumed with After the position of its last complete line.
 type Copy struct {
 	Format string
 	Header bool      // a CSV begins with the names of its columns
@@ -169,7 +169,7 @@ func (l *exportLine) cells() []string {
 	return cells
 }
 
-// Last finds the position of the last whole line of an export that may have been cut anywhere, and where that
+// Last finds the position of the last complete line of an export that may be cut off anywhere, and where that
 // line ends, in bytes. Position 0: there is none.
 func Last(r io.Reader, format string) (last eventstore.Position, size int64, err error) {
 	if format == CSV {
@@ -207,7 +207,7 @@ func begins(beginning string, cut []byte) bool {
 }
 
 func notExported(line int) error {
-	return fmt.Errorf("line %d is not of an export: its position is missing or out of order", line)
+	return fmt.Errorf("line %d is not from an export: its position is missing or out of order", line)
 }
 
 func lastOfTable(r io.Reader) (last eventstore.Position, size int64, err error) {
@@ -231,7 +231,7 @@ func lastOfTable(r io.Reader) (last eventstore.Position, size int64, err error) 
 		case err != nil && !first:
 			return last, size, nil // cut in the middle of a line
 		case err != nil:
-			return 0, 0, fmt.Errorf("it does not begin as an export: %w", err)
+			return 0, 0, fmt.Errorf("it doesn't begin like an export: %w", err)
 		}
 		before, sizeBefore = last, size
 		size = table.InputOffset()

@@ -81,7 +81,7 @@ func (t *Tail) Run(ctx context.Context, from eventstore.Position) {
 	}
 }
 
-// arrival is an event, the word that the log's end is reached, or why there is no more.
+// arrival is an event, the notice that the log's end is reached, or why there is no more.
 type arrival struct {
 	envelope eventstore.Envelope
 	caughtUp bool

@@ -76,7 +76,7 @@ func (n *Node) append(request *appendRequest) (appendResult, error) {
 }
 
 var errAppendsStopped = status.Error(codes.Unavailable,
-	"the event store could not write to its disk and takes no more appends until it is started again; its log says why")
+	"the event store could not write to its disk and accepts no more appends until it is restarted; its log says why")
 
 // storageError turns an error of the storage engine into one for clients, who see no internals.
 func (n *Node) storageError(ctx context.Context, operation string, err error) error {
@@ -133,7 +133,7 @@ func decodeAppend(next func() (*api.AppendReq, error)) (*appendRequest, *api.App
 		return nil, nil, refused
 	}
 	if d.options == nil {
-		return nil, nil, invalid("the append request is empty: its first message has to be the options")
+		return nil, nil, invalid("the append request is empty: its first message must be the options")
 	}
 	return &d.request, d.options, nil
 }
@@ -153,7 +153,7 @@ func (d *appendDecoder) add(message *api.AppendReq) error {
 		return d.addOptions(content.Options)
 	case *api.AppendReq_ProposedMessage_:
 		if d.options == nil {
-			return invalid("the first message of an append request has to be the options")
+			return invalid("the first message of an append request must be the options")
 		}
 		return d.addEvent(content.ProposedMessage)
 	default:
@@ -197,7 +197,7 @@ func checkStreamName(name []byte) error {
 	case len(name) == 0:
 		return invalid("stream_identifier is missing or empty: name the stream")
 	case string(name) == "$$":
-		return invalid(`"$$" is no stream name: the metadata of a stream stand in "$$" and its name`)
+		return invalid(`"$$" is not a stream name: the metadata of a stream is in "$$" plus its name`)
 	case len(name) > maxStreamName:
 		return invalid("stream_identifier is longer than 65536 bytes")
 	}
@@ -207,7 +207,7 @@ func checkStreamName(name []byte) error {
 func (d *appendDecoder) addEvent(event *api.AppendReq_ProposedMessage) error {
 	id, err := parseID(event.GetId())
 	if err != nil {
-		return invalid("id of an event is no UUID")
+		return invalid("id of an event is not a UUID")
 	}
 	if id == uuid.Nil {
 		return invalid("id of an event is missing or zero: give each event a UUID")

@@ -81,7 +81,7 @@ func loadOrCreatePassword(path string) (string, error) {
 	if err == nil {
 		password := string(bytes.TrimSpace(content))
 		if password == "" {
-			return "", fmt.Errorf("%s is empty: remove it to have a new password made", path)
+			return "", fmt.Errorf("%s is empty: remove it to have a new password created", path)
 		}
 		return password, nil
 	}

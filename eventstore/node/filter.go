@@ -41,7 +41,7 @@ func newFilter(options *api.ReadReq_Options_FilterOptions) (*filter, error) {
 		compiled, err := regexp.Compile(expression.GetRegex())
 		if err != nil {
 			return nil,
-				invalid("filter's regular expression is wrong, or needs what RE2 doesn't have, such as lookahead: " +
+				invalid("filter's regular expression is invalid, or needs something that RE2 doesn't support, such as lookahead: " +
 					err.Error())
 		}
 		f.expression = compiled
@@ -52,7 +52,7 @@ func newFilter(options *api.ReadReq_Options_FilterOptions) (*filter, error) {
 	}
 	f.checkpointInterval = window * uint64(options.GetCheckpointIntervalMultiplier())
 	if f.checkpointInterval == 0 {
-		return nil, invalid("filter's window and checkpointIntervalMultiplier have to be at least 1")
+		return nil, invalid("filter's window and checkpointIntervalMultiplier must be at least 1")
 	}
 	return f, nil
 }

@@ -77,7 +77,7 @@ func requestOf(ctx context.Context, a eventstore.Append) (*appendRequest, error)
 		ctx: ctx, stream: []byte(a.Stream), expected: int64(a.Expected), result: make(chan appendResult, 1),
 	}
 	if a.Stream == "" || a.Stream == "$$" || len(a.Stream) > maxStreamName || a.Expected < eventstore.NoStream {
-		return nil, errors.New("the name of the stream or the expected revision is not possible")
+		return nil, errors.New("the name of the stream or the expected revision is not valid")
 	}
 	counted := 0
 	for _, event := range a.Events {

@@ -237,7 +237,7 @@ func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
 		n.failure = err
 		close(n.failed)
-		n.logger.Error("the event store takes no more appends until it is opened again", "error", err)
+		n.logger.Error("the event store accepts no more appends until it is opened again", "error", err)
 	})
 }
 

@@ -34,7 +34,7 @@ func parseRead(request *api.ReadReq) (readOptions, error) {
 	case api.ReadReq_Options_Backwards:
 		r.backwards = true
 	default:
-		return r, invalid("read_direction has to be Forwards or Backwards")
+		return r, invalid("read_direction must be Forwards or Backwards")
 	}
 	switch options.GetUuidOption().GetContent().(type) {
 	case *api.ReadReq_Options_UUIDOption_Structured:
@@ -46,11 +46,11 @@ func parseRead(request *api.ReadReq) (readOptions, error) {
 	switch count := options.GetCountOption().(type) {
 	case *api.ReadReq_Options_Count:
 		if r.count = count.Count; r.count == 0 {
-			return r, invalid("count has to be at least 1")
+			return r, invalid("count must be at least 1")
 		}
 	case *api.ReadReq_Options_Subscription:
 		if r.subscribe = true; r.backwards {
-			return r, invalid("read_direction of a subscription has to be Forwards")
+			return r, invalid("read_direction of a subscription must be Forwards")
 		}
 	default:
 		return r, invalid("count_option is missing: give a count or subscribe")

@@ -82,7 +82,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return errors.New("there is something else than a socket at this path: remove it or choose another path")
+		return errors.New("something other than a socket is at this path: remove it or choose another path")
 	}
 	connection, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {

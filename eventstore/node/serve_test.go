@@ -95,8 +95,8 @@ func TestSocketPathMustMakeSense(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := n.ServeUnix(t.Context(), file); err == nil ||
-		!strings.Contains(err.Error(), "something else than a socket") {
-		t.Fatalf(`%v does not say "something else than a socket"`, err)
+		!strings.Contains(err.Error(), "something other than a socket") {
+		t.Fatalf(`%v does not say "something other than a socket"`, err)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -350,25 +350,27 @@ func TestCredentialsGuardReadingAndAppending(t *testing.T) {
 		"wrong password":       connect(credentials.Password + "x"),
 		"part of the password": connect(credentials.Password[:5]), "nobody": newClient(t, nobody),
 	} {
-		_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
-		var clientError *esdb.Error
-		if !errors.As(err, &clientError) {
-			t.Fatalf("%s: %T is not of the wanted type: %v", name, err, err)
-		}
-		if got := clientError.Code(); got != esdb.ErrorCodeUnauthenticated {
-			t.Fatalf("%s: got %v, want %v", name, got, esdb.ErrorCodeUnauthenticated)
-		}
-		reader, err := client.ReadAll(t.Context(), esdb.ReadAllOptions{}, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = reader.Recv()
-		if !errors.As(err, &clientError) {
-			t.Fatalf("%s: %T is not of the wanted type: %v", name, err, err)
-		}
-		if got := clientError.Code(); got != esdb.ErrorCodeUnauthenticated {
-			t.Fatalf("%s: got %v, want %v", name, got, esdb.ErrorCodeUnauthenticated)
-		}
+		t.Run(name, func(t *testing.T) {
+			_, err := client.AppendToStream(t.Context(), "stream", esdb.AppendToStreamOptions{}, event)
+			var clientError *esdb.Error
+			if !errors.As(err, &clientError) {
+				t.Fatalf("%T is not of the wanted type: %v", err, err)
+			}
+			if got := clientError.Code(); got != esdb.ErrorCodeUnauthenticated {
+				t.Fatalf("got %v, want %v", got, esdb.ErrorCodeUnauthenticated)
+			}
+			reader, err := client.ReadAll(t.Context(), esdb.ReadAllOptions{}, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = reader.Recv()
+			if !errors.As(err, &clientError) {
+				t.Fatalf("%T is not of the wanted type: %v", err, err)
+			}
+			if got := clientError.Code(); got != esdb.ErrorCodeUnauthenticated {
+				t.Fatalf("got %v, want %v", got, esdb.ErrorCodeUnauthenticated)
+			}
+		})
 	}
 
 	// The node is found by gossip too, under the address that was asked.

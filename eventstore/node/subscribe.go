@@ -15,7 +15,7 @@ import (
 const maxLag = 2000
 
 var errStopping = status.Error(codes.Unavailable,
-	"the event store is going down: subscribe again from the last event or checkpoint")
+	"the event store is shutting down: subscribe again from the last event or checkpoint")
 
 // subscription sends what comes after its cursor: first what is there, then, woken by the
 // committer, what is appended.

@@ -54,25 +54,27 @@ func TestFilteredSubscriptionGetsCheckpointBeforeCaughtUp(t *testing.T) {
 	for name, from := range map[string]esdb.AllPosition{
 		"start": esdb.Start{}, "middle": esdb.Position{Commit: 20, Prepare: 20}, "end": esdb.End{},
 	} {
-		subscription, err := client.SubscribeToAll(ctx,
-			esdb.SubscribeToAllOptions{From: from, Filter: none, MaxSearchWindow: 32, CheckpointInterval: 1000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkpoint := subscription.Recv()
-		if checkpoint.CheckPointReached == nil {
-			t.Fatalf("%s: got %v, want something", name, checkpoint.CheckPointReached)
-		}
-		if *checkpoint.CheckPointReached != (esdb.Position{Commit: end.position, Prepare: end.position}) {
-			t.Fatalf("*checkpoint.CheckPointReached = %v, want %v", *checkpoint.CheckPointReached,
-				(esdb.Position{Commit: end.position, Prepare: end.position}))
-		}
-		if got := subscription.Recv().CaughtUp; got == nil {
-			t.Fatalf("%s: got %v, want something", name, got)
-		}
-		if err := subscription.Close(); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			subscription, err := client.SubscribeToAll(ctx,
+				esdb.SubscribeToAllOptions{From: from, Filter: none, MaxSearchWindow: 32, CheckpointInterval: 1000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkpoint := subscription.Recv()
+			if checkpoint.CheckPointReached == nil {
+				t.Fatalf("got %v, want something", checkpoint.CheckPointReached)
+			}
+			if *checkpoint.CheckPointReached != (esdb.Position{Commit: end.position, Prepare: end.position}) {
+				t.Fatalf("*checkpoint.CheckPointReached = %v, want %v", *checkpoint.CheckPointReached,
+					(esdb.Position{Commit: end.position, Prepare: end.position}))
+			}
+			if got := subscription.Recv().CaughtUp; got == nil {
+				t.Fatalf("got %v, want something", got)
+			}
+			if err := subscription.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
@@ -229,15 +231,17 @@ func TestWrongFiltersAreRefused(t *testing.T) {
 		},
 		"interval of nothing": {Filter: prefix, Window: window},
 	} {
-		request := subscribeRequest()
-		request.Options.FilterOption = &api.ReadReq_Options_Filter{Filter: filter}
-		call, err := api.NewStreamsClient(dialUnix(t, socket)).Read(t.Context(), request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = call.Recv()
-		if got := status.Code(err); got != codes.InvalidArgument {
-			t.Fatalf("%s: got %v, want %v", name, got, codes.InvalidArgument)
-		}
+		t.Run(name, func(t *testing.T) {
+			request := subscribeRequest()
+			request.Options.FilterOption = &api.ReadReq_Options_Filter{Filter: filter}
+			call, err := api.NewStreamsClient(dialUnix(t, socket)).Read(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = call.Recv()
+			if got := status.Code(err); got != codes.InvalidArgument {
+				t.Fatalf("got %v, want %v", got, codes.InvalidArgument)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 	"sync"
@@ -36,46 +37,48 @@ func eventComesBack(ctx context.Context, t *testing.T, s *store) {
 		{esdb.ContentTypeJson, "application/json"},
 		{esdb.ContentTypeBinary, "application/octet-stream"},
 	} {
-		stream := newStream("back")
-		given := newEvent("thing.happened")
-		given.ContentType = contentType.given
-		given.Data = []byte(`{"name":"Олена 😀","n":1}`)
-		given.Metadata = []byte(`{"$correlationId":"x"}`)
-		result := s.mustAppend(ctx, t, stream, esdb.NoStream{}, given)
+		t.Run(contentType.back, func(t *testing.T) {
+			stream := newStream("back")
+			given := newEvent("thing.happened")
+			given.ContentType = contentType.given
+			given.Data = []byte(`{"name":"Олена 😀","n":1}`)
+			given.Metadata = []byte(`{"$correlationId":"x"}`)
+			result := s.mustAppend(ctx, t, stream, esdb.NoStream{}, given)
 
-		got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
-		if len(got) != 1 {
-			t.Fatalf("got has %d elements, want 1: %v", len(got), got)
-		}
-		event := got[0]
-		if event.EventID != given.EventID {
-			t.Fatalf("event.EventID = %v, want %v", event.EventID, given.EventID)
-		}
-		if event.EventType != given.EventType {
-			t.Fatalf("event.EventType = %q, want %q", event.EventType, given.EventType)
-		}
-		if event.StreamID != stream {
-			t.Fatalf("event.StreamID = %q, want %q", event.StreamID, stream)
-		}
-		if diff := cmp.Diff(given.Data, event.Data); diff != "" {
-			t.Fatalf("event.Data (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(given.Metadata, event.UserMetadata); diff != "" {
-			t.Fatalf("event.UserMetadata (-want +got):\n%s", diff)
-		}
-		if event.ContentType != contentType.back {
-			t.Fatalf("event.ContentType = %q, want %q", event.ContentType, contentType.back)
-		}
-		if event.Position != positionOf(result) {
-			t.Fatalf("event.Position = %v, want %v", event.Position, positionOf(result))
-		}
-		if event.EventNumber != uint64(0) {
-			t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(0))
-		}
-		// The store's clock may differ from ours, but not by much, and it must be in ticks of 100 ns.
-		if age := time.Since(event.CreatedDate).Abs(); age > time.Hour {
-			t.Fatalf("event.CreatedDate is %v away from now", age)
-		}
+			got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
+			if len(got) != 1 {
+				t.Fatalf("got has %d elements, want 1: %v", len(got), got)
+			}
+			event := got[0]
+			if event.EventID != given.EventID {
+				t.Fatalf("event.EventID = %v, want %v", event.EventID, given.EventID)
+			}
+			if event.EventType != given.EventType {
+				t.Fatalf("event.EventType = %q, want %q", event.EventType, given.EventType)
+			}
+			if event.StreamID != stream {
+				t.Fatalf("event.StreamID = %q, want %q", event.StreamID, stream)
+			}
+			if diff := cmp.Diff(given.Data, event.Data); diff != "" {
+				t.Fatalf("event.Data (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(given.Metadata, event.UserMetadata); diff != "" {
+				t.Fatalf("event.UserMetadata (-want +got):\n%s", diff)
+			}
+			if event.ContentType != contentType.back {
+				t.Fatalf("event.ContentType = %q, want %q", event.ContentType, contentType.back)
+			}
+			if event.Position != positionOf(result) {
+				t.Fatalf("event.Position = %v, want %v", event.Position, positionOf(result))
+			}
+			if event.EventNumber != uint64(0) {
+				t.Fatalf("event.EventNumber = %v, want %v", event.EventNumber, uint64(0))
+			}
+			// The store's clock may differ from ours, but not by much, and it must be in ticks of 100 ns.
+			if age := time.Since(event.CreatedDate).Abs(); age > time.Hour {
+				t.Fatalf("event.CreatedDate is %v away from now", age)
+			}
+		})
 	}
 }
 
@@ -151,21 +154,23 @@ func expectedRevisionDecides(ctx context.Context, t *testing.T, s *store) {
 		{"stream exists, new", 0, esdb.StreamExists{}, false},
 		{"stream exists, there", 2, esdb.StreamExists{}, true},
 	} {
-		stream := newStream("expected")
-		if c.have > 0 {
-			s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("before", c.have)...)
-		}
-		result, err := s.append(ctx, stream, c.expected, newEvent("after"))
-		if !c.ok {
-			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
-			continue
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		if result.NextExpectedVersion != uint64(c.have) {
-			t.Fatalf("%s: got %v, want %v", c.name, result.NextExpectedVersion, uint64(c.have))
-		}
+		t.Run(c.name, func(t *testing.T) {
+			stream := newStream("expected")
+			if c.have > 0 {
+				s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("before", c.have)...)
+			}
+			result, err := s.append(ctx, stream, c.expected, newEvent("after"))
+			if !c.ok {
+				requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.NextExpectedVersion != uint64(c.have) {
+				t.Fatalf("got %v, want %v", result.NextExpectedVersion, uint64(c.have))
+			}
+		})
 	}
 }
 
@@ -303,14 +308,16 @@ func typeCountsAsUTF16(ctx context.Context, t *testing.T, s *store) {
 	}{
 		{"plain", 10}, {"é", 2}, {"😀", 4},
 	} {
-		event := newEvent(c.eventType)
-		event.Data = make([]byte, maxAppendSize-c.bytes)
-		s.mustAppend(ctx, t, newStream("utf16"), esdb.NoStream{}, event)
-		event.Data = append(event.Data, 0)
-		_, err := s.append(ctx, newStream("utf16"), esdb.NoStream{}, event)
-		if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-			t.Fatalf(`%s: %v does not say "InvalidArgument"`, c.eventType, err)
-		}
+		t.Run(c.eventType, func(t *testing.T) {
+			event := newEvent(c.eventType)
+			event.Data = make([]byte, maxAppendSize-c.bytes)
+			s.mustAppend(ctx, t, newStream("utf16"), esdb.NoStream{}, event)
+			event.Data = append(event.Data, 0)
+			_, err := s.append(ctx, newStream("utf16"), esdb.NoStream{}, event)
+			if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
+				t.Fatalf(`%v does not say "InvalidArgument"`, err)
+			}
+		})
 	}
 }
 
@@ -342,25 +349,29 @@ func streamNames(ctx context.Context, t *testing.T, s *store) {
 	for _, name := range []string{
 		"plain", "with space", "a/b?c=d&e#f", "Олена-😀", "$system", strings.Repeat("x", 1000),
 	} {
-		stream := newStream(name)
-		event := newEvent("named")
-		s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
-		got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
-		if len(got) != 1 {
-			t.Fatalf("got has %d elements, want 1: %v", len(got), got)
-		}
-		if got[0].StreamID != stream {
-			t.Fatalf("got[0].StreamID = %q, want %q", got[0].StreamID, stream)
-		}
-		if got[0].EventID != event.EventID {
-			t.Fatalf("got[0].EventID = %v, want %v", got[0].EventID, event.EventID)
-		}
+		t.Run(name[:min(20, len(name))], func(t *testing.T) {
+			stream := newStream(name)
+			event := newEvent("named")
+			s.mustAppend(ctx, t, stream, esdb.NoStream{}, event)
+			got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10)
+			if len(got) != 1 {
+				t.Fatalf("got has %d elements, want 1: %v", len(got), got)
+			}
+			if got[0].StreamID != stream {
+				t.Fatalf("got[0].StreamID = %q, want %q", got[0].StreamID, stream)
+			}
+			if got[0].EventID != event.EventID {
+				t.Fatalf("got[0].EventID = %v, want %v", got[0].EventID, event.EventID)
+			}
+		})
 	}
 	for _, name := range []string{"", "$$"} {
-		_, err := s.append(ctx, name, esdb.Any{}, newEvent("named"))
-		if err == nil {
-			t.Fatalf("stream %q: no error", name)
-		}
+		t.Run(fmt.Sprintf("%q", name), func(t *testing.T) {
+			_, err := s.append(ctx, name, esdb.Any{}, newEvent("named"))
+			if err == nil {
+				t.Fatal("no error")
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -50,10 +51,12 @@ func readStreamBounds(ctx context.Context, t *testing.T, s *store) {
 		{"back from the start", esdb.Backwards, esdb.Start{}, everything, []uint64{0}},
 		{"back from past the end", esdb.Backwards, esdb.Revision(9), everything, []uint64{5, 4, 3, 2, 1, 0}},
 	} {
-		got := s.mustRead(ctx, t, stream, c.direction, c.from, c.count)
-		if diff := cmp.Diff(c.want, revisions(got)); diff != "" {
-			t.Fatalf("%s (-want +got):\n%s", c.name, diff)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			got := s.mustRead(ctx, t, stream, c.direction, c.from, c.count)
+			if diff := cmp.Diff(c.want, revisions(got)); diff != "" {
+				t.Fatalf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -274,13 +277,15 @@ func maxCountAndTruncateBefore(ctx context.Context, t *testing.T, s *store) {
 	}{
 		{3, 1, []uint64{3, 4, 5}}, {5, 4, []uint64{4, 5}},
 	} {
-		stream := newStream("hidden")
-		s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("counted", 6)...)
-		s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) {
-			m.SetMaxCount(c.count)
-			m.SetTruncateBefore(c.before)
+		t.Run(fmt.Sprintf("$maxCount %d, $tb %d", c.count, c.before), func(t *testing.T) {
+			stream := newStream("hidden")
+			s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("counted", 6)...)
+			s.setMetadata(ctx, t, stream, func(m *esdb.StreamMetadata) {
+				m.SetMaxCount(c.count)
+				m.SetTruncateBefore(c.before)
+			})
+			s.requireVisible(ctx, t, stream, c.want...)
 		})
-		s.requireVisible(ctx, t, stream, c.want...)
 	}
 }
 

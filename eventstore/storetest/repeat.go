@@ -80,11 +80,13 @@ func otherAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
 		"one more":         {events[0], events[1], events[2], newEvent("repeated")},
 		"begins elsewhere": {events[1], events[2]},
 	} {
-		_, err := s.append(ctx, stream, esdb.NoStream{}, other...)
-		if err == nil {
-			t.Fatalf("%s: no error", name)
-		}
-		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+		t.Run(name, func(t *testing.T) {
+			_, err := s.append(ctx, stream, esdb.NoStream{}, other...)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+		})
 	}
 	if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 3 {
 		t.Fatalf("the list has %d elements, want 3: %v", len(got), got)

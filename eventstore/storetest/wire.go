@@ -172,16 +172,18 @@ func wrongRevisionFields(ctx context.Context, t *testing.T, s *store) {
 
 func requiredProperties(ctx context.Context, t *testing.T, s *store) {
 	for _, property := range []string{"type", "content-type"} {
-		event := proposed()
-		event.Metadata = maps.Clone(event.Metadata)
-		delete(event.Metadata, property)
-		_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), proposed(), event)
-		if got := status.Code(err); got != codes.InvalidArgument {
-			t.Fatalf("status.Code(err) = %v, want %v", got, codes.InvalidArgument)
-		}
-		if diff := cmp.Diff([]string{"missing-required-metadata-property"}, trailers.Get("exception")); diff != "" {
-			t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
-		}
+		t.Run("no "+property, func(t *testing.T) {
+			event := proposed()
+			event.Metadata = maps.Clone(event.Metadata)
+			delete(event.Metadata, property)
+			_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), proposed(), event)
+			if got := status.Code(err); got != codes.InvalidArgument {
+				t.Fatalf("status.Code(err) = %v, want %v", got, codes.InvalidArgument)
+			}
+			if diff := cmp.Diff([]string{"missing-required-metadata-property"}, trailers.Get("exception")); diff != "" {
+				t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
+			}
+		})
 	}
 	event := proposed()
 	event.Metadata["type"] = ""
@@ -195,15 +197,17 @@ func requiredID(ctx context.Context, t *testing.T, s *store) {
 	for name, id := range map[string]*shared.UUID{
 		"empty": textID(uuid.Nil), "no id": nil, "no UUID": {Value: &shared.UUID_String_{String_: "one"}},
 	} {
-		event := proposed()
-		event.Id = id
-		stream := newStream("wire")
-		_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
-		if err == nil {
-			t.Fatalf("%s: no error", name)
-		}
-		_, err = s.read(ctx, stream, esdb.Forwards, esdb.Start{}, 1)
-		requireCode(t, esdb.ErrorCodeResourceNotFound, err)
+		t.Run(name, func(t *testing.T) {
+			event := proposed()
+			event.Id = id
+			stream := newStream("wire")
+			_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			_, err = s.read(ctx, stream, esdb.Forwards, esdb.Start{}, 1)
+			requireCode(t, esdb.ErrorCodeResourceNotFound, err)
+		})
 	}
 }
 
@@ -289,12 +293,14 @@ func idForms(ctx context.Context, t *testing.T, s *store) {
 func contentTypes(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("wire")
 	for _, given := range []string{"application/json", "application/octet-stream", "text/plain"} {
-		event := proposed()
-		event.Metadata["content-type"] = given
-		_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
-		if err != nil {
-			t.Fatal(err)
-		}
+		t.Run(given, func(t *testing.T) {
+			event := proposed()
+			event.Metadata["content-type"] = given
+			_, _, err := s.appendRaw(ctx, t, optionsFor(stream), event)
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	var got []string
 	for _, event := range s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, 10) {
@@ -346,15 +352,17 @@ func incompleteReads(ctx context.Context, t *testing.T, s *store) {
 			}}
 		},
 	} {
-		request := readRequest(stream)
-		spoil(request.Options)
-		answers, err := s.readRaw(ctx, t, request)
-		if err == nil {
-			t.Fatalf("%s: no error", name)
-		}
-		if len(answers) != 0 {
-			t.Fatalf("%s: got %v, want nothing", name, answers)
-		}
+		t.Run(name, func(t *testing.T) {
+			request := readRequest(stream)
+			spoil(request.Options)
+			answers, err := s.readRaw(ctx, t, request)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if len(answers) != 0 {
+				t.Fatalf("got %v, want nothing", answers)
+			}
+		})
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Row is one aggregate as a table shows it, changed by the aggregate's events.
 type Row interface {
-	// Apply takes in the next event of the aggregate. An error is a defect of the event.
+	// Apply applies the next event of the aggregate. An error is a defect of the event.
 	Apply(e *eventstore.Envelope) error
 	// Exists says whether there is such an aggregate, after the events that were applied: else it has no row.
 	Exists() bool

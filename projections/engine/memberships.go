@@ -79,7 +79,7 @@ type MembershipTable struct {
 	Member       string // such as "user_id"
 	In, InName   string // such as "group_id", and the column of its name when the membership began
 	Began, Ended string // such as "joined" and "left"
-	// Note takes in an event of the member that begins or ends a membership, and leaves the others out.
+	// Note records an event of the member that begins or ends a membership, and leaves the others out.
 	Note func(m *Memberships, member uuid.UUID, e *eventstore.Envelope)
 }
 

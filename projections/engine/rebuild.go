@@ -25,7 +25,7 @@ type rebuilding struct {
 	log         eventstore.Log
 	report      func(Rebuild) // may be nil; one call after the other
 	reporting   sync.Mutex
-	projections []Projection // that are built anew
+	projections []Projection // that are rebuilt
 	lock        *pgx.Conn    // holds the advisory lock; used by keep alone while there is work
 
 	done atomic.Int64 // events read

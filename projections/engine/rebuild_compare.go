@@ -56,7 +56,7 @@ func (b *rebuilding) compare(ctx context.Context, conn *pgx.Conn, schema string)
 				return err
 			})
 			if reason, damaged := damage(err); damaged {
-				notCompared[p.Name] = "the live table " + t.Name + " is not as secboard makes it: " + reason
+				notCompared[p.Name] = "the live table " + t.Name + " is not as secboard creates it: " + reason
 			} else if err != nil {
 				return fmt.Errorf("compare the table %s: %w", t.Name, err)
 			}

@@ -34,7 +34,7 @@ func dropSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	return errors.Join(err, closeConn(ctx, conn))
 }
 
-// stage builds the tables anew in nextSchema, up to where the log ends when it is read.
+// stage rebuilds the tables in nextSchema, up to where the log ends when it is read.
 func (b *rebuilding) stage(ctx context.Context) (err error) {
 	if err := dropSchema(ctx, b.pool, nextSchema); err != nil { // of one that was interrupted
 		return err

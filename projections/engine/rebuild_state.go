@@ -16,8 +16,8 @@ import (
 
 // What a rebuild is for.
 const (
-	ModeRebuild  = "rebuild"  // build anew and put in place of the live ones
-	ModeVerify   = "verify"   // build anew, compare and throw away
+	ModeRebuild  = "rebuild"  // rebuild, and replace the live ones
+	ModeVerify   = "verify"   // rebuild, compare and discard
 	ModeRollback = "rollback" // bring the former ones up to date and put them back in place
 )
 

@@ -59,7 +59,7 @@ func (b *rebuilding) swap(ctx context.Context, conn *pgx.Conn, schema string) er
 			return err
 		}
 		pause.For(ctx, progressPace)
-		// What came meanwhile is applied before the next attempt and not within it.
+		// What has arrived since is applied before the next attempt and not within it.
 		if err := b.advance(ctx, conn, b.projections, nil); err != nil {
 			return err
 		}
@@ -93,10 +93,10 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 			return err
 		}
 		if !sameVersion {
-			return errors.New("the live read models were migrated by another secboard meanwhile: start the rebuild " +
+			return errors.New("the live read models were migrated by another secboard in the meantime: start the rebuild " +
 				"again, with that version")
 		}
-		// What was acknowledged as visible has to stay so.
+		// What was acknowledged as visible must remain visible.
 		at, err := positionsIn(ctx, tx, live+".checkpoints", b.projections)
 		if err != nil {
 			return err

@@ -45,10 +45,12 @@ func TestPagesBecomeRows(t *testing.T) {
 		"SELECT count(*)::text FROM journal": "8",
 		"SELECT string_agg(DISTINCT events::text, ', ') FROM checkpoints WHERE name IN ('parcels','routes')": "8",
 	} {
-		var got string
-		if err := w.pool.QueryRow(t.Context(), query).Scan(&got); err != nil || got != want {
-			t.Errorf("%s: %s, %v", query, got, err)
-		}
+		t.Run(query, func(t *testing.T) {
+			var got string
+			if err := w.pool.QueryRow(t.Context(), query).Scan(&got); err != nil || got != want {
+				t.Errorf("%s: %s, %v", query, got, err)
+			}
+		})
 	}
 	w.assertReplayed(t)
 }

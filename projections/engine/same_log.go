@@ -20,7 +20,7 @@ type ErrOtherLog struct {
 func (e *ErrOtherLog) Error() string {
 	return fmt.Sprintf("the read models in this database were built from another event log, or a longer one: "+
 		"the event %s at position %d is not in this log. Give a restored log an empty database, in which the read "+
-		"models build themselves", e.Event, e.Position)
+		"models are built again", e.Event, e.Position)
 }
 
 // CheckLog looks whether the newest event in the history stands at its position in the log; *ErrOtherLog where it does

@@ -1,4 +1,4 @@
-// Package engine keeps tables in Postgres up to date with the event log, and builds them anew beside the live ones. It
+// Package engine keeps tables in Postgres up to date with the event log, and rebuilds them beside the live ones. It
 // knows no aggregate: which tables there are and how events change them is handed in as a Set.
 //
 // A projection turns pages of the log into rows of its own tables; the page's rows and the projection's checkpoint

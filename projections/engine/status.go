@@ -17,7 +17,7 @@ import (
 // States of a projection.
 const (
 	StateLive       = "live"        // it has everything in the log
-	StateRebuilding = "rebuilding"  // as StateLive, and it is being built anew beside
+	StateRebuilding = "rebuilding"  // as StateLive, and it is being rebuilt beside
 	StateCatchingUp = "catching_up" // it has not, or the end of the log is unknown because the event store is away
 	StateStopped    = "stopped"     // it can't apply the next event; it tries again and again
 )

@@ -32,7 +32,7 @@ type Table struct {
 
 // Whole folds the log from its beginning, into the rows of one table.
 type Whole interface {
-	// Add takes in the next event of the projection's kind. It may keep the event.
+	// Add receives the next event of the projection's kind. It may keep the event.
 	Add(e *eventstore.Envelope) error
 	// Rows hands out the table's rows: all of them at the end, or for a streamed table those since the last call. yield
 	// is called after each row; when it returns an error, that is the end and the error.
