@@ -85,7 +85,8 @@ type Log interface {
 	Subscribe(ctx context.Context, after Position) iter.Seq2[Delivery, error]
 }
 
-// Delivery is what a subscription gives: an event, or (CaughtUp) the notice that everything recorded so far was delivered.
+// Delivery is what a subscription gives: an event, or (CaughtUp) the notice that everything recorded so far was
+// delivered.
 type Delivery struct {
 	Event    Recorded
 	CaughtUp bool

@@ -15,10 +15,10 @@ import (
 	"github.com/secboard/secboard/pause"
 )
 
-// Guard notices that a server is silent: frozen, or behind a network that drops everything. Nothing reports that, and each
-// statement, each connection of a pool and each new one would wait for a limit of its own. The guard asks the server
-// again and again with a connection of its own; while that is not answered in time, it ends the pool's connections, so
-// that statements under way fail, and refuses new ones at once.
+// Guard notices that a server is silent: frozen, or behind a network that drops everything. Nothing reports that, and
+// each statement, each connection of a pool and each new one would wait for a limit of its own. The guard asks the
+// server again and again with a connection of its own; while that is not answered in time, it ends the pool's
+// connections, so that statements under way fail, and refuses new ones at once.
 type Guard struct {
 	logger *slog.Logger
 	config *pgx.ConnConfig // of its own connection

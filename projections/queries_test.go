@@ -136,7 +136,9 @@ func TestEveryItemStandsOnOnePage(t *testing.T) {
 				}
 			}
 			sortIDs := func(ids []uuid.UUID) []uuid.UUID {
-				return slices.SortedFunc(slices.Values(ids), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+				return slices.SortedFunc(slices.Values(ids), func(a, b uuid.UUID) int {
+					return slices.Compare(a[:], b[:])
+				})
 			}
 			if !slices.Equal(sortIDs(listed), sortIDs(ids)) {
 				t.Errorf("sort %q lists %d of %d", sort, len(listed), len(ids))

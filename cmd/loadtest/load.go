@@ -71,7 +71,7 @@ func (l *load) findPeople(ctx context.Context) error {
 	}
 	if len(l.people) == 0 {
 		l.people = [][]byte{credentials(l.email, l.password)}
-		fmt.Println("no account of make bench-data exists, so everyone signs in to the same account, which is rate-limited")
+		fmt.Println("no account of make bench-data exists: everyone signs in to the same account, which is limited")
 	}
 	return nil
 }

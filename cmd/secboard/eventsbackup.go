@@ -53,7 +53,8 @@ func (c *eventsBackupCmd) Run(ctx context.Context, p *program) error {
 		if c.JSON {
 			return p.printJSON(map[string]any{"file": c.Output, "events": summary.Events, "keyset": keysetOf(summary)})
 		}
-		return p.printf("%s events were written to %s.\n%s", humanize.Comma(summary.Events), c.Output, aboutKeyset(summary))
+		return p.printf("%s events were written to %s.\n%s", humanize.Comma(summary.Events), c.Output,
+			aboutKeyset(summary))
 	})
 }
 

@@ -20,9 +20,9 @@ type projectionsRebuildCmd struct {
 
 // Help is the end of the command's --help.
 func (projectionsRebuildCmd) Help() string {
-	return `New read models are built from the whole event log beside the live ones, which keep answering, and then replace
-them in one step. No mail is sent again. A rebuild that is interrupted changes nothing. It works whether or not
-secboard serve runs.
+	return `New read models are built from the whole event log beside the live ones, which keep answering, and then
+replace them in one step. No mail is sent again. A rebuild that is interrupted changes nothing. It works whether or
+not secboard serve runs.
 
 The former read models are kept, and take up space, until the next rebuild.
 

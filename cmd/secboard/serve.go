@@ -61,7 +61,8 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	logger := p.logger(c.LogFormat, slog.LevelInfo)
 	slog.SetDefault(logger) // for packages that take no logger
 	if unknown := p.unknownVariables(cli.Model); len(unknown) > 0 {
-		logger.Warn("these environment variables are not settings of secboard and have no effect", "names", strings.Join(unknown, ", "))
+		logger.Warn("these environment variables are not settings of secboard and have no effect", "names",
+			strings.Join(unknown, ", "))
 	}
 
 	st, err := instance.Claim(ctx, instance.Request{

@@ -104,8 +104,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	for _, name := range s.AllowedHosts {
 		if name == "" || strings.ContainsAny(name, "/@ *") ||
 			(strings.Contains(name, ":") && net.ParseIP(name) == nil) {
-			return options, usagef("SECBOARD_ALLOWED_HOSTS contains %q: it must be whole host names without scheme, port, "+
-				"path or *, such as secboard.example.com", name)
+			return options, usagef("SECBOARD_ALLOWED_HOSTS contains %q: it must be whole host names without scheme, "+
+				"port, path or *, such as secboard.example.com", name)
 		}
 	}
 	for _, text := range s.TrustedProxies {
@@ -114,8 +114,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
 				return options,
-					usagef("SECBOARD_TRUSTED_PROXIES contains %q: it must be addresses or networks, such as 10.0.0.7 or "+
-						"10.0.0.0/8", text)
+					usagef("SECBOARD_TRUSTED_PROXIES contains %q: it must be addresses or networks, such as 10.0.0.7 "+
+						"or 10.0.0.0/8", text)
 			}
 			prefix = netip.PrefixFrom(address, address.BitLen())
 		}
@@ -123,8 +123,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	for _, origin := range s.TrustedOrigins {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
-			return options, usagef("SECBOARD_TRUSTED_ORIGINS contains %q: it must be scheme and host without a path, such "+
-				"as https://portal.example.com", origin)
+			return options, usagef("SECBOARD_TRUSTED_ORIGINS contains %q: it must be scheme and host without a path, "+
+				"such as https://portal.example.com", origin)
 		}
 	}
 	size, err := humanize.ParseBytes(s.MaxBody)

@@ -150,7 +150,8 @@ func TestADatabaseOfAnotherLogIsRefused(t *testing.T) {
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			command(t, own, "", args...).expect(t, exitDone)
-			command(t, other, "", args...).expect(t, exitFailed, "built from another event log", "SECBOARD_DATABASE_URL")
+			command(t, other, "", args...).expect(t, exitFailed, "built from another event log",
+				"SECBOARD_DATABASE_URL")
 		})
 	}
 	command(t, own, "", "doctor", "--listen", "127.0.0.1:0").expect(t, exitDone, "are up to date")

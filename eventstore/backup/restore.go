@@ -60,7 +60,8 @@ func Restore(ctx context.Context, file *os.File, log eventstore.Log,
 			fmt.Errorf("the store differs from the file after the restore; did something else write to it?: %w", err)
 	case read != summary.Events:
 		return summary, had,
-			fmt.Errorf("only %d of %d events are in the store: repeat the command to add the others", read, summary.Events)
+			fmt.Errorf("only %d of %d events are in the store: repeat the command to add the others", read,
+				summary.Events)
 	}
 	return summary, had, nil
 }

@@ -41,7 +41,7 @@ func newFilter(options *api.ReadReq_Options_FilterOptions) (*filter, error) {
 		compiled, err := regexp.Compile(expression.GetRegex())
 		if err != nil {
 			return nil,
-				invalid("filter's regular expression is invalid, or needs something that RE2 doesn't support, such as lookahead: " +
+				invalid("filter's regular expression is invalid, or needs what RE2 lacks, such as lookahead: " +
 					err.Error())
 		}
 		f.expression = compiled

@@ -71,7 +71,8 @@ func filtersChoose(ctx context.Context, t *testing.T, s *store) {
 			if len(want) == 0 {
 				t.Fatal("no event is chosen")
 			}
-			subscription := s.subscribeAll(ctx, t, esdb.SubscribeToAllOptions{From: positionOf(start), Filter: &c.filter})
+			options := esdb.SubscribeToAllOptions{From: positionOf(start), Filter: &c.filter}
+			subscription := s.subscribeAll(ctx, t, options)
 			var got []uuid.UUID
 			for {
 				m := receive(t, subscription)

@@ -93,7 +93,8 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 			return err
 		}
 		if !sameVersion {
-			return errors.New("the live read models were migrated by another secboard in the meantime: start the rebuild " +
+			return errors.New("the live read models were migrated by another secboard in the meantime: start the " +
+				"rebuild " +
 				"again, with that version")
 		}
 		// What was acknowledged as visible must remain visible.
