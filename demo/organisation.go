@@ -102,8 +102,8 @@ var groups = []group.Details{
 	}},
 }
 
-// found starts the installation: its administrators, modules, companies, roles and groups.
-func (s *script) found() *organization {
+// establish starts the installation: its administrators, modules, companies, roles and groups.
+func (s *script) establish() *organization {
 	org := &organization{
 		companies: []*firm{
 			{name: "Дніпро Енерго", mailDomain: "dnipro-energo.example", people: 92, speaks: ukrainian},

@@ -55,7 +55,7 @@ func write(start time.Time) *script {
 	//nolint:gosec // reproducible, not secret
 	s := &script{start: start, end: start.Add(years), random: rand.New(rand.NewPCG(2021, 11))}
 	s.admins = []*admin{{from: start, until: s.end}}
-	org := s.found()
+	org := s.establish()
 	s.employ(org)
 	s.reorganize(org)
 	slices.SortStableFunc(s.steps, func(a, b step) int { return a.at.Compare(b.at) })

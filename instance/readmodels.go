@@ -87,8 +87,8 @@ func (st *Stores) CatchUp(ctx context.Context, runner *engine.Runner, warn func(
 		}
 		head = event.Position
 	}
-	said := time.AfterFunc(slowTime, func() { warn("the read models are behind the log, they are catching up") })
-	defer said.Stop()
+	slow := time.AfterFunc(slowTime, func() { warn("the read models are behind the log, they are catching up") })
+	defer slow.Stop()
 	position := func(ctx context.Context) (sum eventstore.Position, err error) {
 		statuses, err := runner.Status(ctx)
 		for _, s := range statuses {

@@ -210,7 +210,7 @@ func (st *Stores) awaitLog(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	said := false
+	logged := false
 	for {
 		err := st.Log.Ping(ctx)
 		switch {
@@ -225,9 +225,9 @@ func (st *Stores) awaitLog(ctx context.Context) error {
 		case !errors.Is(err, eventstore.ErrUnavailable):
 			return err
 		}
-		if external && !said {
+		if external && !logged {
 			st.request.Logger.Info("waiting for the event store at "+settingEventstore, "error", err)
-			said = true
+			logged = true
 		}
 		if pause.For(ctx, 50*time.Millisecond) {
 			continue
@@ -263,7 +263,7 @@ func (st *Stores) OpenDatabase(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, st.request.Patience)
 	defer cancel()
 	guard := postgres.NewGuard(st.request.Logger)
-	for said := false; ; said = true {
+	for logged := false; ; logged = true {
 		pool, err := postgres.Open(ctx, url, guard.Configure, func(c *pgxpool.Config) {
 			if !strings.Contains(url, "pool_max_conns") {
 				c.MaxConns = connections
@@ -287,7 +287,7 @@ func (st *Stores) OpenDatabase(ctx context.Context) error {
 			}
 			return err
 		}
-		if st.request.DatabaseURL != "" && !said {
+		if st.request.DatabaseURL != "" && !logged {
 			st.request.Logger.Info("waiting for the database", "error", err)
 		}
 	}

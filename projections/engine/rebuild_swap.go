@@ -94,8 +94,7 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 		}
 		if !sameVersion {
 			return errors.New("the live read models were migrated by another secboard in the meantime: start the " +
-				"rebuild " +
-				"again, with that version")
+				"rebuild again, with that version")
 		}
 		// What was acknowledged as visible must remain visible.
 		at, err := positionsIn(ctx, tx, live+".checkpoints", b.projections)
