@@ -47,7 +47,7 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	dir := pgtest.TempDir(t)
 	env := settings{"SECBOARD_DATA": filepath.Join(dir, "data")}
-	command(t, env, "", "audit", "events").expect(t, exitFailed, "no read models yet", "secboard serve")
+	command(t, env, "", "audit", "events").expect(t, exitFailed, "read models can't be used yet", "secboard serve")
 	running, api := serve(t, env.with(bootstrapEmail, rootEmail).with(bootstrapPassword, rootPassword))
 	api.signIn(rootEmail, rootPassword)
 	text := func(body map[string]any, field string) string { value, _ := body[field].(string); return value }

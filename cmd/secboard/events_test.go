@@ -20,7 +20,7 @@ func TestEventsMoveFromStoreToStore(t *testing.T) {
 	api.signIn(rootEmail, rootPassword)
 	company := api.want(http.StatusCreated, http.MethodPost, "/api/v1/companies",
 		map[string]string{"name": "Nova"})["id"].(string)
-	command(t, env, "", "events", "backup", "-o", file).expect(t, exitDone, "events are in", "keyset")
+	command(t, env, "", "events", "backup", "-o", file).expect(t, exitDone, "events were written to", "keyset")
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info, err)
 	}

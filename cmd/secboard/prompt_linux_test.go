@@ -79,7 +79,7 @@ func prompted(t *testing.T, interrupt bool, typed ...string) (outcome, *os.File)
 func TestPasswordPrompt(t *testing.T) {
 	t.Parallel()
 	got, terminal := prompted(t, false, rootPassword, rootPassword)
-	got.expect(t, exitDone, "is superuser")
+	got.expect(t, exitDone, "is a superuser")
 	if strings.Contains(got.stdout+got.stderr, rootPassword) || !echoes(t, terminal) {
 		t.Errorf("the password is shown, or the terminal stays blind: %+v", got)
 	}

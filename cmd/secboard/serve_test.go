@@ -48,7 +48,7 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	taken := strings.TrimPrefix(api.url, "http://")
 	command(t, settings{"SECBOARD_DATA": filepath.Join(pgtest.TempDir(t), "other")}, "", "serve", "--listen",
 		taken).expect(t, exitFailed,
-		"SECBOARD_LISTEN", taken, "taken by another program")
+		"SECBOARD_LISTEN", taken, "in use by another program")
 
 	command(t, settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), "third")}, "", "doctor", "--listen",
 		taken).expect(t, exitFailed,
@@ -57,7 +57,7 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	// Other commands attach to it.
 	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com",
 		"--password-stdin").
-		expect(t, exitDone, "second@example.com is superuser")
+		expect(t, exitDone, "second@example.com is a superuser")
 	api.signIn("second@example.com", "another fine password")
 	// A superuser whom wrong passwords have locked out is let in again.
 	wrong := map[string]string{"email": "second@example.com", "password": "not the right one"}

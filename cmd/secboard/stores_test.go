@@ -79,7 +79,7 @@ func TestEventStoreAlone(t *testing.T) {
 		"SECBOARD_EVENTSTORE_URL": store.found(`URL='(\S+)'`), "SECBOARD_DATA": filepath.Join(t.TempDir(), "data"),
 	}
 	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone,
-		"is superuser")
+		"is a superuser")
 	impatient(t, settings{"SECBOARD_DATA": dir}, "projections", "status").expect(t, exitFailed,
 		"in use by secboard eventstore serve")
 	if status := store.stop(); status != exitDone {
@@ -195,7 +195,7 @@ func TestCommandsWaitForEachOther(t *testing.T) {
 	for _, email := range []string{"one@example.com", "two@example.com"} {
 		both.Go(func() {
 			command(t, env, rootPassword, "superuser", "create", "--email", email, "--password-stdin").expect(t,
-				exitDone, email+" is superuser")
+				exitDone, email+" is a superuser")
 		})
 	}
 	both.Wait()
@@ -276,7 +276,7 @@ func TestLongDataDirectory(t *testing.T) {
 	t.Parallel()
 	env := settings{"SECBOARD_DATA": filepath.Join(t.TempDir(), strings.Repeat("long directory ", 12), "дані")}
 	command(t, env, rootPassword, "superuser", "create", "--email", rootEmail, "--password-stdin").expect(t, exitDone,
-		"is superuser")
+		"is a superuser")
 }
 
 func TestDoctor(t *testing.T) {
