@@ -161,13 +161,13 @@ func (h *Handler) prepareClaims(ctx context.Context, caller Caller, owner string
 func (h *Handler) settleClaims(ctx context.Context, caller Caller, owner string, change claimChange) {
 	if change.reserved != (claim.Key{}) {
 		if err := h.confirmClaim(ctx, caller, change.reserved, owner); err != nil {
-			slog.WarnContext(ctx, "confirming a claim failed; it is repaired when somebody asks for the value", "owner",
+			slog.WarnContext(ctx, "a claim could not be confirmed; the next request for the value repairs it", "owner",
 				owner, "error", err)
 		}
 	}
 	if change.givenUp != (claim.Key{}) {
 		if err := h.releaseClaim(ctx, caller, change.givenUp, change.former); err != nil {
-			slog.WarnContext(ctx, "releasing a claim failed; it is repaired when somebody asks for the value", "owner",
+			slog.WarnContext(ctx, "a claim could not be released; the next request for the value repairs it", "owner",
 				owner, "error", err)
 		}
 	}
@@ -210,9 +210,9 @@ func (h *Handler) claimStream(key claim.Key) (string, error) {
 
 func taken(key claim.Key) error {
 	if key.Kind == "email" {
-		return domain.Refusef(domain.CodeEmailTaken, "another account has this e-mail address")
+		return domain.Refusef(domain.CodeEmailTaken, "another account has this e-mail address: choose another one")
 	}
-	return domain.Refusef(domain.CodeNameTaken, "the name is taken already")
+	return domain.Refusef(domain.CodeNameTaken, "the name is already taken: choose another one")
 }
 
 // isTaken says whether an error is one of taken.

@@ -112,7 +112,8 @@ func readHeader(reader *csv.Reader) ([]string, error) {
 		switch {
 		case !slices.Contains(importColumns, name):
 			return nil, fileProblem(domain.CodeUnknownColumn,
-				fmt.Sprintf("has the column %.50q; the columns are %s", name, strings.Join(importColumns, ", ")))
+				fmt.Sprintf("has the unknown column %.50q; the columns are %s", name, strings.Join(importColumns,
+					", ")))
 		case slices.Contains(columns[:i], name):
 			return nil, fileProblem(domain.CodeDuplicateColumn, "has the column "+name+" twice")
 		}

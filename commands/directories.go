@@ -200,7 +200,8 @@ func (h *Handler) matchGroups(ctx context.Context, names []string, companyID uui
 			case group.CompanyID != uuid.Nil && group.CompanyID != companyID:
 				match.Why = fmt.Sprintf("the group %q belongs to another company than the account", group.Name)
 			case group.Name != name:
-				match.Why = fmt.Sprintf("the group %q is spelled differently: capitals count", group.Name)
+				match.Why = fmt.Sprintf("the group %q is spelled differently: upper and lower case must "+
+					"match", group.Name)
 			default:
 				match.Gives = true
 				given = append(given, match)
@@ -287,7 +288,7 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 				match.Gives, match.Why = false, "sync_groups is off"
 			case match.Gives && !c.State.Vouched:
 				match.Gives, match.Why = false,
-					`no superuser has approved the connection: one has to PATCH it with {"vouch": true}`
+					`no superuser has approved the connection: a superuser has to PATCH it with {"vouch": true}`
 			}
 			test.Groups = append(test.Groups, match)
 		}

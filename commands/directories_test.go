@@ -119,7 +119,8 @@ func TestTryingADirectory(t *testing.T) {
 				s.connect(t, "hq", clerk(), func(c *commands.ConnectDirectory) { c.SyncGroups = true })
 				s.servers["hq"].people[olenasEmail].Groups = []string{"Risk", "Printers"}
 			}, olenasEmail, false, "",
-			risk(false, `no superuser has approved the connection: one has to PATCH it with {"vouch": true}`), nil,
+			risk(false,
+				`no superuser has approved the connection: a superuser has to PATCH it with {"vouch": true}`), nil,
 		},
 		"gives a group": {
 			func(t *testing.T, s *directoryStory) {

@@ -349,7 +349,7 @@ func TestGroupsOfADirectory(t *testing.T) {
 		missed string
 	}{
 		"approved": {admin(), true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is " +
-			"retired\n\"audit\": the group \"Audit\" is spelled differently: capitals count"},
+			"retired\n\"audit\": the group \"Audit\" is spelled differently: upper and lower case must match"},
 		"unapproved": {clerk(), true, nil, ""},
 		"off":        {admin(), false, nil, ""},
 	} {

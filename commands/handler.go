@@ -104,7 +104,9 @@ func (r *Result) endSessions(event domain.Event, session string) {
 }
 
 // ErrBusy says that others changed the aggregate again and again while the command was being decided.
-var ErrBusy = &domain.Error{Code: domain.CodeConflict, Detail: "others are changing this at the same time: try again"}
+var ErrBusy = &domain.Error{
+	Code: domain.CodeConflict, Detail: "somebody else is changing this at the same time: try again",
+}
 
 // attempts is how often a command is decided again after a conflict.
 const attempts = 10
@@ -228,7 +230,7 @@ func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 		}
 		if caller.IfMatch != nil && *caller.IfMatch != aggregate.Revision {
 			return Result{}, domain.Refusef(domain.CodeRevisionMismatch,
-				"the revision is %d, not %d: somebody changed it meanwhile; read it again", aggregate.Revision,
+				"the revision is %d, not %d: somebody changed it in the meantime; read it again", aggregate.Revision,
 				*caller.IfMatch)
 		}
 		events, err := decide(aggregate.State)

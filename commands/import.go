@@ -91,7 +91,7 @@ func markDuplicates(lines []ImportLine) {
 		email := user.NormalizeEmail(lines[i].Register.Details.Email)
 		if line, seen := first[email]; seen && email != "" {
 			problems := domain.Invalid{Fields: lines[i].Problems}
-			problems.Add("email", domain.CodeDuplicateLine, "is in line %d already", line)
+			problems.Add("email", domain.CodeDuplicateLine, "is already in line %d: remove one of the two", line)
 			lines[i].Problems = problems.Fields
 			continue
 		}
@@ -137,7 +137,7 @@ func (h *Handler) importLine(ctx context.Context, caller Caller, line ImportLine
 	case errors.As(err, &invalid):
 		return fail(invalid.Fields...)
 	}
-	slog.ErrorContext(ctx, "importing a line failed", "line", line.Line, "error", err)
+	slog.ErrorContext(ctx, "a line could not be imported", "line", line.Line, "error", err)
 	away.Store(true)
 	return fail(notImported)
 }

@@ -60,7 +60,7 @@ func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailS
 		}
 		refusal = refused
 	}
-	detail := "no mail account is chosen for " + purpose.Feature + ": choose one by PUT /mail/routes/" +
+	detail := "no mail account is chosen for " + purpose.Feature + ": choose one with PUT /mail/routes/" +
 		purpose.Feature + ", or as the site's default"
 	if refusal != nil {
 		detail += " (" + refusal.Error() + ")"
@@ -125,8 +125,8 @@ func (h *Handler) mailSender(ctx context.Context, id uuid.UUID, bySuperusers boo
 			return MailSender{}, err
 		} else if !may {
 			return MailSender{}, domain.Refusef(domain.CodeNotBySuperuser, "this link opens an account that "+
-				"administers SecBoard, and somebody else than a superuser has set up the mail account %s or its "+
-				"server: have a superuser set up another one",
+				"administers SecBoard, but somebody who is no superuser set up the mail account %s or its server: ask "+
+				"a superuser to set up another one",
 				sender.Account.Address)
 		}
 	}
@@ -187,7 +187,7 @@ func (h *Handler) checkPasswordDestination(ctx context.Context, account loaded[m
 	if may, err := h.bySuperusers(ctx, redirected); err != nil || may {
 		return err
 	}
-	return domain.Refusef(domain.CodePasswordWithheld, "somebody else changed the mail server %s or chose it after "+
-		"the password of %s was given, so the password is not sent there: give it again with PATCH /mail/accounts/{id}",
+	return domain.Refusef(domain.CodePasswordWithheld, "somebody else changed or chose the mail server %s after the "+
+		"password of %s was entered, so it is not sent there: enter it again with PATCH /mail/accounts/{id}",
 		server.State.Details.Name, account.State.Details.Address)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write docs/codes.md anew")
+var update = flag.Bool("update", false, "write docs/codes.md")
 
 const codesPage = "../docs/codes.md"
 
@@ -26,11 +26,10 @@ func TestTheDocsListEveryCode(t *testing.T) {
 	var page strings.Builder
 	page.WriteString(`# Codes of refusals
 
-Made from ` + "`domain/codes.go`" + ` by ` + "`go test ./domain -update`" + `. Every refusal has a stable ` + "`code`" +
-		`; programs decide by it and not by the text.
-A status stands where the code is that of a problem; "field" where it stands in ` + "`errors`" +
-		` of a problem, for one field. In the answer
-to an import, the code of any problem may also stand for a line.
+Generated from ` + "`domain/codes.go`" + ` by ` + "`go test ./domain -update`" + `. Every refusal has a stable ` +
+		"`code`" + `; clients decide by it and not by the text.
+"Where" gives the HTTP status of a problem with this code, and "field" if the code also appears in ` + "`errors`" + `,
+for one field. In the answer to an import, any of these codes may also be that of a line.
 `)
 	for _, section := range Codes {
 		fmt.Fprintf(&page, "\n## %s\n\n| code | where | what it means | what to do |\n|---|---|---|---|\n",
@@ -64,7 +63,7 @@ to an import, the code of any problem may also stand for a line.
 	}
 }
 
-// sources are the Go files of the repository that are no tests, by their path.
+// sources are the Go files of the repository except its tests, by their path.
 func sources(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	files := map[string]*ast.File{}

@@ -19,7 +19,7 @@ func EmailProblem(email string) string {
 	case len(email) > 254:
 		return "must have at most 254 characters"
 	case strings.Contains(email, `"`), strings.ContainsFunc(email, isUnseen):
-		return "must not contain quotes, spaces, or characters that are not seen"
+		return "must not contain quotes, spaces or invisible characters"
 	}
 	return ""
 }

@@ -307,15 +307,15 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 	t.Logf("the history:\n%s", strings.Join(history, "\n"))
 	rest := history
 	for _, step := range []string{
-		"registered  (admin@example.com)", "first-login link asked for  (somebody not signed in)",
+		"registered  (admin@example.com)", "first-login link requested  (somebody not signed in)",
 		"first-login link used  (Anna Koval)",
 		"signed in to set up two-factor (first_login)", "password set  (Anna Koval)",
-		"two-factor set-up begun  (Anna Koval)", "two-factor device confirmed",
-		"password right, second factor asked for  (Anna Koval)", "signed in (code)", "refused: code_used",
+		"two-factor setup started  (Anna Koval)", "two-factor device confirmed",
+		"password accepted, second factor requested  (Anna Koval)", "signed in (code)", "refused: code_used",
 		"backup code used  (Anna Koval)", "signed in (backup_code)",
 		"refused: wrong_backup_code", "two-factor reset: lost phone  (admin@example.com)",
 		"signed in to set up two-factor (password)",
-		"two-factor set-up begun", "two-factor device confirmed", "signed in (code)",
+		"two-factor setup started", "two-factor device confirmed", "signed in (code)",
 		"refused: wrong_password  (Anna Koval)", "password set  (Anna Koval)",
 		"refused: wrong_password  (somebody not signed in)", "access period", "refused: expired",
 	} {

@@ -287,8 +287,8 @@ func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 		t.Errorf("got %v, want nil", got)
 	}
 	servers.put("AD")
-	if got := fmt.Sprint(check(http.MethodPost, nil).json["stopped"]); !strings.Contains(got, "no entry at all") {
-		t.Errorf(`%q lacks "no entry at all"`, got)
+	if got := fmt.Sprint(check(http.MethodPost, nil).json["stopped"]); !strings.Contains(got, "no entries at all") {
+		t.Errorf(`%q lacks "no entries at all"`, got)
 	}
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/directory"
 )
 
@@ -33,20 +33,17 @@ func (s *steps) failed(failure *Failure) error { return s.add(failure, 0) }
 func (s *steps) add(failure *Failure, took time.Duration) error {
 	detail := failure.Detail
 	if failure.Server != "" {
-		detail = "at " + failure.Server + ": " + detail
+		detail = "At " + failure.Server + ": " + detail
 	}
 	*s = append(*s, directory.Step{Step: failure.Step, Detail: sentence(detail), Took: took, Fix: failure.Fix})
 	return failure
 }
 
-// sentence begins a text with a capital and ends it with a full stop, but leaves the name of a setting as it is
-// written.
+// sentence begins a text with a capital and ends it with a full stop.
 func sentence(text string) string {
 	first, size := utf8.DecodeRuneInString(text)
-	if word, _, _ := strings.Cut(text, " "); !strings.Contains(word, "_") && !strings.Contains(word, "://") {
-		text = string(unicode.ToUpper(first)) + text[size:]
-	}
-	return strings.TrimSuffix(text, ".") + "."
+	text = string(unicode.ToUpper(first)) + text[size:]
+	return domain.Sentences(text)
 }
 
 // Test does what SignIn does, step by step, for an administrator, and reaches each server for it. Without an e-mail
@@ -85,7 +82,7 @@ func (c Config) test(ctx context.Context, email, password string) (log steps, fo
 			}
 		}
 		found = &e
-		return "found " + raw.DN, nil
+		return "found the entry " + raw.DN, nil
 	}) != nil || password == "" {
 		return log, found
 	}
@@ -143,7 +140,7 @@ func (s *session) anybody(ctx context.Context) (string, *Failure) {
 			explained{detail: fmt.Sprintf("no entry under %s matches user_filter", s.config.BaseDN),
 				fix: "Check base_dn and user_filter, and that the account of bind_dn may read the people there."})
 	}
-	return "user_filter finds entries, for example " + result.Entries[0].DN, nil
+	return "the user_filter finds entries, for example " + result.Entries[0].DN, nil
 }
 
 func (s *session) asFailure(step string, err error) *Failure {

@@ -182,7 +182,8 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	c := s.config
 	if c.BaseDN == "" {
 		return nil, s.server.failure(directory.StepSearch,
-			misconfigured("base_dn is empty", "Set it to where the search for people starts, as DC=example,DC=com."))
+			misconfigured("no base_dn is set", "Set it to where the search for people starts, such as "+
+				"DC=example,DC=com."))
 	}
 	// Compiled by itself, it can't end our brackets.
 	if _, err := ldap.CompileFilter(c.UserFilter); err != nil {
@@ -191,8 +192,8 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	for _, name := range c.attributes() {
 		if !attributeName.MatchString(name) {
 			return nil, s.server.failure(directory.StepSearch,
-				misconfigured(fmt.Sprintf("%q is no name of an attribute", name),
-					"Correct it among the settings attr_…"))
+				misconfigured(fmt.Sprintf("the text %q is not the name of an attribute", name),
+					"Correct the attr_… setting that has it."))
 		}
 	}
 	filter := c.UserFilter

@@ -50,7 +50,7 @@ func (r *Refused) Error() string {
 	case Ambiguous:
 		return "several entries of the directory have this e-mail address"
 	case NoEmail:
-		return "the directory found an entry, but shows no e-mail address in it"
+		return "the directory found an entry, but does not show its e-mail address"
 	case Disabled:
 		return "the account is disabled in the directory"
 	case AccountExpired:
@@ -64,7 +64,7 @@ func (r *Refused) Error() string {
 	case Hours:
 		return "the directory does not let this account sign in at this hour"
 	case Workstation:
-		return "the directory does not let this account sign in from here"
+		return "the directory does not let this account sign in from this machine"
 	default:
 		return "the directory refuses this account"
 	}
@@ -74,11 +74,11 @@ func (r *Refused) Error() string {
 func (r *Refused) advice() string {
 	switch r.Reason {
 	case WrongPassword:
-		return "Try the password again; a directory may say the same of a disabled account."
+		return "Try the password again. Some directories give the same answer for a disabled account."
 	case Unknown:
 		return "Check base_dn, user_filter and attr_email, and the address in the person's entry."
 	case Ambiguous:
-		return "Leave the address in one entry, or narrow user_filter or base_dn."
+		return "Leave the address in only one entry, or narrow user_filter or base_dn."
 	case NoEmail:
 		return "Let the account of bind_dn read the attribute that attr_email names."
 	case Hours:
@@ -138,7 +138,7 @@ func (t *timedOut) Error() string { return fmt.Sprintf("no answer within %s", t.
 func (t *timedOut) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // errEndless says that a search gave maxPages and did not end.
-var errEndless = errors.New("the search does not end")
+var errEndless = errors.New("the search returns pages without end")
 
 // explained is an error in an administrator's words.
 type explained struct {
@@ -153,7 +153,8 @@ func (s server) failure(step string, e explained) *Failure {
 
 func noServer() *Failure {
 	return &Failure{
-		Step: directory.StepResolve, Detail: "urls names no server", Fix: "Add one, as ldaps://dc1.example.com.",
+		Step: directory.StepResolve, Detail: "no server is named in urls", Fix: "Add one, such as " +
+			"ldaps://dc1.example.com.",
 		final: true,
 	}
 }
@@ -170,23 +171,25 @@ func explainNetwork(err error) (_ explained, ok bool) {
 	switch {
 	case errors.As(err, &late):
 		return explained{detail: late.Error(), cause: err,
-			fix: "Check that the server runs and that no firewall drops the connection, or raise timeout_s."}, true
+			fix: "Check that the server is running and that no firewall drops the connection, or raise " +
+				"timeout_s."}, true
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return explained{detail: "the request was cancelled before an answer came", cause: err, fix: "Try again."}, true
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return explained{detail: fmt.Sprintf("there is no host %q", dns.Name), cause: err,
-			fix: "Correct the name in urls, or add it to the DNS that this system asks."}, true
+		return explained{detail: fmt.Sprintf("there is no host named %s", printable(dns.Name)), cause: err,
+			fix: "Correct the name in urls, or its DNS entry."}, true
 	case errors.As(err, &dns):
-		return explained{detail: fmt.Sprintf("the DNS has no answer about %q at the moment: %s", dns.Name, dns.Err),
+		return explained{detail: fmt.Sprintf("the name servers gave no answer for %s: "+
+			"%s", printable(dns.Name), dns.Err),
 			cause: err,
-			fix:   "Check the name servers of this system."}, true
+			fix:   "Check this machine's name servers (DNS), and that they answer for the directory's host."}, true
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return explained{detail: "the host refuses the connection: nothing listens on the port", cause: err,
-				fix: "Check the port in urls (usually 636 for ldaps://, 389 for ldap://) and that the directory runs."},
+		return explained{detail: "the host refuses the connection: nothing listens on this port", cause: err,
+				fix: "Check the port in urls (usually 636 for ldaps://, 389 for ldap://), and start the directory."},
 			true
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return explained{detail: "there is no way to the host in this network", cause: err,
-			fix: "Check the address in urls, the routes and the firewalls."}, true
+		return explained{detail: "there is no route from this machine to the host", cause: err,
+			fix: "Check this machine's network and the address in urls."}, true
 	}
 	return explained{}, false
 }
@@ -196,7 +199,7 @@ func explainConnect(err error) explained {
 		return e
 	}
 	return explained{
-		detail: "no connection: " + printable(err.Error()), cause: err, fix: "Check host and port in urls.",
+		detail: "connecting failed: " + printable(err.Error()), cause: err, fix: "Check host and port in urls.",
 	}
 }
 
@@ -213,13 +216,13 @@ func (c Config) explainTLS(s server, err error) explained {
 	case errors.As(err, &wrongHost):
 		if names := namesOf(wrongHost.Certificate); names != "" {
 			return explained{detail: fmt.Sprintf("the certificate is for %s and not for %s", names, s.host), cause: err,
-				fix: "Use a name in urls for which the certificate is, or give the server a certificate for this name."}
+				fix: "Use a name in urls that the certificate is for, or give the server a certificate for this name."}
 		}
-		return explained{detail: "the certificate names no host as subject alternative name", cause: err,
+		return explained{detail: "the certificate has no host name among its subject alternative names", cause: err,
 			fix: fmt.Sprintf("Give the server a certificate with the subject alternative name %s.", s.host)}
 	case errors.As(err, &authority):
 		if c.CAPEM == "" {
-			return explained{detail: "the certificate was issued by an authority that this system doesn't know: " +
+			return explained{detail: "the certificate was issued by an authority that this machine does not know: " +
 				issuerOf(authority.Cert), cause: err,
 				fix: "Put the certificate of that authority into ca_pem."}
 		}
@@ -230,28 +233,28 @@ func (c Config) explainTLS(s server, err error) explained {
 		if cert := invalid.Cert; time.Now().Before(cert.NotBefore) {
 			return explained{detail: "the certificate is valid only from " + cert.NotBefore.UTC().Format(time.DateTime),
 				cause: err,
-				fix:   "Check the clocks of this system and of the directory."}
+				fix:   "Check the clocks of this machine and of the directory."}
 		}
 		return explained{detail: "the certificate expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime),
 			cause: err,
 			fix:   "Renew the certificate of the directory's server."}
 	case errors.As(err, &notTLS):
-		return explained{detail: "the server doesn't speak TLS on this port", cause: err,
+		return explained{detail: "the server does not speak TLS on this port", cause: err,
 			fix: "Use the port for ldaps:// (usually 636), or ldap:// (usually 389) with start_tls."}
 	case errors.As(err, &serverSays):
 		return explained{detail: "the server ended the TLS handshake: " + serverSays.Error(), cause: err,
-			fix: "Check that the server speaks TLS 1.2 or newer and asks for no client certificate."}
+			fix: "Check that the server supports TLS 1.2 or newer and requires no client certificate."}
 	}
 	if e, ok := explainNetwork(err); ok {
 		return e
 	}
 	if broken(err) {
 		return explained{detail: "the server closed the connection during the TLS handshake", cause: err,
-			fix: "A domain controller does that while it has no certificate for LDAPS: give it one. Or the port is " +
-				"not one for ldaps://."}
+			fix: "Check that the port is one for ldaps://. A domain controller also does this while it has no " +
+				"certificate for LDAPS: give it one."}
 	}
-	return explained{detail: "no TLS: " + printable(err.Error()), cause: err, fix: "Check the server's certificate " +
-		"and its TLS settings."}
+	return explained{detail: "the TLS handshake failed: " + printable(err.Error()), cause: err,
+		fix: "Check the server's certificate and its TLS settings."}
 }
 
 // explainStartTLS explains why a server on a plain port didn't start TLS.
@@ -260,11 +263,11 @@ func explainStartTLS(err error) explained {
 		return e
 	}
 	if code, message, ok := resultOf(err); ok {
-		return explained{detail: fmt.Sprintf("the server doesn't start TLS: %s", said(code, message)), cause: err,
+		return explained{detail: fmt.Sprintf("the server does not start TLS: %s", said(code, message)), cause: err,
 			fix: "Give the server a certificate, or use ldaps:// where it has a port for that."}
 	}
-	return explained{detail: "the server closed the connection or didn't answer in LDAP", cause: err,
-		fix: "The port may be one that starts with TLS at once: use ldaps:// for it (usually 636), or port 389."}
+	return explained{detail: "the server closed the connection or did not answer in LDAP", cause: err,
+		fix: "If the port expects TLS from the start (usually 636), use ldaps:// for it; otherwise use port 389."}
 }
 
 // explainBind explains why the searching account can't bind.
@@ -287,27 +290,28 @@ func (c Config) explainBind(err error) explained {
 	case ldap.LDAPResultInvalidDNSyntax, ldap.LDAPResultNoSuchObject:
 		return explained{detail: fmt.Sprintf("the directory has no account %s: %s", c.BindDN, said(code, message)),
 			cause: err, final: true,
-			fix: "Correct bind_dn: the whole DN, as CN=secboard,OU=Services,DC=example,DC=com."}
+			fix: "Set bind_dn to the whole DN, such as CN=secboard,OU=Services,DC=example,DC=com."}
 	case ldap.LDAPResultInappropriateAuthentication:
-		return explained{detail: "the directory doesn't let this account bind with a password: " + said(code, message),
+		return explained{detail: "the directory does not let this account bind with a password: " + said(code, message),
 			cause: err, final: true,
 			fix: "Set bind_dn and bind_password to an account that may."}
 	}
 	return explained{detail: "the directory refuses the bind at the moment: " +
-		said(code, message), cause: err, fix: "See the directory's own log."}
+		said(code, message), cause: err, fix: "See the directory's log."}
 }
 
 // explainSearch explains why a search gave no result.
 func (c Config) explainSearch(err error) explained {
 	if ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile) {
-		return misconfigured("user_filter is not an LDAP filter: "+printable(errors.Unwrap(err).Error()),
-			"Write it as (objectClass=user), with its brackets.")
+		return misconfigured("the user_filter is not an LDAP filter: "+printable(errors.Unwrap(err).Error()),
+			"Write it with its brackets, such as (objectClass=user).")
 	}
 	if errors.Is(err, errEndless) {
 		return explained{detail: fmt.Sprintf("after %d pages of entries the directory still has more", maxPages),
 			cause: err, final: true,
-			fix: "Narrow user_filter or base_dn; if there are not that many people, look for the error in the " +
-				"directory or in a proxy before it."}
+			fix: "Narrow user_filter or base_dn. If there are fewer people than that, the error is in the directory " +
+				"or " +
+				"in a proxy in front of it."}
 	}
 	code, message, ok := resultOf(err)
 	if !ok {
@@ -315,18 +319,19 @@ func (c Config) explainSearch(err error) explained {
 	}
 	switch code {
 	case ldap.LDAPResultNoSuchObject, ldap.LDAPResultInvalidDNSyntax:
-		detail := fmt.Sprintf("there is no base_dn %s in the directory", c.BaseDN)
+		detail := fmt.Sprintf("the base_dn %s does not exist in the directory", c.BaseDN)
 		if _, matched, ok := strings.Cut(message, "best match of:"); ok {
 			detail += "; what exists is " + strings.Trim(printable(matched), " '\t\x00")
 		}
-		return explained{detail: detail, cause: err, final: true, fix: "Correct base_dn, as DC=example,DC=com."}
+		return explained{detail: detail, cause: err, final: true, fix: "Correct base_dn, such as DC=example,DC=com."}
 	case ldap.LDAPResultReferral:
-		return explained{detail: fmt.Sprintf("the server refers to another one for %s, and referrals are not followed",
+		return explained{detail: fmt.Sprintf("the server refers to another one for %s, but SecBoard follows no "+
+			"referrals",
 			c.BaseDN), cause: err, final: true,
 			fix: "Correct base_dn, or name a server of that domain in urls."}
 	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultOperationsError, ldap.LDAPResultStrongAuthRequired,
 		ldap.LDAPResultInappropriateAuthentication:
-		return explained{detail: "the directory doesn't let this account search: " + said(code, message), cause: err,
+		return explained{detail: "the directory does not let this account search: " + said(code, message), cause: err,
 			final: true,
 			fix:   "Set bind_dn and bind_password to an account that may read the people under base_dn."}
 	case ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded:
@@ -336,7 +341,7 @@ func (c Config) explainSearch(err error) explained {
 				"account of bind_dn."}
 	}
 	return explained{detail: "the directory refuses the search at the moment: " +
-		said(code, message), cause: err, fix: "See the directory's own log."}
+		said(code, message), cause: err, fix: "See the directory's log."}
 }
 
 // explainGroups explains why a person's groups can't be read.
@@ -345,7 +350,7 @@ func explainGroups(err error) explained {
 	if !ok {
 		return explainBroken(err)
 	}
-	return explained{detail: "the directory doesn't show the person's groups: " + said(code, message), cause: err,
+	return explained{detail: "the directory does not show the person's groups: " + said(code, message), cause: err,
 		final: true,
 		fix:   "Let the account of bind_dn read the groups of the domain, or switch sync_groups or nested_groups off."}
 }
@@ -356,7 +361,7 @@ func explainBroken(err error) explained {
 		return e
 	}
 	return explained{detail: "the server closed the connection or answered with something other than LDAP", cause: err,
-		fix: "See the directory's own log, and try again."}
+		fix: "See the directory's log, and try again."}
 }
 
 // userRefusal is what the bind's result says of the person. It is none where the directory can't tell.
@@ -458,7 +463,7 @@ func namesOf(cert *x509.Certificate) string {
 
 func issuerOf(cert *x509.Certificate) string {
 	if cert == nil {
-		return "an unknown one"
+		return "an unknown authority"
 	}
 	return printable(cert.Issuer.String())
 }

@@ -198,10 +198,10 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 		step, detail string
 	}{
 		"at the TLS handshake": {false, behaviour{accept: cut}, directory.StepTLS, "closed the connection"},
-		"no TLS":               {false, behaviour{accept: noise}, directory.StepTLS, "doesn't speak TLS"},
+		"no TLS":               {false, behaviour{accept: noise}, directory.StepTLS, "does not speak TLS"},
 		"TLS at once for StartTLS": {true, behaviour{accept: func(e *exchange) {
 			_, _ = e.Write([]byte("\x15\x03\x01\x00\x02\x02\x0a"))
-		}}, directory.StepTLS, "didn't answer in LDAP"},
+		}}, directory.StepTLS, "did not answer in LDAP"},
 		"at StartTLS": {true, behaviour{startTLS: half}, directory.StepTLS, "closed the connection"},
 		"StartTLS is refused": {true, behaviour{
 			startTLS: says(ldap.ApplicationExtendedResponse, 2, "unsupported"),
@@ -228,7 +228,7 @@ func TestAServerThatBreaksOffIsSaidSo(t *testing.T) {
 		}}, directory.StepSearch, "closed the connection"},
 		"a referral": {false, behaviour{
 			search: says(ldap.ApplicationSearchResultDone, 10, "see ldap://other"),
-		}, directory.StepSearch, "referrals are not followed"},
+		}, directory.StepSearch, "follows no referrals"},
 		"a limit of the server": {
 			false, behaviour{search: says(ldap.ApplicationSearchResultDone, 11, "")}, directory.StepSearch, "too large",
 		},
@@ -317,7 +317,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 	}{
 		"of another host": {&x509.Certificate{DNSNames: []string{"dc1.example.com"}}, "",
 			"is for dc1.example.com and not for 127.0.0.1", "Use a name"},
-		"of no host": {&x509.Certificate{}, "", "names no host", "127.0.0.1"},
+		"of no host": {&x509.Certificate{}, "", "no host name among", "127.0.0.1"},
 		"expired": {
 			&x509.Certificate{IPAddresses: here, NotAfter: time.Now().Add(-time.Minute)}, "", "expired on", "Renew",
 		},
@@ -327,7 +327,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 		"of another authority": {
 			&x509.Certificate{IPAddresses: here}, "other", "not issued by the authority in ca_pem", "ca_pem",
 		},
-		"of an unknown authority": {&x509.Certificate{IPAddresses: here}, "none", "this system doesn't know", "ca_pem"},
+		"of an unknown authority": {&x509.Certificate{IPAddresses: here}, "none", "machine does not know", "ca_pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -412,7 +412,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 		step        string
 		detail, fix string
 	}{
-		"no servers": {func(c *ldapclient.Config) { c.URLs = nil }, "", "resolve", "no server", "ldaps://"},
+		"no servers": {func(c *ldapclient.Config) { c.URLs = nil }, "", "resolve", "No server", "ldaps://"},
 		"no URL": {func(c *ldapclient.Config) {
 			c.URLs = []string{"dc1.example.com"}
 		}, "", "resolve", "neither ldaps:// nor ldap://", "ldaps://"},
@@ -427,7 +427,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 		}, "", "connect", "nothing listens", "636"},
 		"no TLS": {func(c *ldapclient.Config) {
 			c.URLs = []string{"ldap://" + d.Address}
-		}, "", "connect", "in clear", "start_tls"},
+		}, "", "connect", "unencrypted", "start_tls"},
 		"ldaps on a plain port": {func(c *ldapclient.Config) {
 			c.URLs = []string{d.URL + ":389"}
 		}, "", "tls", "", "ldaps://"},
@@ -454,10 +454,10 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 		}, "", "bind", "locked", "another account"},
 		"anonymous": {func(c *ldapclient.Config) {
 			c.BindDN, c.BindPassword = "", ""
-		}, "", "search", "doesn't let", "bind_dn"},
+		}, "", "search", "does not let", "bind_dn"},
 		"no base DN": {func(c *ldapclient.Config) {
 			c.BaseDN = ""
-		}, "", "search", "base_dn is empty", "DC="},
+		}, "", "search", "no base_dn is set", "DC="},
 		"a base that isn't": {func(c *ldapclient.Config) {
 			c.BaseDN = "OU=nowhere," + d.BaseDN
 		}, "", "search", "OU=nowhere", "base_dn"},

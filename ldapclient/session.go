@@ -35,9 +35,9 @@ func parseURL(text string) (server, *Failure) {
 	}
 	switch {
 	case err != nil:
-		return bad(server{}, "an entry of urls is no URL") // its text may hold a password
+		return bad(server{}, "an entry of urls is not a URL") // its text may hold a password
 	case u.User != nil:
-		return bad(server{}, "an entry of urls holds a user name or password")
+		return bad(server{}, "an entry of urls contains a user name or password")
 	}
 	s := server{url: strings.TrimSpace(text), host: u.Hostname(), port: u.Port()}
 	switch u.Scheme {
@@ -50,7 +50,7 @@ func parseURL(text string) (server, *Failure) {
 		return bad(s, "the URL is neither ldaps:// nor ldap://")
 	}
 	if s.host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return bad(s, "the URL must have a host and may have a port, and nothing else")
+		return bad(s, "the URL may only have a host and a port")
 	}
 	return s, nil
 }
@@ -79,8 +79,9 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		return nil, log.failed(failure)
 	}
 	if to.plain && !c.StartTLS {
-		return nil, log.failed(to.failure(directory.StepConnect, explained{detail: "ldap:// without start_tls would " +
-			"send passwords in clear",
+		return nil, log.failed(to.failure(directory.StepConnect, explained{detail: "with ldap:// and without " +
+			"start_tls, " +
+			"passwords would be sent unencrypted",
 			fix: "Use ldaps://, or switch start_tls on."}))
 	}
 	if err := log.run(directory.StepResolve, func() (string, *Failure) {
@@ -112,7 +113,7 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 	}
 	if err := log.run(directory.StepBind, func() (string, *Failure) {
 		if c.BindDN == "" {
-			return "no bind_dn is set: the search is anonymous", nil
+			return "not bound, because bind_dn is empty: the search is anonymous", nil
 		}
 		return fmt.Sprintf("bound to %s as %s", to.url, c.BindDN), s.bind(ctx)
 	}); err != nil {
@@ -128,8 +129,8 @@ func (s *session) secure(ctx context.Context) (string, *Failure) {
 	if s.config.CAPEM != "" {
 		settings.RootCAs = x509.NewCertPool()
 		if !settings.RootCAs.AppendCertsFromPEM([]byte(s.config.CAPEM)) {
-			return "", s.server.failure(directory.StepTLS, misconfigured("ca_pem holds no certificate",
-				"Put certificates there as text that starts with -----BEGIN CERTIFICATE-----."))
+			return "", s.server.failure(directory.StepTLS, misconfigured("the setting ca_pem contains no certificate",
+				"Put certificates there, as text that starts with -----BEGIN CERTIFICATE-----."))
 		}
 	}
 	if s.server.plain {
@@ -144,9 +145,9 @@ func (s *session) secure(ctx context.Context) (string, *Failure) {
 	s.ldap = ldap.NewConn(conn, true)
 	s.ldap.Start()
 	state := conn.ConnectionState()
-	return fmt.Sprintf("%s with %s, with a certificate for %s that is valid until %s", tls.VersionName(state.Version),
-		s.server.url,
-		namesOf(state.PeerCertificates[0]), state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)), nil
+	return fmt.Sprintf("encrypted the connection to %s with %s; the certificate for %s is valid until %s", s.server.url,
+		tls.VersionName(state.Version), namesOf(state.PeerCertificates[0]),
+		state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)), nil
 }
 
 // startTLS asks the server for TLS. It reads not one byte more than the answer, so nothing that somebody added to it in
@@ -172,7 +173,7 @@ func startTLS(conn net.Conn) error {
 func (s *session) bind(ctx context.Context) *Failure {
 	if s.config.BindPassword == "" {
 		return s.server.failure(directory.StepBind,
-			misconfigured("bind_dn is set, but bind_password is empty",
+			misconfigured("a bind_dn is set, but bind_password is empty",
 				"Set both, or neither for an anonymous search."))
 	}
 	err := s.guarded(ctx, func() error { return s.ldap.Bind(s.config.BindDN, s.config.BindPassword) })
@@ -193,9 +194,9 @@ func (s *session) bindAs(ctx context.Context, dn, password string) error {
 	}
 	if code, message, ok := resultOf(err); ok {
 		return s.server.failure(directory.StepUserBind,
-			explained{detail: "the directory doesn't check the password: " + said(code, message), cause: err,
+			explained{detail: "the directory does not check the password: " + said(code, message), cause: err,
 				final: true,
-				fix:   "See the directory's own log."})
+				fix:   "See the directory's log."})
 	}
 	return s.server.failure(directory.StepUserBind, explainBroken(err))
 }

@@ -23,40 +23,42 @@ var textsOf = map[string]mailTexts{
 	"en": {
 		Greeting:     "Hello %s,",
 		ResetSubject: "%s: set a new password",
-		ResetText:    "Somebody asked for a link to set a new password for your account. By this link you can set it:",
+		ResetText:    "Somebody requested a link to set a new password for your account. Use this link to set one:",
 		ResetButton:  "Set a new password",
-		ResetIgnore:  "If it was not you, ignore this mail: your password stays as it is. Give the link to nobody.",
+		ResetIgnore:  "If it was not you, ignore this mail: your password remains unchanged. Never share this link.",
 		FirstSubject: "%s: your first sign-in",
-		FirstText:    "By this link you sign in for the first time. After that you choose a password:",
-		FirstButton:  "Sign in", FirstIgnore: "If you did not ask for it, ignore this mail. Give the link to nobody.",
+		FirstText:    "Use this link to sign in for the first time. You then choose a password:",
+		FirstButton:  "Sign in", FirstIgnore: "If you did not request it, ignore this mail. Never share this link.",
 		ValidUntil: "The link works once, until %s.",
 		Notices: map[string]notice{
 			mailmessage.NoticePasswordChanged: {
 				"%s: your password was changed", "The password of your account was changed.",
 			},
 			mailmessage.NoticeTwoFactorOn: {"%s: two-factor authentication is on", "A device was confirmed for " +
-				"the two-factor authentication of your account."},
+				"two-factor authentication of your account."},
 			mailmessage.NoticeTwoFactorOff: {
 				"%s: two-factor authentication is off",
-				"The two-factor authentication of your account was switched off.",
+				"Two-factor authentication was switched off for your account.",
 			},
-			mailmessage.NoticeTwoFactorReset: {"%s: two-factor authentication was reset", "An administrator has " +
-				"thrown away the device and the backup codes of your account's two-factor authentication."},
+			mailmessage.NoticeTwoFactorReset: {"%s: two-factor authentication was reset", "An administrator " +
+				"removed the device and the backup codes for two-factor authentication from your account."},
 			mailmessage.NoticeEmailChanged: {"%s: your e-mail address was changed", "The e-mail address of your " +
 				"account was changed. You sign in with the new one from now on."},
-			mailmessage.NoticeLockedOut: {"%s: too many attempts to sign in", "There were too many wrong attempts to " +
-				"sign in to your account. It is locked for some minutes and opens by itself."},
+			mailmessage.NoticeLockedOut: {"%s: too many failed sign-ins",
+				"There were too many failed attempts to sign " +
+					"in to your account. It is locked for a few minutes and then unlocks by itself."},
 		},
-		NoticeAdvice: "If this was not you, tell your administrator at once.",
+		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
-		ContactSubject: "Contact form: %s", ContactText: "Somebody has left a message in the contact form.",
+		ContactSubject: "Contact form: %s", ContactText: "Somebody sent a message through the contact form.",
 		ContactName: "Name", ContactEmail: "E-mail", About: "Subject",
-		ContactAnswer:    "An answer to this mail goes to the sender.",
+		ContactAnswer:    "If you reply to this mail, your reply goes to the sender of the message.",
 		AutoReplySubject: "%s: we have received your message",
-		AutoReplyText:    "Thank you for your message. It has arrived, and we will answer you as soon as we can.",
-		AutoReplyWhy: "This is an automatic answer to a message in our contact form. If it was not you who wrote " +
+		AutoReplyText:    "Thank you for your message. We have received it and will reply as soon as we can.",
+		AutoReplyWhy: "This is an automatic reply to a message sent through our contact form. If you did not send " +
 			"it, ignore this mail.",
-		TestMail: "%s: test mail", TestOK: "This mail account can send: an administrator has tried it with this mail.",
+		TestMail: "%s: test mail", TestOK: "This mail account can send mail: an administrator sent this mail to " +
+			"test it.",
 	},
 	"uk": {
 		Greeting:     "Вітаємо, %s!",

@@ -30,8 +30,8 @@ const (
 	laneBatches = 2
 	// perServer is how many connections to one mail server an instance has at most.
 	perServer = 4
-	// lastWords is how long a message being handed over may take after a stop before its connection is cut.
-	lastWords = 15 * time.Second
+	// stopGrace is how long a message that is being sent may take after a stop before its connection is closed.
+	stopGrace = 15 * time.Second
 	// recordTime is how long recording an attempt's outcome is tried within the attempt's time.
 	recordTime = 15 * time.Second
 )
@@ -68,14 +68,14 @@ func newDelivery(m *Mail) *delivery {
 
 // run delivers until ctx ends, and then finishes the messages that are being handed over.
 func (d *delivery) run(ctx context.Context) {
-	// What is under way outlives ctx by lastWords.
+	// What is under way outlives ctx by stopGrace.
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	failing := false
 	for {
 		err := d.scan(ctx, work)
 		if err != nil && !failing && ctx.Err() == nil {
-			d.Logger.WarnContext(ctx, "looking for mails to send failed; it is tried again", "error", err)
+			d.Logger.WarnContext(ctx, "mails that are due could not be found; this is tried again", "error", err)
 		}
 		failing = err != nil
 		if !pause.For(ctx, scanPace) {
@@ -85,7 +85,7 @@ func (d *delivery) run(ctx context.Context) {
 	d.mu.Lock()
 	d.ending = true
 	d.mu.Unlock()
-	timer := time.AfterFunc(lastWords, cut)
+	timer := time.AfterFunc(stopGrace, cut)
 	defer timer.Stop()
 	d.working.Wait()
 }
@@ -195,7 +195,7 @@ func (d *delivery) work(ctx context.Context, l *lane) {
 		l.waiting = l.waiting[1:]
 		d.mu.Unlock()
 		if err := d.deliver(ctx, id); err != nil {
-			d.Logger.WarnContext(ctx, "a mail could not be processed; it is tried again", "message", id, "error", err)
+			d.Logger.WarnContext(ctx, "a mail could not be processed; this is tried again", "message", id, "error", err)
 		}
 		d.mu.Lock()
 		delete(d.inHand, id)
@@ -214,7 +214,7 @@ func (d *delivery) deliver(ctx context.Context, id uuid.UUID) error {
 		return d.postpone(ctx, m, err)
 	}
 	content, err := d.contentOf(ctx, m)
-	if errors.Is(err, errUseless) {
+	if errors.Is(err, errObsolete) {
 		return d.Commands.GiveUpMail(ctx, m, err.Error())
 	}
 	if err != nil {

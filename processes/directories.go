@@ -39,7 +39,7 @@ func (d *Directories) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if err := d.round(ctx); err != nil && ctx.Err() == nil {
-			d.Logger.WarnContext(ctx, "directories could not be checked; it is tried again", "error", err)
+			d.Logger.WarnContext(ctx, "directories could not be checked; this is tried again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -112,11 +112,12 @@ func (d *Directories) check(ctx context.Context, conn *pgxpool.Conn, schedule co
 		note = &text
 		logger.WarnContext(ctx, "the accounts of a directory could not be compared with it", "error", failed)
 	case check.Stopped != "":
-		logger.WarnContext(ctx, "comparing accounts with their directory stopped: somebody has to confirm the "+
-			"changes, or to correct the connection",
+		logger.WarnContext(ctx, "the check of a directory stopped: somebody has to confirm its changes or correct "+
+			"the connection",
 			"close", check.Findings.Close, "open", check.Findings.Open, "reason", check.Stopped)
 	case len(check.Changes) > 0:
-		logger.InfoContext(ctx, "accounts were closed or opened as in their directory", "closed", check.Findings.Close,
+		logger.InfoContext(ctx, "accounts were closed or opened to match their "+
+			"directory", "closed", check.Findings.Close,
 			"opened", check.Findings.Open)
 	}
 	_, err := conn.Exec(ctx, `INSERT INTO app.directory_checks (directory_id, checked_at, error) VALUES ($1, $2, $3)

@@ -100,7 +100,7 @@ func (m *Mail) start(ctx context.Context) (eventstore.Position, error) {
 			}
 		}
 		if !said && ctx.Err() == nil {
-			m.Logger.WarnContext(ctx, "mail is waiting for Postgres and the event store", "error", err)
+			m.Logger.WarnContext(ctx, "sending mail waits for Postgres and the event store", "error", err)
 		}
 		if !pause.For(ctx, 500*time.Millisecond) {
 			return 0, ctx.Err()
@@ -136,7 +136,7 @@ func (m *Mail) handle(ctx context.Context, page feed.Page) error {
 		return err
 	})
 	if err != nil {
-		m.Logger.WarnContext(ctx, "mails could not be queued yet; it is tried again", "error", err)
+		m.Logger.WarnContext(ctx, "mails could not be queued yet; this is tried again", "error", err)
 	}
 	return err
 }
@@ -157,7 +157,8 @@ func (m *Mail) follow(ctx context.Context, e *eventstore.Envelope) error {
 	if m.stuck.times++; m.stuck.times < tries {
 		return err
 	}
-	m.Logger.ErrorContext(ctx, "the mail that an event asks for can't be made", "event", e.ID, "type", e.Type,
+	m.Logger.ErrorContext(ctx, "the mails for an event can't be queued; the event is skipped", "event", e.ID,
+		"type", e.Type,
 		"position", e.Position, "error", err)
 	return nil
 }

@@ -229,8 +229,8 @@ func hostOf(base string) string {
 	return parsed.Hostname()
 }
 
-// errUseless says that nobody has any use of a mail any more.
-var errUseless = errors.New("the mail is no longer of use")
+// errObsolete says that nobody needs a mail any more.
+var errObsolete = errors.New("the mail is no longer needed")
 
 // content gathers what a mail says, but for its link.
 func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.Site) (mailing.Message, error) {
@@ -249,7 +249,7 @@ func (m *Mail) content(ctx context.Context, q mailmessage.Queued, site settings.
 		content.ReplyTo = content.Contact.Email
 	case mailmessage.ContactAutoReply:
 		if contacts.AutoReply == nil {
-			return content, fmt.Errorf("%w: the auto-reply was switched off", errUseless)
+			return content, fmt.Errorf("%w: the auto-reply was switched off", errObsolete)
 		}
 		content.AutoReply = *contacts.AutoReply
 	}
@@ -275,9 +275,9 @@ func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmess
 	}
 	switch {
 	case user.NormalizeEmail(account.Details.Email) != user.NormalizeEmail(q.To):
-		return fmt.Errorf("%w: the account has another e-mail address now", errUseless)
+		return fmt.Errorf("%w: the account now has another e-mail address", errObsolete)
 	case !usable(q.Link, m.Commands.Now()):
-		return fmt.Errorf("%w: the link in it can't be used any more", errUseless)
+		return fmt.Errorf("%w: its link can no longer be used", errObsolete)
 	}
 	base, err := m.BaseURL(ctx)
 	if err != nil {
@@ -297,7 +297,7 @@ func (m *Mail) show(ctx context.Context, r mailRequest) error {
 	err := m.addLink(ctx, &content, r.Queued)
 	if err == nil {
 		m.ShowLink(ctx, r.Feature, r.To, content.URL)
-	} else if errors.Is(err, errUseless) {
+	} else if errors.Is(err, errObsolete) {
 		return nil
 	}
 	return err

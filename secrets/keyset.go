@@ -44,7 +44,7 @@ func LoadKeyset(path string) (*Keyset, error) {
 		return nil, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s may be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
+		return nil, fmt.Errorf("%s can be read by others (mode %04o): run chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -161,7 +161,7 @@ func (k *Keyset) Seal(secret []byte, context string) (domain.Sealed, error) {
 func (k *Keyset) Open(sealed domain.Sealed, context string) ([]byte, error) {
 	secret, err := k.aead.Decrypt(sealed, []byte(context))
 	if err != nil {
-		return nil, fmt.Errorf("open a sealed secret of %s: it was sealed with another keyset or for something else",
+		return nil, fmt.Errorf("decrypt a secret of %s: it was encrypted with another keyset or for something else",
 			context)
 	}
 	return secret, nil
@@ -171,7 +171,7 @@ func (k *Keyset) Open(sealed domain.Sealed, context string) ([]byte, error) {
 func (k *Keyset) Name(kind, value string) (string, error) {
 	name, err := k.prf.ComputePrimaryPRF([]byte(kind+"\x00"+value), 16)
 	if err != nil {
-		return "", fmt.Errorf("name a value: %w", err)
+		return "", fmt.Errorf("compute the name of a value: %w", err)
 	}
 	return hex.EncodeToString(name), nil
 }

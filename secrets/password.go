@@ -15,7 +15,7 @@ import (
 var Parameters = &argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
 // ErrBusy says that so many passwords are being checked that this one would wait too long.
-var ErrBusy = errors.New("too many passwords are being checked right now")
+var ErrBusy = errors.New("too many passwords are being checked at the moment")
 
 // Hasher checks and makes password hashes, few at a time: each takes 19 MiB and some 20 ms of a core, so more at once
 // would only make all of them slower and could exhaust the memory.

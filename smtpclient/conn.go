@@ -21,7 +21,8 @@ import (
 )
 
 // Conn is a connection on which messages can be handed over, one after the other; not safe for concurrent use.
-// A server may close it at any time: a message that fails on it without being permanent or in doubt deserves another.
+// A server may close it at any time: a message that failed on it, neither permanently nor in doubt, should be tried on
+// another one.
 type Conn struct {
 	server  Server
 	host    string // server.Host in ASCII
@@ -39,9 +40,10 @@ func (c *Conn) resolve(ctx context.Context) (string, *Failure) {
 	}
 	if err != nil || host == "" || c.server.Port < 1 || c.server.Port > 65535 {
 		return "", &Failure{
-			Detail: fmt.Sprintf("%q with port %d is not the address of a mail server.", c.server.Host, c.server.Port),
-			Fix:    "Set host to a name such as mail.example.com and port to a number such as 587.",
-			Err:    err,
+			Detail: fmt.Sprintf("The host %q with port %d is not the address of a mail server.", c.server.Host,
+				c.server.Port),
+			Fix: "Set host to a name such as mail.example.com and port to a number such as 587.",
+			Err: err,
 		}
 	}
 	c.host = host
@@ -56,9 +58,9 @@ func (c *Conn) resolve(ctx context.Context) (string, *Failure) {
 		texts[i] = address.Unmap().String()
 	}
 	if len(texts) == 1 && texts[0] == host {
-		return host + " is an address.", nil
+		return fmt.Sprintf("The host %s is an IP address.", host), nil
 	}
-	return fmt.Sprintf("%s has the address %s.", host, strings.Join(texts, ", ")), nil
+	return fmt.Sprintf("The host %s has the address %s.", host, strings.Join(texts, ", ")), nil
 }
 
 // connect opens the connection and, unless TLS comes first, reads the server's greeting.
@@ -107,7 +109,7 @@ func (c *Conn) greet(ctx context.Context, conn net.Conn) *Failure {
 }
 
 // ownName is what we introduce ourselves as: this machine's name where it is a full one, else its address (RFC 5321,
-// 4.1.4). Servers turn a bare "localhost" away.
+// 4.1.4). Servers reject a bare "localhost".
 func ownName(local net.Addr) string {
 	if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") {
 		if ascii, err := idna.Lookup.ToASCII(name); err == nil {
@@ -148,7 +150,7 @@ func (c *Conn) secure(ctx context.Context) (string, *Failure) {
 		}
 	default:
 		return "", &Failure{
-			Detail: fmt.Sprintf("%q is not a value of security.", c.server.Security),
+			Detail: fmt.Sprintf("The value %q of security is unknown.", c.server.Security),
 			Fix:    "Set security to starttls, tls or none.",
 		}
 	}
@@ -156,7 +158,7 @@ func (c *Conn) secure(ctx context.Context) (string, *Failure) {
 	if err != nil {
 		return "", c.noTLS(ctx, err)
 	}
-	return fmt.Sprintf("%s, with a certificate for %s that is valid until %s.",
+	return fmt.Sprintf("Encrypted the connection with %s; the certificate for %s is valid until %s.",
 		tls.VersionName(state.Version), c.host, state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)), nil
 }
 
@@ -167,7 +169,7 @@ func (c *Conn) tlsConfig() *tls.Config {
 // login presents user name and password. It never sends them unencrypted over a network, whatever the server offers.
 func (c *Conn) login(ctx context.Context) (string, *Failure) {
 	if c.server.Username == "" {
-		return "No login, because the account has no username.", nil
+		return "Not logged in, because the account has no username.", nil
 	}
 	defer c.hangUpWhenDone(ctx)()
 	offered, names := c.client.Extension("AUTH")
@@ -177,7 +179,8 @@ func (c *Conn) login(ctx context.Context) (string, *Failure) {
 	case c.server.Password == "":
 		return "", &Failure{
 			Detail: "The account has a username but no password, and a login needs both.",
-			Fix:    "Set the account's password, or remove its username if the server accepts messages without login.",
+			Fix: "Set the account's password, or remove its username if the server accepts messages without a " +
+				"login.",
 		}
 	case c.server.Security == SecurityNone && !c.isLoopback():
 		return "", &Failure{
@@ -223,8 +226,8 @@ func (c *Conn) send(ctx context.Context, msg *mail.Msg) (string, *Failure) {
 	var content bytes.Buffer
 	if _, err := msg.WriteTo(&content); err != nil {
 		return "", &Failure{
-			Detail:    "The message could not be written: " + sentence(err.Error()),
-			Fix:       "This is a fault of SecBoard's: please report it.",
+			Detail:    "The message could not be composed: " + sentence(err.Error()),
+			Fix:       "This is a bug in SecBoard: please report it.",
 			Permanent: true,
 			Err:       err,
 		}
@@ -293,7 +296,7 @@ func (c *Conn) envelope(msg *mail.Msg) (from string, recipients []string, failur
 	if err != nil {
 		return "", nil, &Failure{
 			Detail:    "The message has no sender or no recipient.",
-			Fix:       "This is a fault of SecBoard's: please report it.",
+			Fix:       "This is a bug in SecBoard: please report it.",
 			Permanent: true,
 			Err:       err,
 		}

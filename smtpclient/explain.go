@@ -38,7 +38,7 @@ func (c *Conn) unresolved(ctx context.Context, err error) *Failure {
 		return stopped(err)
 	}
 	return &Failure{
-		Detail: fmt.Sprintf("The name servers gave no answer about %s.", c.host),
+		Detail: fmt.Sprintf("The name servers gave no answer for %s.", c.host),
 		Fix:    "Check this machine's name servers (DNS), and that they answer for the mail server's host.",
 		Err:    err,
 	}
@@ -57,11 +57,11 @@ func (c *Conn) unconnected(ctx context.Context, err error) *Failure {
 		f.Fix = "Correct the port (usually 587 for starttls, 465 for tls), or start the mail server."
 	case isTimeout(err):
 		f.Detail = fmt.Sprintf("Port %d of %s did not answer.", c.server.Port, c.host)
-		f.Fix = fmt.Sprintf("A firewall most likely drops the connection: allow it from this machine to %s. Many "+
-			"networks block port 25; use 587 or 465 then.", c.server)
+		f.Fix = fmt.Sprintf("Most likely a firewall drops the connection: allow it from this machine to %s. Many "+
+			"networks block port 25; use 587 or 465 instead.", c.server)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		f.Detail = fmt.Sprintf("There is no route from this machine to %s.", c.host)
-		f.Fix = "Check this machine's network, and that the host's address is right."
+		f.Fix = "Check this machine's network and the host's address."
 	default:
 		f.Detail = fmt.Sprintf("Connecting to %s failed: %s", c.server, sentence(err.Error()))
 		f.Fix = "Check host and port, and that the mail server is running."
@@ -77,7 +77,7 @@ func (c *Conn) noGreeting(ctx context.Context, err error) *Failure {
 	}
 	if !isTimeout(err) {
 		return &Failure{
-			Detail: fmt.Sprintf("%s closed the connection without a greeting.", c.server),
+			Detail: fmt.Sprintf("The server %s closed the connection without a greeting.", c.server),
 			Fix:    "Allow this machine's address on the mail server, and check that the port is one for mail.",
 			Err:    err,
 		}
@@ -85,16 +85,16 @@ func (c *Conn) noGreeting(ctx context.Context, err error) *Failure {
 	waited := min(c.server.Timeout, greetingTimeout)
 	if c.awaitsTLS(ctx) {
 		return &Failure{
-			Detail: fmt.Sprintf("Port %d of %s expects TLS at once, but security is %s, for which the server has to "+
-				"speak first.", c.server.Port, c.host, c.server.Security),
-			Fix: "Set security to tls; or keep it, with the port for that (usually 587 for starttls).",
+			Detail: fmt.Sprintf("Port %d of %s expects TLS from the start, but security is %s, for which the server "+
+				"has to speak first.", c.server.Port, c.host, c.server.Security),
+			Fix: "Set security to tls, or use the port that fits it (usually 587 for starttls).",
 			Err: err,
 		}
 	}
 	return &Failure{
-		Detail: fmt.Sprintf("%s accepted the connection, but sent no greeting within %s.", c.server, waited),
-		Fix: "If the port is one for TLS at once (usually 465), set security to tls. Else check that it is a mail " +
-			"server's port, and that no firewall or proxy answers in its place.",
+		Detail: fmt.Sprintf("The server %s accepted the connection, but sent no greeting within %s.", c.server, waited),
+		Fix: "If the port expects TLS from the start (usually 465), set security to tls. Otherwise check that it is " +
+			"a mail server's port, and that no firewall or proxy answers in its place.",
 		Err: err,
 	}
 }
@@ -115,7 +115,7 @@ func (c *Conn) badGreeting(ctx context.Context, err error) *Failure {
 	case failure != nil:
 		return failure
 	}
-	f := answer.failure("%s accepts no mail from here at the moment: %s", c.server, answer)
+	f := answer.failure("The server %s accepts no mail from this machine at the moment: %s", c.server, answer)
 	f.Fix = "Try again later. If that doesn't help, allow this machine's address on the mail server; its log says " +
 		"why it refuses."
 	return f
@@ -135,16 +135,16 @@ func (c *Conn) noHello(ctx context.Context, err error) *Failure {
 		return failure
 	}
 	f := answer.failure("The server refused this machine's name (EHLO): %s", answer)
-	f.Fix = "Give this machine a full host name that DNS knows, or allow its address on the mail server."
+	f.Fix = "Give this machine a full host name that is in the DNS, or allow its address on the mail server."
 	return f
 }
 
 func (c *Conn) noSTARTTLS() *Failure {
 	return &Failure{
-		Detail: fmt.Sprintf("%s does not offer STARTTLS.", c.server),
-		Fix: "Turn STARTTLS on at the mail server, or use a port that has it (usually 587), or set security to " +
-			"tls with the port for that (usually 465). If the server does offer it, a firewall or virus scanner in " +
-			"between removes it.",
+		Detail: fmt.Sprintf("The server %s does not offer STARTTLS.", c.server),
+		Fix: "Turn STARTTLS on at the mail server, use a port that has it (usually 587), or set security to tls and " +
+			"the port for it (usually 465). If the server does offer it, a firewall or virus scanner in between " +
+			"removes it.",
 	}
 }
 
@@ -169,13 +169,13 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 		record.RecordHeader[0] <= '5':
 		f.Detail = fmt.Sprintf("Port %d of %s does not begin with TLS, but security is tls: the server speaks first, "+
 			"as for starttls.", c.server.Port, c.host)
-		f.Fix = "Set security to starttls; or keep it, with the port for TLS at once (usually 465)."
+		f.Fix = "Set security to starttls, or use the port that expects TLS from the start (usually 465)."
 	case errors.As(err, &record):
 		f.Detail = fmt.Sprintf("What answers on port %d of %s does not speak TLS.", c.server.Port, c.host)
 		f.Fix = "Correct host and port (usually 587 for starttls, 465 for tls)."
 	case errors.As(err, &name):
 		f.Detail = fmt.Sprintf("The server's certificate is not for %s: %s.", c.host, namesOf(name.Certificate))
-		f.Fix = "Set host to a name that the certificate has, or give the mail server a certificate for this one."
+		f.Fix = "Set host to a name that the certificate is for, or give the mail server a certificate for this one."
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		f.Detail, f.Fix = outOfTime(invalid.Cert)
 	case errors.As(err, &unknown):
@@ -185,24 +185,24 @@ func (c *Conn) noTLS(ctx context.Context, err error) *Failure {
 				unknown.Cert.Issuer)
 		}
 		f.Fix = "Add that authority to this machine's trusted certificates (package ca-certificates), or give the " +
-			"mail server a certificate from a known one, with its intermediate certificates."
+			"mail server a certificate from a known authority, with the intermediate certificates."
 	case errors.As(err, &invalid), errors.As(err, new(*tls.CertificateVerificationError)):
 		f.Detail = "The server's certificate is not valid: " +
 			sentence(strings.TrimPrefix(err.Error(), "tls: failed to verify certificate: "))
 		f.Fix = "Give the mail server a valid certificate."
 	case strings.Contains(err.Error(), "protocol version"):
-		f.Detail = "The server knows only versions of TLS older than 1.2, which are not safe."
+		f.Detail = "The server supports only versions of TLS older than 1.2, which are not secure."
 		f.Fix = "Update the mail server, or turn TLS 1.2 on there."
 	case isTimeout(err):
-		f.Detail = fmt.Sprintf("The server did not answer within %s when TLS was to begin.", c.server.Timeout)
-		f.Fix = "Check that the port is one for TLS at once (usually 465) if security is tls, and 587 for starttls."
+		f.Detail = fmt.Sprintf("The server did not answer within %s during the TLS handshake.", c.server.Timeout)
+		f.Fix = "Check that the port fits security: usually 465 for tls, 587 for starttls."
 	case isHangUp(err):
-		f.Detail = "The server closed the connection when TLS was to begin."
+		f.Detail = "The server closed the connection during the TLS handshake."
 		f.Fix = "Check that security fits the port (usually 587 for starttls, 465 for tls). The mail server's log " +
 			"says more."
 	default:
-		f.Detail = "TLS could not begin: " + sentence(err.Error())
-		f.Fix = "The mail server's log says more; often its versions of TLS or its certificate are too old."
+		f.Detail = "The TLS handshake failed: " + sentence(err.Error())
+		f.Fix = "See the mail server's log; often its TLS versions or its certificate are too old."
 	}
 	f.Detail = clean(f.Detail) // whoever answers has written the certificate
 	return f
@@ -229,23 +229,23 @@ func outOfTime(certificate *x509.Certificate) (detail, fix string) {
 			"Check the clocks of this machine and of the mail server."
 	}
 	return fmt.Sprintf("The server's certificate expired on %s.", certificate.NotAfter.UTC().Format(format)),
-		"Renew the mail server's certificate. If it is renewed, restart the mail server; else check this " +
-			"machine's clock."
+		"Renew the mail server's certificate. If it has been renewed already, restart the mail server; " +
+			"otherwise check this machine's clock."
 }
 
 func (c *Conn) noLogin() *Failure {
 	return &Failure{
-		Detail: fmt.Sprintf("%s offers no login.", c.server),
+		Detail: fmt.Sprintf("The server %s offers no login.", c.server),
 		Fix: "Use the port for logins (usually 587 for starttls, 465 for tls), or remove the account's username " +
-			"if the server accepts messages without login.",
+			"if the server accepts messages without a login.",
 	}
 }
 
 func (c *Conn) noKnownLogin(mechanisms []string) *Failure {
 	return &Failure{
-		Detail: fmt.Sprintf("The server offers only logins that SecBoard does not know: %s.",
+		Detail: fmt.Sprintf("The server offers only login mechanisms that SecBoard does not know: %s.",
 			clean(strings.Join(mechanisms, ", "))),
-		Fix: "Allow PLAIN or LOGIN on the mail server (with TLS), or use another one.",
+		Fix: "Allow PLAIN or LOGIN on the mail server (with TLS), or use another mail server.",
 	}
 }
 
@@ -260,12 +260,12 @@ func (c *Conn) refusedLogin(ctx context.Context, err error) *Failure {
 		f = answer.failure("The server can't check logins at the moment: %s", answer)
 		f.Fix = "Try again later. If that doesn't help, the mail server's log says more."
 	case answer.code == 534:
-		f = answer.failure("The server wants another kind of password for %s: %s", c.server.Username, answer)
-		f.Fix = "Make an app password at the mail provider and set it as the account's password."
+		f = answer.failure("The server requires another kind of password for %s: %s", c.server.Username, answer)
+		f.Fix = "Create an app password at the mail provider and set it as the account's password."
 	case answer.code == 535:
 		f = answer.failure("The server refused the login of %s: %s", c.server.Username, answer)
-		f.Fix = "Correct the account's username and password. Some providers want the whole address as username, an " +
-			"app password, or SMTP logins to be turned on for the mailbox."
+		f.Fix = "Correct the account's username and password. Some providers require the whole address as username, " +
+			"an app password, or that SMTP logins are enabled for the mailbox."
 	default:
 		f = answer.failure("The server did not accept the login: %s", answer)
 		f.Fix = "Check security and port, and that the mail server allows this mailbox to log in. Its log says more."
@@ -275,7 +275,7 @@ func (c *Conn) refusedLogin(ctx context.Context, err error) *Failure {
 
 func (c *Conn) noSMTPUTF8(address string, recipient bool) *Failure {
 	return &Failure{
-		Detail: fmt.Sprintf("The address %s has letters outside ASCII before the @, and the server does not "+
+		Detail: fmt.Sprintf("The address %s has characters outside ASCII before the @, and the server does not "+
 			"accept such addresses (SMTPUTF8).", bare(address)),
 		Fix:       "Use another address, or a mail server with SMTPUTF8.",
 		Permanent: recipient,
@@ -296,10 +296,10 @@ func (c *Conn) refused(answer answer) *Failure {
 		if c.server.Username == "" {
 			f.Fix = "Set username and password of the account."
 		} else {
-			f.Fix = "Check security and port: the server may want TLS before."
+			f.Fix = "Check security and port: the server may require TLS first."
 		}
 	case answer.code == 452 && answer.status == "", answer.status == "4.3.1":
-		f = answer.failure("The server has no room for messages at the moment: %s", answer)
+		f = answer.failure("The server has no space for messages at the moment: %s", answer)
 		f.Fix = "Free space on the mail server, or wait."
 	}
 	return f
@@ -347,7 +347,7 @@ func (c *Conn) refusedRecipient(ctx context.Context, recipient string, err error
 	switch {
 	case answer.code == 552, strings.HasSuffix(answer.status, ".2.2"):
 		f = answer.failure("The mailbox of %s is full: %s", bare(recipient), answer)
-		f.Fix = "Ask the recipient to make room."
+		f.Fix = "Ask the recipient to delete messages."
 	case answer.code < 500:
 		f = answer.failure("The server defers messages to %s: %s", bare(recipient), answer)
 		f.Fix = "Wait a few minutes: servers that don't know a sender yet accept the message when it comes again " +
@@ -401,8 +401,8 @@ func (c *Conn) unconfirmed(ctx context.Context, from string, err error) *Failure
 	}
 	c.hangUp()
 	f := c.broken(ctx, "after the message was sent", err)
-	f.Detail = domain.Sentences(f.Detail, "The message may have been delivered or not.")
-	f.Fix = "Look into the mail server's log, or ask the recipient, before it is sent again."
+	f.Detail = domain.Sentences(f.Detail, "The message may or may not have been delivered.")
+	f.Fix = "Check the mail server's log, or ask the recipient, before sending it again."
 	f.InDoubt = true
 	return f
 }
@@ -410,15 +410,14 @@ func (c *Conn) unconfirmed(ctx context.Context, from string, err error) *Failure
 // broken explains a connection that failed between commands and answers. when completes "The server closed the
 // connection".
 func (c *Conn) broken(ctx context.Context, when string, err error) *Failure {
-	f := &Failure{Err: err, Fix: "Try again. If it keeps happening, the mail server's log says more; a firewall in " +
-		"between may also break connections."}
+	f := &Failure{Err: err, Fix: "Try again. If it keeps happening, see the mail server's log; a firewall in between " +
+		"may also break connections."}
 	switch {
 	case ctx.Err() != nil:
 		f = stopped(context.Cause(ctx))
 	case isTimeout(err):
 		f.Detail = fmt.Sprintf("The server did not answer in time %s.", when)
-		f.Fix = "Try again. If it keeps happening, give the mail server a longer timeout_s, or find out what keeps " +
-			"it busy."
+		f.Fix = "Try again. If it keeps happening, raise the mail server's timeout_s, or find out what keeps it busy."
 	case isHangUp(err):
 		f.Detail = fmt.Sprintf("The server closed the connection %s.", when)
 	case errors.Is(err, errTooMuch):
@@ -426,7 +425,7 @@ func (c *Conn) broken(ctx context.Context, when string, err error) *Failure {
 		f.Fix = "Check that host and port are those of a mail server."
 	case errors.As(err, new(textproto.ProtocolError)), errors.Is(err, smtp.ErrUnexpectedServerResponse),
 		errors.Is(err, smtp.ErrUnexpectedServerChallange):
-		f.Detail = fmt.Sprintf("The server's answer was not one of a mail server %s.", when)
+		f.Detail = fmt.Sprintf("The server gave an answer that is not SMTP %s.", when)
 		f.Fix = "Check that host and port are those of a mail server, and that no proxy answers in its place."
 		f.Err = errors.New("malformed answer") // err cites it
 	default:
@@ -436,7 +435,7 @@ func (c *Conn) broken(ctx context.Context, when string, err error) *Failure {
 }
 
 func stopped(cause error) *Failure {
-	f := &Failure{Detail: "The delivery was stopped before it was done.", Fix: "Try again.", Err: cause}
+	f := &Failure{Detail: "The delivery was stopped before it was finished.", Fix: "Try again.", Err: cause}
 	if errors.Is(cause, context.DeadlineExceeded) {
 		f.Detail = "The delivery ran out of time."
 		f.Fix = "Try again. If it keeps happening, find out what keeps the mail server busy."

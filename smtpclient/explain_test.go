@@ -29,7 +29,7 @@ func TestNetworkFailures(t *testing.T) {
 		},
 		"no name server": {
 			c.unresolved, &net.DNSError{Name: "mail.example", IsTimeout: true},
-			"The name servers gave no answer about mail.example.", "name servers (DNS)",
+			"The name servers gave no answer for mail.example.", "name servers (DNS)",
 		},
 		"host that is gone when connecting": {
 			c.unconnected, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "mail.example", IsNotFound: true}},

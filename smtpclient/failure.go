@@ -7,9 +7,9 @@ type Failure struct {
 	Fix    string // how to fix it
 	// Code is the server's answer, such as 550, or 0 without one.
 	Code int
-	// Permanent says that no repetition can deliver this message: the server refused the recipient or the message for
-	// good (5xx). What an administrator can put right is not permanent, and neither is a full mailbox: certificates,
-	// logins, a refused sender, denied relaying, and everything up to the login.
+	// Permanent says that no repetition can deliver this message: the server refused the recipient or the message
+	// permanently (5xx). What an administrator can correct is not permanent, and neither is a full mailbox:
+	// certificates, logins, a refused sender, denied relaying, and everything up to the login.
 	Permanent bool
 	// InDoubt says that the connection broke after the whole message was sent and before the server's answer: it may
 	// have been delivered, and a repetition may deliver it twice.

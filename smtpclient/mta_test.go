@@ -177,7 +177,7 @@ func TestRealRefusals(t *testing.T) {
 		"STARTTLS on a TLS port": {
 			change: func(s *smtpclient.Server) { s.Port, s.Timeout = mta.TLSPort, short },
 			to:     anna, step: "connect",
-			detail: "expects TLS at once, but security is starttls",
+			detail: "expects TLS from the start, but security is starttls",
 			fix:    "Set security to tls",
 		},
 		"unknown authority": {
@@ -414,8 +414,9 @@ func TestCheckDoesEverythingButTheMessage(t *testing.T) {
 	if len(steps) != 4 {
 		t.Fatalf("steps has %d elements, want 4: %v", len(steps), steps)
 	}
-	if !strings.Contains(steps[2].Detail, "TLS 1.3, with a certificate for 127.0.0.1 that is valid until ") {
-		t.Fatalf("%q lacks %q", steps[2].Detail, "TLS 1.3, with a certificate for 127.0.0.1 that is valid until ")
+	const encrypted = "Encrypted the connection with TLS 1.3; the certificate for 127.0.0.1 is valid until "
+	if !strings.HasPrefix(steps[2].Detail, encrypted) {
+		t.Fatalf("%q lacks %q", steps[2].Detail, encrypted)
 	}
 	if steps[3].Detail != "Logged in as secboard." {
 		t.Fatalf(`steps[3].Detail = %q, want "Logged in as secboard."`, steps[3].Detail)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail"
+
+	"github.com/secboard/secboard/domain"
 )
 
 // Values of Server.Security.
@@ -47,7 +49,7 @@ type Server struct {
 	// The greeting must come within 7 seconds. The answer to a message's end may take three times as long as a command:
 	// servers look for viruses then, and to give up there leaves the message in doubt.
 	Timeout time.Duration
-	// Username is empty for a server that takes messages without login.
+	// Username is empty for a server that accepts messages without a login.
 	Username string
 	Password string         `json:"-"`
 	RootCAs  *x509.CertPool `json:"-"` // nil: the system's
@@ -56,7 +58,7 @@ type Server struct {
 // String is the server's address: printed anywhere, it must not show the password.
 func (s Server) String() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
-// Step is the result of one step. Detail and Fix are sentences for the administrator; Fix is empty where OK.
+// Step is the result of one step. Detail and Fix are sentences for the administrator; Fix is empty if OK is true.
 type Step struct {
 	Step   string
 	OK     bool
@@ -123,5 +125,6 @@ func run(ctx context.Context, name string, do func(context.Context) (string, *Fa
 		failure.Step = name
 		step.Detail, step.Fix = failure.Detail, failure.Fix
 	}
+	step.Detail, step.Fix = domain.Sentences(step.Detail), domain.Sentences(step.Fix)
 	return step, failure
 }

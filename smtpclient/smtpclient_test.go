@@ -72,7 +72,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "unknown security", change: func(s *smtpclient.Server) { s.Security = "ssl" },
-			step: "tls", detail: `"ssl" is not a value of security`, fix: "Set security to starttls, tls or none",
+			step: "tls", detail: `The value "ssl" of security is unknown`, fix: "Set security to starttls, tls or none",
 		},
 		// The greeting.
 		{
@@ -83,7 +83,8 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		{
 			name: "TLS at once", script: &script{tlsAtOnce: true},
 			change: func(s *smtpclient.Server) { s.Timeout, s.Security = short, smtpclient.SecurityStartTLS },
-			step:   "connect", detail: "expects TLS at once, but security is starttls", fix: "Set security to tls",
+			step:   "connect", detail: "expects TLS from the start, but security is starttls",
+			fix: "Set security to tls",
 		},
 		{
 			name: "closed before the greeting", script: &script{answers: map[string]string{"greeting": hangUp}},
@@ -140,11 +141,11 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			name:   "silent handshake",
 			script: &script{tlsAtOnce: true, answers: map[string]string{"handshake": silence}},
 			change: func(s *smtpclient.Server) { s.Timeout = short },
-			step:   "tls", detail: " when TLS was to begin", fix: "usually 465",
+			step:   "tls", detail: " during the TLS handshake", fix: "usually 465",
 		},
 		{
 			name: "closed at the handshake", script: &script{answers: map[string]string{"handshake": hangUp}},
-			step: "tls", detail: "closed the connection when TLS was to begin", fix: "security fits the port",
+			step: "tls", detail: "closed the connection during the TLS handshake", fix: "security fits the port",
 		},
 		{
 			name: "old TLS", script: &script{config: func(a *mtatest.Authority) *tls.Config {
@@ -158,12 +159,12 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			name:   "certificate of another name",
 			script: &script{config: certificate(t, hourAgo, inAnHour, "mx.example", "mail.example", "192.0.2.1")},
 			step:   "tls", detail: "certificate is not for 127.0.0.1: it is for mx.example, mail.example, 192.0.2.1",
-			fix: "Set host to a name that the certificate has",
+			fix: "Set host to a name that the certificate is for",
 		},
 		{
 			name: "certificate without names", script: &script{config: certificate(t, hourAgo, inAnHour)},
 			step: "tls", detail: "certificate is not for 127.0.0.1: it has no names",
-			fix: "Set host to a name that the certificate has",
+			fix: "Set host to a name that the certificate is for",
 		},
 		{
 			name:   "expired certificate",
@@ -208,7 +209,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		{
 			name:   "app password wanted",
 			script: &script{answers: map[string]string{"AUTH": "534 5.7.9 app password needed"}},
-			step:   "login", code: 534, detail: "another kind of password for anna", fix: "Make an app password",
+			step:   "login", code: 534, detail: "another kind of password for anna", fix: "Create an app password",
 		},
 		{
 			name:   "logins can't be checked",
@@ -222,7 +223,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		{
 			name:   "login asks for more",
 			script: &script{answers: map[string]string{"AUTH": "334 aHVudGVyMiFodW50ZXIyIQ=="}},
-			step:   "login", detail: "answer was not one of a mail server during the login",
+			step:   "login", detail: "gave an answer that is not SMTP during the login",
 			fix: "Check that host and port",
 		},
 		{
@@ -272,7 +273,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "answers nonsense", script: &script{answers: map[string]string{"RCPT": "what?"}},
-			step: "send", detail: "answer was not one of a mail server after the recipient was given (RCPT TO)",
+			step: "send", detail: "gave an answer that is not SMTP after the recipient was given (RCPT TO)",
 			fix: "no proxy answers",
 		},
 		{
@@ -315,13 +316,13 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 			change: func(s *smtpclient.Server) { s.Timeout = short },
 			step:   "send", inDoubt: true,
 			detail: "did not answer in time after the message was sent. The message may have",
-			fix:    "Look into the mail server's log",
+			fix:    "Check the mail server's log",
 		},
 		{
 			name: "nonsense at the end", script: &script{answers: map[string]string{".": "taken " + token}},
 			step: "send", inDoubt: true,
-			detail: "not one of a mail server after the message was sent. The message may have",
-			fix:    "Look into the mail server's log",
+			detail: "answer that is not SMTP after the message was sent. The message may or may not have",
+			fix:    "Check the mail server's log",
 		},
 		{
 			name: "address outside ASCII", script: &script{},
@@ -417,8 +418,8 @@ func TestFarewellDoesNotUndoTheDelivery(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := steps[len(steps)-1].Detail; got != "The server accepted the message: 250 taken" {
-				t.Fatalf(`steps[len(steps)-1].Detail = %q, want "The server accepted the message: 250 taken"`, got)
+			if got := steps[len(steps)-1].Detail; got != "The server accepted the message: 250 taken." {
+				t.Fatalf(`steps[len(steps)-1].Detail = %q, want "The server accepted the message: 250 taken."`, got)
 			}
 		})
 	}

@@ -59,7 +59,7 @@ func TestStateOfAnAccount(t *testing.T) {
 		"closed by its directory": {access.Standing{Active: true, Closed: true}, access.DirectoryDisabled,
 			"closed by the directory: its entry is disabled"},
 		"gone from its directory": {access.Standing{Active: true, Closed: true, ClosedFor: user.ClosedVanished},
-			access.DirectoryDisabled, "closed by the directory: its entry is no longer there"},
+			access.DirectoryDisabled, "closed by the directory: its entry no longer exists"},
 		"closed before its first day": {access.Standing{Active: true, Closed: true, Start: day(1)},
 			access.DirectoryDisabled, "closed by the directory: its entry is disabled"},
 	} {
@@ -168,7 +168,7 @@ func TestWhyAndWhyNot(t *testing.T) {
 		"a superuser in a module that is none": {given(
 			standing(access.Standing{CompanyID: acme, Active: true, Superuser: true})), "assets", domain.View, false,
 			[]access.Reason{
-				because(access.BecauseUnknownModule, "there was no module assets", uuid.Nil),
+				because(access.BecauseUnknownModule, "there was no module named assets", uuid.Nil),
 				because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
 				because(access.BecauseNobodyIsGiving, "no group in use allowed assets.view to anybody", uuid.Nil),
 			}},
@@ -226,9 +226,9 @@ func TestWhyAndWhyNot(t *testing.T) {
 		}},
 		"groups that one could join": {given(nil), "risks", domain.View, false, []access.Reason{
 			because(access.BecauseNoGroup, "the account was in no group", uuid.Nil),
-			because(access.BecauseWouldAllow, "membership of the group Editors would allow it", editors),
-			because(access.BecauseWouldAllow, "membership of the group Readers would allow it", readers),
-			because(access.BecauseWouldAllow, "membership of the group Viewers would allow it", viewers),
+			because(access.BecauseWouldAllow, "membership in the group Editors would allow it", editors),
+			because(access.BecauseWouldAllow, "membership in the group Readers would allow it", readers),
+			because(access.BecauseWouldAllow, "membership in the group Viewers would allow it", viewers),
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -215,12 +215,12 @@ func (f *SignInFacts) checkPassword(byDirectory bool) Finding {
 	case f.HasPassword:
 		found.OK, found.Detail, found.Cause = true, "the account has a password", f.password.cause()
 	case byDirectory:
-		found.OK, found.Detail = true, "the directory has the account's password"
+		found.OK, found.Detail = true, "the account's password is in the directory"
 	case f.Account.Source == user.SourceDirectory:
 		found.Detail = "there is no local password, and no directory that serves the account is in use"
 		found.Fix = f.switchOn()
 	default:
-		found.Detail = "no password was ever set"
+		found.Detail = "no password has been set yet"
 		found.Fix = fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`,
 			f.Account.Details.Email)
 	}
@@ -261,15 +261,16 @@ func (f *SignInFacts) checkTwoFactor() Finding {
 	switch factor := f.Account.TwoFactor; {
 	case factor.Challenges():
 		found.Detail = fmt.Sprintf(
-			"after the password a code from the device is asked for, or one of the %d backup codes left", f.BackupCodes)
+			"after the password, a code from the device or one of the %d remaining backup codes is "+
+				"required", f.BackupCodes)
 		switch f.lastFailure() {
 		case signin.WrongCode, signin.CodeUsed, signin.WrongBackupCode:
 			found.Fix = f.call("POST", "/two-factor/reset") + " if the device is lost; otherwise its clock may be wrong"
 		}
 	case factor.Enrolled:
-		found.Detail = "an administrator suspended two-factor: no code is asked for until a new device is confirmed"
+		found.Detail = "an administrator suspended two-factor: no code is required until a new device is confirmed"
 	case f.Account.TwoFactorRequired:
-		found.Detail = "two-factor is required and not set up: the next session may only set it up"
+		found.Detail = "two-factor is required but not set up: the next session can only be used to set it up"
 	default:
 		found.Detail = "two-factor is not used"
 	}

@@ -20,7 +20,7 @@ func (f *SignInFacts) checkDirectory(asked, unapproved []directory.Connection) F
 	link := f.Account.Directory
 	switch {
 	case f.HasPassword:
-		found.OK, found.Detail, found.Cause = true, "the local password counts; no directory is asked", nil
+		found.OK, found.Detail, found.Cause = true, "the account has a local password, so no directory is asked", nil
 	case link.Disabled:
 		found.Detail = user.DirectoryDisabled{Reason: link.Reason}.Summary()
 		found.Fix = "enable the entry in the directory; the next sign-in, or POST /directories/" + link.ID.String() +
@@ -28,10 +28,11 @@ func (f *SignInFacts) checkDirectory(asked, unapproved []directory.Connection) F
 	case len(asked) == 0 && len(unapproved) > 0:
 		d := unapproved[0]
 		found.Detail = "no superuser has approved the directory " + d.State.Settings.Name +
-			", so it signs in nobody who is a superuser or in a group"
+			", so superusers and members of groups can't sign in through it"
 		found.Fix = "PATCH /directories/" + d.ID.String() + ` {"vouch": true} by a superuser`
 	case len(asked) == 0 && f.Account.Source == user.SourceDirectory:
-		found.Detail = "the password of this account is kept by a directory, but none that serves the account is in use"
+		found.Detail = "the account's password is kept in a directory, but no directory that serves the account is " +
+			"in use"
 		found.Fix = f.switchOn()
 	case len(asked) == 0:
 		found.OK, found.Detail = true, "the account comes from no directory"
@@ -104,7 +105,7 @@ func (f *SignInFacts) refusal(reason string) (detail, fix string) {
 	}
 	switch code {
 	case directory.Unknown:
-		return "the directory had no entry with this e-mail address that its user_filter lets through",
+		return "the directory had no entry with this e-mail address that matches its user_filter",
 			"look for it with POST /directories/{id}/test"
 	case directory.Ambiguous:
 		return "the directory had several entries with this e-mail address", "leave the address in only one of them"
@@ -124,7 +125,7 @@ func (f *SignInFacts) refusal(reason string) (detail, fix string) {
 	case directory.Hours:
 		return "the directory does not let the account sign in at that hour", there
 	case directory.Workstation:
-		return "the directory lets the account sign in at certain workstations only",
+		return "the directory lets the account sign in only from certain workstations",
 			"allow the directory's servers there"
 	}
 	return "the directory refused it" + domain.Because(code), there

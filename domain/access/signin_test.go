@@ -74,7 +74,7 @@ func TestWhySomebodyCantSignIn(t *testing.T) {
 		"after the last day": {facts(password,
 			user.AccessPeriodChanged{EndDate: domain.Changed[domain.Date]{To: day(-1)}}), access.VerdictRefused,
 			"access ended after 2026-06-14 (UTC)", "end_date", "PATCH " + path + ` {"end_date": null}`},
-		"no password yet": {facts(), access.VerdictRefused, "no password was ever set", "has_password_or_directory",
+		"no password yet": {facts(), access.VerdictRefused, "no password has been set yet", "has_password_or_directory",
 			`POST /password-resets {"email": "anna@example.com"} sends the person a link to set one`},
 		"locked out": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute)}), access.VerdictRefused,
 			"the account is locked out until 2026-06-15T12:01:00Z, after too many wrong passwords or codes",
@@ -100,18 +100,19 @@ func TestWhySomebodyCantSignIn(t *testing.T) {
 				"/check, then opens the account"},
 		"the directory decides": {served(facts(linked), nil), access.VerdictAllowed, "", "directory_account", ""},
 		"the directory is switched off": {served(facts(linked), off), access.VerdictRefused,
-			"the password of this account is kept by a directory, but none that serves the account is in use",
+			"the account's password is kept in a directory, but no directory that serves the account is in use",
 			"directory_account",
 			"PATCH /directories/" + found.String() + ` {"enabled": true}`},
 		"the directory's company is retired": {served(facts(linked), func(c *directory.Connection) {
 			c.CompanyRetired = true
 		}), access.VerdictRefused,
-			"the password of this account is kept by a directory, but none that serves the account is in use",
+			"the account's password is kept in a directory, but no directory that serves the account is in use",
 			"directory_account",
 			"POST " + path + `/unlink-directory {"reason": …}: the company of that directory is retired`},
 		"somebody with rights, of a directory that nobody approved": {served(facts(linked, user.SuperuserGranted{}),
 			unapproved), access.VerdictRefused,
-			"no superuser has approved the directory Acme AD, so it signs in nobody who is a superuser or in a group",
+			"no superuser has approved the directory Acme AD, so superusers and members of groups can't " +
+				"sign in through it",
 			"directory_account",
 			"PATCH /directories/" + found.String() + ` {"vouch": true} by a superuser`},
 		"the directory refused": {served(

@@ -38,7 +38,7 @@ const (
 const MaxOffers = 20
 
 // Answer says whether the account could do one thing, and why. offering are groups that the account might join; those
-// that didn't allow it, and its own, are passed over.
+// that didn't allow it, and its own, are skipped.
 func (f *Facts) Answer(module string, action domain.Action, offering []uuid.UUID) (bool, []Reason) {
 	current := f.current()
 	grants := f.grants(module, action, current)
@@ -57,7 +57,7 @@ func (f *Facts) Answer(module string, action domain.Action, offering []uuid.UUID
 		})
 	}
 	if !slices.Contains(f.Modules, module) {
-		reasons = append(reasons, Reason{Code: BecauseUnknownModule, Detail: "there was no module " + module})
+		reasons = append(reasons, Reason{Code: BecauseUnknownModule, Detail: "there was no module named " + module})
 	}
 	for _, grant := range grants {
 		held := grant.because(module, action)
@@ -209,6 +209,6 @@ func (f *Facts) other(m Membership) Reason {
 	}
 	return Reason{
 		Code: BecauseWouldAllow, Group: m.Group,
-		Detail: fmt.Sprintf("membership of the group %s would allow it", offer.Name),
+		Detail: fmt.Sprintf("membership in the group %s would allow it", offer.Name),
 	}
 }

@@ -44,7 +44,7 @@ func (Contested) EventType() string { return "claim.contested" }
 
 func (e Reserved) Summary() string { return "reserved for " + e.Owner }
 func (Confirmed) Summary() string  { return "confirmed" }
-func (Contested) Summary() string  { return "reserved value given up after an interrupted change" }
+func (Contested) Summary() string  { return "reservation given up after an interrupted change" }
 func (e Released) Summary() string { return "released: " + e.Reason }
 
 // State of one claim; the zero value is free.

@@ -25,7 +25,7 @@ type Received struct {
 
 func (Received) EventType() string { return "contactmessage.received" }
 
-func (e Received) Summary() string { return "message of " + e.Email + " received" }
+func (e Received) Summary() string { return "message from " + e.Email + " received" }
 
 // State of a message: the message, once there is one.
 type State struct {

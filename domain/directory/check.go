@@ -21,7 +21,7 @@ func (s State) TooMany(f Findings) string {
 	changes := f.Close + f.Open
 	switch {
 	case f.Entries == 0 && f.Close > 0:
-		return "the directory shows no entry at all: look at base_dn and user_filter"
+		return "the directory returned no entries at all: check base_dn and user_filter"
 	case changes > fewChanges && changes*100 > f.Accounts*s.Settings.CheckLimit:
 		return "that is more than check_limit_percent allows at once"
 	}

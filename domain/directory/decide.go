@@ -141,7 +141,7 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	} else if hasPassword && !by.Superuser && elsewhere(s.Settings, wanted) {
 		var invalid domain.Invalid
 		invalid.Add("bind_password", domain.CodeRequired,
-			"must be given again when urls, start_tls or ca_pem change: the former one is not sent to another server")
+			"must be entered again when urls, start_tls or ca_pem change: it is not sent to another server")
 		return nil, invalid.Err()
 	}
 	events = append(events, entries...)

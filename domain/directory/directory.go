@@ -240,7 +240,7 @@ func (s Settings) validateProtection(invalid *domain.Invalid) {
 	case plain && tls: // validateURLs says so
 	case plain && !s.StartTLS:
 		invalid.Add("start_tls", domain.CodeNeedsTLS,
-			"must be true with ldap:// addresses, or passwords would travel in clear: set it, or use ldaps://")
+			"must be true with ldap:// addresses, or passwords would be sent unencrypted: set it, or use ldaps://")
 	case tls && s.StartTLS:
 		invalid.Add("start_tls", domain.CodeConflict,
 			"must be false with ldaps:// addresses: they begin with TLS already")
@@ -270,11 +270,11 @@ func validateCA(invalid *domain.Invalid, text string) {
 			return
 		}
 		if block.Type != "CERTIFICATE" {
-			invalid.Add("ca_pem", domain.CodePEM, "must hold certificates only, and no private key")
+			invalid.Add("ca_pem", domain.CodePEM, "must contain certificates only, and no private key")
 			return
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			invalid.Add("ca_pem", domain.CodePEM, "has a block that is not a certificate")
+			invalid.Add("ca_pem", domain.CodePEM, "contains a block that is not a certificate")
 			return
 		}
 		found++

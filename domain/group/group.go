@@ -142,8 +142,8 @@ func Change(s State, patch Patch, known func(module string) bool) ([]domain.Even
 	if company, ok := domain.Change(s.CompanyID, &wanted.CompanyID); ok {
 		if company.To != uuid.Nil {
 			return nil, domain.Refusef(domain.CodeGroupCompanyFixed,
-				"the group %s can be opened to all companies (company_id null) but not be moved to one: create a "+
-					"group in that company", s.Name)
+				"the group %s can be opened to all companies (company_id null), but can't be moved to one: create "+
+					"a group in that company", s.Name)
 		}
 		events = append(events, MadeGlobal{company})
 	}

@@ -31,7 +31,7 @@ func (Initialized) EventType() string { return "installation.initialized" }
 func (ProbeSealed) EventType() string { return "installation.probe_sealed" }
 
 func (Initialized) Summary() string { return "installation initialized" }
-func (ProbeSealed) Summary() string { return "a probe sealed, by which the keyset is recognised" }
+func (ProbeSealed) Summary() string { return "probe sealed, to recognise the keyset" }
 
 // State of the installation.
 type State struct {
@@ -67,8 +67,8 @@ func (s State) Check(keys Keyset) error {
 	}
 	if _, err := keys.Open(s.Probe, Stream); err != nil {
 		return domain.Refusef(domain.CodeWrongKeyset,
-			"the keyset in use can't open what the event log holds, because its aead part is another one: use the "+
-				"keyset file that belongs to this log")
+			"the keyset in use can't decrypt the event log, because its aead part is a different one: use the keyset "+
+				"file that belongs to this log")
 	}
 	return nil
 }

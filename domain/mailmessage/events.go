@@ -91,14 +91,14 @@ func (Abandoned) EventType() string { return "mailmessage.abandoned" }
 func (Retried) EventType() string   { return "mailmessage.retried" }
 
 func (e Queued) Summary() string  { return "mail to " + e.To + " queued: " + e.Subject }
-func (e Sending) Summary() string { return fmt.Sprintf("attempt %d begins", e.Attempt) }
-func (e Sent) Summary() string    { return fmt.Sprintf("sent at attempt %d", e.Attempt) }
+func (e Sending) Summary() string { return fmt.Sprintf("attempt %d started", e.Attempt) }
+func (e Sent) Summary() string    { return fmt.Sprintf("sent on attempt %d", e.Attempt) }
 func (e Deferred) Summary() string {
-	return fmt.Sprintf("attempt %d failed for now: %s", e.Attempt, e.Reason)
+	return fmt.Sprintf("attempt %d failed, to be repeated: %s", e.Attempt, e.Reason)
 }
 func (e InDoubt) Summary() string {
 	return fmt.Sprintf("attempt %d may have arrived: %s", e.Attempt, e.Reason)
 }
 func (e Failed) Summary() string    { return "refused permanently: " + e.Reason }
 func (e Abandoned) Summary() string { return "given up: " + e.Reason }
-func (Retried) Summary() string     { return "to be tried again" }
+func (Retried) Summary() string     { return "queued again" }

@@ -166,7 +166,7 @@ func (s State) expired() Abandoned {
 	if s.BearsLink() {
 		return Abandoned{Reason: because("the link in it has expired", s.LastError)}
 	}
-	return Abandoned{Reason: because("it was tried for too long", s.LastError)}
+	return Abandoned{Reason: because("it could not be sent in time", s.LastError)}
 }
 
 func because(reason, last string) string {
@@ -243,12 +243,12 @@ func Retry(s State, now time.Time) ([]domain.Event, error) {
 	case !s.Exists:
 		return nil, domain.Refusef(domain.CodeNotFound, "there is no such mail")
 	case s.State == StateSent:
-		return nil, domain.Refusef(domain.CodeAlreadySent, "the mail was sent already")
+		return nil, domain.Refusef(domain.CodeAlreadySent, "the mail has already been sent")
 	case s.State == StateSending:
 		return nil, domain.Refusef(domain.CodeBeingSent, "the mail is being sent right now")
 	case s.BearsLink() && !now.Before(s.Queued.ExpiresAt):
 		return nil, domain.Refusef(domain.CodeLinkExpired,
-			"the link in the mail has expired: the person has to ask for a new one")
+			"the link in the mail has expired: the person has to request a new one")
 	}
 	expires := s.Queued.ExpiresAt
 	if !s.BearsLink() {

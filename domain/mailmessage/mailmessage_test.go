@@ -88,7 +88,7 @@ func TestAnAttemptIsClaimedOnce(t *testing.T) {
 		}},
 		"a notice for too long": {
 			[]domain.Event{notice}, notice.ExpiresAt, false,
-			[]domain.Event{mailmessage.Abandoned{Reason: "it was tried for too long"}},
+			[]domain.Event{mailmessage.Abandoned{Reason: "it could not be sent in time"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -110,7 +110,7 @@ func (p Patch) Validate() error {
 		}
 	}
 	if p.Port != nil && (d.Port < 1 || d.Port > 65535) {
-		invalid.Add("port", domain.CodeRange, "must be between 1 and 65535; usual are 587 for starttls, 465 for tls "+
+		invalid.Add("port", domain.CodeRange, "must be between 1 and 65535; usually 587 for starttls, 465 for tls "+
 			"and 25 for none")
 	}
 	if p.Security != nil && !slices.Contains(Securities, d.Security) {

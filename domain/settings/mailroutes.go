@@ -22,14 +22,14 @@ type MailRouteSet struct {
 func (MailRouteSet) EventType() string { return "settings.mail_route_set" }
 
 func (e MailRouteSet) Summary() string {
-	whose := " of all companies"
+	whose := " in all companies"
 	if e.CompanyID != uuid.Nil {
-		whose = " of a company"
+		whose = " in one company"
 	}
 	if e.MailAccountID.To == uuid.Nil {
-		return "mail account of " + e.Feature + whose + " no longer chosen"
+		return "mail account for " + e.Feature + whose + " no longer chosen"
 	}
-	return "mail account of " + e.Feature + whose + " chosen"
+	return "mail account for " + e.Feature + whose + " chosen"
 }
 
 // MailRoute is where a route applies. CompanyID is uuid.Nil for all companies.

@@ -171,7 +171,7 @@ func (p SitePatch) Validate() error {
 		if parsed, err := url.Parse("https://" + *p.Domain); err != nil || parsed.Host != *p.Domain ||
 			strings.ContainsAny(*p.Domain, "@/?# ") {
 			invalid.Add("domain", domain.CodeDomain, "must be a host name such as accounts.example.com, with a port "+
-				"if need be")
+				"if needed")
 		}
 	}
 	if p.Protocol != nil && *p.Protocol != "http" && *p.Protocol != "https" {

@@ -129,7 +129,7 @@ func (e Succeeded) Summary() string {
 	}
 	return "signed in (" + e.Method + ")"
 }
-func (Challenged) Summary() string     { return "password right, second factor asked for" }
+func (Challenged) Summary() string     { return "password accepted, second factor requested" }
 func (e Failed) Summary() string       { return "sign-in refused: " + e.Reason }
 func (e LockoutBegan) Summary() string { return "locked out until " + e.Until.Format(time.RFC3339) }
 func (Unlocked) Summary() string       { return "lockout ended by an administrator" }

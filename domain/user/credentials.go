@@ -103,12 +103,12 @@ func (e PasswordSet) Summary() string {
 	return "password set"
 }
 func (PasswordRehashed) Summary() string       { return "password hash renewed with stronger parameters" }
-func (PasswordResetRequested) Summary() string { return "password reset link asked for" }
-func (FirstLoginRequested) Summary() string    { return "first-login link asked for" }
+func (PasswordResetRequested) Summary() string { return "password reset link requested" }
+func (FirstLoginRequested) Summary() string    { return "first-login link requested" }
 func (FirstLoginUsed) Summary() string         { return "first-login link used" }
-func (TwoFactorPrepared) Summary() string      { return "two-factor set-up begun" }
+func (TwoFactorPrepared) Summary() string      { return "two-factor setup started" }
 func (TwoFactorEnrolled) Summary() string      { return "two-factor device confirmed" }
-func (BackupCodesReplaced) Summary() string    { return "new backup codes made" }
+func (BackupCodesReplaced) Summary() string    { return "backup codes replaced" }
 func (BackupCodeUsed) Summary() string         { return "backup code used" }
 func (TwoFactorDisabled) Summary() string      { return "two-factor switched off" }
 func (e TwoFactorReset) Summary() string       { return "two-factor reset" + domain.Because(e.Reason) }

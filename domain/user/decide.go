@@ -228,7 +228,7 @@ func changeRequirement(s State, by By, required *bool) ([]domain.Event, error) {
 		return nil, nil
 	case by.Self:
 		return nil, domain.Refusef(domain.CodeOwnAccount,
-			"you can't lift two-factor for your own account: ask another administrator")
+			"you can't lift the two-factor requirement for your own account: ask another administrator")
 	}
 	return []domain.Event{TwoFactorRequirementLifted{}}, nil
 }
@@ -242,7 +242,8 @@ func GiveRole(s State, by By, role Role) ([]domain.Event, error) {
 		return nil, nil
 	}
 	if role.Retired {
-		return nil, domain.Refusef(domain.CodeRetired, "the role %s is retired and can't be given", role.Name)
+		return nil, domain.Refusef(domain.CodeRetired, "the role %s is retired and can't be given: choose another one",
+			role.Name)
 	}
 	return []domain.Event{RoleGiven{RoleID: role.ID, RoleName: role.Name}}, nil
 }
@@ -296,7 +297,9 @@ func joinGroup(s State, by By, companyID uuid.UUID, group Group) ([]domain.Event
 		return nil, nil
 	}
 	if group.Retired {
-		return nil, domain.Refusef(domain.CodeRetired, "the group %s is retired and can't be joined", group.Name)
+		return nil, domain.Refusef(domain.CodeRetired,
+			"the group %s is retired and can't be joined: choose another one",
+			group.Name)
 	}
 	if group.CompanyID != uuid.Nil && group.CompanyID != companyID {
 		return nil, groupOfOtherCompany(group.Name)

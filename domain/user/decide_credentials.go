@@ -26,7 +26,7 @@ func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
 
 // ErrPasswordElsewhere refuses to give a local password to an account that a directory signs in.
 var ErrPasswordElsewhere = &domain.Error{
-	Code: domain.CodeDirectoryAccount, Detail: "the password of this account is kept by the directory: change it there",
+	Code: domain.CodeDirectoryAccount, Detail: "the password of this account is kept in the directory: change it there",
 }
 
 // ReplacePassword is SetPassword by the owner, who has confirmed the password of the account as it was at asked: one
@@ -37,7 +37,7 @@ func ReplacePassword(s, asked State, hash domain.Sealed) ([]domain.Event, error)
 		return nil, ErrPasswordElsewhere
 	case s.PasswordsSet != asked.PasswordsSet:
 		return nil, domain.Refusef(domain.CodeRevisionMismatch,
-			"another password was set meanwhile: try again with that as the current one")
+			"the password was changed in the meantime: send the new one as the current password")
 	}
 	return SetPassword(s, hash)
 }
@@ -89,7 +89,7 @@ func UseFirstLogin(s State, link uuid.UUID, now time.Time) ([]domain.Event, erro
 
 // ErrLink says nothing about why.
 var ErrLink = &domain.Error{
-	Code: domain.CodeInvalidLink, Detail: "the link is wrong, was used already or has expired: ask for a new one",
+	Code: domain.CodeInvalidLink, Detail: "the link is wrong, has already been used or has expired: ask for a new one",
 }
 
 // ResetLinkUsable says whether a reset link could be used at a time.
@@ -109,7 +109,7 @@ func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 	}
 	if s.TwoFactor.Challenges() {
 		return nil, domain.Refusef(domain.CodeTwoFactorEnrolled,
-			"a device is confirmed already: switch two-factor off first, or ask an administrator to reset it")
+			"a device has already been confirmed: switch two-factor off first, or ask an administrator to reset it")
 	}
 	return []domain.Event{TwoFactorPrepared{Secret: secret}}, nil
 }
@@ -118,7 +118,7 @@ func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, error) {
 	if !s.TwoFactor.Prepared.Set() {
 		return nil, domain.Refusef(domain.CodeTwoFactorNotPrepared,
-			"there is no device to confirm: POST /me/two-factor first")
+			"there is no device to confirm: call POST /me/two-factor first")
 	}
 	return []domain.Event{TwoFactorEnrolled{Codes: codes, Step: step}}, nil
 }
@@ -126,7 +126,8 @@ func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, erro
 // ReplaceBackupCodes makes the former codes void.
 func ReplaceBackupCodes(s State, codes []string) ([]domain.Event, error) {
 	if !s.TwoFactor.Enrolled {
-		return nil, domain.Refusef(domain.CodeTwoFactorNotEnrolled, "two-factor is not set up")
+		return nil, domain.Refusef(domain.CodeTwoFactorNotEnrolled,
+			"two-factor is not set up: set it up first with POST /me/two-factor")
 	}
 	return []domain.Event{BackupCodesReplaced{Codes: codes}}, nil
 }
@@ -146,7 +147,7 @@ func DisableTwoFactor(s State) ([]domain.Event, error) {
 		return nil, errNoAccount()
 	case s.TwoFactorRequired:
 		return nil, domain.Refusef(domain.CodeTwoFactorRequired,
-			"an administrator requires two-factor for this account")
+			"an administrator requires two-factor for this account: ask an administrator to lift the requirement")
 	case !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set():
 		return nil, nil
 	}
@@ -163,7 +164,7 @@ func ResetTwoFactor(s State, by By, reason string) ([]domain.Event, error) {
 		return nil, err
 	}
 	if by.Self {
-		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't reset two-factor of your own account: switch it "+
+		return nil, domain.Refusef(domain.CodeOwnAccount, "you can't reset two-factor for your own account: switch it "+
 			"off with DELETE /me/two-factor, or ask another administrator")
 	}
 	if !s.TwoFactor.Enrolled && !s.TwoFactor.Prepared.Set() {

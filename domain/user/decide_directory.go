@@ -14,12 +14,12 @@ import (
 // Why a directory's yes does not let somebody in.
 var (
 	ErrOtherEntry = domain.Refusef(domain.CodeOtherDirectoryEntry,
-		"the account is bound to another entry of the directory")
+		"the account is bound to another entry of the directory: unlink it first, if it is the same person")
 	ErrEntryTaken = domain.Refusef(domain.CodeEntryOfAnotherAccount,
-		"the entry of the directory is bound to another account")
-	ErrOwnLogin    = domain.Refusef(domain.CodeLocalAccount, "the account has a password of its own")
+		"the entry of the directory is bound to another account: unlink that one first, if the entry is this person's")
+	ErrOwnLogin    = domain.Refusef(domain.CodeLocalAccount, "the account has a local password: sign in with it")
 	ErrNotApproved = domain.Refusef(domain.CodeDirectoryNotVouched,
-		"a superuser has to approve the connection before it signs in people with rights")
+		"a superuser has to approve the connection before people with rights can sign in through it")
 )
 
 // DirectoryEntry is an entry of a directory with the connection through which it was found.

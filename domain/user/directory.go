@@ -76,7 +76,7 @@ func (e DirectoryUnlinked) Summary() string {
 func (DirectoryEntryMoved) Summary() string { return "moved within the directory" }
 func (e DirectoryDisabled) Summary() string {
 	if e.Reason == ClosedVanished {
-		return "closed by the directory: its entry is no longer there"
+		return "closed by the directory: its entry no longer exists"
 	}
 	return "closed by the directory: its entry is disabled"
 }
@@ -86,9 +86,9 @@ func (e GroupSynced) Summary() string {
 }
 func (e GroupsMissed) Summary() string {
 	if len(e.Groups) == 0 {
-		return "no directory group has nearly the name of a group here any more"
+		return "directory groups now give all groups of the same name here"
 	}
-	return "directory groups that give no group here: " + strings.Join(e.Groups, "; ")
+	return "directory groups that don't give the group of that name here: " + strings.Join(e.Groups, "; ")
 }
 
 // Changes names the fields as the HTTP API does.

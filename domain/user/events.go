@@ -178,8 +178,8 @@ func (PositionChanged) Summary() string     { return "position changed" }
 func (AccessPeriodChanged) Summary() string { return "access period changed" }
 func (Activated) Summary() string           { return "activated" }
 func (e Deactivated) Summary() string       { return "deactivated" + domain.Because(e.Reason) }
-func (SuperuserGranted) Summary() string    { return "made superuser" }
-func (SuperuserRevoked) Summary() string    { return "no longer superuser" }
+func (SuperuserGranted) Summary() string    { return "made a superuser" }
+func (SuperuserRevoked) Summary() string    { return "no longer a superuser" }
 func (SuperuserExercised) Summary() string {
 	return "used superuser rights to limit the account of another superuser"
 }

@@ -14,12 +14,12 @@ func changeSuperuser(s State, by By, superuser *bool) ([]domain.Event, error) {
 	case superuser == nil || *superuser == s.Superuser:
 		return nil, nil
 	case !by.Superuser:
-		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can make somebody superuser")
+		return nil, domain.Refusef(domain.CodeForbidden, "only a superuser can make somebody a superuser")
 	case *superuser:
 		return []domain.Event{SuperuserGranted{}}, nil
 	case by.Self:
 		return nil, domain.Refusef(domain.CodeOwnAccount,
-			"you can't give up being superuser for your own account: ask another superuser, so that one always remains")
+			"you can't revoke superuser from your own account: ask another superuser, so that one always remains")
 	}
 	return []domain.Event{SuperuserRevoked{}}, nil
 }
