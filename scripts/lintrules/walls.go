@@ -6,12 +6,14 @@ package gorules
 import "github.com/quasilyte/go-ruleguard/dsl"
 
 // sessionsTable keeps app.sessions to httpapi/sessions. It looks at whatever a statement may stand in, since a pattern
-// for every literal would be "too general".
+// for every literal would be "too general". The first two are any constant or variable that is given a value, without and
+// with a type, alone or in a group: what is in parentheses is read as the inside of var (…).
 func sessionsTable(m dsl.Matcher) {
 	m.Match(
-		`const ($_ = $_; $*_)`, `const ($_ $_ = $_; $*_)`, `var $_ = $_`, `var $_ $_ = $_`,
-		`$_ := $_`, `$_ = $_`, `$_($*_)`, `$_{$*_}`, `return $*_`).
-		Where(m["$$"].Text.Matches(`\bapp\.sessions\b|(?i:\b(from|join|into|update)\s+sessions\b)`) &&
+		`($*_ = $*_)`, `($*_ $_ = $*_)`, `$*_ := $*_`, `$*_ = $*_`, `$_ += $_`, `$_ + $_`, `$_ <- $_`, `$_($*_)`,
+		`$_{$*_}`, `return $*_`).
+		Where(m["$$"].Text.Matches(`(?i)\bapp"?\."?sessions\b|`+
+			`\b(from|join|into|update|truncate|table|only|copy)\s+"?sessions\b`) &&
 			!m.File().PkgPath.Matches(`/httpapi/sessions$`) && !m.File().Name.Matches(`_test\.go$`)).
 		Report(`only httpapi/sessions touches the table app.sessions`)
 }
