@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
@@ -23,9 +22,6 @@ func (b *newCompany) command(problems *domain.Invalid) company.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newCompany) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type companyChanges struct {
 	Name Optional[string] `json:"name,omitzero" maxLength:"200" nullable:"false" example:"Nova Energy Group"`
 }
@@ -35,9 +31,6 @@ func (b *companyChanges) command(problems *domain.Invalid) company.Patch {
 	merge(problems, patch.Validate())
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *companyChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type cabinetPassword struct {
 	Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; never readable again"`

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/contact"
 	"github.com/secboard/secboard/domain/settings"
@@ -21,20 +19,16 @@ type contactMessage struct {
 	Message string `json:"message" maxLength:"10000"`
 }
 
-func (b *contactMessage) received(language string) contact.Received {
-	return contact.Received{Name: b.Name, Email: b.Email, Subject: b.Subject, Message: b.Message, Language: language}
-}
-
-// Resolve lets the domain check the body beside the schema.
-func (b *contactMessage) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	merge(&problems, b.received("").Normalized().Validate())
-	return findings(problems)
+// command leaves the language to the handler, which knows the request's headers.
+func (b *contactMessage) command(problems *domain.Invalid) contact.Received {
+	received := contact.Received{Name: b.Name, Email: b.Email, Subject: b.Subject, Message: b.Message}
+	merge(problems, received.Normalized().Validate())
+	return received
 }
 
 type contactRequest struct {
 	LinkHeaders
-	Body contactMessage
+	CommandBody[contactMessage, contact.Received, *contactMessage]
 }
 
 type contactChanges struct {
@@ -71,9 +65,6 @@ func (b *contactChanges) command(problems *domain.Invalid) settings.ContactPatch
 	merge(problems, patch.Validate())
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *contactChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 func (s *server) contactSettings() resource[projections.ContactSettings] {
 	return resource[projections.ContactSettings]{
@@ -122,6 +113,8 @@ func (s *server) receiveContact(ctx context.Context, in *contactRequest) (*struc
 	if over.account || over.address {
 		return nil, over.refusal()
 	}
-	_, err = s.Commands.ReceiveContact(ctx, s.caller(ctx), in.Body.received(languageOf(in.Language)))
+	received := in.command
+	received.Language = languageOf(in.Language)
+	_, err = s.Commands.ReceiveContact(ctx, s.caller(ctx), received)
 	return nil, err
 }

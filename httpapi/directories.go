@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -57,9 +56,6 @@ func (b *newDirectory) command(problems *domain.Invalid) commands.ConnectDirecto
 	merge(problems, command.Normalized().Validate(command.BindPassword != ""))
 	return command
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *newDirectory) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type directoryChanges struct {
 	Name           Optional[string]   `json:"name,omitzero" maxLength:"200" nullable:"false"`
@@ -124,9 +120,6 @@ func (b *directoryChanges) read(problems *domain.Invalid) commands.ChangeDirecto
 		},
 	}
 }
-
-// Resolve finds values of a wrong type; whether the rest fits what is there, only the command knows.
-func (b *directoryChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type listDirectoriesRequest struct {
 	QueryHeaders

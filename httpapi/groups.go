@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
@@ -48,9 +47,6 @@ func (b *newGroup) command(problems *domain.Invalid) group.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newGroup) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type groupChanges struct {
 	Name        Optional[string]                    `json:"name,omitzero" maxLength:"200" nullable:"false"`
 	Description Optional[string]                    `json:"description,omitzero" maxLength:"2000"`
@@ -67,9 +63,6 @@ func (b *groupChanges) command(problems *domain.Invalid) group.Patch {
 	merge(problems, patch.Validate(nil)) // the command knows the modules
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *groupChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type listGroupsRequest struct {
 	NamedList

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -45,9 +44,6 @@ func (b *newMailAccount) command(problems *domain.Invalid) mailAccountCommand {
 	return command
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newMailAccount) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type mailAccountChanges struct {
 	ServerID    Optional[string] `json:"server_id,omitzero" format:"uuid" nullable:"false"`
 	Address     Optional[string] `json:"address,omitzero" maxLength:"254" nullable:"false"`
@@ -76,9 +72,6 @@ func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch 
 	}
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *mailAccountChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type listMailAccountsRequest struct {
 	QueryHeaders

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -29,9 +28,6 @@ func (b *newMailServer) command(problems *domain.Invalid) mailserver.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newMailServer) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type mailServerChanges struct {
 	Name     Optional[string] `json:"name,omitzero" maxLength:"200" nullable:"false"`
 	Host     Optional[string] `json:"host,omitzero" maxLength:"253" nullable:"false"`
@@ -49,9 +45,6 @@ func (b *mailServerChanges) command(problems *domain.Invalid) mailserver.Patch {
 	merge(problems, patch.Validate())
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *mailServerChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 const mailTag = "Mail"
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/eventstore"
@@ -24,9 +22,6 @@ func (b *newRole) command(problems *domain.Invalid) role.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newRole) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type roleChanges struct {
 	Name        Optional[string]   `json:"name,omitzero" maxLength:"200" nullable:"false"`
 	Description Optional[string]   `json:"description,omitzero" maxLength:"2000"`
@@ -41,9 +36,6 @@ func (b *roleChanges) command(problems *domain.Invalid) role.Patch {
 	merge(problems, patch.Validate())
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *roleChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 func (s *server) roles() resource[projections.Role] {
 	return resource[projections.Role]{

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
@@ -41,9 +39,6 @@ func (b *siteChanges) command(problems *domain.Invalid) settings.SitePatch {
 	return patch
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *siteChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type securityChanges struct {
 	LockoutAttempts Optional[int] `json:"lockout_attempts,omitzero" nullable:"false" minimum:"3" maximum:"100" doc:"So many wrong passwords or codes within the window lock an account out"`
 	LockoutWindow   Optional[int] `json:"lockout_window_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440"`
@@ -64,9 +59,6 @@ func (b *securityChanges) command(problems *domain.Invalid) settings.SecurityPat
 	return patch
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *securityChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 // readNumber is patch for a number, which null can't clear.
 func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
 	if o.Null {
@@ -76,9 +68,9 @@ func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
 	return o.patch(field, problems)
 }
 
-type changeSettingsRequest[B any] struct {
+type changeSettingsRequest[B, C any, P body[B, C]] struct {
 	ChangeHeaders
-	Body B
+	CommandBody[B, C, P]
 }
 
 type getSettingsRequest struct {
@@ -139,17 +131,12 @@ func registerSettings[B, T, C any, P body[B, C]](s *server, r resource[T], summa
 		summary: summary,
 	}, func(ctx context.Context, in *getSettingsRequest) (*one[T], error) { return r.get(ctx, "", in.AsOf) })
 	change.method, change.path, change.id, change.tag = http.MethodPatch, r.path, "change-"+r.name, tag
-	registerCommand(s, change, func(ctx context.Context, in *changeSettingsRequest[B]) (*answer[T], error) {
-		var problems domain.Invalid
-		command := P(&in.Body).command(&problems)
-		if err := problems.Err(); err != nil {
-			return nil, err
-		}
+	registerCommand(s, change, func(ctx context.Context, in *changeSettingsRequest[B, C, P]) (*answer[T], error) {
 		caller, err := s.changer(ctx, in.ChangeHeaders)
 		if err != nil {
 			return nil, err
 		}
-		result, err := do(ctx, caller, command)
+		result, err := do(ctx, caller, in.command)
 		if err != nil {
 			return nil, err
 		}

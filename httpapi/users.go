@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -63,9 +62,6 @@ func readIDs(field string, texts []string, problems *domain.Invalid) []uuid.UUID
 	return list
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newUser) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 // userChanges is the body of PATCH /users/{id}.
 type userChanges struct {
 	Email            Optional[string]   `json:"email,omitzero" maxLength:"254" nullable:"false"`
@@ -103,9 +99,6 @@ func (b *userChanges) command(problems *domain.Invalid) commands.ChangeUser {
 	merge(problems, command.Validate())
 	return command
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *userChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 func (s *server) users() resource[projections.User] {
 	return resource[projections.User]{
