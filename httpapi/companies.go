@@ -33,7 +33,7 @@ func (b *companyChanges) command(problems *domain.Invalid) company.Patch {
 }
 
 type cabinetPassword struct {
-	Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; never readable again"`
+	Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; can't be read back"`
 }
 
 func (b *cabinetPassword) command(*domain.Invalid) string { return b.Password }
@@ -72,14 +72,14 @@ func (s *server) addCompanies() {
 	registerChange[cabinetPassword](s, companies, operation{
 		method: http.MethodPut, path: "/cabinet-password", id: "set-cabinet-password",
 		summary:     "Set the cabinet password",
-		description: "With it and their e-mail address, people of the company ask for their first sign-in.",
+		description: "People of the company enter it with their e-mail address to ask for a first-login link.",
 	}, s.Commands.SetCabinetPassword)
 	registerChange[defaultMailAccount](s, companies, operation{
 		method: http.MethodPut, path: "/default-mail-account", id: "set-default-mail-account",
 		summary: "Choose the mail account that sends the company's mail",
 	}, s.Commands.SetDefaultMailAccount)
 	registerActForReason(s, companies, "retire", operation{
-		summary: "Take a company out of use", description: "Its name is free again; its history stays.",
+		summary: "Retire a company", description: "Its name is free again; its history stays.",
 	}, s.Commands.RetireCompany)
 	registerHistory(s, companies)
 }

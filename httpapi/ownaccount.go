@@ -71,14 +71,14 @@ type changeProfileRequest struct {
 
 type changePasswordRequest struct {
 	Body struct {
-		CurrentPassword string `json:"current_password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Not for a first password, after a first-login link"`
-		NewPassword     string `json:"new_password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters, not the e-mail address, not a common one"`
+		CurrentPassword string `json:"current_password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Leave it out to set a first password after a first-login link"`
+		NewPassword     string `json:"new_password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; neither the e-mail address nor a common password"`
 	}
 }
 
 // settled is an answer to a command without a resource to show.
 type settled struct {
-	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Position string `header:"Secboard-Position" doc:"Opaque value for Secboard-Min-Position"`
 }
 
 const ownTag = "Own account"
