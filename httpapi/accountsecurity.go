@@ -45,13 +45,13 @@ func (s *server) addAccountSecurity() {
 	const tag = "Accounts"
 	register(s, operation{
 		method: http.MethodGet, path: "/users/{id}/sessions", id: "list-user-sessions", tag: tag,
-		required: needs("users", domain.View).orOwn(),
+		required: needs("users", domain.View).orOwnAccount(),
 		summary:  "Sessions of an account, newest first",
 	}, s.listSessions)
 	register(s, operation{
 		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag,
 		status:   http.StatusNoContent,
-		required: needs("users", domain.Edit).orOwn(), summary: "End all sessions of an account",
+		required: needs("users", domain.Edit).orOwnAccount(), summary: "End all sessions of an account",
 		description: "They end at once; for your own account, this includes the current one. Only a superuser can " +
 			"end a superuser's sessions.",
 	}, s.endAccountSessions)

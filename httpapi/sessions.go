@@ -188,11 +188,11 @@ func (s *server) signInWithSecondFactor(ctx context.Context, in *secondFactorReq
 	if err := s.limitSignIns(ctx, in.Body.Challenge); err != nil {
 		return nil, err
 	}
-	goOn, code := s.Commands.SignInWithCode, in.Body.Code
+	finish, code := s.Commands.SignInWithCode, in.Body.Code
 	if in.Body.BackupCode != "" {
-		goOn, code = s.Commands.SignInWithBackupCode, in.Body.BackupCode
+		finish, code = s.Commands.SignInWithBackupCode, in.Body.BackupCode
 	}
-	outcome, err := goOn(ctx, s.caller(ctx), in.Body.Challenge, code)
+	outcome, err := finish(ctx, s.caller(ctx), in.Body.Challenge, code)
 	if err != nil {
 		return nil, err
 	}
