@@ -316,7 +316,9 @@ func TestDirectoriesAreSetUpWithCare(t *testing.T) {
 		"company":   {map[string]any{"company_id": uuid.NewString()}, "company_id", "unknown_company"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := map[string]any{"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com"}
+			body := map[string]any{
+				"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com",
+			}
 			for field, value := range c.body {
 				body[field] = value
 			}
