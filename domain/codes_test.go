@@ -26,10 +26,12 @@ func TestTheDocsListEveryCode(t *testing.T) {
 	var page strings.Builder
 	page.WriteString(`# Codes of refusals
 
-Generated from ` + "`domain/codes.go`" + ` by ` + "`go test ./domain -update`" + `. Every refusal has a stable ` +
-		"`code`" + `; clients decide by it and not by the text.
-"Where" gives the HTTP status of a problem with this code, and "field" if the code also appears in ` + "`errors`" + `,
-for one field. In the answer to an import, any of these codes may also be that of a line.
+Generated from ` + "`domain/codes.go`" + ` by ` + "`go test ./domain -update`" + `.
+
+Every refusal has a stable ` + "`code`" +
+		`; clients decide by it and not by the text. "Where" gives the HTTP status of a
+problem with this code, and "field" if the code also appears in ` + "`errors`" + `, for one field. In the answer to an
+import, any of these codes may also be that of a line.
 `)
 	for _, section := range Codes {
 		fmt.Fprintf(&page, "\n## %s\n\n| code | where | what it means | what to do |\n|---|---|---|---|\n",

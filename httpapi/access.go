@@ -36,9 +36,9 @@ type whoMayRequest struct {
 	QueryHeaders
 	PointInTime
 	AccessParams
-	CompanyID uuid.UUID `query:"company_id" format:"uuid" doc:"Accounts that were in this company then"`
+	CompanyID uuid.UUID `query:"company_id" format:"uuid" doc:"Only accounts that were in this company at that time"`
 	Limit     int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
-	Cursor    string    `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
+	Cursor    string    `query:"cursor" maxLength:"2000" doc:"next_cursor of the previous page"`
 }
 
 // addAccess adds the questions about who may do what, now and at any time.
@@ -47,11 +47,10 @@ func (s *server) addAccess() {
 		method: http.MethodGet, path: "/users/{id}/access", id: "account-access", tag: "Accounts",
 		required: needs("users", domain.View),
 		summary:  "What an account may do and by which grant, now or at a time",
-		description: "Each module and action with its grants in `via`: who let the account join the group, who made " +
-			"the group allow it, and in " +
-			"`given_…` the later of both, which gave it. With `module` and `action` it answers one question: " +
-			"`allowed`, and in `because` why, or " +
-			"everything that was missing. Only an account in the state `active` may do anything.",
+		description: "Each module and action with its grants in `via`: who added the account to the group, who " +
+			"gave the group the permission, and in `given_…` the later of the two, which put it into effect. With " +
+			"`module` and `action` it answers one question: `allowed`, and in `because` the reason, or everything " +
+			"that was missing. Only an account in the state `active` may do anything.",
 	}, func(ctx context.Context, in *accountAccessRequest) (*accountAccessAnswer, error) {
 		access, err := s.ReadModels.AccountAccess(ctx, in.ID, in.filter(), s.Now(), in.AsOf.end())
 		return &accountAccessAnswer{Body: access}, err
@@ -60,10 +59,9 @@ func (s *server) addAccess() {
 		method: http.MethodGet, path: "/audit/access", id: "who-may", tag: auditTag,
 		required: needs("audit", domain.View),
 		summary:  "Who may do what and by which grant, now or at a time",
-		description: "Accounts come in the order in which they were made, each with its modules and actions. " +
-			"Superusers count. " +
-			"The question is itself recorded, once for all its pages. Without `as_of` each page answers for the " +
-			"moment of its request.",
+		description: "Accounts are listed in the order in which they were created, each with its modules and " +
+			"actions, superusers included. The query is itself recorded, once for all its pages. Without `as_of`, " +
+			"each page shows the state at the time of its request.",
 	}, s.whoMay)
 }
 

@@ -17,12 +17,12 @@ import (
 type listedSession struct {
 	ID         uuid.UUID `json:"id"`
 	CreatedAt  time.Time `json:"created_at"`
-	LastSeenAt time.Time `json:"last_seen_at" doc:"To the minute"`
+	LastSeenAt time.Time `json:"last_seen_at" doc:"Accurate to the minute"`
 	ExpiresAt  time.Time `json:"expires_at"`
-	IP         *string   `json:"ip" doc:"Where it was begun"`
-	UserAgent  *string   `json:"user_agent" doc:"What it was begun with"`
-	Limited    bool      `json:"limited" doc:"It may only set up two-factor"`
-	Current    bool      `json:"current" doc:"This request is made in it"`
+	IP         *string   `json:"ip" doc:"Address from which it was started"`
+	UserAgent  *string   `json:"user_agent" doc:"User agent that started it"`
+	Limited    bool      `json:"limited" doc:"Whether it may only set up two-factor"`
+	Current    bool      `json:"current" doc:"Whether it is the session of this request"`
 }
 
 type accountSessionsRequest struct {
@@ -45,20 +45,21 @@ func (s *server) addAccountSecurity() {
 	const tag = "Accounts"
 	register(s, operation{
 		method: http.MethodGet, path: "/users/{id}/sessions", id: "list-user-sessions", tag: tag,
-		required: needs("users", domain.View).orOwn(),
+		required: needs("users", domain.View).orOwnAccount(),
 		summary:  "Sessions of an account, newest first",
 	}, s.listSessions)
 	register(s, operation{
 		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag,
 		status:   http.StatusNoContent,
-		required: needs("users", domain.Edit).orOwn(), summary: "End all sessions of an account",
-		description: "At once, and for your own account the current one too. Those of a superuser can only be ended " +
-			"by a superuser.",
+		required: needs("users", domain.Edit).orOwnAccount(), summary: "End all sessions of an account",
+		description: "They end at once; for your own account, this includes the current one. Only a superuser can " +
+			"end a superuser's sessions.",
 	}, s.endAccountSessions)
 	registerActForReason(s, s.users(), "two-factor/reset", operation{
-		id: "reset-two-factor", summary: "Throw away a lost device", example: map[string]any{"reason": "lost phone"},
-		description: "Device and backup codes are void and all sessions end; a reason must be given. Where " +
-			"two-factor is required, the next sign-in asks for a new set-up.",
+		id: "reset-two-factor", summary: "Reset two-factor after a lost device",
+		example: map[string]any{"reason": "lost phone"},
+		description: "The device and the backup codes stop working and all sessions end. A reason is required. If " +
+			"two-factor is required, the next sign-in asks the person to set it up again.",
 	}, s.Commands.ResetTwoFactor)
 	registerCommand(s, operation{
 		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag,

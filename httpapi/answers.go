@@ -18,14 +18,14 @@ import (
 
 // CreateHeaders are those that every command takes.
 type CreateHeaders struct {
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"Names this request: sent again with the same body within 24 h it gives the first answer and changes nothing"`
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"Identifies this request: repeated with the same body within 24 h, it returns the first answer and changes nothing"`
 	Prefer         string `header:"Prefer" doc:"respond-async: answer 202 at once instead of waiting for the read models"`
 }
 
 // ChangeHeaders are those of a command on something that exists.
 type ChangeHeaders struct {
 	CreateHeaders
-	IfMatch string `header:"If-Match" doc:"The ETag that the resource must still have, else 412"`
+	IfMatch string `header:"If-Match" doc:"ETag that the resource must still have; otherwise 412"`
 }
 
 // ifMatch reads the revision of an If-Match header: nil for none and for *, which anything that exists matches.
@@ -58,16 +58,16 @@ func (s *server) changer(ctx context.Context, headers ChangeHeaders) (commands.C
 type answer[T any] struct {
 	Status   int
 	ETag     string `header:"ETag" doc:"Revision of the resource's stream, for If-Match"`
-	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
-	Location string `header:"Location" doc:"Where the created resource is"`
-	Applied  string `header:"Preference-Applied" doc:"respond-async when that was asked for"`
+	Position string `header:"Secboard-Position" doc:"Opaque value for Secboard-Min-Position"`
+	Location string `header:"Location" doc:"URL of the created resource"`
+	Applied  string `header:"Preference-Applied" doc:"respond-async if it was requested"`
 	Body     outcome[T]
 }
 
 // Accepted is the body of a 202: the change is recorded, the read models don't have it yet.
 type Accepted struct {
-	ID       string              `json:"id" doc:"Of the resource"`
-	Revision eventstore.Revision `json:"revision" doc:"Of the resource's stream after the change"`
+	ID       string              `json:"id" doc:"Id of the resource"`
+	Revision eventstore.Revision `json:"revision" doc:"Revision of the resource's stream after the change"`
 	Position string              `json:"position" doc:"As in Secboard-Position"`
 }
 
@@ -127,7 +127,7 @@ func registerCommand[I, T any](s *server, o operation, handler func(context.Cont
 	}
 	register(s, o, handler)
 	s.documented(o.method, o.path).Responses["202"] = &huma.Response{
-		Description: "Recorded; the read models don't have it yet, or Prefer: respond-async asked not to wait",
+		Description: "Recorded, but not in the read models yet, or Prefer: respond-async was sent",
 		Content: map[string]*huma.MediaType{"application/json": {
 			Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Accepted](), true, ""),
 		}},

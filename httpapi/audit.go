@@ -26,12 +26,12 @@ type auditEventsRequest struct {
 	QueryHeaders
 	ActorID       uuid.UUID `query:"actor_id" format:"uuid" doc:"Who did it"`
 	SubjectID     string    `query:"subject_id" maxLength:"100" doc:"What it was about: the id of an account, company, role, group, …, or the key of a module"`
-	Type          string    `query:"type" maxLength:"100" doc:"Start of the event's type, such as user.group"`
-	CompanyID     uuid.UUID `query:"company_id" format:"uuid" doc:"That the subject is or belonged to, or that the event took it out of"`
+	Type          string    `query:"type" maxLength:"100" doc:"Prefix of the event type, such as user.group"`
+	CompanyID     uuid.UUID `query:"company_id" format:"uuid" doc:"Company that the subject is, belonged to, or was removed from by the event"`
 	From          Moment    `query:"from" doc:"Earliest time (RFC 3339), or first day (UTC)"`
 	To            Moment    `query:"to" doc:"Latest time (RFC 3339), or last day (UTC)"`
 	IP            string    `query:"ip" maxLength:"45" doc:"Address that the request came from"`
-	CorrelationID uuid.UUID `query:"correlation_id" format:"uuid" doc:"Shared by the events of one request, whose answer has it as X-Request-ID; the id of a sign-in's event finds everything done in its session"`
+	CorrelationID uuid.UUID `query:"correlation_id" format:"uuid" doc:"Shared by the events of one request, whose answer has it as X-Request-ID; the id of a sign-in event finds everything done in that session"`
 	Limit         int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
 	Cursor        string    `query:"cursor" maxLength:"2000" doc:"next_cursor or previous_cursor of a page of the same query"`
 }
@@ -39,8 +39,8 @@ type auditEventsRequest struct {
 // auditEvents is a page of the log.
 type auditEvents struct {
 	Items          []projections.AuditEvent `json:"items" doc:"Newest first"`
-	NextCursor     *string                  `json:"next_cursor" doc:"For the parameter cursor: what is older; null at the beginning of the log"`
-	PreviousCursor string                   `json:"previous_cursor" doc:"For the parameter cursor: what is newer; ask again later when there is nothing yet"`
+	NextCursor     *string                  `json:"next_cursor" doc:"Cursor for older events; null at the beginning of the log"`
+	PreviousCursor string                   `json:"previous_cursor" doc:"Cursor for newer events; if there are none yet, ask again later"`
 }
 
 type auditEventsAnswer struct {
@@ -53,10 +53,9 @@ func (s *server) addAudit() {
 		method: http.MethodGet, path: "/audit/events", id: "audit-events", tag: auditTag,
 		required: needs("audit", domain.View),
 		summary:  "The whole log, newest first",
-		description: "Everything that happened, with who, when, from where and each field's old and new value. A " +
-			"query is itself recorded once, " +
-			"with all its pages in both directions; its cursors work for the person who asked only. To follow what " +
-			"happens, ask again with `previous_cursor`.",
+		description: "Everything that happened: who, when, from where, and each field's old and new value. The " +
+			"query is itself recorded, once for all its pages; its cursors work only for the person who asked. To " +
+			"follow new events, ask again with `previous_cursor`.",
 	}, s.auditEvents)
 	s.addAuditExport()
 }

@@ -21,7 +21,7 @@ type auditExportRequest struct {
 	Format string `query:"format" enum:"ndjson,csv" default:"ndjson"`
 	From   Moment `query:"from" doc:"Earliest time (RFC 3339), or first day (UTC)"`
 	To     Moment `query:"to" doc:"Latest time (RFC 3339), or last day (UTC)"`
-	After  uint64 `query:"after" maximum:"9007199254740991" doc:"Goes on after the event at this position: that of the last whole line of an export that ended early"`
+	After  uint64 `query:"after" maximum:"9007199254740991" doc:"Resume after this position: that of the last complete line of an export that ended early"`
 }
 
 const (
@@ -39,14 +39,12 @@ func (s *server) addAuditExport() {
 	register(s, operation{
 		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag,
 		required: needs("audit", domain.Export), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
-		summary: "Copy of the log, streamed",
-		description: "Every event up to this request, in the order of the log, without gaps and without secrets; one " +
-			"line each with at least `id`, `position`, " +
-			"`stream`, `revision`, `type`, `at`, `metadata` and `data`. It comes from the log itself. A copy that " +
-			"ended early, which the missing end of the " +
-			"chunked answer tells, is resumed with `after`; a CSV then has no header line. In a CSV a cell that a " +
-			"spreadsheet would take for a formula " +
-			"begins with an apostrophe. The export is itself recorded.",
+		summary: "Export the log as a stream",
+		description: "Every event up to this request, in the order of the log, without gaps and without secrets: " +
+			"one line each with at least `id`, `position`, `stream`, `revision`, `type`, `at`, `metadata` and " +
+			"`data`. It is read from the log itself, not from read models. An export that ended early, without the " +
+			"end of the chunked answer, is resumed with `after`; a CSV then has no header line. In CSV, a cell " +
+			"that a spreadsheet would read as a formula begins with an apostrophe. The export is itself recorded.",
 	}, s.auditExport)
 	content := map[string]*huma.MediaType{}
 	for _, mediaType := range exportTypes {

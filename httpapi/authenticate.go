@@ -59,8 +59,8 @@ func (r requirement) evenLimited() requirement {
 	return r
 }
 
-// orOwn lets everybody call it for their own account.
-func (r requirement) orOwn() requirement {
+// orOwnAccount lets everybody call it for their own account.
+func (r requirement) orOwnAccount() requirement {
 	r.own = true
 	return r
 }

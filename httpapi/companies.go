@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
@@ -23,9 +22,6 @@ func (b *newCompany) command(problems *domain.Invalid) company.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newCompany) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type companyChanges struct {
 	Name Optional[string] `json:"name,omitzero" maxLength:"200" nullable:"false" example:"Nova Energy Group"`
 }
@@ -36,11 +32,8 @@ func (b *companyChanges) command(problems *domain.Invalid) company.Patch {
 	return patch
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *companyChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type cabinetPassword struct {
-	Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; never readable again"`
+	Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; can't be read back"`
 }
 
 func (b *cabinetPassword) command(*domain.Invalid) string { return b.Password }
@@ -79,14 +72,14 @@ func (s *server) addCompanies() {
 	registerChange[cabinetPassword](s, companies, operation{
 		method: http.MethodPut, path: "/cabinet-password", id: "set-cabinet-password",
 		summary:     "Set the cabinet password",
-		description: "With it and their e-mail address, people of the company ask for their first sign-in.",
+		description: "People of the company enter it with their e-mail address to ask for a first-login link.",
 	}, s.Commands.SetCabinetPassword)
 	registerChange[defaultMailAccount](s, companies, operation{
 		method: http.MethodPut, path: "/default-mail-account", id: "set-default-mail-account",
 		summary: "Choose the mail account that sends the company's mail",
 	}, s.Commands.SetDefaultMailAccount)
 	registerActForReason(s, companies, "retire", operation{
-		summary: "Take a company out of use", description: "Its name is free again; its history stays.",
+		summary: "Retire a company", description: "Its name is free again; its history stays.",
 	}, s.Commands.RetireCompany)
 	registerHistory(s, companies)
 }

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/contact"
 	"github.com/secboard/secboard/domain/settings"
@@ -21,28 +19,24 @@ type contactMessage struct {
 	Message string `json:"message" maxLength:"10000"`
 }
 
-func (b *contactMessage) received(language string) contact.Received {
-	return contact.Received{Name: b.Name, Email: b.Email, Subject: b.Subject, Message: b.Message, Language: language}
-}
-
-// Resolve lets the domain check the body beside the schema.
-func (b *contactMessage) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	merge(&problems, b.received("").Normalized().Validate())
-	return findings(problems)
+// command leaves the language to the handler, which knows the request's headers.
+func (b *contactMessage) command(problems *domain.Invalid) contact.Received {
+	received := contact.Received{Name: b.Name, Email: b.Email, Subject: b.Subject, Message: b.Message}
+	merge(problems, received.Normalized().Validate())
+	return received
 }
 
 type contactRequest struct {
 	LinkHeaders
-	Body contactMessage
+	CommandBody[contactMessage, contact.Received, *contactMessage]
 }
 
 type contactChanges struct {
-	Address    Optional[string]            `json:"address,omitzero" maxLength:"500" doc:"Where the office is"`
+	Address    Optional[string]            `json:"address,omitzero" maxLength:"500" doc:"Address of the office"`
 	Phone      Optional[string]            `json:"phone,omitzero" maxLength:"50"`
-	Social     Optional[map[string]string] `json:"social,omitzero" doc:"Addresses by the name of the network; exactly these from now on"`
-	Recipients Optional[[]string]          `json:"recipients,omitzero" maxItems:"20" doc:"Who gets the messages of the contact form; exactly these from now on"`
-	AutoReply  Optional[autoReplyBody]     `json:"auto_reply,omitzero" doc:"What senders of the contact form get; null: nothing"`
+	Social     Optional[map[string]string] `json:"social,omitzero" doc:"Addresses by the name of the network; replaces all of them"`
+	Recipients Optional[[]string]          `json:"recipients,omitzero" maxItems:"20" doc:"Who gets the messages of the contact form; replaces the whole list"`
+	AutoReply  Optional[autoReplyBody]     `json:"auto_reply,omitzero" doc:"Automatic answer to senders of the contact form; null: none"`
 	ReplyEmail Optional[string]            `json:"reply_email,omitzero" maxLength:"254" doc:"Where answers to SecBoard's mails go; null: to the address that sent them"`
 }
 
@@ -72,9 +66,6 @@ func (b *contactChanges) command(problems *domain.Invalid) settings.ContactPatch
 	return patch
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *contactChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 func (s *server) contactSettings() resource[projections.ContactSettings] {
 	return resource[projections.ContactSettings]{
 		path: "/settings/contact", name: "contact-settings", kind: settings.Kind,
@@ -90,8 +81,7 @@ func (s *server) contactSettings() resource[projections.ContactSettings] {
 
 // addContact adds the contact form and its settings.
 func (s *server) addContact() {
-	registerSettings[contactChanges](s, s.contactSettings(), "How people reach whoever runs the installation, now or "+
-		"as it was", operation{
+	registerSettings[contactChanges](s, s.contactSettings(), "Contact settings, now or as they were", operation{
 		required: needs("settings", domain.Edit), summary: "Change the contact settings",
 		example: map[string]any{
 			"phone": "+380 44 123 45 67", "recipients": []string{"office@example.com"},
@@ -103,11 +93,11 @@ func (s *server) addContact() {
 	register(s, operation{
 		method: http.MethodPost, path: "/contact", id: "contact", tag: mailTag, status: http.StatusAccepted,
 		required: anybody,
-		maxBody:  maxContactBody, errors: []int{http.StatusTooManyRequests}, summary: "Leave a message",
-		description: "The recipients of the contact settings are notified. The sender gets an automatic answer, at " +
-			"most one a day, where one is set up. " +
-			"More than 5 messages with one e-mail address, or 20 from one network address, in 15 minutes are " +
-			"answered with 429.",
+		maxBody:  maxContactBody, errors: []int{http.StatusTooManyRequests},
+		summary: "Send a message with the contact form",
+		description: "Notifies the recipients in the contact settings. The sender gets an automatic answer if one " +
+			"is set up, at most one a day. More than 5 messages with one e-mail address, or 20 from one network " +
+			"address, within 15 minutes are refused with 429.",
 	}, s.receiveContact)
 }
 
@@ -122,6 +112,8 @@ func (s *server) receiveContact(ctx context.Context, in *contactRequest) (*struc
 	if over.account || over.address {
 		return nil, over.refusal()
 	}
-	_, err = s.Commands.ReceiveContact(ctx, s.caller(ctx), in.Body.received(languageOf(in.Language)))
+	received := in.command
+	received.Language = languageOf(in.Language)
+	_, err = s.Commands.ReceiveContact(ctx, s.caller(ctx), received)
 	return nil, err
 }

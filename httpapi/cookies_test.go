@@ -96,15 +96,17 @@ func TestSessionsInACookie(t *testing.T) {
 		"this site by Referer":           {[]with{csrf, {"Referer", a.url + "/page"}}, 200},
 		"a Referer that is none":         {[]with{csrf, {"Referer", "::"}}, 403},
 	} {
-		answer := a.call(t, "", http.MethodPatch, "/me", change, append(c.headers, withCookie)...)
-		if answer.status != c.status {
-			t.Errorf("%s: %s: got %v, want %v", name, answer, answer.status, c.status)
-		}
-		if c.status == http.StatusForbidden {
-			if got := answer.text("code"); got != "csrf_failed" {
-				t.Errorf(`%s: got %q, want "csrf_failed"`, name, got)
+		t.Run(name, func(t *testing.T) {
+			answer := a.call(t, "", http.MethodPatch, "/me", change, append(c.headers, withCookie)...)
+			if answer.status != c.status {
+				t.Errorf("%s: got %v, want %v", answer, answer.status, c.status)
 			}
-		}
+			if c.status == http.StatusForbidden {
+				if got := answer.text("code"); got != "csrf_failed" {
+					t.Errorf(`got %q, want "csrf_failed"`, got)
+				}
+			}
+		})
 	}
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
 		path := map[string]string{
@@ -175,26 +177,28 @@ func TestHTTPSRedirect(t *testing.T) {
 		"a path like a host": {"198.51.100.1:1", "secboard.example.com", "//evil.example.net/%2e%2e", nil, 308,
 			"https://secboard.example.com//evil.example.net/%2e%2e"},
 	} {
-		request := httptest.NewRequest(http.MethodGet, "http://x/", nil)
-		request.RemoteAddr, request.Host, request.Header["X-Forwarded-Proto"] = c.remote, c.host, c.proto
-		parsed, err := request.URL.Parse("http://x" + c.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.URL = parsed
-		recorder := httptest.NewRecorder()
-		a.engine.ServeHTTP(recorder, request)
-		if recorder.Code != c.status {
-			t.Errorf("%s: %s: got %v, want %v", name, recorder.Body, recorder.Code, c.status)
-		}
-		if got := recorder.Header().Get("Location"); got != c.to {
-			t.Errorf("%s: got %q, want %q", name, got, c.to)
-		}
-		if c.status == http.StatusBadRequest {
-			if got := recorder.Body.String(); !strings.Contains(got, "https_unknown") {
-				t.Errorf(`%s: %q lacks "https_unknown"`, name, got)
+		t.Run(name, func(t *testing.T) {
+			request := httptest.NewRequest(http.MethodGet, "http://x/", nil)
+			request.RemoteAddr, request.Host, request.Header["X-Forwarded-Proto"] = c.remote, c.host, c.proto
+			parsed, err := request.URL.Parse("http://x" + c.path)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			request.URL = parsed
+			recorder := httptest.NewRecorder()
+			a.engine.ServeHTTP(recorder, request)
+			if recorder.Code != c.status {
+				t.Errorf("%s: got %v, want %v", recorder.Body, recorder.Code, c.status)
+			}
+			if got := recorder.Header().Get("Location"); got != c.to {
+				t.Errorf("got %q, want %q", got, c.to)
+			}
+			if c.status == http.StatusBadRequest {
+				if got := recorder.Body.String(); !strings.Contains(got, "https_unknown") {
+					t.Errorf(`%q lacks "https_unknown"`, got)
+				}
+			}
+		})
 	}
 }
 

@@ -58,8 +58,8 @@ func (s *server) checkOrigin(r *http.Request) error {
 		asked.Header.Set("Origin", from.Scheme+"://"+from.Host)
 	}
 	if err := s.origins.Check(asked); err != nil {
-		return csrfFailed("the request comes from a page of another site: SECBOARD_TRUSTED_ORIGINS lists those " +
-			"that may")
+		return csrfFailed("the request comes from a page of another site, which is none of the trusted origins" +
+			settingNamed(s.OriginsSetting))
 	}
 	return nil
 }

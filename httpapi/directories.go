@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -20,22 +19,22 @@ type newDirectory struct {
 	CompanyID      string           `json:"company_id,omitempty" format:"uuid" nullable:"true" doc:"null: serves the people of all companies"`
 	URLs           []string         `json:"urls" maxItems:"10" example:"[\"ldaps://dc1.nova.example\"]" doc:"Servers of the same directory, tried in this order; ldap:// only with start_tls"`
 	StartTLS       Optional[bool]   `json:"start_tls,omitzero" doc:"Default false; needed with ldap://"`
-	CAPEM          Optional[string] `json:"ca_pem,omitzero" maxLength:"100000" doc:"Certificates, in PEM form, that the servers' must come from; null: those that the system trusts"`
+	CAPEM          Optional[string] `json:"ca_pem,omitzero" maxLength:"100000" doc:"Certificate authorities (PEM) that must have issued the servers' certificates; null: those that the system trusts"`
 	BaseDN         string           `json:"base_dn" maxLength:"1000" example:"DC=nova,DC=example" doc:"Where the search for people starts"`
-	BindDN         Optional[string] `json:"bind_dn,omitzero" maxLength:"1000" doc:"Account that searches; Active Directory also takes name@domain. null: anonymous"`
-	BindPassword   Optional[string] `json:"bind_password,omitzero" maxLength:"1024" writeOnly:"true" doc:"Never readable again"`
-	UserFilter     Optional[string] `json:"user_filter,omitzero" maxLength:"2000" nullable:"false" doc:"Who may sign in; default (objectClass=user)"`
+	BindDN         Optional[string] `json:"bind_dn,omitzero" maxLength:"1000" doc:"Account used for searching; Active Directory also accepts name@domain. null: anonymous"`
+	BindPassword   Optional[string] `json:"bind_password,omitzero" maxLength:"1024" writeOnly:"true" doc:"Can't be read back"`
+	UserFilter     Optional[string] `json:"user_filter,omitzero" maxLength:"2000" nullable:"false" doc:"LDAP filter for who may sign in; default (objectClass=user)"`
 	AttrEmail      Optional[string] `json:"attr_email,omitzero" maxLength:"100" nullable:"false" doc:"Default mail"`
 	AttrFirstName  Optional[string] `json:"attr_first_name,omitzero" maxLength:"100" doc:"Default givenName; null: not read"`
 	AttrLastName   Optional[string] `json:"attr_last_name,omitzero" maxLength:"100" doc:"Default sn; null: not read"`
 	AttrPhone      Optional[string] `json:"attr_phone,omitzero" maxLength:"100" doc:"Default telephoneNumber; null: not read"`
 	AttrDepartment Optional[string] `json:"attr_department,omitzero" maxLength:"100" doc:"Default department; null: not read"`
 	AttrPosition   Optional[string] `json:"attr_position,omitzero" maxLength:"100" doc:"Default title; null: not read"`
-	SyncGroups     Optional[bool]   `json:"sync_groups,omitzero" doc:"Each sign-in brings people into the groups that are called exactly like their directory groups; it takes nobody out. Default false"`
-	NestedGroups   Optional[bool]   `json:"nested_groups,omitzero" doc:"Groups count in which a group of the person is, too. Default false"`
-	TimeoutSeconds Optional[int]    `json:"timeout_s,omitzero" nullable:"false" doc:"How long each server may take, 1 to 60. Default 5"`
-	CheckMinutes   Optional[int]    `json:"check_minutes,omitzero" nullable:"false" doc:"How often all accounts are compared with the directory, from 5; 0: never. Default 60"`
-	CheckLimit     Optional[int]    `json:"check_limit_percent,omitzero" nullable:"false" doc:"How many of the accounts one comparison may close or open without confirmation. Default 20"`
+	SyncGroups     Optional[bool]   `json:"sync_groups,omitzero" doc:"Each sign-in adds people to the groups with exactly the same names as their directory groups; it removes nobody. Default false"`
+	NestedGroups   Optional[bool]   `json:"nested_groups,omitzero" doc:"Also count groups that contain a group of the person. Default false"`
+	TimeoutSeconds Optional[int]    `json:"timeout_s,omitzero" nullable:"false" doc:"Seconds that each server may take, 1 to 60. Default 5"`
+	CheckMinutes   Optional[int]    `json:"check_minutes,omitzero" nullable:"false" doc:"Minutes between comparisons of all accounts with the directory, at least 5; 0: never. Default 60"`
+	CheckLimit     Optional[int]    `json:"check_limit_percent,omitzero" nullable:"false" doc:"Percentage of the accounts that one comparison may close or open without confirmation. Default 20"`
 	Enabled        Optional[bool]   `json:"enabled,omitzero" doc:"Default true"`
 }
 
@@ -58,9 +57,6 @@ func (b *newDirectory) command(problems *domain.Invalid) commands.ConnectDirecto
 	return command
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newDirectory) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type directoryChanges struct {
 	Name           Optional[string]   `json:"name,omitzero" maxLength:"200" nullable:"false"`
 	CompanyID      Optional[string]   `json:"company_id,omitzero" format:"uuid"`
@@ -69,7 +65,7 @@ type directoryChanges struct {
 	CAPEM          Optional[string]   `json:"ca_pem,omitzero" maxLength:"100000"`
 	BaseDN         Optional[string]   `json:"base_dn,omitzero" maxLength:"1000" nullable:"false"`
 	BindDN         Optional[string]   `json:"bind_dn,omitzero" maxLength:"1000"`
-	BindPassword   Optional[string]   `json:"bind_password,omitzero" maxLength:"1024" writeOnly:"true" doc:"null removes it. Whoever is no superuser has to give it again to change urls, start_tls or ca_pem"`
+	BindPassword   Optional[string]   `json:"bind_password,omitzero" maxLength:"1024" writeOnly:"true" doc:"null removes it. Anybody but a superuser must send it again to change urls, start_tls or ca_pem"`
 	UserFilter     Optional[string]   `json:"user_filter,omitzero" maxLength:"2000" nullable:"false"`
 	AttrEmail      Optional[string]   `json:"attr_email,omitzero" maxLength:"100" nullable:"false"`
 	AttrFirstName  Optional[string]   `json:"attr_first_name,omitzero" maxLength:"100"`
@@ -82,8 +78,8 @@ type directoryChanges struct {
 	TimeoutSeconds Optional[int]      `json:"timeout_s,omitzero" nullable:"false"`
 	CheckMinutes   Optional[int]      `json:"check_minutes,omitzero" nullable:"false"`
 	CheckLimit     Optional[int]      `json:"check_limit_percent,omitzero" nullable:"false"`
-	Enabled        Optional[bool]     `json:"enabled,omitzero" doc:"false: nobody signs in through it. A connection can't be deleted"`
-	Vouch          Optional[bool]     `json:"vouch,omitzero" doc:"true: a superuser approves the connection as it then is. So does an empty body, and changing what entries it finds"`
+	Enabled        Optional[bool]     `json:"enabled,omitzero" doc:"false: nobody can sign in through it. A connection can't be deleted"`
+	Vouch          Optional[bool]     `json:"vouch,omitzero" doc:"true: a superuser approves the connection as it is after this change. A superuser also approves it with an empty body, or by changing which entries it finds"`
 }
 
 func (b *directoryChanges) command(problems *domain.Invalid) commands.ChangeDirectory {
@@ -96,7 +92,8 @@ func (b *directoryChanges) read(problems *domain.Invalid) commands.ChangeDirecto
 	vouch := readFlag("vouch", b.Vouch, problems)
 	if vouch != nil && !*vouch {
 		problems.Add("vouch", domain.CodeNotTrue,
-			"can only be true: it ends when somebody who is no superuser changes what entries the connection finds")
+			"can only be true: the approval ends when somebody who isn't a superuser changes which entries the "+
+				"connection finds")
 	}
 	return commands.ChangeDirectory{
 		BindPassword: b.BindPassword.patch("bind_password", problems),
@@ -125,9 +122,6 @@ func (b *directoryChanges) read(problems *domain.Invalid) commands.ChangeDirecto
 	}
 }
 
-// Resolve finds values of a wrong type; whether the rest fits what is there, only the command knows.
-func (b *directoryChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type listDirectoriesRequest struct {
 	QueryHeaders
 	PageParams
@@ -137,8 +131,8 @@ type listDirectoriesRequest struct {
 }
 
 type directoryProbe struct {
-	Email    string `json:"email,omitempty" maxLength:"254" doc:"Of somebody to look for"`
-	Password string `json:"password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Of that person, to try it. A wrong one counts in the directory as any does"`
+	Email    string `json:"email,omitempty" maxLength:"254" doc:"E-mail address of a person to look up"`
+	Password string `json:"password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Password of that person, to try signing in. A wrong one counts as a failed attempt in the directory"`
 }
 
 type testDirectoryRequest struct {
@@ -151,7 +145,7 @@ type directoryStep struct {
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
 	MS     int64  `json:"ms" doc:"How long it took, in milliseconds"`
-	Fix    string `json:"fix,omitempty" doc:"What to do where it is not ok"`
+	Fix    string `json:"fix,omitempty" doc:"What to do if the step failed"`
 }
 
 type directoryFlags struct {
@@ -163,10 +157,10 @@ type directoryFlags struct {
 }
 
 type directoryGroup struct {
-	Name  string           `json:"name" doc:"Of the directory group"`
-	Gives bool             `json:"gives" doc:"A sign-in makes the person a member of group"`
+	Name  string           `json:"name" doc:"Name of the directory group"`
+	Gives bool             `json:"gives" doc:"Whether a sign-in adds the person to group"`
 	Group *projections.Ref `json:"group" doc:"The group here with the same, or nearly the same, name; null for none"`
-	Why   string           `json:"why,omitempty" doc:"Why it gives none although there is a group"`
+	Why   string           `json:"why,omitempty" doc:"Why the person doesn't join although there is a group"`
 }
 
 type foundEntry struct {
@@ -179,15 +173,15 @@ type foundEntry struct {
 	Department string           `json:"department"`
 	Position   string           `json:"position"`
 	Flags      directoryFlags   `json:"flags"`
-	Refusal    string           `json:"refusal,omitempty" doc:"Why this entry can't sign in now whatever its password"`
-	UserID     *uuid.UUID       `json:"user_id" doc:"The account with this e-mail address; null: the first sign-in makes one"`
+	Refusal    string           `json:"refusal,omitempty" doc:"Why this entry can't sign in now, even with the right password"`
+	UserID     *uuid.UUID       `json:"user_id" doc:"The account with this e-mail address; null: the first sign-in creates one"`
 	Groups     []directoryGroup `json:"groups"`
 }
 
 type directoryTest struct {
-	OK    bool            `json:"ok" doc:"Every step that was tried"`
+	OK    bool            `json:"ok" doc:"Whether every step that was tried succeeded"`
 	Steps []directoryStep `json:"steps"`
-	Found *foundEntry     `json:"found" doc:"null where not exactly one entry was found"`
+	Found *foundEntry     `json:"found" doc:"null unless exactly one entry was found"`
 }
 
 type directoryTestAnswer struct{ Body directoryTest }
@@ -200,17 +194,17 @@ type directoryChange struct {
 }
 
 type directoryCheck struct {
-	Entries  int               `json:"entries" doc:"That the directory has"`
-	Accounts int               `json:"accounts" doc:"That come from it"`
+	Entries  int               `json:"entries" doc:"Entries in the directory"`
+	Accounts int               `json:"accounts" doc:"Accounts that come from the directory"`
 	Changes  []directoryChange `json:"changes"`
 	Applied  bool              `json:"applied"`
-	Stopped  string            `json:"stopped,omitempty" doc:"Why so much should not be changed without confirmation"`
+	Stopped  string            `json:"stopped,omitempty" doc:"Why the changes need confirmation"`
 }
 
 type directoryCheckAnswer struct{ Body directoryCheck }
 
 type checkMode struct {
-	Confirm bool `json:"confirm,omitempty" doc:"Change the accounts even if they are more than check_limit_percent"`
+	Confirm bool `json:"confirm,omitempty" doc:"Change the accounts even if they exceed check_limit_percent"`
 }
 
 type runCheckRequest struct {
@@ -239,10 +233,10 @@ func (s *server) addDirectories() {
 	edit := needs("directory", domain.Edit)
 	registerCreate[newDirectory](s, directories, operation{
 		summary: "Connect a directory (Active Directory or other LDAP)",
-		description: "People whose accounts have no password here sign in with that of the directory; the first " +
-			"sign-in makes the account. " +
-			"Only while a superuser approves the connection (who set it up, changed what entries it finds, or said " +
-			"so with `vouch`) does it give groups, and sign in people who are superusers or in a group.",
+		description: "People whose accounts have no password here sign in with their directory password; the first " +
+			"sign-in creates the account. The connection gives groups, and signs in superusers and members of " +
+			"groups, only while a superuser approves it: by setting it up, by changing which entries it finds, or " +
+			"with `vouch`.",
 		example: map[string]any{
 			"name": "Nova Active Directory", "urls": []string{"ldaps://dc1.nova.example", "ldaps://dc2.nova.example"},
 			"base_dn": "DC=nova,DC=example",
@@ -266,15 +260,15 @@ func (s *server) addDirectories() {
 	register(s, operation{
 		method: http.MethodPost, path: "/directories/{id}/test", id: "test-directory", tag: directories.tag,
 		required: edit, timeout: directoryTestTimeout,
-		errors: []int{http.StatusTooManyRequests}, summary: "Try a directory step by step",
-		description: "Reaches each server, and with an e-mail address shows what the directory has about the person " +
-			"and which groups that gives. Nothing changes here.",
+		errors: []int{http.StatusTooManyRequests}, summary: "Test a directory step by step",
+		description: "Connects to each server. With an e-mail address it also shows the person's entry in the " +
+			"directory and which groups a sign-in would give. Changes nothing in SecBoard.",
 		example: map[string]any{"email": "olena.kovalenko@example.com"},
 	}, s.testDirectory)
 	register(s, operation{
 		method: http.MethodGet, path: "/directories/{id}/check", id: "show-directory-check", tag: directories.tag,
 		required: needs("directory", domain.View).and("users", domain.View), timeout: commands.CheckTimeout,
-		summary: "What a comparison of all accounts with the directory would change",
+		summary: "Preview a comparison of all accounts with the directory",
 	}, func(ctx context.Context, in *showCheckRequest) (*directoryCheckAnswer, error) {
 		return s.checkDirectory(ctx, in.ID, commands.CheckShow)
 	})
@@ -282,8 +276,8 @@ func (s *server) addDirectories() {
 		method: http.MethodPost, path: "/directories/{id}/check", id: "run-directory-check", tag: directories.tag,
 		required: edit.and("users", domain.Edit), timeout: commands.CheckTimeout,
 		summary: "Compare all accounts with the directory now",
-		description: "Accounts whose entries are disabled or gone are closed, those whose entries are back are " +
-			"opened. Too many changes at once wait for `confirm`.",
+		description: "Accounts whose entries are disabled or gone are closed, and those whose entries are back are " +
+			"opened again. If that would change too many accounts at once, it waits for `confirm`.",
 		example: map[string]any{"confirm": true},
 	}, func(ctx context.Context, in *runCheckRequest) (*directoryCheckAnswer, error) {
 		mode := commands.CheckUnconfirmed
@@ -293,10 +287,10 @@ func (s *server) addDirectories() {
 		return s.checkDirectory(ctx, in.ID, mode)
 	})
 	registerActForReason(s, s.users(), "unlink-directory", operation{
-		id: "unlink-user-directory", summary: "Forget the directory entry of an account",
-		description: "For a person who got a new entry: the next sign-in binds the entry that then has the account's " +
-			"e-mail address. A reason must be given.",
-		example: map[string]any{"reason": "the entry was made anew"},
+		id: "unlink-user-directory", summary: "Unlink an account from its directory entry",
+		description: "For a person whose directory entry was replaced: the next sign-in links the account to the " +
+			"entry that then has its e-mail address. A reason is required.",
+		example: map[string]any{"reason": "the entry was created again"},
 	}, s.Commands.UnlinkDirectory)
 }
 

@@ -107,22 +107,24 @@ func TestSigningInThroughActiveDirectory(t *testing.T) {
 		"locked": {d.Lock, "locked the account"},
 		"hours":  {d.AllowNoHours, "at that hour"},
 	} {
-		dn := add(name)
-		if got := a.signInAs(t, mail(name), directoryPassword).status; got != http.StatusCreated {
-			t.Fatalf("%s: got %v, want %v", name, got, http.StatusCreated)
-		}
-		c.close(t, dn)
-		refused := a.signInAs(t, mail(name), directoryPassword)
-		if got := refused.text("code"); got != "invalid_credentials" {
-			t.Errorf(`%s: %s: got %q, want "invalid_credentials"`, name, refused, got)
-		}
-		check := a.directoryCheckOf(t, a.accountOf(t, mail(name))["id"].(string))
-		if check["ok"] != false {
-			t.Errorf("%s: got %v, want false", name, check["ok"])
-		}
-		if got := fmt.Sprint(check["detail"]); !strings.Contains(got, c.says) {
-			t.Errorf("%q lacks %q", got, c.says)
-		}
+		t.Run(name, func(t *testing.T) {
+			dn := add(name)
+			if got := a.signInAs(t, mail(name), directoryPassword).status; got != http.StatusCreated {
+				t.Fatalf("got %v, want %v", got, http.StatusCreated)
+			}
+			c.close(t, dn)
+			refused := a.signInAs(t, mail(name), directoryPassword)
+			if got := refused.text("code"); got != "invalid_credentials" {
+				t.Errorf(`%s: got %q, want "invalid_credentials"`, refused, got)
+			}
+			check := a.directoryCheckOf(t, a.accountOf(t, mail(name))["id"].(string))
+			if check["ok"] != false {
+				t.Errorf("got %v, want false", check["ok"])
+			}
+			if got := fmt.Sprint(check["detail"]); !strings.Contains(got, c.says) {
+				t.Errorf("%q lacks %q", got, c.says)
+			}
+		})
 	}
 
 	t.Log("a disabled entry closes the account, an enabled one opens it")

@@ -315,17 +315,21 @@ func TestDirectoriesAreSetUpWithCare(t *testing.T) {
 		"timeout":   {map[string]any{"timeout_s": 0}, "timeout_s", "range"},
 		"company":   {map[string]any{"company_id": uuid.NewString()}, "company_id", "unknown_company"},
 	} {
-		body := map[string]any{"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com"}
-		for field, value := range c.body {
-			body[field] = value
-		}
-		refused := a.call(t, a.admin, http.MethodPost, "/directories", body)
-		if refused.status != http.StatusUnprocessableEntity {
-			t.Errorf("%s: %s: got %v, want %v", name, refused, refused.status, http.StatusUnprocessableEntity)
-		}
-		if diff := gocmp.Diff(map[string]string{c.field: c.code}, refused.wrong()); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+		t.Run(name, func(t *testing.T) {
+			body := map[string]any{
+				"name": name, "urls": []string{"ldaps://dc.example.com"}, "base_dn": "DC=example,DC=com",
+			}
+			for field, value := range c.body {
+				body[field] = value
+			}
+			refused := a.call(t, a.admin, http.MethodPost, "/directories", body)
+			if refused.status != http.StatusUnprocessableEntity {
+				t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusUnprocessableEntity)
+			}
+			if diff := gocmp.Diff(map[string]string{c.field: c.code}, refused.wrong()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 
 	id := a.connect(t, "AD", map[string]any{"bind_dn": "reader@example.com", "bind_password": "hush hush"})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
@@ -48,14 +47,11 @@ func (b *newGroup) command(problems *domain.Invalid) group.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newGroup) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type groupChanges struct {
 	Name        Optional[string]                    `json:"name,omitzero" maxLength:"200" nullable:"false"`
 	Description Optional[string]                    `json:"description,omitzero" maxLength:"2000"`
 	CompanyID   Optional[string]                    `json:"company_id,omitzero" format:"uuid" doc:"null makes the group global; it can't be moved to a company"`
-	Permissions Optional[map[string]allowedActions] `json:"permissions,omitzero" doc:"Exactly these from now on; only a superuser can add one that the caller does not have"`
+	Permissions Optional[map[string]allowedActions] `json:"permissions,omitzero" doc:"Replaces all permissions; only a superuser can add one that the caller doesn't have"`
 }
 
 func (b *groupChanges) command(problems *domain.Invalid) group.Patch {
@@ -67,9 +63,6 @@ func (b *groupChanges) command(problems *domain.Invalid) group.Patch {
 	merge(problems, patch.Validate(nil)) // the command knows the modules
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *groupChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type listGroupsRequest struct {
 	NamedList
@@ -94,7 +87,8 @@ func (s *server) groups() resource[projections.Group] {
 func (s *server) addGroups() {
 	groups := s.groups()
 	registerCreate[newGroup](s, groups, operation{
-		summary: "Create an access group", description: "What somebody may do is what the groups allow together.",
+		summary: "Create an access group", description: "A person may do whatever at least one of their groups " +
+			"allows.",
 		example: map[string]any{
 			"name":        "Risk analysts",
 			"permissions": map[string]any{"risks": map[string]any{"view": true, "export": true}},
@@ -112,7 +106,8 @@ func (s *server) addGroups() {
 	register(s, operation{
 		method: http.MethodGet, path: "/groups/{id}/members", id: "list-group-members", tag: groups.tag,
 		required: needs("groups", domain.View),
-		summary:  "Members of a group, now or at a time", description: "With since when and by whom.",
+		summary:  "Members of a group, now or at a time", description: "Each with the time since when, and who " +
+			"added them.",
 	}, func(ctx context.Context, in *membersRequest) (*list[projections.Member], error) {
 		if _, err := groups.at(ctx, in.ID.String(), in.AsOf); err != nil {
 			return nil, err
@@ -121,7 +116,7 @@ func (s *server) addGroups() {
 	})
 	registerChange[groupChanges](s, groups, operation{summary: "Change a group"}, s.Commands.ChangeGroup)
 	registerActForReason(s, groups, "retire", operation{
-		summary:     "Take a group out of use",
+		summary:     "Retire a group",
 		description: "Nobody can join it any more and it grants nothing; its name is free again.",
 	}, s.Commands.RetireGroup)
 	registerHistory(s, groups)

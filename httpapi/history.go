@@ -11,12 +11,12 @@ import (
 // HistoryParams choose entries of a history.
 type HistoryParams struct {
 	Limit   int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
-	Cursor  string    `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
-	Type    string    `query:"type" maxLength:"100" doc:"Start of the event's type, such as user.group"`
+	Cursor  string    `query:"cursor" maxLength:"2000" doc:"next_cursor of the previous page"`
+	Type    string    `query:"type" maxLength:"100" doc:"Prefix of the event type, such as user.group"`
 	From    Moment    `query:"from" doc:"Earliest time (RFC 3339), or first day (UTC)"`
 	To      Moment    `query:"to" doc:"Latest time (RFC 3339), or last day (UTC)"`
 	ActorID uuid.UUID `query:"actor_id" format:"uuid" doc:"Who did it"`
-	Include []string  `query:"include" enum:"sign_ins" doc:"sign_ins: sign-ins too"`
+	Include []string  `query:"include" enum:"sign_ins" doc:"sign_ins: include sign-ins"`
 }
 
 func (p HistoryParams) filter(kind, id string) projections.HistoryFilter {

@@ -125,7 +125,7 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 		if time.Now().After(deadline) {
 			return keptAnswer{}, &refusal{
 				status: http.StatusConflict, code: domain.CodeInProgress, headers: retryAfter(time.Second),
-				detail: "a request with the same Idempotency-Key is being carried out: try again",
+				detail: "the first request with this Idempotency-Key is still running: try again",
 			}
 		}
 		if !pause.For(ctx, 50*time.Millisecond) {
@@ -173,7 +173,7 @@ func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, f
 	case !bytes.Equal(stored, fingerprint):
 		return kept, false, &refusal{
 			status: http.StatusUnprocessableEntity, code: domain.CodeIdempotencyKeyReused,
-			detail: "this Idempotency-Key was used for another request within the last 24 hours: take a new one for " +
+			detail: "this Idempotency-Key was used for another request within the last 24 hours: use a new one for " +
 				"each change",
 		}
 	case status == nil:
@@ -196,8 +196,8 @@ func (s *server) answerOnce(ctx huma.Context, c *gin.Context, key string, next f
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx.Context()), s.limits.session)
 	defer cancel()
 	if err := s.keepAnswer(storing, actor, key, held); err != nil {
-		s.Logger.WarnContext(ctx.Context(), "the answer to an Idempotency-Key is not kept; the same request repeats "+
-			"the same command",
+		s.Logger.WarnContext(ctx.Context(), "the answer for an Idempotency-Key could not be stored; the same "+
+			"request will repeat the same command",
 			"request_id", infoOf(ctx.Context()).id, "error", err)
 	}
 	held.send()

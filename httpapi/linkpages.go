@@ -167,11 +167,11 @@ func (s *server) sentCode(ctx context.Context, v *visit) (page, error) {
 	if err := s.limitSignIns(ctx, challenge); err != nil {
 		return page{}, err
 	}
-	goOn := s.Commands.SignInWithBackupCode
+	finish := s.Commands.SignInWithBackupCode
 	if isNumber(code) {
-		goOn = s.Commands.SignInWithCode
+		finish = s.Commands.SignInWithCode
 	}
-	outcome, err := goOn(ctx, s.caller(ctx), challenge, code)
+	outcome, err := finish(ctx, s.caller(ctx), challenge, code)
 	if errors.Is(err, commands.ErrCredentials) {
 		again := codeForm(v, challenge)
 		again.Status, again.Error, again.Fields[0].Wrong = http.StatusUnauthorized, v.t.BadCode, true
@@ -195,14 +195,14 @@ func isNumber(code string) bool {
 // openedPassword lets somebody who came by a first-login link set the first password.
 func (s *server) openedPassword(ctx context.Context, v *visit) (page, error) {
 	if instead, err := s.withoutPassword(ctx, v); instead != nil || err != nil {
-		return orNone(instead), err
+		return pageOrEmpty(instead), err
 	}
 	return passwordForm(v, ""), nil
 }
 
 func (s *server) sentPassword(ctx context.Context, v *visit) (page, error) {
 	if instead, err := s.withoutPassword(ctx, v); instead != nil || err != nil {
-		return orNone(instead), err
+		return pageOrEmpty(instead), err
 	}
 	password, problem := newPassword(v)
 	if problem != "" {
@@ -249,7 +249,7 @@ func (s *server) withoutPassword(ctx context.Context, v *visit) (*page, error) {
 	return nil, nil
 }
 
-func orNone(p *page) page {
+func pageOrEmpty(p *page) page {
 	if p == nil {
 		return page{}
 	}

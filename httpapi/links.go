@@ -15,12 +15,12 @@ import (
 
 // ByToken names a link by its token.
 type ByToken struct {
-	Token string `path:"token" maxLength:"200" doc:"Of the link"`
+	Token string `path:"token" maxLength:"200" doc:"Token of the link"`
 }
 
 // LinkHeaders are those of a request for a link.
 type LinkHeaders struct {
-	Language string `header:"Accept-Language" doc:"Language of the mail, when the account has none: en, uk or ru"`
+	Language string `header:"Accept-Language" doc:"Language of the mail if the account has none: en, uk or ru"`
 }
 
 type askForResetRequest struct {
@@ -33,7 +33,7 @@ type askForResetRequest struct {
 type useResetRequest struct {
 	ByToken
 	Body struct {
-		NewPassword string `json:"new_password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters, not the e-mail address, not a common one"`
+		NewPassword string `json:"new_password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; neither the e-mail address nor a common password"`
 	}
 }
 
@@ -41,7 +41,7 @@ type askForFirstLoginRequest struct {
 	LinkHeaders
 	Body struct {
 		Email           string `json:"email" maxLength:"254" example:"olena.kovalenko@example.com"`
-		CabinetPassword string `json:"cabinet_password" maxLength:"1024" writeOnly:"true" doc:"Of the company"`
+		CabinetPassword string `json:"cabinet_password" maxLength:"1024" writeOnly:"true" doc:"Cabinet password of the company"`
 	}
 }
 
@@ -54,23 +54,22 @@ const maxLinkBody = 16 << 10
 // addLinks adds the links for those who have no password or forgot it.
 func (s *server) addLinks() {
 	const tag = "Signing in"
-	const asking = " The answer is the same whether there is such an account or not. Of more than 5 requests for one " +
-		"account in 15 minutes the " +
-		"further ones send nothing; too many from one address are answered with 429."
+	const asking = " The answer is the same whether the account exists or not. After 5 requests for one account " +
+		"within 15 minutes, further ones send nothing; too many from one network address are refused with 429."
 	register(s, operation{
 		method: http.MethodPost, path: "/password-resets", id: "ask-for-password-reset", tag: tag,
 		status: http.StatusAccepted, required: anybody,
 		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Ask for a password reset link",
-		description: "Mails a link that is valid for an hour and works once." + asking,
+		description: "Mails a link that is valid for one hour and works once." + asking,
 	}, func(ctx context.Context, in *askForResetRequest) (*struct{}, error) {
 		return nil, s.askForReset(ctx, in.Body.Email, languageOf(in.Language))
 	})
 	register(s, operation{
 		method: http.MethodPost, path: "/password-resets/{token}", id: "use-password-reset", tag: tag,
 		status: http.StatusNoContent, required: anybody,
-		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Set a password by a reset link",
-		description: "All sessions of the account end. A link that is wrong, used or too old is 422 `invalid_link`; " +
-			"a weak password does not use it up.",
+		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Set a password with a reset link",
+		description: "Ends all sessions of the account. A link that is wrong, used or expired is refused with 422 " +
+			"`invalid_link`; a weak password doesn't use the link up.",
 	}, func(ctx context.Context, in *useResetRequest) (*struct{}, error) {
 		return nil, s.useReset(ctx, in.Token, in.Body.NewPassword)
 	})
@@ -78,16 +77,16 @@ func (s *server) addLinks() {
 		method: http.MethodPost, path: "/first-logins", id: "ask-for-first-login", tag: tag,
 		status: http.StatusAccepted, required: anybody,
 		maxBody: maxLinkBody, errors: []int{http.StatusTooManyRequests}, summary: "Ask for a first-login link",
-		description: "For an account without a password: mails a link that signs in once, when the cabinet password " +
-			"is that of the account's company." + asking,
+		description: "For an account without a password: if the cabinet password is that of the account's company, " +
+			"mails a link that signs in once." + asking,
 	}, func(ctx context.Context, in *askForFirstLoginRequest) (*struct{}, error) {
 		return nil, s.askForFirstLogin(ctx, in.Body.Email, in.Body.CabinetPassword, languageOf(in.Language))
 	})
 	registerEntry(s, operation{
 		method: http.MethodPost, path: "/first-logins/{token}", id: "use-first-login",
-		summary: "Sign in by a first-login link",
-		description: "Works once; then set a password with `PUT /me/password`. A link that is wrong, used or too old " +
-			"is 422 `invalid_link`.",
+		summary: "Sign in with a first-login link",
+		description: "Works once; then set a password with `PUT /me/password`. A link that is wrong, used or " +
+			"expired is refused with 422 `invalid_link`.",
 	}, func(ctx context.Context, in *useFirstLoginRequest) (*entryAnswer, error) {
 		outcome, err := s.useFirstLogin(ctx, in.Token)
 		if err != nil {

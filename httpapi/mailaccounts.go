@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -21,10 +20,10 @@ import (
 
 type newMailAccount struct {
 	ServerID    string `json:"server_id" format:"uuid"`
-	Address     string `json:"address" maxLength:"254" example:"accounts@example.com" doc:"Of the sender"`
-	DisplayName string `json:"display_name,omitempty" maxLength:"200" nullable:"true" example:"Nova Energy" doc:"Of the sender; without one the site's name"`
-	Username    string `json:"username,omitempty" maxLength:"254" nullable:"true" doc:"At the server; without one nobody signs in"`
-	Password    string `json:"password,omitempty" maxLength:"1024" nullable:"true" writeOnly:"true" doc:"At the server; never readable again"`
+	Address     string `json:"address" maxLength:"254" example:"accounts@example.com" doc:"E-mail address of the sender"`
+	DisplayName string `json:"display_name,omitempty" maxLength:"200" nullable:"true" example:"Nova Energy" doc:"Name of the sender; without one, the site's name"`
+	Username    string `json:"username,omitempty" maxLength:"254" nullable:"true" doc:"User name at the server; without one, mail is sent without signing in"`
+	Password    string `json:"password,omitempty" maxLength:"1024" nullable:"true" writeOnly:"true" doc:"Password at the server; can't be read back"`
 }
 
 // mailAccountCommand is a new mail account with its password.
@@ -45,15 +44,12 @@ func (b *newMailAccount) command(problems *domain.Invalid) mailAccountCommand {
 	return command
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newMailAccount) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type mailAccountChanges struct {
 	ServerID    Optional[string] `json:"server_id,omitzero" format:"uuid" nullable:"false"`
 	Address     Optional[string] `json:"address,omitzero" maxLength:"254" nullable:"false"`
 	DisplayName Optional[string] `json:"display_name,omitzero" maxLength:"200"`
 	Username    Optional[string] `json:"username,omitzero" maxLength:"254"`
-	Password    Optional[string] `json:"password,omitzero" maxLength:"1024" writeOnly:"true" doc:"null throws it away"`
+	Password    Optional[string] `json:"password,omitzero" maxLength:"1024" writeOnly:"true" doc:"null removes it"`
 }
 
 // mailAccountPatch is a change of a mail account with its password; a nil one stays.
@@ -76,9 +72,6 @@ func (b *mailAccountChanges) command(problems *domain.Invalid) mailAccountPatch 
 	}
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *mailAccountChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type listMailAccountsRequest struct {
 	QueryHeaders
@@ -106,8 +99,8 @@ type testStep struct {
 
 type testAnswer struct {
 	Body struct {
-		OK    bool       `json:"ok" doc:"The server took the mail"`
-		Steps []testStep `json:"steps" doc:"In order; the last one is that which failed, if one did"`
+		OK    bool       `json:"ok" doc:"Whether the server accepted the mail"`
+		Steps []testStep `json:"steps" doc:"In order; if a step failed, it is the last one"`
 	}
 }
 
@@ -142,16 +135,16 @@ func (s *server) addMailAccounts() {
 			return s.Commands.ChangeMailAccount(ctx, caller, id, patch.Patch, patch.password)
 		})
 	registerActForReason(s, accounts, "retire", operation{
-		summary:     "Take a mail account out of use",
-		description: "409 `in_use` while a route or a default chooses it. Its history stays.",
+		summary:     "Retire a mail account",
+		description: "Refused with 409 `in_use` while a route or a default uses it. Its history stays.",
 	}, s.retireMailAccount)
 	registerHistory(s, accounts)
 	register(s, operation{
 		method: http.MethodPost, path: accounts.path + "/{id}/test", id: "test-mail-account", tag: mailTag,
 		required: needs("mail", domain.Edit),
 		summary:  "Send a test mail", timeout: testTime, example: map[string]any{"to": "me@example.com"},
-		description: "It goes the way that every mail goes. Each step tells what happened, and what to do where it " +
-			"failed.",
+		description: "It is sent the same way as every other mail. Each step says what happened and, if it failed, " +
+			"what to do.",
 	}, s.testMailAccount)
 }
 

@@ -21,7 +21,7 @@ type listMailMessagesRequest struct {
 	State     string    `query:"state" enum:"queued,sending,sent,failed,abandoned"`
 	Feature   string    `query:"feature" enum:"password_reset,first_login,security_notice,contact_notification,contact_auto_reply"`
 	UserID    uuid.UUID `query:"user_id" format:"uuid" doc:"Whom the mail is about"`
-	CompanyID uuid.UUID `query:"company_id" format:"uuid" doc:"Of the person whom the mail is about"`
+	CompanyID uuid.UUID `query:"company_id" format:"uuid" doc:"Company of the person whom the mail is about"`
 }
 
 type mailFeatureList struct {
@@ -60,7 +60,8 @@ func (s *server) addMailMessages() {
 	register(s, operation{
 		method: http.MethodGet, path: messages.path, id: "list-mail-messages", tag: mailTag,
 		required: needs("mail", domain.View),
-		summary:  "List mails, the newest first", description: "What became of each. What a mail said is never shown.",
+		summary:  "List mails, newest first", description: "Shows the outcome of each mail. Its content is never " +
+			"shown.",
 	}, func(ctx context.Context, in *listMailMessagesRequest) (*list[projections.MailMessage], error) {
 		filter := projections.MailMessageFilter{
 			Query: in.Query, State: in.State, Feature: in.Feature, UserID: in.UserID, CompanyID: in.CompanyID,
@@ -70,18 +71,17 @@ func (s *server) addMailMessages() {
 	registerGet(s, messages, "One mail, now or as it was")
 	registerHistory(s, messages)
 	registerAct(s, messages, "retry", operation{
-		summary: "Try a mail now",
-		description: "One that waits, failed or was given up. 409 `link_expired` when the link in it has expired, " +
-			"`already_sent`, or `being_sent`.",
+		summary: "Retry a mail now",
+		description: "For a mail that is waiting, has failed or was given up. Refused with 409 `link_expired` if " +
+			"the link in it has expired, with `already_sent` or with `being_sent`.",
 	}, s.Commands.RetryMail)
 
 	register(s, operation{
 		method: http.MethodGet, path: "/mail/features", id: "list-mail-features", tag: mailTag,
 		required: needs("mail", domain.View),
-		summary:  "What mail is sent for, and which mail account sends it",
-		description: "The account is that of the route of the company, else of the route for all, else the default " +
-			"of the company, else the default of the site. " +
-			"Retired ones are passed over.",
+		summary:  "Features that send mail, and the mail account of each",
+		description: "The account is that of the first of these that names one in use: the route of the company, " +
+			"the route for all companies, the default of the company, the default of the site.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*mailFeatureList, error) {
 		var answered mailFeatureList
 		var err error

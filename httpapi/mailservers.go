@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -19,8 +18,8 @@ type newMailServer struct {
 	Name     string `json:"name" maxLength:"200" example:"Office"`
 	Host     string `json:"host" maxLength:"253" example:"smtp.example.com" doc:"Name or IP address. The server's certificate must be valid for it"`
 	Port     int    `json:"port" minimum:"1" maximum:"65535" example:"587"`
-	Security string `json:"security,omitempty" enum:"starttls,tls,none" default:"starttls" doc:"starttls: usually port 587; tls: from the first byte, usually port 465; none: a password is sent to this machine only"`
-	TimeoutS int    `json:"timeout_s,omitempty" minimum:"1" maximum:"120" default:"30" doc:"How long one step of the dialogue may take, in seconds"`
+	Security string `json:"security,omitempty" enum:"starttls,tls,none" default:"starttls" doc:"starttls: usually port 587; tls: from the first byte, usually port 465; none: not encrypted, so a password is sent only to a server on this machine"`
+	TimeoutS int    `json:"timeout_s,omitempty" minimum:"1" maximum:"120" default:"30" doc:"Seconds that one step of the SMTP dialogue may take"`
 }
 
 func (b *newMailServer) command(problems *domain.Invalid) mailserver.Details {
@@ -28,9 +27,6 @@ func (b *newMailServer) command(problems *domain.Invalid) mailserver.Details {
 	merge(problems, details.Normalized().Validate())
 	return details
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *newMailServer) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 type mailServerChanges struct {
 	Name     Optional[string] `json:"name,omitzero" maxLength:"200" nullable:"false"`
@@ -49,9 +45,6 @@ func (b *mailServerChanges) command(problems *domain.Invalid) mailserver.Patch {
 	merge(problems, patch.Validate())
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *mailServerChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 const mailTag = "Mail"
 
@@ -77,8 +70,8 @@ func (s *server) addMailServers() {
 	registerChange[mailServerChanges](s, servers, operation{summary: "Change a mail server"},
 		s.Commands.ChangeMailServer)
 	registerActForReason(s, servers, "retire", operation{
-		summary:     "Take a mail server out of use",
-		description: "409 `in_use` while mail accounts that are in use belong to it. Its history stays.",
+		summary:     "Retire a mail server",
+		description: "Refused with 409 `in_use` while mail accounts that aren't retired use it. Its history stays.",
 	}, s.retireMailServer)
 	registerHistory(s, servers)
 }

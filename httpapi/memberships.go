@@ -45,17 +45,17 @@ func (s *server) addMemberships() {
 	}, role(s.Commands.GiveRole))
 	registerCommand(s, operation{
 		method: http.MethodDelete, path: "/users/{id}/roles/{role_id}", id: "take-role", tag: tag, required: edit,
-		summary: "Take a role from an account",
+		summary: "Remove a role from an account",
 	}, role(s.Commands.TakeRole))
 	registerCommand(s, operation{
 		method: http.MethodPut, path: "/users/{id}/groups/{group_id}", id: "join-group", tag: tag, required: edit,
-		summary: "Make an account a member of a group",
-		description: "The group must be global or of the account's company. Only a superuser can give a group that " +
-			"grants what the caller does not have.",
+		summary: "Add an account to a group",
+		description: "The group must be global or belong to the account's company. Only a superuser can give a " +
+			"group with permissions that the caller doesn't have.",
 	}, group(s.Commands.JoinGroup))
 	registerCommand(s, operation{
 		method: http.MethodDelete, path: "/users/{id}/groups/{group_id}", id: "leave-group", tag: tag, required: edit,
-		summary: "End an account's membership in a group",
+		summary: "Remove an account from a group",
 	}, group(s.Commands.LeaveGroup))
 }
 

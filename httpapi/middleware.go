@@ -220,7 +220,8 @@ func (s *server) checkHost(c *gin.Context) {
 	if !slices.ContainsFunc(s.AllowedHosts, func(allowed string) bool { return strings.EqualFold(allowed, host) }) {
 		writeProblem(c, &refusal{
 			status: http.StatusMisdirectedRequest, code: domain.CodeUnknownHost,
-			detail: "this server does not answer for this host name: add it to SECBOARD_ALLOWED_HOSTS if it should",
+			detail: "this server does not answer for this host name: if it should, add it to the allowed hosts" +
+				settingNamed(s.HostsSetting),
 		})
 	}
 }

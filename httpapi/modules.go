@@ -57,7 +57,7 @@ func (s *server) addModules() {
 	register(s, operation{
 		method: http.MethodGet, path: "/modules", id: "list-modules", tag: tag, required: signedIn,
 		summary:     "List the modules that permissions can name",
-		description: "SecBoard's own (`own`) and those of the host platform that were registered. All of them at once.",
+		description: "SecBoard's own modules (`own`) and those registered for the host platform, all on one page.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*modulesAnswer, error) {
 		modules, err := s.ReadModels.Modules(ctx)
 		return &modulesAnswer{Body: projections.List[projections.Module]{Items: modules}}, err

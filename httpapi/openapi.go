@@ -14,39 +14,33 @@ import (
 
 const schemaPrefix = "#/components/schemas/"
 
-const introduction = `Accounts, companies, roles and access groups of SecBoard. Every change is kept with who made it,
-when and from where; nothing is ever deleted.
-
-**Errors** are RFC 9457 problems (` + "`application/problem+json`" + `) with a stable ` + "`code`" +
-	`; 422 lists every wrong field in ` + "`errors`" + `.
-
-**Signing in** gives a token for ` + "`Authorization: Bearer`" + `, and sets it as the cookie ` + "`secboard_session`" +
-	` too. With the cookie, unsafe methods need the ` + "`csrf_token`" + ` of ` + "`GET /sessions/current`" + ` in ` +
-	"`X-CSRF-Token`" + `, or 403 ` + "`csrf_failed`" +
-	`; with Bearer they don't. An account that has to set up two-factor first gets a session that may do only that;
-	everything else is 403 ` + "`two_factor_setup_required`" + ` until the device is confirmed, which makes the same
-	session a full one.
-
-**Commands** answer with the resource as it now is, ` + "`ETag`" + ` and ` + "`Secboard-Position`" +
-	`. When the read models don't have the change within 2 s, or with ` + "`Prefer: respond-async`" +
-	`, the answer is 202. ` + "`If-Match`" + ` makes a change conditional (412). ` + "`Idempotency-Key`" +
-	`: the same key and body within 24 h gives the first answer again and changes nothing; with another body 422 ` +
-	"`idempotency_key_reused`" + `.
-
-**Queries** take ` + "`Secboard-Min-Position`" + ` to read what was just written. Lists have ` + "`items`" + ` and ` +
-	"`next_cursor`" + `.
-
-**DELETE** of an account, company, role, group, mail server, mail account or directory is 405 ` + "`history_is_kept`" +
-	`: deactivate, retire or switch it off instead.`
+const introduction = "Accounts, companies, roles and access groups of SecBoard. Every change is recorded with " +
+	"who made it, when and from where; nothing is ever deleted.\n\n" +
+	"**Errors** are RFC 9457 problems (`application/problem+json`) with a stable `code`; 422 lists every wrong " +
+	"field in `errors`.\n\n" +
+	"**Signing in** returns a token for `Authorization: Bearer` and also sets it as the cookie `secboard_session`. " +
+	"With the cookie, unsafe methods need `X-CSRF-Token` with the `csrf_token` of `GET /sessions/current`, " +
+	"otherwise they are refused with 403 `csrf_failed`; with Bearer they don't. An account that must set up " +
+	"two-factor first gets a session that may do only that; everything else is refused with 403 " +
+	"`two_factor_setup_required` until the device is confirmed, which turns the same session into a full one.\n\n" +
+	"**Commands** answer with the resource as it is after the change, `ETag` and `Secboard-Position`. If the read " +
+	"models don't have the change within 2 s, or with `Prefer: respond-async`, the answer is 202. `If-Match` makes " +
+	"a change conditional (412). `Idempotency-Key`: a request repeated with the same key and body within 24 h " +
+	"returns the first answer and changes nothing; with another body it is refused with 422 " +
+	"`idempotency_key_reused`.\n\n" +
+	"**Queries** accept `Secboard-Min-Position`, to read what was just written. Lists have `items` and " +
+	"`next_cursor`.\n\n" +
+	"**DELETE** of an account, company, role, group, mail server, mail account or directory is refused with 405 " +
+	"`history_is_kept`: deactivate or retire it, or switch it off, instead."
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")
 	config.Info.Description = introduction
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "The token that POST " + basePath +
-			"/sessions answers"},
-		"cookie": {Type: "apiKey", In: "cookie", Name: sessionCookie, Description: "The same token, as browsers keep " +
-			"it; unsafe methods need X-CSRF-Token too"},
+			"/sessions returns"},
+		"cookie": {Type: "apiKey", In: "cookie", Name: sessionCookie, Description: "The same token in a cookie, " +
+			"for browsers; unsafe methods also need X-CSRF-Token"},
 	}
 	config.Tags = tags
 	// Ours: served from the finished document, with pages that need nothing from elsewhere.
@@ -73,59 +67,58 @@ var fieldDescriptions = map[string]string{
 	"revision":        "Revision of the resource's stream; also the ETag",
 	"User.state":      "active, inactive, not_started, expired or directory_disabled",
 	"Status.state":    "live, catching_up, rebuilding or stopped",
-	"state_reason":    "Why the account can't be used, null when it can",
+	"state_reason":    "Why the account can't be used; null when it can",
 	"source":          "Where the password is kept: local or directory",
-	"retired":         "Out of use",
-	"doubts":          "Attempts of which nobody knows whether the mail arrived: the server's answer got lost",
+	"retired":         "Whether it is retired",
+	"doubts":          "Attempts whose outcome is unknown, because the server's answer was lost",
 	"last_error":      "Why the last attempt failed, or the mail was given up",
-	"next_attempt_at": "null: it is being sent, or over",
-	"finished_at":     "null: it is not over",
-	"notice":          "Of a security notice: what happened",
+	"next_attempt_at": "null: it is being sent, or will not be tried again",
+	"finished_at":     "null: not finished yet",
+	"notice":          "What a security notice is about",
 
-	"MailMessage.mail_account_id": "Of the last attempt",
-	"MailMessage.expires_at":      "After which it is not tried any more",
-	"MailAccount.has_password":    "A password is kept",
+	"MailMessage.mail_account_id": "Mail account of the last attempt",
+	"MailMessage.expires_at":      "After this time it is not tried again",
+	"MailAccount.has_password":    "Whether a password is stored",
 	"MailMessage.state":           "queued, sending, sent, failed or abandoned",
 	"MailMessage.user_id":         "Whom the mail is about",
-	"next_cursor":                 "For the parameter cursor; null on the last page",
-	"User.position":               "What the person is in the company",
-	"Status.position":             "Place in the log of the last event applied",
-	"directory_id":                "The connection through whose entry the account signs in",
-	"directory_dn":                "Of that entry",
-	"Directory.vouched": "A superuser stands for who gets in: only then are groups given and people let in " +
-		"who may do something",
-	"Directory.check_stopped": "Why comparing accounts waits for somebody, null when it doesn't",
+	"next_cursor":                 "Cursor for the next page; null on the last one",
+	"User.position":               "Position in the company",
+	"Status.position":             "Position in the log of the last event applied",
+	"directory_id":                "The directory through which the account signs in",
+	"directory_dn":                "Distinguished name of the account's entry in the directory",
+	"Directory.vouched": "Whether a superuser has approved the connection. Only then does it give groups and sign " +
+		"in people who have permissions",
+	"Directory.check_stopped": "Why the comparison of accounts waits for confirmation; null when it doesn't",
 
-	"HistoryEntry.position": "Place in the log",
+	"HistoryEntry.position": "Position in the log",
 	"joined_by":             "Who made the account a member",
-	"event_id":              "The event in the history that says so",
+	"event_id":              "Event in the history that recorded it",
 	"lag_events":            "How many events are still to be applied",
-	"lag_ms":                "Age of the newest event that is still to be applied, in milliseconds",
-	"own":                   "One of SecBoard's own modules",
+	"lag_ms":                "Age of the newest event still to be applied, in milliseconds",
+	"own":                   "Whether it is one of SecBoard's own modules",
 	"field":                 "Name of the field as in the resource",
 	"from":                  "Value before; null for none",
 	"to":                    "Value after; null for none",
 	"correlation_id":        "Shared by everything that one request caused",
-	"causation_id":          "What caused it: in a session the event of the sign-in, else the command",
+	"causation_id":          "What caused it: the sign-in event of the session, otherwise the command",
 	"summary":               "What happened, in one sentence",
-	"differs": "Columns in which the account that exists is another than the line; left out without " +
-		"users.view",
-	"last_sign_in_at":   "null: never",
-	"language":          "Of mails and pages for the person: en, uk or ru; null: that of the site",
-	"backup_codes_left": "How many backup codes are unused",
-	"via":               "The grants that each alone suffice",
-	"Grant.kind":        "group or superuser",
-	"Grant.name":        "Of the group, as it was then",
-	"Grant.event_id":    "By which the account joined the group, or was made superuser",
-	"allowed_at":        "When the group came to allow it",
-	"given_at":          "The later of joined_at and allowed_at",
-	"given_event_id":    "The event that gave it: the later one of the two",
-	"allowed":           "With module and action: the answer",
-	"because":           "With module and action: why, or everything that was missing",
+	"differs":               "Columns in which the existing account differs from the line; left out without users.view",
+	"last_sign_in_at":       "null: never",
+	"language":              "Language of mails and pages for the person: en, uk or ru; null: that of the site",
+	"backup_codes_left":     "How many backup codes are unused",
+	"via":                   "Grants, each of which is sufficient by itself",
+	"Grant.kind":            "group or superuser",
+	"Grant.name":            "Name of the group at that time",
+	"Grant.event_id":        "Event by which the account joined the group or was made a superuser",
+	"allowed_at":            "When the group got the permission",
+	"given_at":              "The later of joined_at and allowed_at",
+	"given_event_id":        "Event that put the permission into effect: the later of the two",
+	"allowed":               "With module and action: the answer",
+	"because":               "With module and action: why, or everything that was missing",
 	"AccountAccess.state": "active, inactive, not_started, expired or directory_disabled; only active may do " +
 		"anything",
-	"AccessReason.code":     "superuser or group: why it may; else what was missing",
-	"AccessReason.event_id": "The event that made it so",
+	"AccessReason.code":     "superuser or group if it is allowed; otherwise what was missing",
+	"AccessReason.event_id": "Event that caused it",
 }
 
 var (

@@ -87,7 +87,7 @@ func (r requirement) sentence() string {
 	case r.superuser:
 		return "Only a superuser may call this."
 	case r.limited:
-		return "Anybody who is signed in may call this, also in a session that may only set up two-factor."
+		return "Anybody who is signed in may call this, even in a session that may only set up two-factor."
 	case len(r.permissions) == 0:
 		return "Anybody who is signed in may call this."
 	}
@@ -126,7 +126,7 @@ func (s *server) awaitPosition(ctx huma.Context, next func(huma.Context)) {
 	if err != nil {
 		s.refuse(ctx, &refusal{
 			status: http.StatusUnprocessableEntity, code: domain.CodeInvalid,
-			detail: "Secboard-Min-Position must be a Secboard-Position as a command answered it",
+			detail: "Secboard-Min-Position must be the Secboard-Position of an earlier answer",
 		})
 		return
 	}
@@ -145,19 +145,19 @@ func (s *server) waitFor(ctx context.Context, position eventstore.Position) erro
 
 // QueryHeaders are those that every query takes.
 type QueryHeaders struct {
-	MinPosition string `header:"Secboard-Min-Position" doc:"A Secboard-Position: the query waits, at most 2 s, until the read models have it, else answers 503 with the code behind"`
+	MinPosition string `header:"Secboard-Min-Position" doc:"A Secboard-Position. The query waits up to 2 s for the read models to reach it; if they don't, the answer is 503 with the code behind"`
 }
 
 // PointInTime asks how a resource was in the past.
 type PointInTime struct {
-	AsOf Moment `query:"as_of" doc:"Answers as it was at this time (RFC 3339), or at the end of this day (UTC); 404 before it existed. Needs audit.view too"`
+	AsOf Moment `query:"as_of" doc:"Show it as it was at this time (RFC 3339), or at the end of this day (UTC); 404 if it didn't exist yet. Also needs audit.view"`
 }
 
 // PageParams are those that every list takes.
 type PageParams struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most"`
-	Cursor string `query:"cursor" maxLength:"2000" doc:"next_cursor of the page before"`
-	Sort   string `query:"sort" maxLength:"50" doc:"Name of a field, with - before it for descending"`
+	Cursor string `query:"cursor" maxLength:"2000" doc:"next_cursor of the previous page"`
+	Sort   string `query:"sort" maxLength:"50" doc:"Field to sort by, with - in front for descending order"`
 }
 
 func (p PageParams) request() projections.PageRequest {

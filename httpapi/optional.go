@@ -50,7 +50,7 @@ func (o Optional[T]) patch(field string, problems *domain.Invalid) *T {
 	case !o.Set:
 		return nil
 	case o.Wrong:
-		problems.Add(field, domain.CodeType, "is of a wrong type")
+		problems.Add(field, domain.CodeType, "has the wrong type")
 		return nil
 	}
 	return &o.Value

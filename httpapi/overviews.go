@@ -11,18 +11,18 @@ import (
 )
 
 type navigationItem struct {
-	Key  string `json:"key" doc:"Of the module"`
+	Key  string `json:"key" doc:"Key of the module"`
 	Name string `json:"name"`
 }
 
 // widget is a part of the executive view, and the roles that give it.
 type widget struct {
 	Name  string            `json:"name"`
-	Roles []projections.Ref `json:"roles" doc:"Those of your own roles that have it"`
+	Roles []projections.Ref `json:"roles" doc:"Your roles that have it"`
 }
 
 type ownAccess struct {
-	Superuser   bool               `json:"superuser" doc:"May do everything, whatever permissions says"`
+	Superuser   bool               `json:"superuser" doc:"Whether the account may do everything, regardless of permissions"`
 	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow"`
 }
 
@@ -52,8 +52,8 @@ func (s *server) addOverviews() {
 	register(s, operation{
 		method: http.MethodGet, path: "/me/dashboard", id: "own-dashboard", tag: ownTag, required: signedIn,
 		summary: "Widgets of your own roles",
-		description: "In the order of the roles' names and of the widgets in each; one that several roles have comes " +
-			"once. Retired roles give none.",
+		description: "Sorted by role name, then in the order of the role's widgets; a widget that several roles " +
+			"have is listed once. Retired roles add none.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*list[widget], error) {
 		items, err := s.ownWidgets(ctx, infoOf(ctx).access.UserID)
 		return listOf(projections.List[widget]{Items: items}, err)

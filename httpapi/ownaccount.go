@@ -56,35 +56,29 @@ func (b *profileChanges) readOnly() string {
 }
 
 func (b *profileChanges) command(problems *domain.Invalid) user.Profile {
-	return user.Profile{
+	profile := user.Profile{
 		FirstName: b.FirstName.patch("first_name", problems), LastName: b.LastName.patch("last_name", problems),
 		Phone: b.Phone.patch("phone", problems), Language: b.Language.patch("language", problems),
 	}
-}
-
-// Resolve lets the domain check the body beside the schema.
-func (b *profileChanges) Resolve(huma.Context) []error {
-	var problems domain.Invalid
-	profile := b.command(&problems)
-	merge(&problems, profile.Validate())
-	return findings(problems)
+	merge(problems, profile.Validate())
+	return profile
 }
 
 type changeProfileRequest struct {
 	ChangeHeaders
-	Body profileChanges
+	CommandBody[profileChanges, user.Profile, *profileChanges]
 }
 
 type changePasswordRequest struct {
 	Body struct {
-		CurrentPassword string `json:"current_password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Not for a first password, after a first-login link"`
-		NewPassword     string `json:"new_password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters, not the e-mail address, not a common one"`
+		CurrentPassword string `json:"current_password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Leave it out to set a first password after a first-login link"`
+		NewPassword     string `json:"new_password" maxLength:"1024" writeOnly:"true" doc:"At least 12 characters; neither the e-mail address nor a common password"`
 	}
 }
 
 // settled is an answer to a command without a resource to show.
 type settled struct {
-	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Position string `header:"Secboard-Position" doc:"Opaque value for Secboard-Min-Position"`
 }
 
 const ownTag = "Own account"
@@ -128,16 +122,11 @@ func (s *server) changeProfile(ctx context.Context, in *changeProfileRequest) (*
 		return nil, &refusal{status: http.StatusForbidden, code: domain.CodeReadOnlyField, detail: field +
 			" can only be changed by an administrator"}
 	}
-	var problems domain.Invalid
-	profile := in.Body.command(&problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
 	caller, err := s.changer(ctx, in.ChangeHeaders)
 	if err != nil {
 		return nil, err
 	}
-	result, err := s.Commands.ChangeProfile(ctx, caller, infoOf(ctx).access.UserID, profile)
+	result, err := s.Commands.ChangeProfile(ctx, caller, infoOf(ctx).access.UserID, in.command)
 	if err != nil {
 		return nil, err
 	}

@@ -114,13 +114,15 @@ func TestTheOwnPhoto(t *testing.T) {
 		"broken off":      {picture(300, 300)[:60], "damaged"},
 		"GIF by its name": {[]byte("GIF89a" + strings.Repeat("x", 100)), "format"},
 	} {
-		refused := put(c.file)
-		if refused.status != http.StatusUnprocessableEntity {
-			t.Errorf("%s: %s: got %v, want %v", name, refused, refused.status, http.StatusUnprocessableEntity)
-		}
-		if diff := cmp.Diff(map[string]string{"photo": c.code}, refused.wrong()); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+		t.Run(name, func(t *testing.T) {
+			refused := put(c.file)
+			if refused.status != http.StatusUnprocessableEntity {
+				t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusUnprocessableEntity)
+			}
+			if diff := cmp.Diff(map[string]string{"photo": c.code}, refused.wrong()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 	if got := put(announcing(3640, 3640)).text("detail"); !strings.Contains(got, "at most 13 million pixels") {
 		t.Errorf(`%q lacks "at most 13 million pixels"`, got)

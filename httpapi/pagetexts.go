@@ -25,7 +25,7 @@ var textsOf = map[string]pageTexts{
 	"en": {
 		Language: "Language",
 		Email:    "E-mail address", CabinetPassword: "Cabinet password", NewPassword: "New password",
-		RepeatPassword: "The new password again", Code: "Code",
+		RepeatPassword: "Repeat the new password", Code: "Code",
 		PasswordHint: "At least 12 characters. Not your e-mail address and not a common password; several words make " +
 			"a good one.",
 		CabinetHint: "Your company gave it to you for the first sign-in.",
@@ -34,35 +34,35 @@ var textsOf = map[string]pageTexts{
 			"get a link to set a new password.", SendLink: "Send the link",
 		AskFirstLogin: "First sign-in", AskFirstLoginText: "Enter your e-mail address and the cabinet password of " +
 			"your company. You will get a link that signs you in.",
-		LinkSent: "Look into your mailbox",
-		LinkSentText: "If what you entered is right, a link is on its way to you. It is valid for one hour and works " +
-			"once. If nothing arrives, look into the spam folder or ask your administrator.",
+		LinkSent: "Check your mailbox",
+		LinkSentText: "If what you entered is right, a link is on its way to you. It is valid for one hour and " +
+			"works once. If nothing arrives, check your spam folder or ask your administrator.",
 		SetPassword: "Set a new password", SetPasswordText: "Choose the password that you will sign in with.",
 		SavePassword: "Save the password",
 		PasswordSet:  "Your password is set", PasswordSetText: "You can sign in with it from now on.",
-		PasswordChangedText: "You can sign in with it now. Wherever you were signed in, you were signed out.",
+		PasswordChangedText: "You can sign in with it now. You have been signed out everywhere.",
 		SetupFollows:        "At the next sign-in you will be asked to set up two-factor authentication.",
 		FirstLogin:          "Welcome",
 		FirstLoginText:      "This link signs you in once. After that you choose a password.", SignIn: "Sign in",
 		SecondFactor: "Second step", SecondFactorText: "Your account is protected by two-factor authentication.",
 		DeadLink:     "This link does not work",
-		DeadLinkText: "It is not complete, was used already, or is older than one hour.", AskAgain: "Ask for a " +
+		DeadLinkText: "It is incomplete, has already been used, or is older than one hour.", AskAgain: "Ask for a " +
 			"new link",
 		SignedOut:       "You are not signed in",
-		SignedOutText:   "The session has ended before a password was set. Ask for a new link.",
-		HasPassword:     "You have a password already",
+		SignedOutText:   "The session ended before a password was set. Ask for a new link.",
+		HasPassword:     "You already have a password",
 		HasPasswordText: "If you don't remember it, ask for a link to set a new one.",
 		BadEmail:        "Enter a complete e-mail address, such as name@example.com.", Missing: "Fill in every field.",
 		TooShort: "The password is too short: it must have at least 12 characters.",
 		TooLong:  "The password is too long.",
 		TooWeak:  "The password is too easy to guess: it is your e-mail address or a common password.",
-		Differs:  "The two passwords differ.", BadCode: "The code is wrong or was used already.",
-		CannotSignIn: "You can't sign in at this time. Your administrator can tell you why.",
-		TooMany:      "Too many attempts. Wait some minutes and try again.",
-		Unavailable:  "The service is busy or unavailable at this moment. Try again soon.",
+		Differs:  "The two passwords differ.", BadCode: "The code is wrong or has already been used.",
+		CannotSignIn: "You can't sign in at the moment. Your administrator can tell you why.",
+		TooMany:      "Too many attempts. Wait a few minutes and try again.",
+		Unavailable:  "The service is busy or unavailable at the moment. Try again soon.",
 		Failed:       "That did not work", FormExpired: "The form was open for too long or was sent from another " +
 			"site. Try again.",
-		WentWrong: "Something went wrong that nobody foresaw. Try again, or tell your administrator.",
+		WentWrong: "Something unexpected went wrong. Try again, or tell your administrator.",
 	},
 	"uk": {
 		Language: "Мова",

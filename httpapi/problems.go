@@ -29,13 +29,13 @@ import (
 
 // Problem is the body of every error answer: RFC 9457 with a stable code.
 type Problem struct {
-	Type     string              `json:"type" example:"urn:secboard:problem:invalid" doc:"Names the kind of problem: urn:secboard:problem:<code>"`
+	Type     string              `json:"type" example:"urn:secboard:problem:invalid" doc:"Kind of problem: urn:secboard:problem:<code>"`
 	Title    string              `json:"title" example:"Unprocessable Entity" doc:"The status in words"`
 	Status   int                 `json:"status" example:"422" doc:"The HTTP status"`
-	Detail   string              `json:"detail" example:"2 fields are wrong" doc:"What is wrong and what would be right, for people"`
-	Instance string              `json:"instance" example:"urn:uuid:01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11" doc:"This very answer, as it stands in the server's log"`
+	Detail   string              `json:"detail" example:"2 fields are wrong" doc:"What is wrong and how to correct it, for people"`
+	Instance string              `json:"instance" example:"urn:uuid:01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11" doc:"Id of this answer in the server's log"`
 	Code     domain.Code         `json:"code" example:"invalid" doc:"Stable name of the problem, for programs"`
-	Errors   []domain.FieldError `json:"errors,omitempty" doc:"With the code invalid: every wrong field"`
+	Errors   []domain.FieldError `json:"errors,omitempty" doc:"Every wrong field, if the code is invalid"`
 }
 
 // Error makes Problem an error, as Huma wants it.
@@ -86,7 +86,7 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 			"there are too many requests at the moment: try again"), retryAfter(time.Second), false
 	case errors.Is(err, load.ErrTooManyWaiting):
 		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
-			"as many requests of this kind as are allowed are under way: try again"), retryAfter(5 * time.Second), false
+			"too many requests of this kind are running at the moment: try again"), retryAfter(5 * time.Second), false
 	case errors.As(err, &refused):
 		return newProblem(refused.status, refused.code, refused.detail), refused.headers, false
 	case errors.As(err, &invalid):
@@ -102,10 +102,10 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 		return newProblem(cmp.Or(statusOf[decided.Code], http.StatusConflict), decided.Code, decided.Detail), nil, false
 	case errors.Is(err, projections.ErrNotFound):
 		return newProblem(http.StatusNotFound, domain.CodeNotFound,
-			"there is no such thing, or there was none at that time"), nil, false
+			"it does not exist, or did not exist at that time"), nil, false
 	case errors.Is(err, projections.ErrBadCursor):
 		return invalidProblem([]domain.FieldError{{Field: "cursor", Code: domain.CodeCursor, Message: "is not a " +
-			"cursor of this list: take next_cursor of the page before, with the same sort"}}), nil, false
+			"cursor of this list: use next_cursor of the previous page, with the same sort"}}), nil, false
 	case errors.Is(err, projections.ErrBadSort):
 		return invalidProblem([]domain.FieldError{{Field: "sort", Code: domain.CodeSort, Message: err.Error()}}), nil,
 			false
@@ -119,7 +119,7 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 			"too many passwords are being checked right now: try again"), retryAfter(time.Second), false
 	case errors.Is(err, commands.ErrDirectory):
 		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
-			"the directory that this needs does not answer: try again"), retryAfter(5 * time.Second), false
+			"the directory does not answer: try again"), retryAfter(5 * time.Second), false
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
 			"the event store does not answer: try again"), retryAfter(2 * time.Second), false
@@ -128,10 +128,10 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 			"the database does not answer: try again"), retryAfter(2 * time.Second), false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return newProblem(http.StatusServiceUnavailable, domain.CodeUnavailable,
-			"the request took too long and was given up: try again"), retryAfter(2 * time.Second), false
+			"the request took too long and was cancelled: try again"), retryAfter(2 * time.Second), false
 	}
 	return newProblem(http.StatusInternalServerError, domain.CodeInternal,
-		"something went wrong that was not foreseen; the server's log has it under the id in instance"), nil, true
+		"an unexpected error occurred; the server's log has it under the id in instance"), nil, true
 }
 
 func newProblem(status int, code domain.Code, detail string) *Problem {
@@ -153,6 +153,14 @@ func invalidProblem(fields []domain.FieldError) *Problem {
 	problem := newProblem(http.StatusUnprocessableEntity, code, detail)
 	problem.Errors = fields
 	return problem
+}
+
+// settingNamed is what a detail adds about the setting that an operator has to change.
+func settingNamed(setting string) string {
+	if setting == "" {
+		return ""
+	}
+	return " (" + setting + ")"
 }
 
 func retryAfter(d time.Duration) map[string]string {

@@ -29,7 +29,7 @@ func TestATimeOutIsTheDatabasesOnlyWhereItWasAsked(t *testing.T) {
 		return err
 	}
 	const database, over = "the database does not answer: try again",
-		"the request took too long and was given up: try again"
+		"the request took too long and was cancelled: try again"
 	said := func(want string, err error) {
 		t.Helper()
 		if err == nil {

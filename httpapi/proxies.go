@@ -22,8 +22,8 @@ func (s *server) redirectToHTTPS(c *gin.Context) {
 	case strings.Contains(strings.ToLower(strings.Join(forwarded, ",")), "https"):
 		writeProblem(c, &refusal{
 			status: http.StatusBadRequest, code: domain.CodeHTTPSUnknown,
-			detail: "X-Forwarded-Proto says https but isn't trusted: the proxy must be one of the trusted proxies " +
-				"(SECBOARD_TRUSTED_PROXIES) and send the one scheme of the client",
+			detail: "X-Forwarded-Proto says https but isn't trusted: the proxy must be one of the trusted proxies" +
+				settingNamed(s.ProxiesSetting) + " and send exactly one scheme, that of the client",
 		})
 	case len(forwarded) == 0 && s.isTrustedProxy(proxy):
 		writeProblem(c, &refusal{

@@ -112,27 +112,29 @@ func TestEveryWrongFieldIsTold(t *testing.T) {
 		"a long reason": {http.MethodPost, "/users/" + id + "/deactivate", `{"reason":"` + strings.Repeat("ы", 1001) +
 			`"}`, "invalid", map[string]string{"reason": "too_long"}},
 	} {
-		answer := a.call(t, a.admin, c.method, c.path, c.body)
-		if answer.status != http.StatusUnprocessableEntity {
-			t.Errorf("%s: %s: got %v, want %v", name, answer, answer.status, http.StatusUnprocessableEntity)
-		}
-		if got := answer.text("code"); got != c.code {
-			t.Errorf("%s: got %q, want %q", name, got, c.code)
-		}
-		if c.wrong != nil {
-			if diff := cmp.Diff(c.wrong, answer.wrong()); diff != "" {
-				t.Errorf("%s: %s (-want +got):\n%s", name, answer, diff)
+		t.Run(name, func(t *testing.T) {
+			answer := a.call(t, a.admin, c.method, c.path, c.body)
+			if answer.status != http.StatusUnprocessableEntity {
+				t.Errorf("%s: got %v, want %v", answer, answer.status, http.StatusUnprocessableEntity)
 			}
-		}
-		if got := answer.header.Get("Content-Type"); got != "application/problem+json" {
-			t.Errorf(`Content-Type = %q, want "application/problem+json"`, got)
-		}
-		if got := answer.text("type"); got != "urn:secboard:problem:"+c.code {
-			t.Errorf("type = %q, want %q", got, "urn:secboard:problem:"+c.code)
-		}
-		if got := answer.text("instance"); got != "urn:uuid:"+answer.header.Get("X-Request-ID") {
-			t.Errorf("instance = %q, want %q", got, "urn:uuid:"+answer.header.Get("X-Request-ID"))
-		}
+			if got := answer.text("code"); got != c.code {
+				t.Errorf("got %q, want %q", got, c.code)
+			}
+			if c.wrong != nil {
+				if diff := cmp.Diff(c.wrong, answer.wrong()); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", answer, diff)
+				}
+			}
+			if got := answer.header.Get("Content-Type"); got != "application/problem+json" {
+				t.Errorf(`Content-Type = %q, want "application/problem+json"`, got)
+			}
+			if got := answer.text("type"); got != "urn:secboard:problem:"+c.code {
+				t.Errorf("type = %q, want %q", got, "urn:secboard:problem:"+c.code)
+			}
+			if got := answer.text("instance"); got != "urn:uuid:"+answer.header.Get("X-Request-ID") {
+				t.Errorf("instance = %q, want %q", got, "urn:uuid:"+answer.header.Get("X-Request-ID"))
+			}
+		})
 	}
 	logged := a.call(t, a.admin, http.MethodPost, "/users",
 		`{"email":"x@example.com","company_id":"`+unknown+`","role_ids":["`+unknown+`"],"group_ids":["`+group+`","`+
@@ -229,29 +231,31 @@ func TestBrokenRequestsAreTheClientsMistake(t *testing.T) {
 		"an unknown account":  {http.MethodPatch, "/users/" + uuid.NewString(), "{}", "", 404, "not_found"},
 		"an unknown history":  {http.MethodGet, "/users/" + uuid.NewString() + "/history", "", "", 404, "not_found"},
 	} {
-		var headers []with
-		if c.contentType != "" {
-			headers = append(headers, with{"Content-Type", c.contentType})
-		}
-		if name == "an odd position" {
-			headers = append(headers, with{"Secboard-Min-Position", "-1"})
-		}
-		var body any
-		if c.body != "" {
-			body = c.body
-		}
-		answer := a.call(t, a.admin, c.method, c.path, body, headers...)
-		if answer.status != c.status {
-			t.Errorf("%s: %.300s: got %v, want %v", name, answer, answer.status, c.status)
-		}
-		if got := answer.text("code"); got != c.code {
-			t.Errorf("%s: %.300s: got %q, want %q", name, answer, got, c.code)
-		}
-		if c.status == http.StatusMethodNotAllowed {
-			if got := answer.header.Get("Allow"); got != "GET, POST" {
-				t.Errorf(`Allow = %q, want "GET, POST"`, got)
+		t.Run(name, func(t *testing.T) {
+			var headers []with
+			if c.contentType != "" {
+				headers = append(headers, with{"Content-Type", c.contentType})
 			}
-		}
+			if name == "an odd position" {
+				headers = append(headers, with{"Secboard-Min-Position", "-1"})
+			}
+			var body any
+			if c.body != "" {
+				body = c.body
+			}
+			answer := a.call(t, a.admin, c.method, c.path, body, headers...)
+			if answer.status != c.status {
+				t.Errorf("%.300s: got %v, want %v", answer, answer.status, c.status)
+			}
+			if got := answer.text("code"); got != c.code {
+				t.Errorf("%.300s: got %q, want %q", answer, got, c.code)
+			}
+			if c.status == http.StatusMethodNotAllowed {
+				if got := answer.header.Get("Allow"); got != "GET, POST" {
+					t.Errorf(`Allow = %q, want "GET, POST"`, got)
+				}
+			}
+		})
 	}
 	if got := a.log.String(); strings.Contains(got, "level=ERROR") {
 		t.Errorf(`%q contains "level=ERROR"`, got)

@@ -121,22 +121,30 @@ type body[B, C any] interface {
 	command(problems *domain.Invalid) C
 }
 
-// wrongFields lets the domain check a body beside the schema, so that every wrong field is told at once.
-func wrongFields[C any](command func(*domain.Invalid) C) []error {
+// CommandBody is a request's body together with the command that it is. It is exported because Huma looks for no body
+// in an embedded type that isn't.
+type CommandBody[B, C any, P body[B, C]] struct {
+	Body    B
+	command C
+}
+
+// Resolve reads the command once, when Huma has checked the body against its schema: so one answer lists what is wrong
+// by the schema and what is wrong by the domain, and a handler runs only with a command that both accept.
+func (r *CommandBody[B, C, P]) Resolve(huma.Context) []error {
 	var problems domain.Invalid
-	command(&problems)
+	r.command = P(&r.Body).command(&problems)
 	return findings(problems)
 }
 
-type createRequest[B any] struct {
+type createRequest[B, C any, P body[B, C]] struct {
 	CreateHeaders
-	Body B
+	CommandBody[B, C, P]
 }
 
-type changeRequest[B any] struct {
+type changeRequest[B, C any, P body[B, C]] struct {
 	ChangeHeaders
 	ByID
-	Body B
+	CommandBody[B, C, P]
 }
 
 // actRequest is a command on one resource that takes nothing else.
@@ -165,13 +173,8 @@ func registerCreate[B, T, C any, P body[B, C]](s *server, r resource[T], o opera
 	do func(context.Context, commands.Caller, C) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag, o.status = http.MethodPost, r.path, "create-"+r.name, r.tag, http.StatusCreated
 	o.required = needs(r.module, domain.Add)
-	registerCommand(s, o, func(ctx context.Context, in *createRequest[B]) (*answer[T], error) {
-		var problems domain.Invalid
-		command := P(&in.Body).command(&problems)
-		if err := problems.Err(); err != nil {
-			return nil, err
-		}
-		result, err := do(ctx, s.caller(ctx), command)
+	registerCommand(s, o, func(ctx context.Context, in *createRequest[B, C, P]) (*answer[T], error) {
+		result, err := do(ctx, s.caller(ctx), in.command)
 		if err != nil {
 			return nil, err
 		}
@@ -186,15 +189,10 @@ func registerChange[B, T, C any, P body[B, C]](s *server, r resource[T], o opera
 		o.method, o.id = http.MethodPatch, "change-"+r.name
 	}
 	o.path, o.tag, o.required = r.path+"/{id}"+o.path, r.tag, needs(r.module, domain.Edit)
-	registerCommand(s, o, func(ctx context.Context, in *changeRequest[B]) (*answer[T], error) {
-		var problems domain.Invalid
-		command := P(&in.Body).command(&problems)
-		if err := problems.Err(); err != nil {
-			return nil, err
-		}
+	registerCommand(s, o, func(ctx context.Context, in *changeRequest[B, C, P]) (*answer[T], error) {
 		return act(ctx, s, r, in.ChangeHeaders, in.ID,
 			func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
-				return do(ctx, caller, id, command)
+				return do(ctx, caller, id, in.command)
 			})
 	})
 }

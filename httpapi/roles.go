@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/eventstore"
@@ -15,7 +13,7 @@ import (
 type newRole struct {
 	Name        string   `json:"name" maxLength:"200" example:"Chief information security officer" doc:"Unique, case-sensitive"`
 	Description string   `json:"description,omitempty" maxLength:"2000"`
-	Widgets     []string `json:"widgets,omitempty" maxItems:"100" example:"[\"open_risks\",\"audit_calendar\"]" doc:"Of the executive view, in the order in which they are shown"`
+	Widgets     []string `json:"widgets,omitempty" maxItems:"100" example:"[\"open_risks\",\"audit_calendar\"]" doc:"Widgets of the executive view, in the order in which they are shown"`
 }
 
 func (b *newRole) command(problems *domain.Invalid) role.Details {
@@ -24,13 +22,10 @@ func (b *newRole) command(problems *domain.Invalid) role.Details {
 	return details
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newRole) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type roleChanges struct {
 	Name        Optional[string]   `json:"name,omitzero" maxLength:"200" nullable:"false"`
 	Description Optional[string]   `json:"description,omitzero" maxLength:"2000"`
-	Widgets     Optional[[]string] `json:"widgets,omitzero" maxItems:"100" doc:"Exactly these from now on"`
+	Widgets     Optional[[]string] `json:"widgets,omitzero" maxItems:"100" doc:"Replaces the whole list"`
 }
 
 func (b *roleChanges) command(problems *domain.Invalid) role.Patch {
@@ -41,9 +36,6 @@ func (b *roleChanges) command(problems *domain.Invalid) role.Patch {
 	merge(problems, patch.Validate())
 	return patch
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *roleChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 func (s *server) roles() resource[projections.Role] {
 	return resource[projections.Role]{
@@ -69,8 +61,9 @@ func (s *server) addRoles() {
 	registerGet(s, roles, "One role, now or as it was")
 	registerChange[roleChanges](s, roles, operation{summary: "Change a role"}, s.Commands.ChangeRole)
 	registerActForReason(s, roles, "retire", operation{
-		summary:     "Take a role out of use",
-		description: "It can't be given any more and counts for nobody; its name is free again.",
+		summary: "Retire a role",
+		description: "It can't be given to anybody any more and no longer counts for those who have it; its name " +
+			"is free again.",
 	}, s.Commands.RetireRole)
 	registerHistory(s, roles)
 }

@@ -55,9 +55,9 @@ type Options struct {
 	TrustedOrigins []string
 	HTTPSRedirect  bool // sends requests that came over http to https
 
-	// What an operator calls the settings behind TrustedProxies and AllowedHosts, for the checklist of a new
-	// installation.
-	ProxiesSetting, HostsSetting string
+	// What an operator calls the settings behind TrustedProxies, AllowedHosts and TrustedOrigins, for problems and for
+	// the checklist of a new installation. Problems leave out an empty one.
+	ProxiesSetting, HostsSetting, OriginsSetting string
 
 	MailTransport mailing.Transport // for test mails
 
@@ -138,18 +138,19 @@ var tags = []*huma.Tag{
 	{Name: "Own account", Description: "What everybody may do with their own account."},
 	{Name: "Accounts", Description: "Who may use the platform."},
 	{Name: "Companies", Description: "The tenants that accounts and groups belong to."},
-	{Name: "Roles", Description: "Who somebody is, with the widgets of the executive view."},
+	{Name: "Roles", Description: "What people are in their company, and which widgets of the executive view they " +
+		"get."},
 	{Name: "Groups", Description: "What their members may do, module by module."},
-	{Name: "Directories", Description: "Active Directory and other LDAP servers whose people sign in with the " +
-		"passwords that they have there."},
-	{Name: "Modules", Description: "What permissions refer to."},
-	{Name: "Mail", Description: "Which servers and accounts send mail, what became of each mail, and the " +
-		"contact form."},
+	{Name: "Directories", Description: "Active Directory and other LDAP servers. People sign in with their " +
+		"passwords there."},
+	{Name: "Modules", Description: "The parts of the platform that permissions refer to."},
+	{Name: "Mail", Description: "Servers and accounts that send mail, the mails and their outcome, and the contact " +
+		"form."},
 	{Name: "Audit", Description: "Who could do what, and the log of everything that happened. Reading it is itself " +
 		"recorded."},
-	{Name: "Settings", Description: "How the installation presents itself and protects accounts, and what is still " +
-		"to be set up."},
-	{Name: "Operations", Description: "How the system itself is doing."},
+	{Name: "Settings", Description: "Name and address of the installation, its contact data, lockout and session " +
+		"limits, and what is still to be set up."},
+	{Name: "Operations", Description: "The state of the system itself."},
 }
 
 // routesOf builds the router.

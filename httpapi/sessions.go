@@ -30,9 +30,9 @@ type signInRequest struct {
 }
 
 type secondFactor struct {
-	Challenge  string `json:"challenge" maxLength:"200" doc:"As POST /sessions answered it; valid for 5 minutes"`
-	Code       string `json:"code,omitempty" maxLength:"20" example:"123456" writeOnly:"true" doc:"Of the authenticator app"`
-	BackupCode string `json:"backup_code,omitempty" maxLength:"40" example:"abcde-fghij" writeOnly:"true" doc:"Instead of a code"`
+	Challenge  string `json:"challenge" maxLength:"200" doc:"From the answer to POST /sessions; valid for 5 minutes"`
+	Code       string `json:"code,omitempty" maxLength:"20" example:"123456" writeOnly:"true" doc:"Code from the authenticator app"`
+	BackupCode string `json:"backup_code,omitempty" maxLength:"40" example:"abcde-fghij" writeOnly:"true" doc:"Backup code, instead of code"`
 }
 
 // Resolve asks for one of the two codes.
@@ -52,15 +52,15 @@ type secondFactorRequest struct {
 }
 
 type newSession struct {
-	Token     string           `json:"token" doc:"For Authorization: Bearer; shown only here"`
-	ExpiresAt time.Time        `json:"expires_at" doc:"When the session ends at the latest; earlier when it is not used"`
+	Token     string           `json:"token" doc:"Token for Authorization: Bearer; shown only here"`
+	ExpiresAt time.Time        `json:"expires_at" doc:"Latest end of the session; it ends earlier if it isn't used"`
 	User      projections.User `json:"user"`
 }
 
 type nextStep struct {
-	Next      string `json:"next" enum:"two_factor,two_factor_setup" doc:"two_factor: POST /sessions/two-factor with the challenge; two_factor_setup: the token is of a session that may only set up two-factor, set a first password, and sign out"`
-	Challenge string `json:"challenge,omitempty" doc:"With two_factor"`
-	Token     string `json:"token,omitempty" doc:"With two_factor_setup"`
+	Next      string `json:"next" enum:"two_factor,two_factor_setup" doc:"two_factor: POST /sessions/two-factor with the challenge; two_factor_setup: the token belongs to a session that may only set up two-factor, set a first password, and sign out"`
+	Challenge string `json:"challenge,omitempty" doc:"Present if next is two_factor"`
+	Token     string `json:"token,omitempty" doc:"Present if next is two_factor_setup"`
 }
 
 // entry is one of the two bodies of an answer to somebody who signs in.
@@ -91,10 +91,10 @@ type entryAnswer struct {
 
 type currentSession struct {
 	CreatedAt   time.Time          `json:"created_at"`
-	LastSeenAt  time.Time          `json:"last_seen_at" doc:"To the minute"`
+	LastSeenAt  time.Time          `json:"last_seen_at" doc:"Accurate to the minute"`
 	ExpiresAt   time.Time          `json:"expires_at"`
-	Limited     bool               `json:"limited" doc:"It may only set up two-factor"`
-	CSRFToken   string             `json:"csrf_token" doc:"For X-CSRF-Token with the session cookie"`
+	Limited     bool               `json:"limited" doc:"Whether it may only set up two-factor"`
+	CSRFToken   string             `json:"csrf_token" doc:"Value for X-CSRF-Token when the session cookie is used"`
 	User        projections.User   `json:"user"`
 	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow; a superuser may do everything"`
 }
@@ -113,7 +113,7 @@ func registerEntry[I any](s *server, o operation, handler func(context.Context, 
 	o.errors = append(o.errors, http.StatusTooManyRequests)
 	register(s, o, handler)
 	s.documented(o.method, o.path).Responses["200"] = &huma.Response{
-		Description: "What was given is right, but something is still to be done",
+		Description: "The credentials are right, but another step is needed",
 		Content: map[string]*huma.MediaType{"application/json": {
 			Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[nextStep](), true, ""),
 		}},
@@ -137,7 +137,7 @@ func (s *server) addSessions() {
 	}, s.signInWithSecondFactor)
 	register(s, operation{
 		method: http.MethodGet, path: "/sessions/current", id: "current-session", tag: tag,
-		required: signedIn.evenLimited(), summary: "Who am I, and what may I do",
+		required: signedIn.evenLimited(), summary: "The current session: who you are and what you may do",
 	}, s.currentSession)
 	register(s, operation{
 		method: http.MethodDelete, path: "/sessions/current", id: "sign-out", tag: tag, status: http.StatusNoContent,
@@ -188,11 +188,11 @@ func (s *server) signInWithSecondFactor(ctx context.Context, in *secondFactorReq
 	if err := s.limitSignIns(ctx, in.Body.Challenge); err != nil {
 		return nil, err
 	}
-	goOn, code := s.Commands.SignInWithCode, in.Body.Code
+	finish, code := s.Commands.SignInWithCode, in.Body.Code
 	if in.Body.BackupCode != "" {
-		goOn, code = s.Commands.SignInWithBackupCode, in.Body.BackupCode
+		finish, code = s.Commands.SignInWithBackupCode, in.Body.BackupCode
 	}
-	outcome, err := goOn(ctx, s.caller(ctx), in.Body.Challenge, code)
+	outcome, err := finish(ctx, s.caller(ctx), in.Body.Challenge, code)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +266,7 @@ func (s *server) confirmSession(ctx context.Context, token string,
 // takeBack ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
 func (s *server) takeBack(ctx context.Context, session uuid.UUID, cause error) error {
 	if err := s.sessions.End(context.WithoutCancel(ctx), session); err != nil {
-		s.Logger.WarnContext(ctx, "a session that nobody uses could not be removed", "session_id", session, "error",
+		s.Logger.WarnContext(ctx, "an unused session could not be removed", "session_id", session, "error",
 			err)
 	}
 	return cause

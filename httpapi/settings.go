@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/settings"
@@ -18,13 +16,13 @@ import (
 
 type siteChanges struct {
 	Name                 Optional[string] `json:"name,omitzero" maxLength:"200" nullable:"false" example:"Nova Energy SecBoard"`
-	Domain               Optional[string] `json:"domain,omitzero" maxLength:"253" example:"accounts.example.com" doc:"Host name under which people reach it, with a port if need be; links in mails lead there"`
+	Domain               Optional[string] `json:"domain,omitzero" maxLength:"253" example:"accounts.example.com" doc:"Host name under which people reach it, with a port if needed; links in mails lead there"`
 	Protocol             Optional[string] `json:"protocol,omitzero" enum:"https,http" nullable:"false"`
 	ProjectType          Optional[string] `json:"project_type,omitzero" maxLength:"100"`
 	TimeZone             Optional[string] `json:"time_zone,omitzero" maxLength:"100" nullable:"false" example:"Europe/Kyiv"`
 	DefaultEmail         Optional[string] `json:"default_email,omitzero" maxLength:"254"`
-	DefaultMailAccountID Optional[string] `json:"default_mail_account_id,omitzero" format:"uuid" doc:"Sends where no other mail account is chosen"`
-	DefaultLanguage      Optional[string] `json:"default_language,omitzero" enum:"en,uk,ru" nullable:"false" doc:"Of pages and mails for people who chose none"`
+	DefaultMailAccountID Optional[string] `json:"default_mail_account_id,omitzero" format:"uuid" doc:"Mail account that sends where no other is chosen"`
+	DefaultLanguage      Optional[string] `json:"default_language,omitzero" enum:"en,uk,ru" nullable:"false" doc:"Language of pages and mails for people who chose none"`
 }
 
 func (b *siteChanges) command(problems *domain.Invalid) settings.SitePatch {
@@ -41,15 +39,12 @@ func (b *siteChanges) command(problems *domain.Invalid) settings.SitePatch {
 	return patch
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *siteChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 type securityChanges struct {
-	LockoutAttempts Optional[int] `json:"lockout_attempts,omitzero" nullable:"false" minimum:"3" maximum:"100" doc:"So many wrong passwords or codes within the window lock an account out"`
+	LockoutAttempts Optional[int] `json:"lockout_attempts,omitzero" nullable:"false" minimum:"3" maximum:"100" doc:"How many wrong passwords or codes within the window lock an account"`
 	LockoutWindow   Optional[int] `json:"lockout_window_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440"`
-	LockoutLength   Optional[int] `json:"lockout_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440" doc:"After which the lockout opens by itself"`
-	SessionIdle     Optional[int] `json:"session_idle_minutes,omitzero" nullable:"false" minimum:"1" maximum:"10080" doc:"Without a request, after which a session ends"`
-	SessionLength   Optional[int] `json:"session_minutes,omitzero" nullable:"false" minimum:"1" maximum:"43200" doc:"After which a session ends in any case"`
+	LockoutLength   Optional[int] `json:"lockout_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440" doc:"After this time the lockout ends by itself"`
+	SessionIdle     Optional[int] `json:"session_idle_minutes,omitzero" nullable:"false" minimum:"1" maximum:"10080" doc:"A session ends after this time without a request"`
+	SessionLength   Optional[int] `json:"session_minutes,omitzero" nullable:"false" minimum:"1" maximum:"43200" doc:"After this time a session ends even if it is in use"`
 }
 
 func (b *securityChanges) command(problems *domain.Invalid) settings.SecurityPatch {
@@ -64,9 +59,6 @@ func (b *securityChanges) command(problems *domain.Invalid) settings.SecurityPat
 	return patch
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *securityChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 // readNumber is patch for a number, which null can't clear.
 func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
 	if o.Null {
@@ -76,9 +68,9 @@ func readNumber(field string, o Optional[int], problems *domain.Invalid) *int {
 	return o.patch(field, problems)
 }
 
-type changeSettingsRequest[B any] struct {
+type changeSettingsRequest[B, C any, P body[B, C]] struct {
 	ChangeHeaders
-	Body B
+	CommandBody[B, C, P]
 }
 
 type getSettingsRequest struct {
@@ -116,16 +108,15 @@ func (s *server) securitySettings() resource[projections.SecuritySettings] {
 }
 
 func (s *server) addSettings() {
-	registerSettings[siteChanges](s, s.siteSettings(), "How the installation presents itself, now or "+
-		"as it was", operation{
+	registerSettings[siteChanges](s, s.siteSettings(), "Settings of the site, now or as they were", operation{
 		required: needs("settings", domain.Edit), summary: "Change the settings of the site",
 		example: map[string]any{"name": "Nova Energy SecBoard", "domain": "accounts.example.com",
 			"time_zone": "Europe/Kyiv", "default_language": "uk"},
 	}, s.Commands.ChangeSite)
-	registerSettings[securityChanges](s, s.securitySettings(), "When accounts are locked out and sessions end, now "+
-		"or as it was", operation{
-		required: superuserOnly, summary: "Change when accounts are locked out and sessions end",
-		description: "It counts within 2 s, for sessions under way too.",
+	registerSettings[securityChanges](s, s.securitySettings(), "Lockout and session limits, now or "+
+		"as they were", operation{
+		required: superuserOnly, summary: "Change lockout and session limits",
+		description: "Takes effect within 2 s, also for current sessions.",
 		example:     map[string]any{"lockout_attempts": 5, "session_idle_minutes": 30},
 	}, s.Commands.ChangeSecurity)
 }
@@ -139,17 +130,12 @@ func registerSettings[B, T, C any, P body[B, C]](s *server, r resource[T], summa
 		summary: summary,
 	}, func(ctx context.Context, in *getSettingsRequest) (*one[T], error) { return r.get(ctx, "", in.AsOf) })
 	change.method, change.path, change.id, change.tag = http.MethodPatch, r.path, "change-"+r.name, tag
-	registerCommand(s, change, func(ctx context.Context, in *changeSettingsRequest[B]) (*answer[T], error) {
-		var problems domain.Invalid
-		command := P(&in.Body).command(&problems)
-		if err := problems.Err(); err != nil {
-			return nil, err
-		}
+	registerCommand(s, change, func(ctx context.Context, in *changeSettingsRequest[B, C, P]) (*answer[T], error) {
 		caller, err := s.changer(ctx, in.ChangeHeaders)
 		if err != nil {
 			return nil, err
 		}
-		result, err := do(ctx, caller, command)
+		result, err := do(ctx, caller, in.command)
 		if err != nil {
 			return nil, err
 		}

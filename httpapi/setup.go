@@ -9,7 +9,7 @@ import (
 )
 
 type setupChecklist struct {
-	Complete bool                    `json:"complete" doc:"Everything that is not optional is done"`
+	Complete bool                    `json:"complete" doc:"Whether everything that isn't optional is done"`
 	Items    []projections.SetupItem `json:"items"`
 }
 
@@ -20,9 +20,10 @@ type setupAnswer struct {
 func (s *server) addSetup() {
 	register(s, operation{
 		method: http.MethodGet, path: "/setup", id: "setup-checklist", tag: "Settings",
-		required:    needs("settings", domain.View),
-		summary:     "What is still to do in a new installation",
-		description: "An item is done as soon as it is so: nobody ticks it off. `secboard doctor` shows the same.",
+		required: needs("settings", domain.View),
+		summary:  "Checklist for a new installation",
+		description: "An item counts as done as soon as the installation meets it; nobody ticks it off. `secboard " +
+			"doctor` shows the same list.",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*setupAnswer, error) {
 		items, err := s.ReadModels.Setup(ctx, projections.Deployment{
 			Keyset: s.Commands.Keys.Fingerprint(), TrustsProxies: len(s.TrustedProxies) > 0,

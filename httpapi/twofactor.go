@@ -16,32 +16,32 @@ import (
 const qrSide = 256
 
 type newDevice struct {
-	Secret    string `json:"secret" doc:"For typing in, base32; shown only here"`
-	URI       string `json:"otpauth_uri" doc:"For the authenticator app"`
-	QRPNGText string `json:"qr_png_base64" doc:"The same as a QR code, a PNG in base64"`
+	Secret    string `json:"secret" doc:"Secret to type in, base32; shown only here"`
+	URI       string `json:"otpauth_uri" doc:"URI for the authenticator app; shown only here"`
+	QRPNGText string `json:"qr_png_base64" doc:"otpauth_uri as a QR code: a PNG in base64"`
 }
 
 type newDeviceAnswer struct {
-	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Position string `header:"Secboard-Position" doc:"Opaque value for Secboard-Min-Position"`
 	Body     newDevice
 }
 
 type confirmDeviceRequest struct {
 	Body struct {
-		Code string `json:"code" maxLength:"20" example:"123456" writeOnly:"true" doc:"That the device shows now"`
+		Code string `json:"code" maxLength:"20" example:"123456" writeOnly:"true" doc:"Code that the device shows now"`
 	}
 }
 
 type backupCodesAnswer struct {
-	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Position string `header:"Secboard-Position" doc:"Opaque value for Secboard-Min-Position"`
 	Body     struct {
-		BackupCodes []string `json:"backup_codes" doc:"Each signs in once instead of a code; shown only here"`
+		BackupCodes []string `json:"backup_codes" doc:"Each can be used once instead of a code; shown only here"`
 	}
 }
 
 type disableTwoFactorRequest struct {
 	Body struct {
-		Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"Of the account"`
+		Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"Password of the account"`
 	}
 }
 
@@ -51,21 +51,21 @@ func (s *server) addTwoFactor() {
 	const path = "/me/two-factor"
 	register(s, operation{
 		method: http.MethodPost, path: path, id: "prepare-two-factor", tag: ownTag, required: signedIn.evenLimited(),
-		summary: "Begin to set up two-factor",
-		description: "Gives the secret of a new device, which counts once it is confirmed. While another device is " +
-			"in use, switch two-factor off first.",
+		summary: "Start setting up two-factor",
+		description: "Returns the secret of a new device, which takes effect once it is confirmed. If another " +
+			"device is in use, switch two-factor off first.",
 	}, s.prepareTwoFactor)
 	register(s, operation{
 		method: http.MethodPost, path: path + "/confirm", id: "confirm-two-factor", tag: ownTag,
 		required: signedIn.evenLimited(), maxBody: maxLinkBody,
 		summary: "Confirm the new device",
-		description: "From now on sign-ins ask for its codes. A session that could only set up two-factor is a full " +
-			"one afterwards, with the same token.",
+		description: "Sign-ins ask for its codes from now on. A session that could only set up two-factor becomes " +
+			"a full one, with the same token.",
 	}, s.confirmTwoFactor)
 	register(s, operation{
 		method: http.MethodPost, path: path + "/backup-codes", id: "replace-backup-codes", tag: ownTag,
-		required: signedIn, summary: "Make new backup codes",
-		description: "The former ones are void.",
+		required: signedIn, summary: "Create new backup codes",
+		description: "The previous ones stop working.",
 	}, func(ctx context.Context, _ *struct{}) (*backupCodesAnswer, error) {
 		codes, result, err := s.Commands.ReplaceBackupCodes(ctx, s.caller(ctx), infoOf(ctx).access.UserID)
 		if err != nil {
@@ -79,7 +79,7 @@ func (s *server) addTwoFactor() {
 		method: http.MethodDelete, path: path, id: "disable-two-factor", tag: ownTag, status: http.StatusNoContent,
 		required: signedIn, maxBody: maxLinkBody,
 		summary:     "Switch two-factor off",
-		description: "Not while an administrator requires it: 409 `two_factor_required`.",
+		description: "Refused with 409 `two_factor_required` while an administrator requires two-factor.",
 	}, func(ctx context.Context, in *disableTwoFactorRequest) (*settled, error) {
 		result, err := s.Commands.DisableTwoFactor(ctx, s.caller(ctx), infoOf(ctx).access.UserID, in.Body.Password)
 		if err != nil {

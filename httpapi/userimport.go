@@ -21,7 +21,7 @@ const (
 
 type importRequest struct {
 	CreateHeaders
-	DryRun  bool   `query:"dry_run" doc:"Check every line and write nothing"`
+	DryRun  bool   `query:"dry_run" doc:"Check every line, but save nothing"`
 	RawBody []byte `contentType:"text/csv"`
 }
 
@@ -44,7 +44,7 @@ func (notCSV) Error() string  { return "the body must be CSV" }
 func (notCSV) GetStatus() int { return http.StatusUnsupportedMediaType }
 
 type importAnswer struct {
-	Position string `header:"Secboard-Position" doc:"Opaque; for Secboard-Min-Position"`
+	Position string `header:"Secboard-Position" doc:"Opaque value for Secboard-Min-Position"`
 	Body     commands.ImportReport
 }
 
@@ -54,11 +54,10 @@ func (s *server) addUserImport() {
 		required:    needs("users", domain.Add),
 		keepsAnswer: true, maxBody: maxImport, timeout: importTimeout, errors: []int{http.StatusUnsupportedMediaType},
 		summary: "Import accounts from CSV",
-		description: "UTF-8, comma or semicolon, the first line names the columns: the fields of `POST /users`; " +
-			"several ids in one cell are separated by spaces. " +
-			"Every line is reported: `created`, `unchanged` (there is such an account; `differs` names the columns " +
-			"in which it is another, if you have `users.view`), or `failed` with errors. " +
-			"The same file imported again creates nothing twice.",
+		description: "UTF-8, separated by commas or semicolons. The first line names the columns: the fields of " +
+			"`POST /users`; several ids in one cell are separated by spaces. Every line is reported as `created`, " +
+			"`unchanged` (the account exists; with `users.view`, `differs` names the columns in which it differs) " +
+			"or `failed` with errors. Importing the same file again creates nothing twice.",
 	}, s.importUsers)
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -17,7 +16,7 @@ import (
 
 // newUser is the body of POST /users.
 type newUser struct {
-	Email            string         `json:"email" maxLength:"254" example:"olena.kovalenko@example.com" doc:"Also the user name; unique, whatever its case"`
+	Email            string         `json:"email" maxLength:"254" example:"olena.kovalenko@example.com" doc:"Also the user name; unique, not case-sensitive"`
 	FirstName        string         `json:"first_name,omitempty" maxLength:"100" example:"Олена"`
 	LastName         string         `json:"last_name,omitempty" maxLength:"100" example:"Коваленко"`
 	Phone            string         `json:"phone,omitempty" maxLength:"50" example:"+380 44 000 00 00"`
@@ -30,7 +29,7 @@ type newUser struct {
 	Superuser        Optional[bool] `json:"superuser,omitzero" doc:"Default false; only a superuser can set it"`
 	RequireTwoFactor Optional[bool] `json:"require_two_factor,omitzero" doc:"Default false"`
 	RoleIDs          []string       `json:"role_ids,omitempty" format:"uuid" maxItems:"1000"`
-	GroupIDs         []string       `json:"group_ids,omitempty" format:"uuid" maxItems:"1000" doc:"Only a superuser can give groups that grant what the caller does not have"`
+	GroupIDs         []string       `json:"group_ids,omitempty" format:"uuid" maxItems:"1000" doc:"Only a superuser can give groups with permissions that the caller doesn't have"`
 }
 
 func (b *newUser) command(problems *domain.Invalid) commands.RegisterUser {
@@ -63,16 +62,13 @@ func readIDs(field string, texts []string, problems *domain.Invalid) []uuid.UUID
 	return list
 }
 
-// Resolve lets the domain check the body beside the schema.
-func (b *newUser) Resolve(huma.Context) []error { return wrongFields(b.command) }
-
 // userChanges is the body of PATCH /users/{id}.
 type userChanges struct {
 	Email            Optional[string]   `json:"email,omitzero" maxLength:"254" nullable:"false"`
 	FirstName        Optional[string]   `json:"first_name,omitzero" maxLength:"100"`
 	LastName         Optional[string]   `json:"last_name,omitzero" maxLength:"100"`
 	Phone            Optional[string]   `json:"phone,omitzero" maxLength:"50"`
-	CompanyID        Optional[string]   `json:"company_id,omitzero" format:"uuid" doc:"Groups of another company have to be left in the same request (group_ids)"`
+	CompanyID        Optional[string]   `json:"company_id,omitzero" format:"uuid" doc:"The same request must remove the account from groups of other companies (group_ids)"`
 	Department       Optional[string]   `json:"department,omitzero" maxLength:"200"`
 	Position         Optional[string]   `json:"position,omitzero" maxLength:"200" example:"Head of risk"`
 	Active           Optional[bool]     `json:"active,omitzero" doc:"false ends the account's sessions at once; POST /users/{id}/deactivate takes a reason"`
@@ -80,8 +76,8 @@ type userChanges struct {
 	EndDate          Optional[string]   `json:"end_date,omitzero" format:"date" example:"2027-06-30"`
 	Superuser        Optional[bool]     `json:"superuser,omitzero" doc:"Only a superuser can change it"`
 	RequireTwoFactor Optional[bool]     `json:"require_two_factor,omitzero"`
-	RoleIDs          Optional[[]string] `json:"role_ids,omitzero" format:"uuid" maxItems:"1000" doc:"Exactly these from now on"`
-	GroupIDs         Optional[[]string] `json:"group_ids,omitzero" format:"uuid" maxItems:"1000" doc:"Exactly these from now on"`
+	RoleIDs          Optional[[]string] `json:"role_ids,omitzero" format:"uuid" maxItems:"1000" doc:"Replaces the whole list"`
+	GroupIDs         Optional[[]string] `json:"group_ids,omitzero" format:"uuid" maxItems:"1000" doc:"Replaces the whole list"`
 }
 
 func (b *userChanges) command(problems *domain.Invalid) commands.ChangeUser {
@@ -103,9 +99,6 @@ func (b *userChanges) command(problems *domain.Invalid) commands.ChangeUser {
 	merge(problems, command.Validate())
 	return command
 }
-
-// Resolve lets the domain check the body beside the schema.
-func (b *userChanges) Resolve(huma.Context) []error { return wrongFields(b.command) }
 
 func (s *server) users() resource[projections.User] {
 	return resource[projections.User]{
@@ -136,8 +129,8 @@ func (s *server) addUsers() {
 	users := s.users()
 	registerCreate[newUser](s, users, operation{
 		summary: "Create an account",
-		description: "It has no password: the person signs in after a reset or first-login link, or through the " +
-			"directory.",
+		description: "The account has no password: the person sets one with a reset or first-login link, or signs " +
+			"in through the directory.",
 		example: map[string]any{
 			"email": "olena.kovalenko@example.com", "first_name": "Олена", "last_name": "Коваленко",
 			"department": "Risk", "position": "Analyst",
@@ -159,9 +152,9 @@ func (s *server) addUsers() {
 		example: map[string]any{"position": "Head of risk", "end_date": "2027-06-30", "phone": nil},
 	}, s.Commands.ChangeUser)
 	registerActForReason(s, users, "deactivate", operation{
-		summary: "Close an account", description: "Its sessions end at once.",
+		summary: "Deactivate an account", description: "Its sessions end at once.",
 	}, s.Commands.DeactivateUser)
-	registerAct(s, users, "activate", operation{summary: "Open an account again"}, s.Commands.ActivateUser)
+	registerAct(s, users, "activate", operation{summary: "Activate an account again"}, s.Commands.ActivateUser)
 	registerHistory(s, users)
 }
 

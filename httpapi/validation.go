@@ -42,8 +42,7 @@ var schemaMessages = []struct {
 	{&validation.MsgExpectedBePattern, "must be written as %s", domain.CodePattern},
 }
 
-var errAmbiguousJSON = errors.New("no field may stand in it twice, and its text must be UTF-8 without half " +
-	"surrogate pairs")
+var errAmbiguousJSON = errors.New("no field may appear twice, and text must be UTF-8 without unpaired surrogates")
 
 // unmarshalStrictly refuses what encoding/json would put right in silence (RFC 7493): of a field that stands there
 // twice another reader may take the other one, and a name with a wrong byte would be stored as another name.

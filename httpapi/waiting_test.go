@@ -55,8 +55,8 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 		o.Commands.Directory = limits
 		o.Commands.Pause = load.Pause(func(context.Context, time.Duration) bool { h.wait(); return true })
 	})
-	goOn := sync.OnceFunc(func() { close(h.stop) })
-	t.Cleanup(goOn)
+	finish := sync.OnceFunc(func() { close(h.stop) })
+	t.Cleanup(finish)
 	a.connect(t, "healthy", nil)
 	silent := a.connect(t, "silent", nil)
 	h.put("healthy", directory.Entry{DN: "CN=mia", GUID: "mia", Email: "mia@example.com"})
@@ -144,7 +144,7 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 		t.Errorf("another directory answers: %s: got %v, want %v", signedIn, signedIn.status, http.StatusCreated)
 	}
 
-	goOn()
+	finish()
 	waiting.Wait()
 	if got := a.limiter.AtWork(); got != 0 {
 		t.Errorf("a.limiter.AtWork() = %v, want nothing", got)

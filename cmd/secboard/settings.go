@@ -68,6 +68,7 @@ type httpSettings struct {
 const (
 	settingHosts   = "SECBOARD_ALLOWED_HOSTS"
 	settingProxies = "SECBOARD_TRUSTED_PROXIES"
+	settingOrigins = "SECBOARD_TRUSTED_ORIGINS"
 )
 
 // httpOptions are httpSettings as the server takes them.
@@ -123,8 +124,8 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	for _, origin := range s.TrustedOrigins {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
-			return options, usagef("SECBOARD_TRUSTED_ORIGINS contains %q: it must be scheme and host without a path, "+
-				"such as https://portal.example.com", origin)
+			return options, usagef("%s contains %q: it must be scheme and host without a path, such as "+
+				"https://portal.example.com", settingOrigins, origin)
 		}
 	}
 	size, err := humanize.ParseBytes(s.MaxBody)

@@ -97,7 +97,8 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 			"allowed-hosts", "must be a single value",
 		}},
 		"file that is a list": {
-			nil, []string{"--config", write(t, "- listen\n")}, []string{"--config", "not YAML with one setting per line"},
+			nil, []string{"--config", write(t, "- listen\n")},
+			[]string{"--config", "not YAML with one setting per line"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 		PingStore: st.Log.Ping, Logger: logger, Registry: registry,
 		AllowedHosts: c.AllowedHosts, TrustedProxies: options.trustedProxies, MaxBody: options.maxBody,
 		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect,
-		ProxiesSetting: settingProxies, HostsSetting: settingHosts,
+		ProxiesSetting: settingProxies, HostsSetting: settingHosts, OriginsSetting: settingOrigins,
 	})
 	if err != nil {
 		return nil, err

@@ -149,7 +149,8 @@ func TestACheckThatWouldChangeTooMuchStops(t *testing.T) {
 	}
 	scenario.Given[directory.State](given).When(end(many, false)).Then(t, stopped)
 	scenario.Given[directory.State](given).When(end(empty, false)).
-		Then(t, directory.CheckStopped{Accounts: 1, Close: 1, Reason: "the directory returned no entries at all: check " +
+		Then(t, directory.CheckStopped{Accounts: 1, Close: 1, Reason: "the directory returned no entries at " +
+			"all: check " +
 			"base_dn and user_filter"})
 	scenario.Given[directory.State](given, stopped).When(end(many, false)).Then(t)
 	scenario.Given[directory.State](given, stopped).When(end(many, true)).Then(t,

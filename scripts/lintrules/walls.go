@@ -6,8 +6,8 @@ package gorules
 import "github.com/quasilyte/go-ruleguard/dsl"
 
 // sessionsTable keeps app.sessions to httpapi/sessions. It looks at whatever a statement may stand in, since a pattern
-// for every literal would be "too general". The first two are any constant or variable that is given a value, without and
-// with a type, alone or in a group: what is in parentheses is read as the inside of var (…).
+// for every literal would be "too general". The first two are any constant or variable that is given a value, without
+// and with a type, alone or in a group: what is in parentheses is read as the inside of var (…).
 func sessionsTable(m dsl.Matcher) {
 	m.Match(
 		`($*_ = $*_)`, `($*_ $_ = $*_)`, `$*_ := $*_`, `$*_ = $*_`, `$_ += $_`, `$_ + $_`, `$_ <- $_`, `$_($*_)`,
