@@ -390,7 +390,7 @@ func TestUnlinkingMakesRoomForAnotherEntry(t *testing.T) {
 	if _, err := s.UnlinkDirectory(t.Context(), admin(), id, ""); err == nil {
 		t.Error("unlinked without a reason")
 	}
-	must(t)(s.UnlinkDirectory(t.Context(), admin(), id, "the entry was made anew"))
+	must(t)(s.UnlinkDirectory(t.Context(), admin(), id, "the entry was created again"))
 	if again := s.signIn(t); again != id {
 		t.Errorf("signed in to %s, want %s", again, id)
 	}

@@ -163,7 +163,7 @@ func TestDemoLeavesUsedStoreAlone(t *testing.T) {
 	}
 }
 
-// failing breaks off after some appends, as a killed process would.
+// failing stops after some appends, as a killed process would.
 type failing struct {
 	eventstore.Log
 	left chan struct{}

@@ -122,7 +122,7 @@ func (s *server) auditEvents(ctx context.Context, in *auditEventsRequest) (*audi
 	return &auditEventsAnswer{Body: body}, err
 }
 
-// logPlace is where a page of the log goes on: at what is older than a position, or newer.
+// logPlace is where a page of the log continues: at what is older than a position, or newer.
 type logPlace struct {
 	Position eventstore.Position `json:"p"`
 	Newer    bool                `json:"n,omitempty"`

@@ -346,7 +346,7 @@ type exported struct {
 	Data     map[string]any      `json:"data"`
 }
 
-// A copy is the log, without gaps and secrets; one that was gone on with is the same as one in one go.
+// A copy is the log, without gaps and secrets; a resumed one is the same as one without a break.
 func TestTheLogIsExported(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -472,7 +472,7 @@ func TestTheLogIsExported(t *testing.T) {
 	}
 }
 
-// stallingLog reads half, then waits, and then goes on or breaks off.
+// stallingLog reads half, then waits, and then continues or fails.
 type stallingLog struct {
 	eventstore.Log
 	stall func() error
@@ -498,7 +498,7 @@ func (l stallingLog) ReadAll(ctx context.Context, after eventstore.Position) ite
 	}
 }
 
-// An export may take longer than the server lets a request take. One that breaks off does not look whole.
+// An export may take longer than the server lets a request take. One that fails does not look complete.
 func TestALongExportAndOneThatBreaksOff(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)

@@ -194,7 +194,7 @@ func TestADirectoryTakesNoAccountOver(t *testing.T) {
 		t.Errorf("%q lacks %q", got, "POST /users/"+pending+"/unlink-directory")
 	}
 	unlinked := a.call(t, a.admin, http.MethodPost, "/users/"+pending+"/unlink-directory",
-		map[string]any{"reason": "made anew"})
+		map[string]any{"reason": "the entry was created again"})
 	if unlinked.status != http.StatusOK {
 		t.Fatalf("%v: got %v, want %v", unlinked, unlinked.status, http.StatusOK)
 	}

@@ -136,7 +136,7 @@ func (s *server) sentFirstLogin(ctx context.Context, v *visit) (page, error) {
 	return s.letIn(ctx, v, outcome)
 }
 
-// letIn goes on with the second factor, or with the password.
+// letIn continues with the second factor, or with the password.
 func (s *server) letIn(ctx context.Context, v *visit, outcome commands.SignedIn) (page, error) {
 	answered, err := s.enter(ctx, outcome)
 	if err != nil {

@@ -148,7 +148,7 @@ func (s *server) addMailAccounts() {
 	}, s.testMailAccount)
 }
 
-// retireMailAccount looks for where the account is chosen first, against mistakes: a retired account is passed over.
+// retireMailAccount looks for where the account is chosen first, against mistakes: a retired account is skipped.
 func (s *server) retireMailAccount(ctx context.Context, caller commands.Caller, id uuid.UUID,
 	reason string) (commands.Result, error) {
 	uses, err := s.ReadModels.MailAccountUses(ctx, id)

@@ -97,7 +97,7 @@ func TestRawRequests(t *testing.T) {
 		"an upgrade": {
 			"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", []int{200},
 		},
-		"a body that is not whole": {
+		"an incomplete body": {
 			sessions + "Content-Length: 20\r\nConnection: close\r\n\r\n{\"email\"", []int{400},
 		},
 		"slow headers": {"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", []int{0, 408}},
@@ -108,7 +108,7 @@ func TestRawRequests(t *testing.T) {
 			if name == "slow headers" {
 				address = hasty
 			}
-			status, answer := rawRequest(t, address, c.request, name == "a body that is not whole")
+			status, answer := rawRequest(t, address, c.request, name == "an incomplete body")
 			if !slices.Contains(c.status, status) {
 				t.Errorf("%.400s: %v lacks %v", answer, c.status, status)
 			}

@@ -71,7 +71,7 @@ func TestSigningInAndOut(t *testing.T) {
 		t.Errorf("got %v, want %v", got, http.StatusUnauthorized)
 	}
 	if got := a.call(t, a.admin, http.MethodGet, "/sessions/current", nil).status; got != http.StatusOK {
-		t.Errorf("other sessions go on: got %v, want %v", got, http.StatusOK)
+		t.Errorf("other sessions continue: got %v, want %v", got, http.StatusOK)
 	}
 }
 
@@ -265,7 +265,7 @@ func TestSessionsEndWithTheirEventAlone(t *testing.T) {
 		Session: session.ID.String(), CommandID: uuid.New()}
 	record(a.Commands.ChangeOwnPassword(t.Context(), own, id, annasPassword, "the second pass phrase of anna"))
 	if diff := cmp.Diff([]int{200, 401}, []int{alive(first), alive(second)}); diff != "" {
-		t.Errorf("the session goes on in which the password was changed (-want +got):\n%s", diff)
+		t.Errorf("the session continues in which the password was changed (-want +got):\n%s", diff)
 	}
 	if got := a.call(t, first, http.MethodGet, "/users/"+id.String()+"/sessions", nil).items(); len(got) != 1 {
 		t.Errorf("the list has %d elements, want 1: %v", len(got), got)
@@ -375,7 +375,7 @@ func TestGuessingPasswordsIsSlowedDown(t *testing.T) {
 	}
 	a.ahead.Add(int64(rateWindow))
 	if got := guess(0).status; got != http.StatusUnauthorized {
-		t.Errorf("after a minute it goes on: got %v, want %v", got, http.StatusUnauthorized)
+		t.Errorf("after a minute it continues: got %v, want %v", got, http.StatusUnauthorized)
 	}
 
 	_, err = a.pool.Exec(t.Context(), `UPDATE app.rate_limits SET count = $1 WHERE key LIKE 'address-%'`,
@@ -443,7 +443,7 @@ func TestSigningInDuringAnOutage(t *testing.T) {
 		t.Errorf("a.count(t, `SELECT count(*) FROM sessions`) = %v, want 2", got)
 	}
 	if got := a.call(t, a.admin, http.MethodGet, "/users", nil).status; got != http.StatusOK {
-		t.Errorf("queries go on: got %v, want %v", got, http.StatusOK)
+		t.Errorf("queries are answered: got %v, want %v", got, http.StatusOK)
 	}
 }
 

@@ -140,7 +140,7 @@ func TestSettingsOfSecurity(t *testing.T) {
 	a.wire.cut()
 	during, err := a.ReadModels.Security(t.Context())
 	if err != nil {
-		t.Fatalf("an outage of the database opens no door: %v", err)
+		t.Fatalf("an outage of the database lets nobody in: %v", err)
 	}
 	if diff := cmp.Diff(want, during); diff != "" {
 		t.Errorf("during (-want +got):\n%s", diff)

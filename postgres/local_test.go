@@ -476,7 +476,7 @@ func eventually(t *testing.T, what string, check func() error) {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("waited in vain for %s: %v", what, err)
+			t.Fatalf("%s never happened: %v", what, err)
 		case <-tick.C:
 		}
 	}

@@ -576,7 +576,7 @@ func TestTheRowsOfAnEarlierTimeAreThoseThatWereLive(t *testing.T) {
 				{m.servers, then.servers}, {m.accounts, then.accounts}, {m.mails, then.mails},
 			} {
 				if !maps.Equal(pair[0], pair[1]) {
-					rt.Fatalf("at %s live:\n%v\nas of then:\n%v", m.at, pair[0], pair[1])
+					rt.Fatalf("at %s live:\n%v\nas of that time:\n%v", m.at, pair[0], pair[1])
 				}
 			}
 		}

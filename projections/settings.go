@@ -14,7 +14,7 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// endOfTime is later than anything that is recorded: as of then, settings are as they are now.
+// endOfTime is later than anything that is recorded: at that time, settings are as they are now.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // settingsRow is the settings of one stream. They have no table: they change so rarely that their history is folded

@@ -123,7 +123,7 @@ func EndsSessions(event domain.Event) bool {
 	return false
 }
 
-// KeepsOwnSession says whether the session in which somebody causes an event goes on when the others end with it: the
+// KeepsOwnSession says whether the session in which somebody causes an event continues when the others end with it: the
 // one in which people change their own password does. A link is used outside of every session.
 func KeepsOwnSession(event domain.Event) bool {
 	_, own := event.(PasswordSet)

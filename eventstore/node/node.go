@@ -101,7 +101,7 @@ func Open(options Options) (*Node, error) {
 	return n, nil
 }
 
-// makePrivate makes a folder that only its owner can enter, or makes an existing one so. New
+// makePrivate creates a folder that only its owner can enter, or restricts an existing one. New
 // folders are synced into their parents: a store must not vanish with its folder.
 func makePrivate(dir string) error {
 	var parents []string // of the folders that are missing
