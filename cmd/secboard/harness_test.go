@@ -12,10 +12,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -49,7 +51,8 @@ const asProgram = "RUN_AS_SECBOARD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // until the process ends
+		os.Exit(newProgram(valuesOf(os.Environ()), os.Stdin, os.Stdout, os.Stderr).run(ctx, os.Args[1:]))
 	}
 	status := m.Run()
 	for _, dir := range folders {

@@ -56,13 +56,19 @@ var errHelpShown = errors.New("help was shown")
 
 // run is the whole program. It returns the exit status: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args, env []string, executable string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{env: map[string]string{}, executable: executable, stdin: stdin, stdout: stdout, stderr: stderr,
+	p := &program{env: valuesOf(env), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr,
 		patience: 15 * time.Second}
-	for _, variable := range env {
-		name, value, _ := strings.Cut(variable, "=")
-		p.env[name] = value
-	}
 	return p.run(ctx, args)
+}
+
+// valuesOf gives the variables of an environment by name.
+func valuesOf(environment []string) map[string]string {
+	values := map[string]string{}
+	for _, variable := range environment {
+		name, value, _ := strings.Cut(variable, "=")
+		values[name] = value
+	}
+	return values
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
