@@ -218,8 +218,8 @@ func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 	}
 	bob := a.accountOf(t, "bob@example.com")["id"].(string)
 	explained := a.directoryCheckOf(t, bob)
-	if got := fmt.Sprint(explained["detail"]); !strings.Contains(got, "no longer there") {
-		t.Errorf(`%q lacks "no longer there"`, got)
+	if got := fmt.Sprint(explained["detail"]); !strings.Contains(got, "no longer exists") {
+		t.Errorf(`%q lacks "no longer exists"`, got)
 	}
 	if explained["event_id"] == nil {
 		t.Errorf("event_id = %v, want something", explained["event_id"])

@@ -185,8 +185,8 @@ func TestSignInCheckOfASuperuserAndOfADevice(t *testing.T) {
 	if got := answer.text("verdict"); got != "two_factor" {
 		t.Errorf(`%v: got %q, want "two_factor"`, answer, got)
 	}
-	if got := fmt.Sprint(device["detail"]); !strings.Contains(got, "10 backup codes") {
-		t.Errorf(`%q lacks "10 backup codes"`, got)
+	if got := fmt.Sprint(device["detail"]); !strings.Contains(got, "10 remaining backup codes") {
+		t.Errorf(`%q lacks "10 remaining backup codes"`, got)
 	}
 	if device["fix"] != nil {
 		t.Errorf("fix = %v, want nil", device["fix"])

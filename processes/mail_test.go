@@ -600,7 +600,7 @@ func TestABrokenAccountHoldsUpOnlyItsOwnMail(t *testing.T) {
 	}
 	o.eventually("it says why", func() bool {
 		m := o.messages()[0]
-		return m.LastError != nil && strings.Contains(*m.LastError, "sealed with another keyset")
+		return m.LastError != nil && strings.Contains(*m.LastError, "encrypted with another keyset")
 	})
 }
 
