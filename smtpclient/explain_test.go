@@ -38,7 +38,7 @@ func TestNetworkFailures(t *testing.T) {
 		"firewall": {
 			c.unconnected, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded},
 			"Port 587 of mail.example did not answer.",
-			"A firewall most likely drops the connection: allow it from this machine to mail.example:587.",
+			"Most likely a firewall drops the connection: allow it from this machine to mail.example:587.",
 		},
 		"no route": {
 			c.unconnected, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)},

@@ -103,12 +103,12 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "not welcome", script: &script{answers: map[string]string{"greeting": "554 5.7.1 not you"}},
-			step: "connect", code: 554, detail: "accepts no mail from here at the moment: 554 5.7.1 not you",
+			step: "connect", code: 554, detail: "accepts no mail from this machine at the moment: 554 5.7.1 not you",
 			fix: "allow this machine's address",
 		},
 		{
 			name: "busy", script: &script{answers: map[string]string{"greeting": "421 4.3.2 too many connections"}},
-			step: "connect", code: 421, detail: "accepts no mail from here at the moment: 421 4.3.2",
+			step: "connect", code: 421, detail: "accepts no mail from this machine at the moment: 421 4.3.2",
 			fix: "Try again later",
 		},
 		{
@@ -251,7 +251,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "full server", script: &script{answers: map[string]string{"MAIL": "452 4.3.1 disk full"}},
-			step: "send", code: 452, detail: "has no room for messages at the moment: 452 4.3.1", fix: "Free space",
+			step: "send", code: 452, detail: "has no space for messages at the moment: 452 4.3.1", fix: "Free space",
 		},
 		{
 			name: "unknown mailbox", script: &script{answers: map[string]string{"RCPT": "550 no such user"}},
@@ -265,7 +265,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "mailbox over quota", script: &script{answers: map[string]string{"RCPT": "552 5.2.2 over quota"}},
-			step: "send", code: 552, detail: "mailbox of bob@example.org is full", fix: "make room",
+			step: "send", code: 552, detail: "mailbox of bob@example.org is full", fix: "delete messages",
 		},
 		{
 			name: "hangs up at the recipient", script: &script{answers: map[string]string{"RCPT": hangUp}},
@@ -309,13 +309,13 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		{
 			name: "hangs up at the end", script: &script{answers: map[string]string{".": hangUp}},
 			step: "send", inDoubt: true, detail: "closed the connection after the message was sent. The message may " +
-				"have been delivered or not", fix: "before it is sent again",
+				"or may not have been delivered", fix: "before it is sent again",
 		},
 		{
 			name: "silent at the end", script: &script{answers: map[string]string{".": silence}},
 			change: func(s *smtpclient.Server) { s.Timeout = short },
 			step:   "send", inDoubt: true,
-			detail: "did not answer in time after the message was sent. The message may have",
+			detail: "did not answer in time after the message was sent. The message may or may not have",
 			fix:    "Check the mail server's log",
 		},
 		{
@@ -326,7 +326,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		},
 		{
 			name: "address outside ASCII", script: &script{},
-			step: "send", final: true, detail: "The address анна@example.org has letters outside ASCII",
+			step: "send", final: true, detail: "The address анна@example.org has characters outside ASCII",
 			fix: "a mail server with SMTPUTF8",
 		},
 	} {
