@@ -309,7 +309,7 @@ func TestEachMistakeHasItsSentence(t *testing.T) {
 		{
 			name: "hangs up at the end", script: &script{answers: map[string]string{".": hangUp}},
 			step: "send", inDoubt: true, detail: "closed the connection after the message was sent. The message may " +
-				"or may not have been delivered", fix: "before it is sent again",
+				"or may not have been delivered", fix: "before sending it again",
 		},
 		{
 			name: "silent at the end", script: &script{answers: map[string]string{".": silence}},
