@@ -12,6 +12,7 @@ import (
 	"github.com/secboard/secboard/projections"
 )
 
+//nolint:unused // the linter does not see type arguments of what is embedded: contactRequest
 type contactMessage struct {
 	Name    string `json:"name" maxLength:"200" example:"Olena Kovalenko"`
 	Email   string `json:"email" maxLength:"254" example:"olena.kovalenko@example.com"`
@@ -20,6 +21,8 @@ type contactMessage struct {
 }
 
 // command leaves the language to the handler, which knows the request's headers.
+//
+//nolint:unused // as contactMessage
 func (b *contactMessage) command(problems *domain.Invalid) contact.Received {
 	received := contact.Received{Name: b.Name, Email: b.Email, Subject: b.Subject, Message: b.Message}
 	merge(problems, received.Normalized().Validate())
