@@ -15,15 +15,15 @@ import (
 
 // guard refuses what would give the caller more rights than before, and leaves the installation a superuser: it is
 // called between a decision about an account and its append.
-func (h *Handler) guard(ctx context.Context, caller Caller, id uuid.UUID, s user.State, events []domain.Event,
-	err error) ([]domain.Event, error) {
+func (h *Handler) guard(ctx context.Context, caller Caller, who *authority, id uuid.UUID, s user.State,
+	events []domain.Event, err error) ([]domain.Event, error) {
 	if err == nil {
 		events, err = h.endUnapprovedSessions(ctx, s, events)
 	}
 	if err != nil || caller.Actor.Kind != eventstore.ActorUser {
 		return events, err // somebody with a shell on the server may do everything
 	}
-	if err := h.refuseTakeover(ctx, caller, s, events); err != nil {
+	if err := who.refuseTakeover(ctx, s, events); err != nil {
 		return nil, err
 	}
 	if user.LimitsSuperuser(s, events) {
@@ -46,36 +46,27 @@ func (h *Handler) endUnapprovedSessions(ctx context.Context, s user.State,
 	return append(events, user.SessionsEnded{}), nil
 }
 
-// refuseTakeover refuses a change with which the caller could sign in as somebody who administers more of SecBoard.
-func (h *Handler) refuseTakeover(ctx context.Context, caller Caller, s user.State, events []domain.Event) error {
-	if caller.Superuser || !slices.ContainsFunc(events, user.EasesTakeover) {
+// refuseTakeover refuses a change with which the caller could sign in as somebody who may do more, or in another
+// company.
+func (a *authority) refuseTakeover(ctx context.Context, s user.State, events []domain.Event) error {
+	if a.Superuser || !slices.ContainsFunc(events, user.EasesTakeover) {
 		return nil
 	}
-	rights, err := h.administers(ctx, s)
+	return a.refuseMore(ctx, s, "change what it signs in with")
+}
+
+// refuseMore refuses to do something to an account that may do what the caller may not.
+func (a *authority) refuseMore(ctx context.Context, s user.State, what string) error {
+	rights, err := a.of(ctx, s)
 	if err != nil {
 		return err
 	}
-	if missing := rights.Missing(caller.Permissions); len(missing) > 0 {
+	if lacking := a.Lacks(rights); len(lacking) > 0 {
 		return domain.Refusef(domain.CodeForbidden,
 			"this account has the permission %s, which you don't have: only a superuser, or somebody who has it too, "+
-				"can change its e-mail address or second factor", missing[0])
+				"can %s", lacking[0], what)
 	}
 	return nil
-}
-
-// administers gives what an account may do in SecBoard's own modules through its groups.
-func (h *Handler) administers(ctx context.Context, s user.State) (domain.Permissions, error) {
-	rights := domain.Permissions{}
-	for id := range s.Groups {
-		joined, _, err := h.group(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if !joined.Retired {
-			rights = rights.Union(joined.Permissions.OfSecBoard())
-		}
-	}
-	return rights, nil
 }
 
 // exerciseSuperuser writes a new event each time, also when a command is decided again: it has to come after the read
@@ -130,4 +121,23 @@ func (h *Handler) bySuperusers(ctx context.Context, done []eventstore.Metadata) 
 		}
 	}
 	return true, nil
+}
+
+// permitUnlock refuses to end a lockout to whoever may not administer the account, or may do less than it: ending
+// lockouts again and again helps to guess.
+func (h *Handler) permitUnlock(ctx context.Context, caller Caller, id uuid.UUID, account user.State) error {
+	caller = caller.needing(needs("users", domain.Edit))
+	rights, err := h.RightsOf(ctx, caller)
+	if err != nil {
+		return err
+	}
+	who := &authority{Rights: rights, h: h, caller: caller}
+	stream := domain.StreamName(user.Kind, id)
+	if err := caller.permit(rights, stream); err != nil {
+		return err
+	}
+	if !caller.reaches(rights, stream, account.BelongsTo()) {
+		return user.ErrNoAccount()
+	}
+	return who.refuseMore(ctx, account, "end its lockout")
 }

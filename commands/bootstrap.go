@@ -99,10 +99,11 @@ func (h *Handler) CreateSuperuser(ctx context.Context, caller Caller, email, pas
 	if err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+	caller = caller.needing(superuserOnly)
+	return changeBy(ctx, h, caller, stream, func(s user.State, who *authority) ([]domain.Event, error) {
 		var events []domain.Event
 		if !s.Exists {
-			registered, err := user.Register(s, by(caller, id), details, user.Grants{})
+			registered, err := user.Register(s, by(who.Rights, caller, id), details, user.Grants{})
 			if err != nil {
 				return nil, err
 			}
@@ -114,7 +115,7 @@ func (h *Handler) CreateSuperuser(ctx context.Context, caller Caller, email, pas
 		if reason := s.CanSignIn(h.Now()); reason != "" { // a time of access that is over, or has not begun
 			patch.StartDate, patch.EndDate = &always, &always
 		}
-		granted, err := user.Change(s, by(caller, id), patch)
+		granted, err := user.Change(s, by(who.Rights, caller, id), patch)
 		if err != nil {
 			return nil, err
 		}

@@ -49,20 +49,21 @@ type ConnectDirectory struct {
 
 // ConnectDirectory starts a connection.
 func (h *Handler) ConnectDirectory(ctx context.Context, caller Caller, command ConnectDirectory) (Result, error) {
-	problems := problemsOf(command.Normalized().Validate(command.BindPassword != ""))
-	if err := h.checkCompany(ctx, command.CompanyID, problems); err != nil {
-		return Result{}, err
-	}
-	if err := problems.Err(); err != nil {
-		return Result{}, err
-	}
+	caller = caller.needing(needs("directory", domain.Add))
 	stream := domain.StreamName(directory.Kind, caller.CommandID)
 	sealed, err := h.sealBindPassword(stream, command.BindPassword)
 	if err != nil {
 		return Result{}, err
 	}
-	return create(ctx, h, caller, stream, func(s directory.State) ([]domain.Event, error) {
-		return directory.Connect(s, directory.By{Superuser: caller.Superuser}, command.Settings, sealed)
+	return createBy(ctx, h, caller, stream, func(s directory.State, who *authority) ([]domain.Event, error) {
+		problems := problemsOf(command.Normalized().Validate(command.BindPassword != ""))
+		if err := who.checkCompany(ctx, command.CompanyID, problems); err != nil {
+			return nil, err
+		}
+		if err := problems.Err(); err != nil {
+			return nil, err
+		}
+		return directory.Connect(s, directory.By{Superuser: who.Superuser}, command.Settings, sealed)
 	})
 }
 
@@ -75,6 +76,7 @@ type ChangeDirectory struct {
 // ChangeDirectory changes a connection.
 func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UUID,
 	command ChangeDirectory) (Result, error) {
+	caller = caller.needing(needs("directory", domain.Edit))
 	stream, patch := domain.StreamName(directory.Kind, id), command.Patch
 	if command.BindPassword != nil {
 		sealed, err := h.sealBindPassword(stream, *command.BindPassword)
@@ -83,17 +85,17 @@ func (h *Handler) ChangeDirectory(ctx context.Context, caller Caller, id uuid.UU
 		}
 		patch.BindPassword = &sealed
 	}
-	return change(ctx, h, caller, stream, func(s directory.State) ([]domain.Event, error) {
+	return changeBy(ctx, h, caller, stream, func(s directory.State, who *authority) ([]domain.Event, error) {
 		if s.Exists && patch.CompanyID != nil && *patch.CompanyID != s.Settings.CompanyID {
 			problems := &domain.Invalid{}
-			if err := h.checkCompany(ctx, *patch.CompanyID, problems); err != nil {
+			if err := who.checkCompany(ctx, *patch.CompanyID, problems); err != nil {
 				return nil, err
 			}
 			if err := problems.Err(); err != nil {
 				return nil, err
 			}
 		}
-		return directory.Change(s, directory.By{Superuser: caller.Superuser}, patch)
+		return directory.Change(s, directory.By{Superuser: who.Superuser}, patch)
 	})
 }
 

@@ -80,6 +80,7 @@ func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUI
 	if err != nil || mode == CheckShow {
 		return check, err
 	}
+	caller = caller.needing(needs("directory", domain.Edit))
 	if _, err := change(ctx, h, caller, domain.StreamName(directory.Kind, id),
 		func(s directory.State) ([]domain.Event, error) {
 			check.Stopped = s.TooMany(check.Findings)
@@ -93,7 +94,7 @@ func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUI
 	var failed error
 	for _, change := range check.Changes {
 		failed = errors.Join(failed,
-			h.syncClosing(ctx, byDirectory(caller, id), change.UserID, change.guid, change.Reason))
+			h.syncClosing(ctx, byDirectory(caller, id), change.UserID, c.State.Vouched, change.guid, change.Reason))
 	}
 	check.Applied, check.Stopped = failed == nil, ""
 	return check, failed
@@ -119,7 +120,9 @@ func (h *Handler) compare(ctx context.Context, c connection) (DirectoryCheck, er
 			if err != nil {
 				return DirectoryCheck{}, err
 			}
-			check.note(c.ID, id, found.State, disabled)
+			if c.State.Vouched || !found.State.MayDoSomething() { // as user.SyncClosing
+				check.note(c.ID, id, found.State, disabled)
+			}
 		}
 		if len(ids) < checkPage {
 			check.Stopped = c.State.TooMany(check.Findings)

@@ -100,7 +100,8 @@ func (h *Handler) takeOverAnswer(ctx context.Context, caller Caller, a attempt,
 	if !checked.accepted {
 		if checked.refusal == signin.DirectoryDisabled && a.account.Exists {
 			as := byDirectory(caller, answer.connection.ID)
-			return a, checked.refusal, h.syncClosing(ctx, as, a.id, answer.entry.GUID, user.ClosedDisabled)
+			return a, checked.refusal, h.syncClosing(ctx, as, a.id, answer.connection.State.Vouched, answer.entry.GUID,
+				user.ClosedDisabled)
 		}
 		return a, checked.refusal, nil
 	}
@@ -209,13 +210,14 @@ func (h *Handler) boundTo(ctx context.Context, caller Caller, guid string) (boun
 }
 
 // syncClosing closes an account because its directory did, which ends its sessions, or opens it again (reason "").
-func (h *Handler) syncClosing(ctx context.Context, caller Caller, id uuid.UUID, guid, reason string) error {
+func (h *Handler) syncClosing(ctx context.Context, caller Caller, id uuid.UUID, approved bool,
+	guid, reason string) error {
 	directoryID, err := uuid.Parse(caller.Actor.ID)
 	if err != nil {
 		return err
 	}
 	_, err = change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.SyncClosing(s, directoryID, guid, reason)
+		return user.SyncClosing(s, directoryID, approved, guid, reason)
 	})
 	return err
 }
@@ -227,13 +229,13 @@ func byDirectory(cause Caller, id uuid.UUID) Caller {
 		cause.CorrelationID = cause.CommandID
 	}
 	cause.CausationID, cause.CommandID = cause.CommandID, uuid.Must(uuid.NewV7())
-	cause.Session, cause.Superuser, cause.Permissions, cause.IfMatch = "", false, nil, nil
+	cause.Session, cause.IfMatch, cause.right = "", nil, proven
 	return cause
 }
 
 // UnlinkDirectory forgets the entry that an account is bound to.
 func (h *Handler) UnlinkDirectory(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.UnlinkDirectory(s, by(caller, id), reason)
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.UnlinkDirectory(s, by, reason)
 	})
 }

@@ -5,6 +5,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,7 @@ import (
 	"github.com/secboard/secboard/secrets"
 )
 
-// Handler carries out commands. It keeps no state: any number of instances may run on one log.
+// Handler carries out commands. What it keeps is only a help: any number of instances may run on one log.
 type Handler struct {
 	Log    eventstore.Log
 	Keys   *secrets.Keyset
@@ -32,16 +33,19 @@ type Handler struct {
 	Lockout func() signin.Policy
 	// Pause is how a refused sign-in waits until it has taken as long as all do; false when ctx ended first.
 	Pause func(context.Context, time.Duration) bool
+
+	known     *knownStates
+	exclusion *exclusion
 }
 
 // New makes a Handler with the system's clock.
 func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
 	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy {
 		return signin.DefaultPolicy
-	}, Pause: pause.For}
+	}, Pause: pause.For, known: newKnownStates(), exclusion: newExclusion()}
 }
 
-// Caller is who asks, from where, and what that caller may do.
+// Caller is who asks, and from where. What a caller may do, the log says.
 type Caller struct {
 	Actor         eventstore.Actor
 	Session       string
@@ -50,10 +54,10 @@ type Caller struct {
 	CommandID     uuid.UUID // names this request; asking again with the same id changes nothing twice
 	CorrelationID uuid.UUID // uuid.Nil: CommandID
 	CausationID   uuid.UUID // uuid.Nil: CommandID
-	Superuser     bool
-	Permissions   domain.Permissions
 	// IfMatch is the only revision at which the caller wants the change; nil for any.
 	IfMatch *eventstore.Revision
+
+	right right // that the command takes, which it says itself
 }
 
 // System is SecBoard itself as a caller.
@@ -63,7 +67,7 @@ func System() Caller { return internal(eventstore.ActorSystem) }
 func Operator() Caller { return internal(eventstore.ActorOperator) }
 
 func internal(kind string) Caller {
-	return Caller{Actor: eventstore.Actor{Kind: kind}, CommandID: uuid.Must(uuid.NewV7()), Superuser: true}
+	return Caller{Actor: eventstore.Actor{Kind: kind}, CommandID: uuid.Must(uuid.NewV7())}
 }
 
 func (c Caller) metadata(at time.Time) eventstore.Metadata {
@@ -181,9 +185,18 @@ func after[S any, P state[S]](aggregate loaded[S], events []domain.Event) S {
 	return next
 }
 
+// decision decides a command on an aggregate as it is, by what its caller may do.
+type decision[S any] func(S, *authority) ([]domain.Event, error)
+
 // change runs one command on an existing aggregate: load, decide, append; on a conflict again.
 func change[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string,
 	decide func(S) ([]domain.Event, error)) (Result, error) {
+	return execute[S, P](ctx, h, caller, stream, false, byNoRights(decide))
+}
+
+// changeBy is change for a decision that depends on what else the caller may do.
+func changeBy[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string,
+	decide decision[S]) (Result, error) {
 	return execute[S, P](ctx, h, caller, stream, false, decide)
 }
 
@@ -192,7 +205,17 @@ func change[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, s
 // read.
 func create[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string,
 	decide func(S) ([]domain.Event, error)) (Result, error) {
+	return execute[S, P](ctx, h, caller, stream, true, byNoRights(decide))
+}
+
+// createBy is create for a decision that depends on what else the caller may do.
+func createBy[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string,
+	decide decision[S]) (Result, error) {
 	return execute[S, P](ctx, h, caller, stream, true, decide)
+}
+
+func byNoRights[S any](decide func(S) ([]domain.Event, error)) decision[S] {
+	return func(s S, _ *authority) ([]domain.Event, error) { return decide(s) }
 }
 
 // createWith is create for a decider that needs nothing but what the caller gives. The aggregate's id is the caller's
@@ -214,55 +237,81 @@ func changeWith[S, A any, P state[S]](
 }
 
 func execute[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool,
-	decide func(S) ([]domain.Event, error)) (Result, error) {
-	_, id := domain.SplitStream(stream)
+	decide decision[S]) (Result, error) {
+	var dependsOn []string
 	for attempt := range attempts {
-		aggregate := loaded[S]{Revision: eventstore.NoStream}
-		if !isNew || attempt > 0 {
-			var err error
-			if aggregate, err = load[S, P](ctx, h.Log, stream); err != nil {
-				return Result{}, err
-			}
+		result, more, err := tryOnce[S, P](ctx, h, caller, stream, isNew && attempt == 0, decide, dependsOn)
+		if len(more) == 0 && !errors.Is(err, eventstore.ErrConflict) {
+			return result, err
 		}
-		if result, done := aggregate.done(caller.CommandID); done {
-			result.ID = id // it was carried out before, and its answer got lost
-			return result, nil
-		}
-		if caller.IfMatch != nil && *caller.IfMatch != aggregate.Revision {
-			return Result{}, domain.Refusef(domain.CodeRevisionMismatch,
-				"the revision is %d, not %d: somebody changed it in the meantime; read it again", aggregate.Revision,
-				*caller.IfMatch)
-		}
-		events, err := decide(aggregate.State)
-		if err != nil {
-			return Result{}, err
-		}
-		if len(events) == 0 {
-			return Result{ID: id, Revision: aggregate.Revision, Position: aggregate.Position}, nil
-		}
-		claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State),
-			claimOf(after[S, P](aggregate, events)))
-		if isNew && attempt == 0 && isTaken(err) {
-			continue // it may have been carried out before, and have given the value up since: that is in the stream
-		}
-		if err != nil {
-			return Result{}, err
-		}
-		appended, err := h.append(ctx, caller, aggregate.notBefore(h.Now()), stream, aggregate.Revision, events)
-		if errors.Is(err, eventstore.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return Result{}, err
-		}
-		h.settleClaims(ctx, caller, stream, claims)
-		result := Result{ID: id, Revision: appended.Revision, Position: appended.Position, Changed: true}
-		for _, event := range events {
-			result.endSessions(event, caller.Session)
-		}
-		return result, nil
+		dependsOn = append(dependsOn, more...)
 	}
 	return Result{}, ErrBusy
+}
+
+// tryOnce runs a command by the rights that its caller has until the events are appended. ErrConflict where somebody
+// was faster; more are streams on which the decision depends too, so that it has to be taken again while they don't
+// change.
+func tryOnce[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, stream string, isNew bool,
+	decide decision[S], dependsOn []string) (result Result, more []string, err error) {
+	_, id := domain.SplitStream(stream)
+	who, release, err := h.authorize(ctx, caller, stream, dependsOn)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	release = sync.OnceFunc(release)
+	defer release()
+	aggregate := loaded[S]{Revision: eventstore.NoStream}
+	if !isNew {
+		if aggregate, err = load[S, P](ctx, h.Log, stream); err != nil {
+			return Result{}, nil, err
+		}
+	}
+	if err := permit(caller, who, stream, aggregate, decide); err != nil {
+		return Result{}, nil, err
+	}
+	if result, done := aggregate.done(caller.CommandID); done {
+		result.ID = id // it was carried out before, and its answer got lost
+		return result, nil, nil
+	}
+	if caller.IfMatch != nil && *caller.IfMatch != aggregate.Revision {
+		return Result{}, nil, domain.Refusef(domain.CodeRevisionMismatch,
+			"the revision is %d, not %d: somebody changed it in the meantime; read it again", aggregate.Revision,
+			*caller.IfMatch)
+	}
+	events, err := decide(aggregate.State, who)
+	if len(who.more) > 0 {
+		return Result{}, who.more, nil
+	}
+	if err != nil {
+		return Result{}, nil, err
+	}
+	if len(events) == 0 {
+		return Result{ID: id, Revision: aggregate.Revision, Position: aggregate.Position}, nil, nil
+	}
+	next := after[S, P](aggregate, events)
+	if err := caller.permitResult(who.Rights, stream, next); err != nil {
+		return Result{}, nil, err
+	}
+	claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State), claimOf(next))
+	if isNew && isTaken(err) {
+		// It may have been carried out before, and have given the value up since: that is in the stream.
+		return Result{}, nil, eventstore.ErrConflict
+	}
+	if err != nil {
+		return Result{}, nil, err
+	}
+	appended, err := h.append(ctx, caller, aggregate.notBefore(h.Now()), stream, aggregate.Revision, events)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	release()
+	h.settleClaims(ctx, caller, stream, claims)
+	result = Result{ID: id, Revision: appended.Revision, Position: appended.Position, Changed: true}
+	for _, event := range events {
+		result.endSessions(event, caller.Session)
+	}
+	return result, nil, nil
 }
 
 func (h *Handler) append(ctx context.Context, caller Caller, at time.Time, stream string, expected eventstore.Revision,

@@ -153,7 +153,17 @@ func (h *Handler) importAccount(ctx context.Context, caller Caller, command Regi
 		result, err := h.RegisterUser(ctx, caller, command)
 		return caller.CommandID, result.Position, err
 	}
-	grants, err := h.checkRegistration(ctx, command)
+	caller = caller.needing(needs("users", domain.Add))
+	rights, err := h.RightsOf(ctx, caller)
+	if err != nil {
+		return uuid.Nil, 0, err
+	}
+	who := &authority{Rights: rights, h: h, caller: caller}
+	stream := domain.StreamName(user.Kind, caller.CommandID)
+	if err := caller.permit(rights, stream); err != nil {
+		return uuid.Nil, 0, err
+	}
+	grants, err := h.checkRegistration(ctx, who, command)
 	if err != nil {
 		return uuid.Nil, 0, err
 	}
@@ -162,8 +172,11 @@ func (h *Handler) importAccount(ctx context.Context, caller Caller, command Regi
 	} else if exists {
 		return uuid.Nil, 0, taken(user.EmailClaim(command.Details.Email))
 	}
-	_, err = user.Register(user.State{}, by(caller, uuid.Nil), command.Details, grants)
-	return uuid.Nil, 0, err
+	events, err := user.Register(user.State{}, by(rights, caller, uuid.Nil), command.Details, grants)
+	if err != nil {
+		return uuid.Nil, 0, err
+	}
+	return uuid.Nil, 0, caller.permitResult(rights, stream, after[user.State](loaded[user.State]{}, events))
 }
 
 // reportExisting compares a line with the account that has its e-mail address. Whoever may not see accounts gets no
@@ -179,7 +192,8 @@ func (h *Handler) reportExisting(ctx context.Context, caller Caller, line Import
 		return report
 	}
 	report.Status, report.Errors, report.ID = LineUnchanged, nil, &id
-	if caller.Superuser || caller.Permissions.Allows("users", domain.View) {
+	rights, err := h.RightsOf(ctx, caller)
+	if err == nil && rights.AllowsFor(found.State.Details.CompanyID, "users", domain.View) {
 		report.Differs = differences(line, found.State)
 	}
 	return report

@@ -17,7 +17,7 @@ import (
 
 // ReceiveContact accepts a message of the contact form. Its id is the caller's CommandID.
 func (h *Handler) ReceiveContact(ctx context.Context, caller Caller, message contact.Received) (Result, error) {
-	return create(ctx, h, caller, domain.StreamName(contact.Kind, caller.CommandID),
+	return create(ctx, h, caller.needing(proven), domain.StreamName(contact.Kind, caller.CommandID),
 		func(s contact.State) ([]domain.Event, error) {
 			return contact.Receive(s, message)
 		})
@@ -118,7 +118,7 @@ func (h *Handler) GiveUpMail(ctx context.Context, m Mail, reason string) error {
 
 // RetryMail has a message tried now, because an administrator wants it.
 func (h *Handler) RetryMail(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(mailmessage.Kind, id),
+	return change(ctx, h, caller.needing(needs("mail", domain.Edit)), domain.StreamName(mailmessage.Kind, id),
 		func(s mailmessage.State) ([]domain.Event, error) {
 			return mailmessage.Retry(s, h.Now())
 		})

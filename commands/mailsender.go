@@ -37,14 +37,14 @@ type MailPurpose struct {
 
 // MailSenderFor gives the mail account that sends a mail: the preferred one, then the route of the company, the route
 // for all, the default of the company, the default of the site. What is retired is skipped. A link that opens an
-// account that administers SecBoard is sent only through what superusers have set up: whoever else may set up mail
-// servers could read it there.
+// account with rights is sent only through what superusers have set up: whoever else may set up mail servers could read
+// it there.
 func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailSender, error) {
 	choices, err := h.mailAccountsFor(ctx, purpose)
 	if err != nil {
 		return MailSender{}, err
 	}
-	needsSuperusers, err := h.opensAdministration(ctx, purpose)
+	needsSuperusers, err := h.opensRights(ctx, purpose)
 	if err != nil {
 		return MailSender{}, err
 	}
@@ -68,8 +68,8 @@ func (h *Handler) MailSenderFor(ctx context.Context, purpose MailPurpose) (MailS
 	return MailSender{}, &domain.Error{Code: ErrNoMailAccount.Code, Detail: detail}
 }
 
-// opensAdministration says whether a mail holds a link into an account with rights in SecBoard's own modules.
-func (h *Handler) opensAdministration(ctx context.Context, purpose MailPurpose) (bool, error) {
+// opensRights says whether a mail holds a link into an account that may do something, here or in the host platform.
+func (h *Handler) opensRights(ctx context.Context, purpose MailPurpose) (bool, error) {
 	if purpose.Feature != mailmessage.PasswordReset && purpose.Feature != mailmessage.FirstLogin {
 		return false, nil
 	}
@@ -77,8 +77,8 @@ func (h *Handler) opensAdministration(ctx context.Context, purpose MailPurpose) 
 	if err != nil {
 		return false, err
 	}
-	rights, err := h.administers(ctx, account)
-	return account.Superuser || len(rights) > 0, err
+	rights, err := h.rightsOfAccount(ctx, account)
+	return rights.Superuser || len(rights.Granted) > 0, err
 }
 
 // mailAccountsFor lists the mail accounts that are chosen for a mail, the most specific first.
@@ -125,7 +125,7 @@ func (h *Handler) mailSender(ctx context.Context, id uuid.UUID, bySuperusers boo
 			return MailSender{}, err
 		} else if !may {
 			return MailSender{}, domain.Refusef(domain.CodeNotBySuperuser, "this link opens an account that "+
-				"administers SecBoard, but somebody who is no superuser set up the mail account %s or its server: ask "+
+				"has rights, but somebody who is no superuser set up the mail account %s or its server: ask "+
 				"a superuser to set up another one",
 				sender.Account.Address)
 		}

@@ -14,18 +14,18 @@ import (
 
 // CreateMailServer starts a mail server. Its id is the caller's CommandID.
 func (h *Handler) CreateMailServer(ctx context.Context, caller Caller, details mailserver.Details) (Result, error) {
-	return createWith(ctx, h, caller, mailserver.Kind, mailserver.Create, details)
+	return createWith(ctx, h, caller.needing(needs("mail", domain.Add)), mailserver.Kind, mailserver.Create, details)
 }
 
 // ChangeMailServer changes a mail server.
 func (h *Handler) ChangeMailServer(ctx context.Context, caller Caller, id uuid.UUID,
 	patch mailserver.Patch) (Result, error) {
-	return changeWith(ctx, h, caller, mailserver.Kind, id, mailserver.Change, patch)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailserver.Kind, id, mailserver.Change, patch)
 }
 
 // RetireMailServer takes a mail server out of use.
 func (h *Handler) RetireMailServer(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return changeWith(ctx, h, caller, mailserver.Kind, id, mailserver.Retire, reason)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailserver.Kind, id, mailserver.Retire, reason)
 }
 
 // CreateMailAccount starts a mail account; password is "" for none. Its id is the caller's CommandID.
@@ -40,7 +40,7 @@ func (h *Handler) CreateMailAccount(ctx context.Context, caller Caller, details 
 	if err != nil {
 		return Result{}, err
 	}
-	return create(ctx, h, caller, stream, func(s mailaccount.State) ([]domain.Event, error) {
+	return create(ctx, h, caller.needing(needs("mail", domain.Add)), stream, func(s mailaccount.State) ([]domain.Event, error) {
 		return mailaccount.Create(s, details, sealed)
 	})
 }
@@ -65,28 +65,30 @@ func (h *Handler) ChangeMailAccount(ctx context.Context, caller Caller, id uuid.
 	if err := problems.Err(); err != nil {
 		return Result{}, err
 	}
-	return changeWith(ctx, h, caller, mailaccount.Kind, id, mailaccount.Change, patch)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailaccount.Kind, id, mailaccount.Change, patch)
 }
 
 // RetireMailAccount takes a mail account out of use.
 func (h *Handler) RetireMailAccount(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return changeWith(ctx, h, caller, mailaccount.Kind, id, mailaccount.Retire, reason)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailaccount.Kind, id, mailaccount.Retire, reason)
 }
 
 // SetMailRoute chooses the mail account that sends a feature's mail, for one company or for all; uuid.Nil for none.
 func (h *Handler) SetMailRoute(ctx context.Context, caller Caller, place settings.MailRoute,
 	account uuid.UUID) (Result, error) {
-	problems := &domain.Invalid{}
-	if err := h.checkCompany(ctx, place.CompanyID, problems); err != nil {
-		return Result{}, err
-	}
-	if err := problems.Err(); err != nil {
-		return Result{}, err
-	}
-	if err := h.checkMailAccount(ctx, "mail_account_id", account); err != nil {
-		return Result{}, err
-	}
-	return change(ctx, h, caller, settings.MailRoutesStream, func(s settings.MailRoutesState) ([]domain.Event, error) {
+	caller = caller.needing(needs("mail", domain.Edit).of(place.CompanyID))
+	return changeBy(ctx, h, caller, settings.MailRoutesStream, func(s settings.MailRoutesState,
+		who *authority) ([]domain.Event, error) {
+		problems := &domain.Invalid{}
+		if err := who.checkCompany(ctx, place.CompanyID, problems); err != nil {
+			return nil, err
+		}
+		if err := problems.Err(); err != nil {
+			return nil, err
+		}
+		if err := h.checkMailAccount(ctx, "mail_account_id", account); err != nil {
+			return nil, err
+		}
 		return settings.SetMailRoute(s, place, account)
 	})
 }

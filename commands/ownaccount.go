@@ -20,7 +20,7 @@ func (h *Handler) RequestPasswordReset(ctx context.Context, caller Caller, email
 	if err != nil {
 		return err
 	}
-	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id),
+	result, err := change(ctx, h, caller.needing(proven), domain.StreamName(user.Kind, a.id),
 		func(s user.State) ([]domain.Event, error) {
 			return user.RequestPasswordReset(s, caller.CommandID, language, h.Now())
 		})
@@ -55,7 +55,7 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 		return err
 	}
 	if fits {
-		result, err := change(ctx, h, caller, domain.StreamName(user.Kind, a.id),
+		result, err := change(ctx, h, caller.needing(proven), domain.StreamName(user.Kind, a.id),
 			func(s user.State) ([]domain.Event, error) {
 				return user.RequestFirstLogin(s, caller.CommandID, language, h.Now())
 			})
@@ -143,14 +143,16 @@ func (h *Handler) UseFirstLogin(ctx context.Context, caller Caller, token string
 
 // asOwner is a caller who has shown to be an account's owner.
 func asOwner(caller Caller, id uuid.UUID) Caller {
-	caller.Actor.Kind, caller.Actor.ID = eventstore.ActorUser, id.String()
+	caller.Actor.Kind, caller.Actor.ID, caller.right = eventstore.ActorUser, id.String(), proven
 	return caller
 }
 
 // EndSessions ends all sessions of an account.
 func (h *Handler) EndSessions(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.EndSessions(s, by(caller, id))
+	caller = caller.needing(needs("users", domain.Edit).orOwner())
+	return changeBy(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State,
+		who *authority) ([]domain.Event, error) {
+		return user.EndSessions(s, by(who.Rights, caller, id))
 	})
 }
 
@@ -174,7 +176,7 @@ func (h *Handler) ChangeOwnPassword(ctx context.Context, caller Caller, id uuid.
 	if err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+	return change(ctx, h, caller.needing(ownAccount), stream, func(s user.State) ([]domain.Event, error) {
 		return user.ReplacePassword(s, found.State, sealed)
 	})
 }
@@ -211,6 +213,7 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 // ChangeProfile changes what people may change of their own account.
 func (h *Handler) ChangeProfile(ctx context.Context, caller Caller, id uuid.UUID,
 	profile user.Profile) (Result, error) {
+	caller = caller.needing(ownAccount)
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		return user.ChangeProfile(s, profile)
 	})
@@ -218,5 +221,5 @@ func (h *Handler) ChangeProfile(ctx context.Context, caller Caller, id uuid.UUID
 
 // RemovePhoto removes the photo of somebody's own account.
 func (h *Handler) RemovePhoto(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), user.RemovePhoto)
+	return change(ctx, h, caller.needing(ownAccount), domain.StreamName(user.Kind, id), user.RemovePhoto)
 }

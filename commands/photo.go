@@ -35,6 +35,7 @@ func (h *Handler) SetPhoto(ctx context.Context, caller Caller, id uuid.UUID, fil
 	if err != nil {
 		return Result{}, err
 	}
+	caller = caller.needing(ownAccount)
 	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		return user.SetPhoto(s, encoded, size.X, size.Y)
 	})

@@ -16,9 +16,11 @@ func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.
 			return Result{}, err
 		}
 	}
-	return change(ctx, h, caller, settings.SiteStream, func(s settings.SiteState) ([]domain.Event, error) {
+	caller = caller.needing(needs("settings", domain.Edit))
+	return changeBy(ctx, h, caller, settings.SiteStream, func(s settings.SiteState,
+		who *authority) ([]domain.Event, error) {
 		events, err := settings.ChangeSite(s, patch)
-		if err != nil || caller.Superuser || !slices.ContainsFunc(events, settings.TurnsLinks) {
+		if err != nil || who.Superuser || !slices.ContainsFunc(events, settings.TurnsLinks) {
 			return events, err
 		}
 		return nil, domain.Refusef(domain.CodeForbidden,
@@ -28,7 +30,7 @@ func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.
 
 // ChangeSecurity changes when accounts are locked out and sessions end.
 func (h *Handler) ChangeSecurity(ctx context.Context, caller Caller, patch settings.SecurityPatch) (Result, error) {
-	return change(ctx, h, caller, settings.SecurityStream, func(s settings.SecurityState) ([]domain.Event, error) {
+	return change(ctx, h, caller.needing(superuserOnly), settings.SecurityStream, func(s settings.SecurityState) ([]domain.Event, error) {
 		return settings.ChangeSecurity(s, patch)
 	})
 }
@@ -40,6 +42,7 @@ func (h *Handler) ChangeContact(ctx context.Context, caller Caller, patch settin
 			return Result{}, err
 		}
 	}
+	caller = caller.needing(needs("settings", domain.Edit))
 	return change(ctx, h, caller, settings.ContactStream, func(s settings.ContactState) ([]domain.Event, error) {
 		return settings.ChangeContact(s, patch)
 	})

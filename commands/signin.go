@@ -282,8 +282,8 @@ func (h *Handler) Unlock(ctx context.Context, caller Caller, id uuid.UUID) (Resu
 	if !a.account.Exists {
 		return Result{}, domain.Refusef(domain.CodeNotFound, "there is no such account")
 	}
-	if a.account.Superuser && !caller.Superuser {
-		return Result{}, domain.Refusef(domain.CodeForbidden, "only a superuser can change the account of a superuser")
+	if err := h.permitUnlock(ctx, caller, a.id, a.account); err != nil {
+		return Result{}, err
 	}
 	return h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
 		return signin.Unlock(s, a.Now), nil

@@ -47,7 +47,7 @@ type Device struct {
 func (h *Handler) PrepareTwoFactor(ctx context.Context, caller Caller, id uuid.UUID) (Device, Result, error) {
 	var device Device
 	stream := domain.StreamName(user.Kind, id)
-	result, err := change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+	result, err := change(ctx, h, caller.needing(ownAccount), stream, func(s user.State) ([]domain.Event, error) {
 		key, err := totp.Generate(totp.GenerateOpts{Issuer: Issuer, AccountName: s.Details.Email, Period: period,
 			SecretSize: 20})
 		if err != nil {
@@ -68,7 +68,7 @@ func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.U
 	code string) ([]string, Result, error) {
 	var codes []string
 	stream := domain.StreamName(user.Kind, id)
-	result, err := change(ctx, h, caller, stream, func(s user.State) ([]domain.Event, error) {
+	result, err := change(ctx, h, caller.needing(ownAccount), stream, func(s user.State) ([]domain.Event, error) {
 		if !s.TwoFactor.Prepared.Set() {
 			return user.ConfirmTwoFactor(s, nil, 0)
 		}
@@ -97,7 +97,7 @@ func (h *Handler) ReplaceBackupCodes(ctx context.Context, caller Caller, id uuid
 	if err != nil {
 		return nil, Result{}, err
 	}
-	result, err := change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+	result, err := change(ctx, h, caller.needing(ownAccount), domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
 		return user.ReplaceBackupCodes(s, names)
 	})
 	return codes, result, err
@@ -108,14 +108,13 @@ func (h *Handler) DisableTwoFactor(ctx context.Context, caller Caller, id uuid.U
 	if err := h.confirmPassword(ctx, caller, id, "password", password); err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), user.DisableTwoFactor)
+	return change(ctx, h, caller.needing(ownAccount), domain.StreamName(user.Kind, id), user.DisableTwoFactor)
 }
 
 // ResetTwoFactor throws away the lost device of an account.
 func (h *Handler) ResetTwoFactor(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		events, err := user.ResetTwoFactor(s, by(caller, id), reason)
-		return h.guard(ctx, caller, id, s, events, err)
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.ResetTwoFactor(s, by, reason)
 	})
 }
 

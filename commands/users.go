@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/access"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/role"
@@ -28,18 +29,20 @@ type RegisterUser struct {
 
 // RegisterUser starts an account.
 func (h *Handler) RegisterUser(ctx context.Context, caller Caller, command RegisterUser) (Result, error) {
-	grants, err := h.checkRegistration(ctx, command)
-	if err != nil {
-		return Result{}, err
-	}
-	return create(ctx, h, caller, domain.StreamName(user.Kind, caller.CommandID),
-		func(s user.State) ([]domain.Event, error) {
-			return user.Register(s, by(caller, caller.CommandID), command.Details, grants)
+	caller = caller.needing(needs("users", domain.Add))
+	return createBy(ctx, h, caller, domain.StreamName(user.Kind, caller.CommandID),
+		func(s user.State, who *authority) ([]domain.Event, error) {
+			grants, err := h.checkRegistration(ctx, who, command)
+			if err != nil {
+				return nil, err
+			}
+			return user.Register(s, by(who.Rights, caller, caller.CommandID), command.Details, grants)
 		})
 }
 
 // checkRegistration looks up what a new account refers to and reports every wrong field.
-func (h *Handler) checkRegistration(ctx context.Context, command RegisterUser) (user.Grants, error) {
+func (h *Handler) checkRegistration(ctx context.Context, who *authority,
+	command RegisterUser) (user.Grants, error) {
 	grants := user.Grants{
 		Inactive: command.Inactive, Superuser: command.Superuser, RequireTwoFactor: command.RequireTwoFactor,
 	}
@@ -48,10 +51,10 @@ func (h *Handler) checkRegistration(ctx context.Context, command RegisterUser) (
 	if grants.Roles, err = h.roles(ctx, command.RoleIDs, problems); err != nil {
 		return grants, err
 	}
-	if grants.Groups, err = h.groups(ctx, command.GroupIDs, problems); err != nil {
+	if grants.Groups, err = who.groups(ctx, command.GroupIDs, user.State{}, problems); err != nil {
 		return grants, err
 	}
-	if err := h.checkCompany(ctx, command.Details.CompanyID, problems); err != nil {
+	if err := who.checkCompany(ctx, command.Details.CompanyID, problems); err != nil {
 		return grants, err
 	}
 	return grants, problems.Err()
@@ -66,14 +69,16 @@ type ChangeUser struct {
 
 // ChangeUser changes an account, in one append.
 func (h *Handler) ChangeUser(ctx context.Context, caller Caller, id uuid.UUID, command ChangeUser) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
+	caller = caller.needing(needs("users", domain.Edit))
+	return changeBy(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State,
+		who *authority) ([]domain.Event, error) {
 		patch := command.Patch
 		problems := &domain.Invalid{}
 		if s.Exists {
 			problems = problemsOf(patch.ApplyTo(s.Details).Validate())
 		}
 		if patch.CompanyID != nil && *patch.CompanyID != s.Details.CompanyID {
-			if err := h.checkCompany(ctx, *patch.CompanyID, problems); err != nil {
+			if err := who.checkCompany(ctx, *patch.CompanyID, problems); err != nil {
 				return nil, err
 			}
 		}
@@ -93,7 +98,7 @@ func (h *Handler) ChangeUser(ctx context.Context, caller Caller, id uuid.UUID, c
 			groupIDs = &kept
 		}
 		if groupIDs != nil {
-			groups, err := h.groups(ctx, *groupIDs, problems)
+			groups, err := who.groups(ctx, *groupIDs, s, problems)
 			if err != nil {
 				return nil, err
 			}
@@ -102,23 +107,33 @@ func (h *Handler) ChangeUser(ctx context.Context, caller Caller, id uuid.UUID, c
 		if err := problems.Err(); err != nil {
 			return nil, err
 		}
-		events, err := user.Change(s, by(caller, id), patch)
-		return h.guard(ctx, caller, id, s, events, err)
+		events, err := user.Change(s, by(who.Rights, caller, id), patch)
+		return h.guard(ctx, caller, who, id, s, events, err)
+	})
+}
+
+// changeAccount runs one command by which somebody administers an account.
+func (h *Handler) changeAccount(ctx context.Context, caller Caller, id uuid.UUID,
+	decide func(user.State, user.By) ([]domain.Event, error)) (Result, error) {
+	caller = caller.needing(needs("users", domain.Edit))
+	return changeBy(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State,
+		who *authority) ([]domain.Event, error) {
+		events, err := decide(s, by(who.Rights, caller, id))
+		return h.guard(ctx, caller, who, id, s, events, err)
 	})
 }
 
 // DeactivateUser closes an account.
 func (h *Handler) DeactivateUser(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		events, err := user.Deactivate(s, by(caller, id), reason)
-		return h.guard(ctx, caller, id, s, events, err)
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.Deactivate(s, by, reason)
 	})
 }
 
 // ActivateUser opens an account again.
 func (h *Handler) ActivateUser(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.Activate(s, by(caller, id))
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.Activate(s, by)
 	})
 }
 
@@ -131,43 +146,45 @@ func (h *Handler) GiveRole(ctx context.Context, caller Caller, id, roleID uuid.U
 	if !exists {
 		return Result{}, domain.Refusef(domain.CodeNotFound, "there is no role %s", roleID)
 	}
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.GiveRole(s, by(caller, id), given)
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.GiveRole(s, by, given)
 	})
 }
 
 // TakeRole takes a role from an account.
 func (h *Handler) TakeRole(ctx context.Context, caller Caller, id, roleID uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.TakeRole(s, by(caller, id), roleID)
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.TakeRole(s, by, roleID)
 	})
 }
 
 // JoinGroup makes an account a member of a group.
 func (h *Handler) JoinGroup(ctx context.Context, caller Caller, id, groupID uuid.UUID) (Result, error) {
-	joined, exists, err := h.group(ctx, groupID)
-	if err != nil {
-		return Result{}, err
-	}
-	if !exists {
-		return Result{}, domain.Refusef(domain.CodeNotFound, "there is no group %s", groupID)
-	}
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		events, err := user.JoinGroup(s, by(caller, id), joined)
-		return h.guard(ctx, caller, id, s, events, err)
+	caller = caller.needing(needs("users", domain.Edit))
+	return changeBy(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State,
+		who *authority) ([]domain.Event, error) {
+		joined, exists, err := who.group(ctx, groupID, s)
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			return nil, domain.Refusef(domain.CodeNotFound, "there is no group %s", groupID)
+		}
+		events, err := user.JoinGroup(s, by(who.Rights, caller, id), joined)
+		return h.guard(ctx, caller, who, id, s, events, err)
 	})
 }
 
 // LeaveGroup ends an account's membership in a group.
 func (h *Handler) LeaveGroup(ctx context.Context, caller Caller, id, groupID uuid.UUID) (Result, error) {
-	return change(ctx, h, caller, domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.LeaveGroup(s, by(caller, id), groupID)
+	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
+		return user.LeaveGroup(s, by, groupID)
 	})
 }
 
-func by(caller Caller, account uuid.UUID) user.By {
+func by(rights access.Rights, caller Caller, account uuid.UUID) user.By {
 	return user.By{
-		Superuser: caller.Superuser, Permissions: caller.Permissions,
+		Superuser: rights.Superuser, Granted: rights.Granted,
 		Self: caller.Actor.Kind == eventstore.ActorUser && caller.Actor.ID == account.String(),
 	}
 }
@@ -181,15 +198,16 @@ func problemsOf(err error) *domain.Invalid {
 	return problems
 }
 
-func (h *Handler) checkCompany(ctx context.Context, id uuid.UUID, problems *domain.Invalid) error {
+// checkCompany notes a company that there is not, or that the caller's right does not reach.
+func (a *authority) checkCompany(ctx context.Context, id uuid.UUID, problems *domain.Invalid) error {
 	if id == uuid.Nil {
 		return nil
 	}
-	found, err := load[company.State](ctx, h.Log, domain.StreamName(company.Kind, id))
+	found, err := load[company.State](ctx, a.h.Log, domain.StreamName(company.Kind, id))
 	switch {
 	case err != nil:
 		return err
-	case !found.State.Exists:
+	case !found.State.Exists || !a.caller.reaches(a.Rights, "", id):
 		problems.Add("company_id", domain.CodeUnknownCompany, "there is no company %s", id)
 	case found.State.Retired:
 		problems.Add("company_id", domain.CodeRetiredCompany, "the company %s is retired", found.State.Name)
@@ -215,9 +233,10 @@ func (h *Handler) roles(ctx context.Context, ids []uuid.UUID, problems *domain.I
 	})
 }
 
-func (h *Handler) groups(ctx context.Context, ids []uuid.UUID, problems *domain.Invalid) ([]user.Group, error) {
+func (a *authority) groups(ctx context.Context, ids []uuid.UUID, account user.State,
+	problems *domain.Invalid) ([]user.Group, error) {
 	return resolve(ids, "group_ids", domain.CodeUnknownGroup, problems, func(id uuid.UUID) (user.Group, bool, error) {
-		return h.group(ctx, id)
+		return a.group(ctx, id, account)
 	})
 }
 

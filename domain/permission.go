@@ -1,9 +1,12 @@
 package domain
 
 import (
+	"bytes"
 	"maps"
 	"regexp"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // Action is one thing that can be allowed in a module.
@@ -61,6 +64,13 @@ func (a Actions) union(b Actions) Actions {
 		b.Export, a.ShowLink || b.ShowLink}
 }
 
+func (a Actions) without(b Actions) Actions {
+	return Actions{
+		a.View && !b.View, a.Add && !b.Add, a.Edit && !b.Edit, a.Delete && !b.Delete, a.Export && !b.Export,
+		a.ShowLink && !b.ShowLink,
+	}
+}
+
 // Permissions maps the key of a module to what is allowed there. A module with no allowed action is left out.
 type Permissions map[string]Actions
 
@@ -90,18 +100,6 @@ func (p Permissions) Union(other Permissions) Permissions {
 	return union
 }
 
-// OfSecBoard is what p allows in SecBoard's own modules: in administering accounts and access, not in the host
-// platform.
-func (p Permissions) OfSecBoard() Permissions {
-	own := Permissions{}
-	for _, module := range OwnModules {
-		if actions, ok := p[module]; ok {
-			own[module] = actions
-		}
-	}
-	return own
-}
-
 // Missing lists what p allows and held does not, as "module.action", sorted.
 func (p Permissions) Missing(held Permissions) []string {
 	var missing []string
@@ -113,6 +111,66 @@ func (p Permissions) Missing(held Permissions) []string {
 		}
 	}
 	return missing
+}
+
+// Without is what p allows and other does not.
+func (p Permissions) Without(other Permissions) Permissions {
+	rest := Permissions{}
+	for module, actions := range p {
+		if more := actions.without(other[module]); more != (Actions{}) {
+			rest[module] = more
+		}
+	}
+	return rest
+}
+
+// Granted is what the groups of an account allow it, by the company for which they do: uuid.Nil stands for everywhere.
+// In SecBoard's own modules, what a company's group allows concerns only what belongs to that company.
+type Granted map[uuid.UUID]Permissions
+
+// Grant adds what a group of a company allows.
+func (g Granted) Grant(company uuid.UUID, permissions Permissions) {
+	if permissions = permissions.Normalized(); len(permissions) > 0 {
+		g[company] = g[company].Union(permissions)
+	}
+}
+
+// Allows says whether an action is allowed on what belongs to a company; uuid.Nil: on what belongs to none, or to all.
+func (g Granted) Allows(company uuid.UUID, module string, action Action) bool {
+	return g[uuid.Nil].Allows(module, action) || g[company].Allows(module, action)
+}
+
+// Anywhere is everything that is allowed, wherever it is.
+func (g Granted) Anywhere() Permissions {
+	all := Permissions{}
+	for _, permissions := range g {
+		all = all.Union(permissions)
+	}
+	return all
+}
+
+// Reach says where an action is allowed: everywhere, or for the companies listed, in the order of their ids.
+func (g Granted) Reach(module string, action Action) (everywhere bool, companies []uuid.UUID) {
+	if g[uuid.Nil].Allows(module, action) {
+		return true, nil
+	}
+	for company, permissions := range g {
+		if permissions.Allows(module, action) {
+			companies = append(companies, company)
+		}
+	}
+	slices.SortFunc(companies, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return false, companies
+}
+
+// Missing lists what g allows and held does not, for whom g allows it, as "module.action", sorted.
+func (g Granted) Missing(held Granted) []string {
+	var missing []string
+	for company, permissions := range g {
+		missing = append(missing, permissions.Missing(held[uuid.Nil].Union(held[company]))...)
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
 }
 
 // PermissionChanges lists each module × action that differs, as "permissions.<module>.<action>".

@@ -104,18 +104,21 @@ func (o Offer) Admits(company uuid.UUID) bool {
 
 // Rights are what an account may do at a time. The zero value may do nothing.
 type Rights struct {
-	State       string // only Active may do anything
-	Superuser   bool
-	Permissions domain.Permissions // given by the groups, whatever the state
+	State     string // only Active may do anything
+	Superuser bool
+	Granted   domain.Granted // by the groups, whatever the state
 }
+
+// Everything is what SecBoard itself and whoever has a shell on the server may do.
+func Everything() Rights { return Rights{State: Active, Superuser: true} }
 
 // RightsOf gives the rights of an account in groups.
 func RightsOf(account Standing, groups []Offer, now time.Time) Rights {
-	rights := Rights{Superuser: account.Superuser, Permissions: domain.Permissions{}}
+	rights := Rights{Superuser: account.Superuser, Granted: domain.Granted{}}
 	rights.State, _ = account.State(now)
 	for _, offer := range groups {
 		if !offer.Retired {
-			rights.Permissions = rights.Permissions.Union(offer.Permissions)
+			rights.Granted.Grant(offer.CompanyID, offer.Permissions)
 		}
 	}
 	return rights
@@ -124,7 +127,36 @@ func RightsOf(account Standing, groups []Offer, now time.Time) Rights {
 // Usable says whether the account may do anything at all.
 func (r Rights) Usable() bool { return r.State == Active }
 
-// Allows says whether they allow an action in a module. A superuser may do everything.
+// Allows says whether they allow an action in a module, be it for one company only. A superuser may do everything.
 func (r Rights) Allows(module string, action domain.Action) bool {
-	return r.Usable() && (r.Superuser || r.Permissions.Allows(module, action))
+	everywhere, companies := r.Reach(module, action)
+	return everywhere || len(companies) > 0
+}
+
+// AllowsFor says whether they allow an action on what belongs to a company; uuid.Nil: on what belongs to none, or to
+// all.
+func (r Rights) AllowsFor(company uuid.UUID, module string, action domain.Action) bool {
+	return r.Usable() && (r.Superuser || r.Granted.Allows(company, module, action))
+}
+
+// Reach says where they allow an action in a module: everywhere, or for the companies listed.
+func (r Rights) Reach(module string, action domain.Action) (everywhere bool, companies []uuid.UUID) {
+	if !r.Usable() || r.Superuser {
+		return r.Usable(), nil
+	}
+	return r.Granted.Reach(module, action)
+}
+
+// Lacks lists what somebody else may do and these rights don't allow, as "module.action", or "superuser": whoever got
+// hold of the other's account would gain that. Whether the other can use it now does not count, as that may change.
+func (r Rights) Lacks(other Rights) []string {
+	switch {
+	case r.Usable() && r.Superuser:
+		return nil
+	case other.Superuser:
+		return []string{"superuser"}
+	case !r.Usable():
+		return other.Granted.Missing(nil)
+	}
+	return other.Granted.Missing(r.Granted)
 }

@@ -122,6 +122,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// BelongsTo is the company that it serves; uuid.Nil for all.
+func (s State) BelongsTo() uuid.UUID { return s.Settings.CompanyID }
+
 // SubjectName is its name.
 func (s State) SubjectName() string { return s.Settings.Name }
 

@@ -39,6 +39,9 @@ func (s *State) Evolve(event domain.Event) {
 	}
 }
 
+// BelongsTo is the company whose accounts may be members; uuid.Nil for all.
+func (s State) BelongsTo() uuid.UUID { return s.CompanyID }
+
 // SubjectName is its name.
 func (s State) SubjectName() string { return s.Name }
 

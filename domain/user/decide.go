@@ -37,9 +37,9 @@ type Group struct {
 
 // By is who decides, as far as the rules ask: what that actor may do, and whether the account is the actor's own.
 type By struct {
-	Superuser   bool
-	Permissions domain.Permissions
-	Self        bool
+	Superuser bool
+	Granted   domain.Granted
+	Self      bool
 }
 
 // Register starts an account and gives it what grants says, as one list of events.
@@ -129,6 +129,10 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	wanted := patch.ApplyTo(s.Details)
 	if err := wanted.Validate(); err != nil {
 		return nil, err
+	}
+	if by.Self && !by.Superuser && NormalizeEmail(wanted.Email) != NormalizeEmail(s.Details.Email) {
+		return nil, domain.Refusef(domain.CodeOwnAccount,
+			"you can't change the e-mail address of your own account: ask another administrator")
 	}
 	if by.Self && (wanted.StartDate != s.Details.StartDate || wanted.EndDate != s.Details.EndDate) {
 		return nil, domain.Refusef(domain.CodeOwnAccount,
@@ -304,10 +308,11 @@ func joinGroup(s State, by By, companyID uuid.UUID, group Group) ([]domain.Event
 	if group.CompanyID != uuid.Nil && group.CompanyID != companyID {
 		return nil, groupOfOtherCompany(group.Name)
 	}
-	if missing := group.Permissions.Missing(by.Permissions); len(missing) > 0 && !by.Superuser {
+	offered := domain.Granted{group.CompanyID: group.Permissions}
+	if missing := offered.Missing(by.Granted); len(missing) > 0 && !by.Superuser {
 		return nil, domain.Refusef(domain.CodeForbidden,
-			"the group %s grants %s, which you don't have yourself: only a superuser can give it", group.Name,
-			missing[0])
+			"the group %s grants %s, which you don't have yourself: only somebody who has it, or a superuser, can give it",
+			group.Name, missing[0])
 	}
 	return []domain.Event{GroupJoined{GroupID: group.ID, GroupName: group.Name}}, nil
 }
@@ -355,7 +360,7 @@ func changeGroups(s State, by By, companyID uuid.UUID, groups *[]Group) ([]domai
 // change the e-mail address of an account can take it over.
 func (s State) changeable(by By) error {
 	if !s.Exists {
-		return errNoAccount()
+		return ErrNoAccount()
 	}
 	if s.Superuser && !by.Superuser {
 		return domain.Refusef(domain.CodeForbidden, "only a superuser can change the account of a superuser")
@@ -363,7 +368,8 @@ func (s State) changeable(by By) error {
 	return nil
 }
 
-func errNoAccount() error {
+// ErrNoAccount refuses what is about an account that does not exist.
+func ErrNoAccount() error {
 	return domain.Refusef(domain.CodeNotFound, "there is no such account")
 }
 

@@ -19,7 +19,7 @@ const (
 // SetPassword replaces the local password by the sealed hash of a new one.
 func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
 	if !s.Exists {
-		return nil, errNoAccount()
+		return nil, ErrNoAccount()
 	}
 	return []domain.Event{PasswordSet{Hash: hash}}, nil
 }
@@ -105,7 +105,7 @@ func (s State) FirstLoginUsable(link uuid.UUID, now time.Time) bool {
 // PrepareTwoFactor makes the sealed secret of a new device. It counts only when it is confirmed.
 func PrepareTwoFactor(s State, secret domain.Sealed) ([]domain.Event, error) {
 	if !s.Exists {
-		return nil, errNoAccount()
+		return nil, ErrNoAccount()
 	}
 	if s.TwoFactor.Challenges() {
 		return nil, domain.Refusef(domain.CodeTwoFactorEnrolled,
@@ -144,7 +144,7 @@ func UseBackupCode(s State, code string) (events []domain.Event, ok bool) {
 func DisableTwoFactor(s State) ([]domain.Event, error) {
 	switch {
 	case !s.Exists:
-		return nil, errNoAccount()
+		return nil, ErrNoAccount()
 	case s.TwoFactorRequired:
 		return nil, domain.Refusef(domain.CodeTwoFactorRequired,
 			"an administrator requires two-factor for this account: ask an administrator to lift the requirement")
@@ -210,7 +210,7 @@ func (p Profile) Validate() error {
 // ChangeProfile applies what people change of their own account.
 func ChangeProfile(s State, profile Profile) ([]domain.Event, error) {
 	if !s.Exists {
-		return nil, errNoAccount()
+		return nil, ErrNoAccount()
 	}
 	if err := profile.Validate(); err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func ChangeProfile(s State, profile Profile) ([]domain.Event, error) {
 // SetPhoto replaces the photo by a JPEG of the given size.
 func SetPhoto(s State, jpeg []byte, width, height int) ([]domain.Event, error) {
 	if !s.Exists {
-		return nil, errNoAccount()
+		return nil, ErrNoAccount()
 	}
 	return []domain.Event{PhotoChanged{JPEG: jpeg, Width: width, Height: height}}, nil
 }

@@ -68,7 +68,7 @@ func SyncFromDirectory(s State, found DirectoryEntry) ([]domain.Event, error) {
 	link, entry := s.Directory, found.Entry
 	switch {
 	case !s.Exists:
-		return nil, errNoAccount()
+		return nil, ErrNoAccount()
 	case s.Password.Set():
 		return nil, ErrOwnLogin
 	case !found.Vouched && s.MayDoSomething():
@@ -149,10 +149,13 @@ func fitting(text string, max int) string {
 }
 
 // SyncClosing closes an account because the directory closed its entry, or opens it again (reason ""). It concerns only
-// accounts that are bound to that very entry.
-func SyncClosing(s State, directoryID uuid.UUID, guid, reason string) ([]domain.Event, error) {
+// accounts that are bound to that very entry, and accounts with rights only while a superuser has approved the
+// connection: whoever else may change it could close them otherwise.
+func SyncClosing(s State, directoryID uuid.UUID, approved bool, guid, reason string) ([]domain.Event, error) {
 	link := s.Directory
 	switch {
+	case !approved && s.MayDoSomething():
+		return nil, nil
 	case !s.Exists || s.Password.Set() || link.ID != directoryID || link.GUID != guid:
 		return nil, nil
 	case reason == "" && link.Disabled:

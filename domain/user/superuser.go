@@ -62,10 +62,11 @@ func GivesRights(event domain.Event) bool {
 	return false
 }
 
-// EasesTakeover says whether an event makes it easier for whoever caused it to sign in as the account.
+// EasesTakeover says whether an event makes it easier for whoever caused it to sign in as the account: links go to its
+// address, and which directory answers for it depends on its company and on the entry that it is bound to.
 func EasesTakeover(event domain.Event) bool {
 	switch event.(type) {
-	case EmailChanged, TwoFactorReset, TwoFactorRequirementLifted:
+	case EmailChanged, TwoFactorReset, TwoFactorRequirementLifted, CompanyChanged, DirectoryUnlinked:
 		return true
 	}
 	return false

@@ -87,6 +87,9 @@ func (s *State) Evolve(event domain.Event) {
 	s.evolveDirectory(event)
 }
 
+// BelongsTo is the account's company; uuid.Nil for none.
+func (s State) BelongsTo() uuid.UUID { return s.Details.CompanyID }
+
 // SubjectName is the person's name.
 func (s State) SubjectName() string { return s.Details.Name() }
 
