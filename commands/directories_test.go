@@ -39,27 +39,27 @@ func TestChangingADirectory(t *testing.T) {
 	t.Parallel()
 	url := []string{"ldaps://elsewhere.example"}
 	for name, test := range map[string]struct {
-		caller  commands.Caller
+		by      func(*testing.T, *directoryStory) commands.Caller
 		command commands.ChangeDirectory
 		wrong   []string
 		bind    string // the bind password that is used afterwards
 	}{
-		"another password": {admin(), commands.ChangeDirectory{BindPassword: new("other")}, nil, "other"},
+		"another password": {root, commands.ChangeDirectory{BindPassword: new("other")}, nil, "other"},
 		"no sign-in": {
-			admin(), commands.ChangeDirectory{Patch: directory.Patch{BindDN: new("")}, BindPassword: new("")}, nil, "",
+			root, commands.ChangeDirectory{Patch: directory.Patch{BindDN: new("")}, BindPassword: new("")}, nil, "",
 		},
 		"a company that is not there": {
-			admin(), commands.ChangeDirectory{Patch: directory.Patch{CompanyID: new(uuid.New())}},
+			root, commands.ChangeDirectory{Patch: directory.Patch{CompanyID: new(uuid.New())}},
 			[]string{"company_id"}, "bind",
 		},
 		"elsewhere by a superuser": {
-			admin(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, nil, "bind",
+			root, commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, nil, "bind",
 		},
 		"elsewhere without password": {
-			clerk(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, []string{"bind_password"}, "bind",
+			clerk, commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}}, []string{"bind_password"}, "bind",
 		},
 		"elsewhere with a new password": {
-			clerk(), commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}, BindPassword: new("mine")}, nil,
+			clerk, commands.ChangeDirectory{Patch: directory.Patch{URLs: &url}, BindPassword: new("mine")}, nil,
 			"mine",
 		},
 	} {
@@ -67,7 +67,7 @@ func TestChangingADirectory(t *testing.T) {
 			t.Parallel()
 			s := newDirectoryStory(t)
 			approved(t, s)
-			_, err := s.ChangeDirectory(t.Context(), test.caller, s.ids["hq"], test.command)
+			_, err := s.ChangeDirectory(t.Context(), test.by(t, s), s.ids["hq"], test.command)
 			if diff := cmp.Diff(test.wrong, wrongFields(err)); diff != "" || err != nil && test.wrong == nil {
 				t.Errorf("%v, wrong fields (-want +got):\n%s", err, diff)
 			}
@@ -116,7 +116,7 @@ func TestTryingADirectory(t *testing.T) {
 		},
 		"not approved": {
 			func(t *testing.T, s *directoryStory) {
-				s.connect(t, "hq", clerk(), func(c *commands.ConnectDirectory) { c.SyncGroups = true })
+				s.connect(t, "hq", clerk(t, s), func(c *commands.ConnectDirectory) { c.SyncGroups = true })
 				s.servers["hq"].people[olenasEmail].Groups = []string{"Risk", "Printers"}
 			}, olenasEmail, false, "",
 			risk(false,

@@ -95,7 +95,12 @@ func olena() *fakePerson {
 }
 
 // clerk is somebody who may connect directories, and is no superuser.
-func clerk() commands.Caller { return person(uuid.New(), domain.Permissions{"directory": all}) }
+func clerk(t *testing.T, s *directoryStory) commands.Caller {
+	t.Helper()
+	return person(t, s.Handler, uuid.New(), domain.Permissions{"directory": all})
+}
+
+func root(*testing.T, *directoryStory) commands.Caller { return admin() }
 
 func (s *directoryStory) server(server directory.Server) *fakeServer {
 	f := s.servers[server.Name]

@@ -228,7 +228,7 @@ func TestSignInThroughADirectory(t *testing.T) {
 		},
 		"the first directory is down and the second not approved": {
 			given: and(approved, func(t *testing.T, s *directoryStory) {
-				s.connect(t, "branch", clerk(), nil)
+				s.connect(t, "branch", clerk(t, s), nil)
 			}, down("hq")),
 			want: commands.ErrDirectory, then: asked("branch", 0),
 		},
@@ -239,12 +239,12 @@ func TestSignInThroughADirectory(t *testing.T) {
 			want: commands.ErrDirectory, recorded: []string{byDirectory}, then: asked("branch", 0),
 		},
 		"unapproved directory": {
-			given:    func(t *testing.T, s *directoryStory) { s.connect(t, "hq", clerk(), nil) },
+			given:    func(t *testing.T, s *directoryStory) { s.connect(t, "hq", clerk(t, s), nil) },
 			recorded: []string{byDirectory},
 		},
 		"unapproved directory and somebody with rights": {
 			given: func(t *testing.T, s *directoryStory) {
-				s.connect(t, "hq", clerk(), nil)
+				s.connect(t, "hq", clerk(t, s), nil)
 				command := register(olenasEmail)
 				command.GroupIDs = []uuid.UUID{
 					must(t)(s.CreateGroup(t.Context(), admin(), group.Details{Name: "Readers"})),
@@ -260,7 +260,7 @@ func TestSignInThroughADirectory(t *testing.T) {
 					must(t)(s.RegisterUser(t.Context(), admin(), command))
 				}
 				patch := commands.ChangeDirectory{Patch: directory.Patch{UserFilter: new("(objectClass=person)")}}
-				must(t)(s.ChangeDirectory(t.Context(), clerk(), s.ids["hq"], patch))
+				must(t)(s.ChangeDirectory(t.Context(), clerk(t, s), s.ids["hq"], patch))
 			}), want: refused, recorded: []string{string(user.ErrNotApproved.Code)},
 		},
 		"somebody else was faster": {
@@ -343,15 +343,15 @@ func TestNoRefusalIsDelayedWithoutDirectories(t *testing.T) {
 func TestGroupsOfADirectory(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		caller commands.Caller
+		by     func(*testing.T, *directoryStory) commands.Caller
 		sync   bool
 		groups map[string]bool
 		missed string
 	}{
-		"approved": {admin(), true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is " +
+		"approved": {root, true, map[string]bool{"Risk": true}, "\"Old\": the group \"Old\" is " +
 			"retired\n\"audit\": the group \"Audit\" is spelled differently: upper and lower case must match"},
-		"unapproved": {clerk(), true, nil, ""},
-		"off":        {admin(), false, nil, ""},
+		"unapproved": {clerk, true, nil, ""},
+		"off":        {root, false, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -360,7 +360,7 @@ func TestGroupsOfADirectory(t *testing.T) {
 				s.groups = append(s.groups, must(t)(s.CreateGroup(t.Context(), admin(), group.Details{Name: name})))
 			}
 			must(t)(s.RetireGroup(t.Context(), admin(), s.groups[2], ""))
-			s.connect(t, "hq", test.caller, func(c *commands.ConnectDirectory) { c.SyncGroups = test.sync })
+			s.connect(t, "hq", test.by(t, s), func(c *commands.ConnectDirectory) { c.SyncGroups = test.sync })
 			s.servers["hq"].people[olenasEmail].Groups = []string{"Risk", "audit", "Old", "Printers"}
 			s.signIn(t)
 			_, account := s.account(t, olenasEmail)

@@ -148,7 +148,7 @@ func TestALinkOfAnAdministratorNeedsASenderSetUpBySuperusers(t *testing.T) {
 				must(t)(o.ChangeUser(t.Context(), admin(), o.anna,
 					commands.ChangeUser{Patch: user.Patch{Superuser: new(true)}}))
 			}
-			must(t)(o.ChangeMailServer(t.Context(), person(uuid.New(), mail), o.server,
+			must(t)(o.ChangeMailServer(t.Context(), person(t, o.Handler, uuid.New(), mail), o.server,
 				mailserver.Patch{Name: new("Renamed")}))
 			_, err := o.MailSenderFor(t.Context(), commands.MailPurpose{Feature: test.feature, UserID: o.anna})
 			if test.withheld != refused(err, commands.ErrNoMailAccount.Code) || !test.withheld && err != nil {

@@ -82,10 +82,11 @@ func TestWhatHappensBesideAChangeOfTheOwnPassword(t *testing.T) {
 			t.Parallel()
 			s := newStory(t)
 			// Before the reading on which the change is decided: the first and the second ask for the password.
-			meanwhile := *s.Handler
-			meanwhile.Log = &changedMeanwhile{
+			// It happens in another instance, for which this one does not wait.
+			meanwhile := commands.New(&changedMeanwhile{
 				Log: s.log, stream: domain.StreamName(user.Kind, s.anna), reads: 3, happen: func() { test.happen(s) },
-			}
+			}, s.Keys, s.Hasher)
+			meanwhile.Now = s.Handler.Now
 			_, err := meanwhile.ChangeOwnPassword(t.Context(), admin(), s.anna, password, newPassword)
 			if wasRefused := refused(err, domain.CodeRevisionMismatch); wasRefused != test.refused || !wasRefused &&
 				err != nil {

@@ -144,12 +144,12 @@ func TestDemoFillsAnEmptyStoreOnce(t *testing.T) {
 func TestDemoLeavesUsedStoreAlone(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t)
-	if _, err := h.CreateSuperuser(t.Context(), commands.Operator(), "root@example.com",
-		"a fine long password"); err != nil {
+	root, err := h.CreateSuperuser(t.Context(), commands.Operator(), "root@example.com", "a fine long password")
+	if err != nil {
 		t.Fatal(err)
 	}
-	person := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: uuid.NewString()},
-		CommandID: uuid.Must(uuid.NewV7()), Superuser: true}
+	person := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: root.ID},
+		CommandID: uuid.Must(uuid.NewV7())}
 	if _, err := h.CreateCompany(t.Context(), person, company.Details{Name: "Real Ltd"}); err != nil {
 		t.Fatal(err)
 	}

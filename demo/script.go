@@ -47,7 +47,7 @@ func (a *admin) caller() commands.Caller {
 	}
 	return commands.Caller{
 		Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: a.id.String()},
-		IP:    a.ip, UserAgent: a.userAgent, Superuser: true,
+		IP:    a.ip, UserAgent: a.userAgent,
 	}
 }
 

@@ -210,7 +210,6 @@ func (s *server) caller(ctx context.Context) commands.Caller {
 	caller := commands.Caller{
 		Actor: eventstore.Actor{Kind: eventstore.ActorUser}, IP: info.ip, UserAgent: info.userAgent,
 		CommandID: info.command, CorrelationID: info.correlation, CausationID: uuid.Nil,
-		Superuser: info.access.Superuser, Permissions: info.access.Permissions,
 	}
 	if info.access.UserID != uuid.Nil {
 		caller.Actor.ID, caller.Session = info.access.UserID.String(), info.session.ID.String()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
 	"github.com/secboard/secboard/pause/pausetest"
@@ -38,7 +39,8 @@ func TestTheOpenAPIDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := string(served.body) + "\n"; got != string(want) {
-		t.Errorf("go test ./httpapi -run OpenAPI -update writes it anew: got %q, want %q", got, string(want))
+		t.Errorf("go test ./httpapi -run OpenAPI -update writes it anew (-want +got):\n%s",
+			cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")))
 	}
 
 	var document struct {

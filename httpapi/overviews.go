@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -23,7 +25,34 @@ type widget struct {
 
 type ownAccess struct {
 	Superuser   bool               `json:"superuser" doc:"Whether the account may do everything, regardless of permissions"`
-	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow"`
+	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow, be it for one company only"`
+	Granted     []grantedAction    `json:"granted" doc:"The same, each with the company that it is for"`
+}
+
+// grantedAction is one action in one module that groups allow, and for which company.
+type grantedAction struct {
+	Module    string        `json:"module"`
+	Action    domain.Action `json:"action"`
+	CompanyID *uuid.UUID    `json:"company_id" doc:"In SecBoard's own modules it concerns only what belongs to this company; null: everything"`
+}
+
+// grantedActions lists what groups allow by module, action and company. What is allowed for everything is not listed
+// for a company once more.
+func grantedActions(granted domain.Granted) []grantedAction {
+	actions := []grantedAction{}
+	all := granted.Anywhere()
+	for _, module := range slices.Sorted(maps.Keys(all)) {
+		for _, action := range domain.AllActions {
+			everywhere, companies := granted.Reach(module, action)
+			if everywhere {
+				actions = append(actions, grantedAction{Module: module, Action: action})
+			}
+			for _, company := range companies {
+				actions = append(actions, grantedAction{module, action, &company})
+			}
+		}
+	}
+	return actions
 }
 
 type ownAccessAnswer struct {
@@ -63,7 +92,9 @@ func (s *server) addOverviews() {
 		summary: "What your own account may do",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*ownAccessAnswer, error) {
 		access := infoOf(ctx).access
-		return &ownAccessAnswer{Body: ownAccess{Superuser: access.Superuser, Permissions: access.Permissions}}, nil
+		return &ownAccessAnswer{Body: ownAccess{
+			Superuser: access.Superuser, Permissions: access.Granted.Anywhere(), Granted: grantedActions(access.Granted),
+		}}, nil
 	})
 }
 

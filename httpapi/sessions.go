@@ -96,7 +96,8 @@ type currentSession struct {
 	Limited     bool               `json:"limited" doc:"Whether it may only set up two-factor"`
 	CSRFToken   string             `json:"csrf_token" doc:"Value for X-CSRF-Token when the session cookie is used"`
 	User        projections.User   `json:"user"`
-	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow; a superuser may do everything"`
+	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow, be it for one company only; a superuser may do everything"`
+	Granted     []grantedAction    `json:"granted" doc:"The same, each with the company that it is for"`
 }
 
 type currentSessionAnswer struct {
@@ -166,7 +167,7 @@ func (s *server) currentSession(ctx context.Context, _ *struct{ QueryHeaders }) 
 	return &currentSessionAnswer{Body: currentSession{
 		CreatedAt: info.session.CreatedAt, LastSeenAt: info.session.LastSeenAt, ExpiresAt: info.session.ExpiresAt,
 		Limited: info.session.Kind != sessions.Full, CSRFToken: csrf, User: account,
-		Permissions: info.access.Permissions,
+		Permissions: info.access.Granted.Anywhere(), Granted: grantedActions(info.access.Granted),
 	}}, nil
 }
 

@@ -9,6 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/eventstore"
 )
 
 // An administrator is told in one answer why somebody can't get in, who made it so, and what mends it.
@@ -47,7 +50,10 @@ func TestWhyCantSheSignIn(t *testing.T) {
 		t.Errorf(`%q lacks "/password-resets"`, got)
 	}
 
-	set, err := a.Commands.ChangeOwnPassword(t.Context(), a.caller(t.Context()), uuid.MustParse(id), "", adminPassword)
+	owner := commands.Caller{
+		Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id}, CommandID: uuid.Must(uuid.NewV7()),
+	}
+	set, err := a.Commands.ChangeOwnPassword(t.Context(), owner, uuid.MustParse(id), "", adminPassword)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type Access struct {
 const AccessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active,
 	u.directory_disabled, u.superuser,
 	u.require_two_factor AND NOT u.two_factor_enrolled,
-	ARRAY(SELECT g.permissions FROM memberships s JOIN groups g ON g.id = s.group_id
+	ARRAY(SELECT jsonb_build_object('company_id', g.company_id, 'permissions', g.permissions) FROM memberships s JOIN groups g ON g.id = s.group_id
 		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
 
 // ScanAccess reads a row of AccessColumns and what follows them, which goes into others; now decides on the account's
@@ -37,7 +37,10 @@ func ScanAccess(row pgx.Row, now time.Time, others ...any) (Access, error) {
 	var answer Access
 	var account access.Standing
 	var start, end *time.Time
-	var granted []domain.Permissions
+	var granted []struct {
+		CompanyID   *uuid.UUID         `json:"company_id"`
+		Permissions domain.Permissions `json:"permissions"`
+	}
 	var d user.Details
 	err := row.Scan(append([]any{&answer.UserID, &d.Email, &d.FirstName, &d.LastName, &answer.CompanyID, &start, &end,
 		&account.Active, &account.Closed, &account.Superuser, &answer.MustSetUpTwoFactor, &granted}, others...)...)
@@ -47,8 +50,11 @@ func ScanAccess(row pgx.Row, now time.Time, others ...any) (Access, error) {
 	account.Start, account.End = dateOf(start), dateOf(end)
 	answer.Email, answer.Name = d.Email, d.Name()
 	groups := make([]access.Offer, len(granted))
-	for i, permissions := range granted {
-		groups[i] = access.Offer{Permissions: permissions}
+	for i, group := range granted {
+		groups[i] = access.Offer{Permissions: group.Permissions}
+		if group.CompanyID != nil {
+			groups[i].CompanyID = *group.CompanyID
+		}
 	}
 	answer.Rights = access.RightsOf(account, groups, now)
 	return answer, nil

@@ -257,9 +257,9 @@ func TestAnOracleThatReadsTheLogAgreesAboutAccess(t *testing.T) {
 			}
 			maps.DeleteFunc(groups, func(_ string, actions []domain.Action) bool { return len(actions) == 0 })
 			allowed := map[string][]domain.Action{}
-			for key := range checked.Permissions {
+			for key, actions := range checked.Granted.Anywhere() {
 				for _, action := range domain.AllActions {
-					if checked.Permissions.Allows(key, action) {
+					if actions.Allows(action) {
 						allowed[key] = append(allowed[key], action)
 					}
 				}

@@ -160,7 +160,7 @@ func admin(t testing.TB, s *stack) commands.Caller {
 		Details: user.Details{Email: "admin@example.com", FirstName: "Ada", LastName: "Admin"}, Superuser: true,
 	}))
 	return commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: id.String()}, IP: "192.0.2.7",
-		UserAgent: "test", Superuser: true}
+		UserAgent: "test"}
 }
 
 // as makes a new command of a caller.

@@ -410,12 +410,12 @@ func TestAccessIsWhatGroupsInUseGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (domain.Permissions{"users": {View: true, Edit: true}, "roles": {View: true}}); show(t,
-		answer.Permissions) != show(t, want) || answer.State != access.Active {
+		answer.Granted.Anywhere()) != show(t, want) || answer.State != access.Active {
 		t.Fatalf("%+v", answer)
 	}
 	s.has(t)(s.LeaveGroup(ctx, as(root), anna, write))
 	if answer, err := s.Access(ctx, anna, s.clock()); err != nil ||
-		show(t, answer.Permissions) != show(t, domain.Permissions{"users": {View: true}}) {
+		show(t, answer.Granted.Anywhere()) != show(t, domain.Permissions{"users": {View: true}}) {
 		t.Fatal(answer, err)
 	}
 	s.has(t)(s.DeactivateUser(ctx, as(root), anna, ""))

@@ -291,7 +291,7 @@ func (s *story) step() {
 			})
 		case what == "mirror":
 			reason := draw(s, "closed", rapid.SampledFrom([]string{"", user.ClosedDisabled, user.ClosedVanished}))
-			return user.SyncClosing(u, u.Directory.ID, u.Directory.GUID, reason)
+			return user.SyncClosing(u, u.Directory.ID, true, u.Directory.GUID, reason)
 		case what == "unlink":
 			return user.UnlinkDirectory(u, root, "a new entry")
 		case what == "take" && hasRole:

@@ -89,7 +89,7 @@ func TestADirectoryDecidesOnlyAboutItsOwn(t *testing.T) {
 func TestMirroringConcernsTheVeryEntry(t *testing.T) {
 	t.Parallel()
 	mirror := func(id uuid.UUID, guid, reason string) func(user.State) ([]domain.Event, error) {
-		return func(s user.State) ([]domain.Event, error) { return user.SyncClosing(s, id, guid, reason) }
+		return func(s user.State) ([]domain.Event, error) { return user.SyncClosing(s, id, true, guid, reason) }
 	}
 	disabled := user.DirectoryDisabled{Reason: user.ClosedDisabled}
 	scenario.Given[user.State](unlinked, linked).When(mirror(connection, "guid", user.ClosedDisabled)).Then(t, disabled)

@@ -129,12 +129,12 @@ func TestGroupsOfAnotherCompany(t *testing.T) {
 }
 
 func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
-	clerk := user.By{Permissions: domain.Permissions{"users": {Edit: true}, "risks": {View: true}}}
+	clerk := user.By{Granted: domain.Granted{uuid.Nil: {"users": {Edit: true}, "risks": {View: true}}}}
 	join := func(by user.By) decision {
 		return func(s user.State) ([]domain.Event, error) { return user.JoinGroup(s, by, riskReaders) }
 	}
 	scenario.Given[user.State](anna).When(join(clerk)).ThenRefused(t, domain.CodeForbidden)
-	clerk.Permissions["risks"] = domain.Actions{View: true, Export: true}
+	clerk.Granted[uuid.Nil]["risks"] = domain.Actions{View: true, Export: true}
 	scenario.Given[user.State](anna).When(join(clerk)).Then(t,
 		user.GroupJoined{GroupID: riskReaders.ID, GroupName: "Risk readers"})
 
@@ -146,7 +146,7 @@ func TestNobodyGivesWhatHeDoesNotHave(t *testing.T) {
 func TestASuperuserIsChangedOnlyBySuperusers(t *testing.T) {
 	email := "mine@acme.example"
 	scenario.Given[user.State](anna, user.SuperuserGranted{}).
-		When(change(user.By{Permissions: domain.Permissions{"users": {Edit: true}}}, user.Patch{Email: &email})).
+		When(change(user.By{Granted: domain.Granted{uuid.Nil: {"users": {Edit: true}}}}, user.Patch{Email: &email})).
 		ThenRefused(t, domain.CodeForbidden)
 }
 
