@@ -163,6 +163,11 @@ func admin(t testing.TB, s *stack) commands.Caller {
 		UserAgent: "test"}
 }
 
+// ownerOf is the owner of an account as a caller.
+func ownerOf(account uuid.UUID) commands.Caller {
+	return as(commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: account.String()}})
+}
+
 // as makes a new command of a caller.
 func as(caller commands.Caller) commands.Caller {
 	caller.CommandID = uuid.Must(uuid.NewV7())

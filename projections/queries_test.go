@@ -284,7 +284,7 @@ func TestAccountsAreFiltered(t *testing.T) {
 			GroupIDs: []uuid.UUID{risk}, RoleIDs: []uuid.UUID{owner}}))
 	s.has(t)(s.LeaveGroup(ctx, as(root), left, risk))
 	s.has(t)(s.TakeRole(ctx, as(root), left, owner))
-	device, _, err := s.PrepareTwoFactor(ctx, as(root), in)
+	device, _, err := s.PrepareTwoFactor(ctx, ownerOf(in), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestAccountsAreFiltered(t *testing.T) {
 	}
 	confirming := *s.Handler
 	confirming.Now = func() time.Time { return now }
-	_, result, err := confirming.ConfirmTwoFactor(ctx, as(root), in, code)
+	_, result, err := confirming.ConfirmTwoFactor(ctx, ownerOf(in), in, code)
 	s.has(t)(result, err)
 	yes, no := true, false
 	for name, tt := range map[string]struct {
