@@ -165,6 +165,11 @@ func (h *Handler) rightsOfAccount(ctx context.Context, account user.State) (acce
 // belongs is a state of which each belongs to one company, or to none or all (uuid.Nil).
 type belongs interface{ BelongsTo() uuid.UUID }
 
+func isOwned(state any) bool {
+	_, ok := state.(belongs)
+	return ok
+}
+
 // companyOf gives the company to which an aggregate belongs: uuid.Nil for what concerns all.
 func companyOf(stream string, state any) uuid.UUID {
 	if owned, ok := state.(belongs); ok {
@@ -184,9 +189,16 @@ func companyOf(stream string, state any) uuid.UUID {
 // permit refuses a command that rights are not enough for. What they don't reach is answered as if it did not exist.
 func permit[S any](caller Caller, who *authority, stream string, aggregate loaded[S], decide decision[S]) error {
 	err := caller.permit(who.Rights, stream)
-	if err != nil || aggregate.Revision == eventstore.NoStream ||
-		caller.reaches(who.Rights, stream, companyOf(stream, aggregate.State)) {
+	switch fixed := caller.right.ofCompany; {
+	case err != nil || caller.reaches(who.Rights, stream, companyOf(stream, aggregate.State)):
 		return err
+	case !fixed && aggregate.Revision == eventstore.NoStream:
+		return nil // what it will belong to, permitResult judges
+	case fixed && caller.right.company != uuid.Nil:
+		return nil // the decision says that there is no such company
+	}
+	if kind, _ := domain.SplitStream(stream); kind != company.Kind && !isOwned(aggregate.State) {
+		return caller.onlyOwnCompany()
 	}
 	var none S
 	if _, err := decide(none, who); err != nil {
@@ -233,8 +245,12 @@ func (c Caller) permitResult(rights access.Rights, stream string, next any) erro
 	if c.reaches(rights, stream, companyOf(stream, next)) {
 		return nil
 	}
-	return domain.Refusef(domain.CodeForbidden, "your permission %s holds for your own company only: choose that one "+
-		"as company_id", c.right)
+	return c.onlyOwnCompany()
+}
+
+func (c Caller) onlyOwnCompany() error {
+	return domain.Refusef(domain.CodeForbidden, "your permission %s holds only for what belongs to your own company",
+		c.right)
 }
 
 // errEnded refuses whoever was deactivated, or whose access ended otherwise, while the request was under way.
