@@ -45,19 +45,22 @@ type whoMayRequest struct {
 func (s *server) addAccess() {
 	register(s, operation{
 		method: http.MethodGet, path: "/users/{id}/access", id: "account-access", tag: "Accounts",
-		required: needs("users", domain.View),
+		required: needs("users", domain.View).forCompanies(),
 		summary:  "What an account may do and by which grant, now or at a time",
 		description: "Each module and action with its grants in `via`: who added the account to the group, who " +
 			"gave the group the permission, and in `given_…` the later of the two, which put it into effect. With " +
 			"`module` and `action` it answers one question: `allowed`, and in `because` the reason, or everything " +
 			"that was missing. Only an account in the state `active` may do anything.",
 	}, func(ctx context.Context, in *accountAccessRequest) (*accountAccessAnswer, error) {
+		if err := s.reachAccount(ctx, in.ID, in.AsOf); err != nil {
+			return nil, err
+		}
 		access, err := s.ReadModels.AccountAccess(ctx, in.ID, in.filter(), s.Now(), in.AsOf.end())
 		return &accountAccessAnswer{Body: access}, err
 	})
 	register(s, operation{
 		method: http.MethodGet, path: "/audit/access", id: "who-may", tag: auditTag,
-		required: needs("audit", domain.View),
+		required: needs("audit", domain.View).forCompanies(),
 		summary:  "Who may do what and by which grant, now or at a time",
 		description: "Accounts are listed in the order in which they were created, each with its modules and " +
 			"actions, superusers included. The query is itself recorded, once for all its pages. Without `as_of`, " +
@@ -66,6 +69,7 @@ func (s *server) addAccess() {
 }
 
 func (s *server) whoMay(ctx context.Context, in *whoMayRequest) (*list[projections.AccessHolder], error) {
+	in.CompanyID = idOf(infoOf(ctx).reach.within(in.CompanyID))
 	filter := in.filter()
 	filter.CompanyID = given(in.CompanyID)
 	reading := audit.AccessRead{

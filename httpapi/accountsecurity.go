@@ -45,13 +45,13 @@ func (s *server) addAccountSecurity() {
 	const tag = "Accounts"
 	register(s, operation{
 		method: http.MethodGet, path: "/users/{id}/sessions", id: "list-user-sessions", tag: tag,
-		required: needs("users", domain.View).orOwnAccount(),
+		required: needs("users", domain.View).forCompanies().orOwnAccount(),
 		summary:  "Sessions of an account, newest first",
 	}, s.listSessions)
 	register(s, operation{
 		method: http.MethodDelete, path: "/users/{id}/sessions", id: "end-user-sessions", tag: tag,
 		status:   http.StatusNoContent,
-		required: needs("users", domain.Edit).orOwnAccount(), summary: "End all sessions of an account",
+		required: needs("users", domain.Edit).forCompanies().orOwnAccount(), summary: "End all sessions of an account",
 		description: "They end at once; for your own account, this includes the current one. Only a superuser can " +
 			"end a superuser's sessions.",
 	}, s.endAccountSessions)
@@ -63,12 +63,15 @@ func (s *server) addAccountSecurity() {
 	}, s.Commands.ResetTwoFactor)
 	registerCommand(s, operation{
 		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag,
-		required: needs("users", domain.Edit),
+		required: needs("users", domain.Edit).forCompanies(),
 		summary:  "End a lockout", description: "A lockout also ends by itself.",
 	}, s.unlock)
 }
 
 func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (*list[listedSession], error) {
+	if err := s.reachAccount(ctx, in.ID, Moment{}); err != nil {
+		return nil, err
+	}
 	alive, err := s.sessionsOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -107,6 +110,9 @@ func textOrNil(text string) *string {
 }
 
 func (s *server) endAccountSessions(ctx context.Context, in *endSessionsRequest) (*settled, error) {
+	if err := s.reachAccount(ctx, in.ID, Moment{}); err != nil {
+		return nil, err
+	}
 	alive, err := s.sessionsOf(ctx, in.ID)
 	if err != nil || len(alive) == 0 {
 		return &settled{}, err

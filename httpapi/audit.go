@@ -51,7 +51,7 @@ type auditEventsAnswer struct {
 func (s *server) addAudit() {
 	register(s, operation{
 		method: http.MethodGet, path: "/audit/events", id: "audit-events", tag: auditTag,
-		required: needs("audit", domain.View),
+		required: needs("audit", domain.View).forCompanies(),
 		summary:  "The whole log, newest first",
 		description: "Everything that happened: who, when, from where, and each field's old and new value. The " +
 			"query is itself recorded, once for all its pages; its cursors work only for the person who asked. To " +
@@ -70,6 +70,7 @@ func (s *server) auditEvents(ctx context.Context, in *auditEventsRequest) (*audi
 		}
 		in.IP = textOf(address.Unmap())
 	}
+	in.CompanyID = idOf(infoOf(ctx).reach.within(in.CompanyID))
 	filter := projections.AuditFilter{
 		SubjectID: in.SubjectID, Type: in.Type, CompanyID: given(in.CompanyID), From: in.From.start(), To: in.To.end(),
 		IP:            in.IP,

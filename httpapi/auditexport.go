@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/export"
 	"github.com/secboard/secboard/httpapi/load"
+	"github.com/secboard/secboard/projections"
 )
 
 type auditExportRequest struct {
@@ -38,13 +39,14 @@ var exportTypes = map[string]string{
 func (s *server) addAuditExport() {
 	register(s, operation{
 		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag,
-		required: needs("audit", domain.Export), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
+		required: needs("audit", domain.Export).forCompanies(), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
 		summary: "Export the log as a stream",
 		description: "Every event up to this request, in the order of the log, without gaps and without secrets: " +
 			"one line each with at least `id`, `position`, `stream`, `revision`, `type`, `at`, `metadata` and " +
 			"`data`. It is read from the log itself, not from read models. An export that ended early, without the " +
 			"end of the chunked answer, is resumed with `after`; a CSV then has no header line. In CSV, a cell " +
-			"that a spreadsheet would read as a formula begins with an apostrophe. The export is itself recorded.",
+			"that a spreadsheet would read as a formula begins with an apostrophe. The export is itself recorded. It " +
+			"ends early when the session ends or the permission is lost.",
 	}, s.auditExport)
 	content := map[string]*huma.MediaType{}
 	for _, mediaType := range exportTypes {
@@ -68,6 +70,9 @@ func (s *server) auditExport(ctx context.Context, in *auditExportRequest) (*huma
 		return nil, err
 	}
 	copied.Before, copied.Header = recorded.Position, in.After == 0
+	if reached := infoOf(ctx).reach; !reached.everywhere {
+		copied.Keep = projections.OfCompany(reached.company)
+	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.streamExport(ctx, copied) }}, nil
 }
 
@@ -80,7 +85,8 @@ func (s *server) streamExport(ctx huma.Context, copied export.Copy) {
 	ctx.SetStatus(http.StatusOK)
 	err := control.SetReadDeadline(time.Time{})
 	if err == nil {
-		out := bufio.NewWriterSize(&patientWriter{ctx: ctx, control: control}, exportBuffer)
+		out := bufio.NewWriterSize(&patientWriter{ctx: ctx, control: control, permitted: s.stillPermitted(ctx)},
+			exportBuffer)
 		if _, err = copied.Write(ctx.Context(), s.Commands.Log, out); err == nil {
 			err = out.Flush()
 		}
@@ -94,13 +100,41 @@ func (s *server) streamExport(ctx huma.Context, copied export.Copy) {
 	}
 }
 
-// patientWriter gives the client stallTime for each write.
+// askAgainEvery is how long an export goes on without asking whether its session and permission still hold.
+const askAgainEvery = 2 * time.Second
+
+// stillPermitted gives what says whether a request that is answered over a long time would still be admitted, and keeps
+// to what it reached when it began.
+func (s *server) stillPermitted(ctx huma.Context) func() error {
+	token, _ := tokenOf(humagin.Unwrap(ctx).Request)
+	began, asked := infoOf(ctx.Context()).reach, time.Now()
+	return func() error {
+		if time.Since(asked) < askAgainEvery {
+			return nil
+		}
+		asked = time.Now()
+		_, access, err := s.authenticate(ctx.Context(), token)
+		if err != nil {
+			return err
+		}
+		if now, _, ok := reachOf(access, []permission{{"audit", domain.Export}}); !ok || now != began {
+			return domain.Refusef(domain.CodeForbidden, "the permission %s was lost or reaches less", permission{"audit", domain.Export})
+		}
+		return nil
+	}
+}
+
+// patientWriter gives the client stallTime for each write, as long as the export is permitted.
 type patientWriter struct {
-	ctx     huma.Context
-	control *http.ResponseController
+	ctx       huma.Context
+	control   *http.ResponseController
+	permitted func() error
 }
 
 func (w *patientWriter) Write(p []byte) (int, error) {
+	if err := w.permitted(); err != nil {
+		return 0, err
+	}
 	if err := w.control.SetWriteDeadline(time.Now().Add(stallTime)); err != nil {
 		return 0, err
 	}

@@ -34,6 +34,8 @@ type requirement struct {
 	own         bool // the permissions are not needed for the caller's own account, whose id is in the path
 	superuser   bool // whatever the permissions, only superusers
 	permissions []permission
+	// companies says that a permission for one company is enough: the operation keeps to what that reaches.
+	companies bool
 }
 
 var (
@@ -65,18 +67,14 @@ func (r requirement) orOwnAccount() requirement {
 	return r
 }
 
+// forCompanies lets those call it, too, whose permission holds for one company.
+func (r requirement) forCompanies() requirement {
+	r.companies = true
+	return r
+}
+
 // seesHistory is what reading how something was in the past takes, besides seeing it now.
 func (r requirement) seesHistory() requirement { return r.and("audit", domain.View) }
-
-// missing is the first permission that somebody lacks.
-func (r requirement) missing(access projections.Access) (permission, bool) {
-	for _, wanted := range r.permissions {
-		if !access.Allows(wanted.module, wanted.action) {
-			return wanted, true
-		}
-	}
-	return permission{}, false
-}
 
 // admit lets a request through to an operation when somebody is signed in who may call it.
 func (s *server) admit(required requirement) func(huma.Context, func(huma.Context)) {
@@ -120,8 +118,14 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 			asked = required.seesHistory()
 		}
 		isOwn := required.own && ctx.Param("id") == info.access.UserID.String()
-		if wanted, lacking := asked.missing(info.access); lacking && !isOwn {
-			s.refuse(ctx, domain.Refusef(domain.CodeForbidden, "you need the permission %s for this", wanted))
+		reached, lacking, ok := reachOf(info.access, asked.permissions)
+		switch info.reach = reached; {
+		case isOwn:
+		case !ok:
+			s.refuse(ctx, domain.Refusef(domain.CodeForbidden, "you need the permission %s for this", lacking))
+			return
+		case !reached.everywhere && !required.companies:
+			s.refuse(ctx, onlyOwnCompany(asked.permissions[0]))
 			return
 		}
 		next(ctx)

@@ -54,6 +54,7 @@ func (s *server) companies() resource[projections.Company] {
 		path: "/companies", name: "company", tag: "Companies", module: "companies", kind: company.Kind,
 		read: byID(s.ReadModels.Company), asOf: byIDAsOf(s.ReadModels.CompanyAsOf),
 		revision: func(c projections.Company) eventstore.Revision { return c.Revision },
+		belongs:  func(c projections.Company) uuid.UUID { return c.ID },
 	}
 }
 
@@ -62,10 +63,12 @@ func (s *server) addCompanies() {
 	registerCreate[newCompany](s, companies, operation{summary: "Create a company"}, s.Commands.CreateCompany)
 	register(s, operation{
 		method: http.MethodGet, path: "/companies", id: "list-companies", tag: companies.tag,
-		required: needs("companies", domain.View), summary: "List companies",
+		required: companies.needs(domain.View), summary: "List companies",
 	}, func(ctx context.Context, in *NamedList) (*list[projections.Company], error) {
 		return listOf(s.ReadModels.Companies(ctx,
-			projections.CompanyFilter{Query: in.Query, Retired: in.Retired.pointer()}, in.request()))
+			projections.CompanyFilter{
+				Query: in.Query, ID: infoOf(ctx).reach.within(uuid.Nil), Retired: in.Retired.pointer(),
+			}, in.request()))
 	})
 	registerGet(s, companies, "One company, now or as it was")
 	registerChange[companyChanges](s, companies, operation{summary: "Change a company"}, s.Commands.ChangeCompany)

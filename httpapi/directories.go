@@ -222,6 +222,7 @@ func (s *server) directories() resource[projections.Directory] {
 		path: "/directories", name: "directory", tag: "Directories", module: "directory", kind: directory.Kind,
 		read: byID(s.ReadModels.Directory), asOf: byIDAsOf(s.ReadModels.DirectoryAsOf),
 		revision: func(d projections.Directory) eventstore.Revision { return d.Revision },
+		belongs:  func(d projections.Directory) uuid.UUID { return idOf(d.CompanyID) },
 	}
 }
 
@@ -230,7 +231,7 @@ const directoryTestTimeout = time.Minute
 
 func (s *server) addDirectories() {
 	directories := s.directories()
-	edit := needs("directory", domain.Edit)
+	edit := directories.needs(domain.Edit)
 	registerCreate[newDirectory](s, directories, operation{
 		summary: "Connect a directory (Active Directory or other LDAP)",
 		description: "People whose accounts have no password here sign in with their directory password; the first " +
@@ -246,10 +247,10 @@ func (s *server) addDirectories() {
 	}, s.Commands.ConnectDirectory)
 	register(s, operation{
 		method: http.MethodGet, path: "/directories", id: "list-directories", tag: directories.tag,
-		required: needs("directory", domain.View), summary: "List directories",
+		required: directories.needs(domain.View), summary: "List directories",
 	}, func(ctx context.Context, in *listDirectoriesRequest) (*list[projections.Directory], error) {
 		return listOf(s.ReadModels.Directories(ctx, projections.DirectoryFilter{
-			Query: in.Query, CompanyID: given(in.CompanyID), Enabled: in.Enabled.pointer(),
+			Query: in.Query, CompanyID: infoOf(ctx).reach.within(in.CompanyID), Enabled: in.Enabled.pointer(),
 		}, in.request()))
 	})
 	registerGet(s, directories, "One directory, now or as it was")
@@ -267,7 +268,7 @@ func (s *server) addDirectories() {
 	}, s.testDirectory)
 	register(s, operation{
 		method: http.MethodGet, path: "/directories/{id}/check", id: "show-directory-check", tag: directories.tag,
-		required: needs("directory", domain.View).and("users", domain.View), timeout: commands.CheckTimeout,
+		required: directories.needs(domain.View).and("users", domain.View), timeout: commands.CheckTimeout,
 		summary: "Preview a comparison of all accounts with the directory",
 	}, func(ctx context.Context, in *showCheckRequest) (*directoryCheckAnswer, error) {
 		return s.checkDirectory(ctx, in.ID, commands.CheckShow)
@@ -304,6 +305,9 @@ func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*
 			return nil, err
 		}
 	}
+	if _, err := s.directories().get(ctx, in.ID.String(), Moment{}); err != nil {
+		return nil, err
+	}
 	test, err := s.Commands.TestDirectory(ctx, in.ID, probe.Email, probe.Password)
 	if err != nil {
 		return nil, err
@@ -333,6 +337,9 @@ func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*
 
 func (s *server) checkDirectory(ctx context.Context, id uuid.UUID,
 	mode commands.CheckMode) (*directoryCheckAnswer, error) {
+	if _, err := s.directories().get(ctx, id.String(), Moment{}); err != nil {
+		return nil, err
+	}
 	check, err := s.Commands.CheckDirectory(ctx, s.caller(ctx), id, mode)
 	if err != nil {
 		return nil, err

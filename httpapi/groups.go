@@ -81,6 +81,7 @@ func (s *server) groups() resource[projections.Group] {
 		path: "/groups", name: "group", tag: "Groups", module: "groups", kind: group.Kind,
 		read: byID(s.ReadModels.Group), asOf: byIDAsOf(s.ReadModels.GroupAsOf),
 		revision: func(g projections.Group) eventstore.Revision { return g.Revision },
+		belongs:  func(g projections.Group) uuid.UUID { return idOf(g.CompanyID) },
 	}
 }
 
@@ -96,20 +97,20 @@ func (s *server) addGroups() {
 	}, s.Commands.CreateGroup)
 	register(s, operation{
 		method: http.MethodGet, path: "/groups", id: "list-groups", tag: groups.tag,
-		required: needs("groups", domain.View), summary: "List access groups",
+		required: groups.needs(domain.View), summary: "List access groups",
 	}, func(ctx context.Context, in *listGroupsRequest) (*list[projections.Group], error) {
 		return listOf(s.ReadModels.Groups(ctx, projections.GroupFilter{
-			Query: in.Query, CompanyID: given(in.CompanyID), Retired: in.Retired.pointer(),
+			Query: in.Query, CompanyID: infoOf(ctx).reach.within(in.CompanyID), Retired: in.Retired.pointer(),
 		}, in.request()))
 	})
 	registerGet(s, groups, "One group, now or as it was")
 	register(s, operation{
 		method: http.MethodGet, path: "/groups/{id}/members", id: "list-group-members", tag: groups.tag,
-		required: needs("groups", domain.View),
+		required: groups.needs(domain.View),
 		summary:  "Members of a group, now or at a time", description: "Each with the time since when, and who " +
 			"added them.",
 	}, func(ctx context.Context, in *membersRequest) (*list[projections.Member], error) {
-		if _, err := groups.at(ctx, in.ID.String(), in.AsOf); err != nil {
+		if _, err := groups.get(ctx, in.ID.String(), in.AsOf); err != nil {
 			return nil, err
 		}
 		return listOf(s.ReadModels.GroupMembers(ctx, in.ID, in.AsOf.end(), in.request()))

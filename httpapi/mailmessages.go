@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -44,12 +45,13 @@ func (s *server) mailMessages() resource[projections.MailMessage] {
 		path: "/mail/messages", name: "mail-message", tag: mailTag, module: "mail", kind: mailmessage.Kind,
 		read: byID(s.ReadModels.MailMessage), asOf: byIDAsOf(s.ReadModels.MailMessageAsOf),
 		revision: func(m projections.MailMessage) eventstore.Revision { return m.Revision },
+		belongs:  func(m projections.MailMessage) uuid.UUID { return idOf(m.CompanyID) },
 	}
 }
 
 func (s *server) mailFeatures() resource[projections.MailFeature] {
 	return resource[projections.MailFeature]{
-		path: "/mail/features", name: "mail-feature", tag: mailTag, kind: settings.Kind, read: s.ReadModels.MailFeature,
+		path: "/mail/features", name: "mail-feature", tag: mailTag, module: "mail", kind: settings.Kind, read: s.ReadModels.MailFeature,
 		revision: func(f projections.MailFeature) eventstore.Revision { return f.Revision },
 	}
 }
@@ -59,12 +61,13 @@ func (s *server) addMailMessages() {
 	messages := s.mailMessages()
 	register(s, operation{
 		method: http.MethodGet, path: messages.path, id: "list-mail-messages", tag: mailTag,
-		required: needs("mail", domain.View),
+		required: messages.needs(domain.View),
 		summary:  "List mails, newest first", description: "Shows the outcome of each mail. Its content is never " +
 			"shown.",
 	}, func(ctx context.Context, in *listMailMessagesRequest) (*list[projections.MailMessage], error) {
 		filter := projections.MailMessageFilter{
-			Query: in.Query, State: in.State, Feature: in.Feature, UserID: in.UserID, CompanyID: in.CompanyID,
+			Query: in.Query, State: in.State, Feature: in.Feature, UserID: in.UserID,
+			CompanyID: idOf(infoOf(ctx).reach.within(in.CompanyID)),
 		}
 		return listOf(s.ReadModels.MailMessages(ctx, filter, in.request()))
 	})
@@ -78,7 +81,7 @@ func (s *server) addMailMessages() {
 
 	register(s, operation{
 		method: http.MethodGet, path: "/mail/features", id: "list-mail-features", tag: mailTag,
-		required: needs("mail", domain.View),
+		required: needs("mail", domain.View).forCompanies(),
 		summary:  "Features that send mail, and the mail account of each",
 		description: "The account is that of the first of these that names one in use: the route of the company, " +
 			"the route for all companies, the default of the company, the default of the site.",
@@ -86,21 +89,29 @@ func (s *server) addMailMessages() {
 		var answered mailFeatureList
 		var err error
 		answered.Body.Items, err = s.ReadModels.MailFeatures(ctx)
+		for i := range answered.Body.Items {
+			routes := &answered.Body.Items[i].Routes
+			*routes = slices.DeleteFunc(*routes, func(route projections.MailRoute) bool {
+				return !infoOf(ctx).reach.includes(idOf(route.CompanyID))
+			})
+		}
 		return &answered, err
 	})
 	registerCommand(s, operation{
 		method: http.MethodPut, path: "/mail/routes/{feature}", id: "set-mail-route", tag: mailTag,
-		required:    needs("mail", domain.Edit),
+		required:    needs("mail", domain.Edit).forCompanies(),
 		summary:     "Choose the mail account that sends a feature's mail",
 		description: "For one company, or for all. Answers with the feature.",
 	}, s.setMailRoute)
 	register(s, operation{
 		method: http.MethodGet, path: "/mail/routes/history", id: "mail-routes-history", tag: mailTag,
-		required: needs("mail", domain.View).seesHistory(),
+		required: needs("mail", domain.View).seesHistory().forCompanies(),
 		summary:  "History of the routes, newest first",
 	}, func(ctx context.Context, in *settingsHistoryRequest) (*list[projections.HistoryEntry], error) {
 		_, name := domain.SplitStream(settings.MailRoutesStream)
-		return listOf(s.ReadModels.History(ctx, in.filter(settings.Kind, name),
+		filter := in.filter(settings.Kind, name)
+		filter.CompanyID = infoOf(ctx).reach.within(uuid.Nil)
+		return listOf(s.ReadModels.History(ctx, filter,
 			projections.PageRequest{Limit: in.Limit, Cursor: in.Cursor}))
 	})
 }

@@ -26,7 +26,7 @@ type userGroupRequest struct {
 // addMemberships adds what gives and takes an account's roles and groups one by one.
 func (s *server) addMemberships() {
 	const tag = "Accounts"
-	edit := needs("users", domain.Edit)
+	edit := needs("users", domain.Edit).forCompanies()
 	role := func(command func(context.Context, commands.Caller, uuid.UUID, uuid.UUID) (commands.Result, error)) func(
 		context.Context, *userRoleRequest) (*answer[projections.User], error) {
 		return func(ctx context.Context, in *userRoleRequest) (*answer[projections.User], error) {

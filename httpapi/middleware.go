@@ -38,6 +38,7 @@ type requestInfo struct {
 	logger      *slog.Logger
 	session     sessions.Session // zero until somebody is signed in
 	access      projections.Access
+	reach       reach // where the permissions hold that the operation takes
 }
 
 // by makes the correlation of what the client gave and of who asks, uuid.Nil for somebody who is not signed in: nobody

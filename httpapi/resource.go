@@ -26,6 +26,27 @@ type resource[T any] struct {
 	read     func(ctx context.Context, id string) (T, error)
 	asOf     func(ctx context.Context, id string, at time.Time) (T, error)
 	revision func(T) eventstore.Revision
+	// belongs gives the company to which one belongs, uuid.Nil for none or all; nil where all concern the installation.
+	belongs func(T) uuid.UUID
+}
+
+// needs asks for an action in the module; a permission for one company is enough where each belongs to one.
+func (r resource[T]) needs(action domain.Action) requirement {
+	required := needs(r.module, action)
+	required.companies = r.belongs != nil
+	return required
+}
+
+// shows says whether somebody may see one, through whichever command it was changed.
+func (r resource[T]) shows(access projections.Access, found T) bool {
+	if r.module == "" { // what everybody may see
+		return true
+	}
+	company := uuid.Nil
+	if r.belongs != nil {
+		company = r.belongs(found)
+	}
+	return access.AllowsFor(company, r.module, domain.View)
 }
 
 // byID makes a read of what is identified by a UUID one of a resource.
@@ -61,6 +82,9 @@ func (r resource[T]) get(ctx context.Context, id string, asOf Moment) (*one[T], 
 	found, err := r.at(ctx, id, asOf)
 	if err != nil {
 		return nil, err
+	}
+	if r.belongs != nil && !infoOf(ctx).reach.includes(r.belongs(found)) {
+		return nil, projections.ErrNotFound
 	}
 	return &one[T]{ETag: etag(r.revision(found)), Body: found}, nil
 }
@@ -98,6 +122,9 @@ func (r resource[T]) changed(ctx context.Context, s *server, prefer string,
 	found, err := r.read(ctx, result.ID)
 	if err != nil {
 		return answered, s.notReadBack(ctx, err)
+	}
+	if !r.shows(infoOf(ctx).access, found) {
+		return answered, nil
 	}
 	answered.Status, answered.ETag = http.StatusOK, etag(r.revision(found))
 	answered.Body = outcome[T]{resource: found}
@@ -164,7 +191,7 @@ type actForReasonRequest struct {
 func registerGet[T any](s *server, r resource[T], summary string) {
 	register(s, operation{
 		method: http.MethodGet, path: r.path + "/{id}", id: "get-" + r.name, tag: r.tag,
-		required: needs(r.module, domain.View), summary: summary,
+		required: r.needs(domain.View), summary: summary,
 	}, func(ctx context.Context, in *getRequest) (*one[T], error) { return r.get(ctx, in.ID.String(), in.AsOf) })
 }
 
@@ -172,7 +199,7 @@ func registerGet[T any](s *server, r resource[T], summary string) {
 func registerCreate[B, T, C any, P body[B, C]](s *server, r resource[T], o operation,
 	do func(context.Context, commands.Caller, C) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag, o.status = http.MethodPost, r.path, "create-"+r.name, r.tag, http.StatusCreated
-	o.required = needs(r.module, domain.Add)
+	o.required = r.needs(domain.Add)
 	registerCommand(s, o, func(ctx context.Context, in *createRequest[B, C, P]) (*answer[T], error) {
 		result, err := do(ctx, s.caller(ctx), in.command)
 		if err != nil {
@@ -188,7 +215,7 @@ func registerChange[B, T, C any, P body[B, C]](s *server, r resource[T], o opera
 	if o.path == "" {
 		o.method, o.id = http.MethodPatch, "change-"+r.name
 	}
-	o.path, o.tag, o.required = r.path+"/{id}"+o.path, r.tag, needs(r.module, domain.Edit)
+	o.path, o.tag, o.required = r.path+"/{id}"+o.path, r.tag, r.needs(domain.Edit)
 	registerCommand(s, o, func(ctx context.Context, in *changeRequest[B, C, P]) (*answer[T], error) {
 		return act(ctx, s, r, in.ChangeHeaders, in.ID,
 			func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
@@ -201,7 +228,7 @@ func registerChange[B, T, C any, P body[B, C]](s *server, r resource[T], o opera
 func registerAct[T any](s *server, r resource[T], name string, o operation,
 	do func(context.Context, commands.Caller, uuid.UUID) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag = http.MethodPost, r.path+"/{id}/"+name, cmp.Or(o.id, name+"-"+r.name), r.tag
-	o.required = needs(r.module, domain.Edit)
+	o.required = r.needs(domain.Edit)
 	registerCommand(s, o, func(ctx context.Context, in *actRequest) (*answer[T], error) {
 		return act(ctx, s, r, in.ChangeHeaders, in.ID, do)
 	})
@@ -211,7 +238,7 @@ func registerAct[T any](s *server, r resource[T], name string, o operation,
 func registerActForReason[T any](s *server, r resource[T], name string, o operation,
 	do func(context.Context, commands.Caller, uuid.UUID, string) (commands.Result, error)) {
 	o.method, o.path, o.id, o.tag = http.MethodPost, r.path+"/{id}/"+name, cmp.Or(o.id, name+"-"+r.name), r.tag
-	o.required = needs(r.module, domain.Edit)
+	o.required = r.needs(domain.Edit)
 	registerCommand(s, o, func(ctx context.Context, in *actForReasonRequest) (*answer[T], error) {
 		return act(ctx, s, r, in.ChangeHeaders, in.ID,
 			func(ctx context.Context, caller commands.Caller, id uuid.UUID) (commands.Result, error) {
@@ -238,7 +265,7 @@ func act[T any](ctx context.Context, s *server, r resource[T], headers ChangeHea
 func registerHistory[T any](s *server, r resource[T]) {
 	register(s, operation{
 		method: http.MethodGet, path: r.path + "/{id}/history", id: r.name + "-history", tag: r.tag,
-		required:    needs(r.module, domain.View).seesHistory(),
+		required:    r.needs(domain.View).seesHistory(),
 		summary:     "History, newest first",
 		description: "Who changed what, when, from where, and each field's old and new value.",
 	}, func(ctx context.Context, in *historyRequest) (*list[projections.HistoryEntry], error) {
@@ -249,10 +276,14 @@ func registerHistory[T any](s *server, r resource[T]) {
 // history answers 404 where there is nothing, rather than an empty history.
 func (r resource[T]) history(ctx context.Context, s *server, id string,
 	params HistoryParams) (*list[projections.HistoryEntry], error) {
-	if _, err := r.read(ctx, id); err != nil {
+	if _, err := r.get(ctx, id, Moment{}); err != nil {
 		return nil, err
 	}
-	return listOf(s.ReadModels.History(ctx, params.filter(r.kind, id),
+	filter := params.filter(r.kind, id)
+	if reached := infoOf(ctx).reach; r.belongs != nil {
+		filter.CompanyID = reached.within(uuid.Nil)
+	}
+	return listOf(s.ReadModels.History(ctx, filter,
 		projections.PageRequest{Limit: params.Limit, Cursor: params.Cursor}))
 }
 

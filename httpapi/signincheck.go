@@ -15,7 +15,7 @@ type signInCheckAnswer struct {
 func (s *server) addSignInCheck() {
 	register(s, operation{
 		method: http.MethodGet, path: "/users/{id}/sign-in-check", id: "sign-in-check", tag: "Accounts",
-		required: needs("users", domain.View),
+		required: needs("users", domain.View).forCompanies(),
 		summary:  "Whether this person could sign in, and if not, why",
 		description: "`checks` in the order in which they count: `email_known`, `active`, `start_date`, " +
 			"`end_date`, `directory_account`, `has_password_or_directory`, `locked_out`, `two_factor`; each with " +
@@ -24,6 +24,9 @@ func (s *server) addSignInCheck() {
 			"(the session may only set it up) or `refused`; `reason` says it in a sentence. `last_attempt` has " +
 			"the true outcome, which the person was not told.",
 	}, func(ctx context.Context, in *getRequest) (*signInCheckAnswer, error) {
+		if err := s.reachAccount(ctx, in.ID, in.AsOf); err != nil {
+			return nil, err
+		}
 		check, err := s.ReadModels.SignInCheck(ctx, in.ID, s.Now(), in.AsOf.end())
 		return &signInCheckAnswer{Body: check}, err
 	})

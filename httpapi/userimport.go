@@ -51,7 +51,7 @@ type importAnswer struct {
 func (s *server) addUserImport() {
 	register(s, operation{
 		method: http.MethodPost, path: "/users/import", id: "import-users", tag: "Accounts",
-		required:    needs("users", domain.Add),
+		required:    needs("users", domain.Add).forCompanies(),
 		keepsAnswer: true, maxBody: maxImport, timeout: importTimeout, errors: []int{http.StatusUnsupportedMediaType},
 		summary: "Import accounts from CSV",
 		description: "UTF-8, separated by commas or semicolons. The first line names the columns: the fields of " +

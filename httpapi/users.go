@@ -106,9 +106,9 @@ func (s *server) users() resource[projections.User] {
 		read: byID(func(ctx context.Context, id uuid.UUID) (projections.User, error) {
 			return s.ReadModels.User(ctx, id, s.Now())
 		}),
-		asOf: byIDAsOf(s.ReadModels.UserAsOf), revision: func(u projections.User) eventstore.Revision {
-			return u.Revision
-		},
+		asOf:     byIDAsOf(s.ReadModels.UserAsOf),
+		revision: func(u projections.User) eventstore.Revision { return u.Revision },
+		belongs:  func(u projections.User) uuid.UUID { return idOf(u.CompanyID) },
 	}
 }
 
@@ -138,11 +138,11 @@ func (s *server) addUsers() {
 		},
 	}, s.Commands.RegisterUser)
 	register(s, operation{
-		method: http.MethodGet, path: "/users", id: "list-users", tag: users.tag, required: needs("users", domain.View),
+		method: http.MethodGet, path: "/users", id: "list-users", tag: users.tag, required: users.needs(domain.View),
 		summary: "List accounts",
 	}, func(ctx context.Context, in *listUsersRequest) (*list[projections.User], error) {
 		return listOf(s.ReadModels.Users(ctx, projections.UserFilter{
-			Query: in.Query, CompanyID: given(in.CompanyID), RoleID: given(in.RoleID), GroupID: given(in.GroupID),
+			Query: in.Query, CompanyID: infoOf(ctx).reach.within(in.CompanyID), RoleID: given(in.RoleID), GroupID: given(in.GroupID),
 			State: in.State, Source: in.Source, Superuser: in.Superuser.pointer(), TwoFactor: in.TwoFactor.pointer(),
 		}, in.request(), s.Now()))
 	})

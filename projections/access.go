@@ -47,7 +47,7 @@ func ScanAccess(row pgx.Row, now time.Time, others ...any) (Access, error) {
 	if err != nil {
 		return Access{}, err
 	}
-	account.Start, account.End = dateOf(start), dateOf(end)
+	account.Start, account.End, account.CompanyID = dateOf(start), dateOf(end), valueOf(answer.CompanyID)
 	answer.Email, answer.Name = d.Email, d.Name()
 	groups := make([]access.Offer, len(granted))
 	for i, group := range granted {

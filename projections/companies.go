@@ -90,6 +90,7 @@ func (c *companyRow) show() Company {
 // CompanyFilter chooses companies; the zero value chooses all.
 type CompanyFilter struct {
 	Query   string // part of the name, in any case
+	ID      *uuid.UUID
 	Retired *bool
 }
 
@@ -114,6 +115,9 @@ func (r *ReadModels) Companies(ctx context.Context, filter CompanyFilter, page P
 		"name": {"c.name_key", newBytes}, "created_at": {"c.created_at", newTime},
 	}}
 	q.containing("c.search", filter.Query)
+	if filter.ID != nil {
+		q.where("c.id = ?", *filter.ID)
+	}
 	if filter.Retired != nil {
 		q.whether("c.retired", *filter.Retired)
 	}

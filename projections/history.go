@@ -114,6 +114,7 @@ type HistoryFilter struct {
 	From           *time.Time // inclusive
 	To             *time.Time // inclusive
 	ActorID        string     // empty: everybody
+	CompanyID      *uuid.UUID // that it belonged to then, or that the event took it out of; nil: whichever
 	IncludeSignIns bool       // those of the account, which have a stream of their own
 }
 
@@ -167,6 +168,9 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 	}
 	if filter.ActorID != "" {
 		q.where("h.actor_id = ?", engine.Storable(filter.ActorID))
+	}
+	if filter.CompanyID != nil {
+		q.where("? IN (h.company_id, h.former_company_id)", *filter.CompanyID)
 	}
 	entries, err := list(ctx, r.pool, q, page, scanHistoryEntry)
 	if err != nil {

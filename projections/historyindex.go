@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,13 +10,19 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/mailmessage"
+	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections/engine"
 )
 
-// subjectCompanies is the company of each account and group, as events follow one another.
+// ownedKinds are those of which each belongs to a company, or to none.
+var ownedKinds = []string{user.Kind, group.Kind, directory.Kind, mailmessage.Kind}
+
+// subjectCompanies is the company of each account, group, directory and mail, as events follow one another.
 type subjectCompanies map[subject]uuid.UUID
 
 // follow applies the next event. It gives the company that its subject is or belongs to from then on, and the one that
@@ -38,17 +45,38 @@ func (s subjectCompanies) follow(e *eventstore.Envelope) (now, former uuid.UUID)
 		s[about] = event.CompanyID
 	case group.MadeGlobal:
 		s[about], former = uuid.Nil, event.CompanyID.From
+	case directory.Connected:
+		s[about] = event.CompanyID
+	case directory.CompanyChanged:
+		s[about], former = event.CompanyID.To, event.CompanyID.From
+	case mailmessage.Queued:
+		s[about] = event.CompanyID
+	case settings.MailRouteSet:
+		return event.CompanyID, uuid.Nil
 	}
 	return s[about], former
 }
 
-// loadSubjectCompanies gives the companies that accounts and groups have before the events.
+// OfCompany says of the events of the log, given to it one by one from the beginning, whether their subject is the
+// company, belonged to it, or was taken out of it by the event.
+func OfCompany(company uuid.UUID) func(*eventstore.Envelope) bool {
+	companies := subjectCompanies{}
+	return func(e *eventstore.Envelope) bool {
+		if e.Event == nil {
+			return false
+		}
+		now, former := companies.follow(e)
+		return now == company || former == company
+	}
+}
+
+// loadSubjectCompanies gives the companies that subjects have before the events.
 func loadSubjectCompanies(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) (subjectCompanies, error) {
 	companies := subjectCompanies{}
 	var kinds, ids []string
 	for _, e := range events {
 		about := subjectOf(e.Stream)
-		if _, met := companies[about]; met || about.kind != user.Kind && about.kind != group.Kind {
+		if _, met := companies[about]; met || !slices.Contains(ownedKinds, about.kind) {
 			continue
 		}
 		companies[about] = uuid.Nil

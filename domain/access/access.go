@@ -112,12 +112,12 @@ type Rights struct {
 // Everything is what SecBoard itself and whoever has a shell on the server may do.
 func Everything() Rights { return Rights{State: Active, Superuser: true} }
 
-// RightsOf gives the rights of an account in groups.
+// RightsOf gives the rights of an account in groups. A group of another company gives none.
 func RightsOf(account Standing, groups []Offer, now time.Time) Rights {
 	rights := Rights{Superuser: account.Superuser, Granted: domain.Granted{}}
 	rights.State, _ = account.State(now)
 	for _, offer := range groups {
-		if !offer.Retired {
+		if !offer.Retired && offer.Admits(account.CompanyID) {
 			rights.Granted.Grant(offer.CompanyID, offer.Permissions)
 		}
 	}

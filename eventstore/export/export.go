@@ -33,6 +33,8 @@ type Copy struct {
 	From   time.Time // inclusive; zero: from the beginning
 	To     time.Time // inclusive; zero: to the end
 	After  eventstore.Position
+	// Keep chooses events; nil: all. It is given every event from the beginning of the log on, in order.
+	Keep   func(*eventstore.Envelope) bool
 	Before eventstore.Position // 0: to the end of the log
 	// Gap is a part of the log without events of the time between From and To, behind the first position up to the
 	// second; it is not read.
@@ -78,7 +80,11 @@ func (x Copy) Write(ctx context.Context, log eventstore.Log, w io.Writer) (event
 		}
 	}
 	var decoder eventstore.Decoder
-	for after := x.After; ; {
+	after := x.After
+	if x.Keep != nil {
+		after, x.Gap = 0, [2]eventstore.Position{}
+	}
+	for {
 		jump := false
 		for recorded, err := range log.ReadAll(ctx, after) {
 			if err != nil {
@@ -92,7 +98,7 @@ func (x Copy) Write(ctx context.Context, log eventstore.Log, w io.Writer) (event
 				break
 			}
 			envelope := decoder.Decode(recorded)
-			if !x.wants(&envelope) {
+			if kept := x.Keep == nil || x.Keep(&envelope); !kept || recorded.Position <= x.After || !x.wants(&envelope) {
 				continue
 			}
 			line, err := lineOf(envelope)
