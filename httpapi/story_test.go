@@ -206,7 +206,8 @@ func TestEverythingThatCanBeRetired(t *testing.T) {
 				t.Errorf(`code = %q, want "name_taken"`, got)
 			}
 
-			retired := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire", map[string]any{"reason": "merged"})
+			retired := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire",
+				map[string]any{"reason": "merged"})
 			if retired.status != http.StatusOK {
 				t.Fatalf("%v: got %v, want %v", retired, retired.status, http.StatusOK)
 			}
@@ -230,7 +231,8 @@ func TestEverythingThatCanBeRetired(t *testing.T) {
 			if got := listed.items()[0]["id"]; got != id {
 				t.Errorf(`listed.items()[0]["id"] = %q, want %q`, got, id)
 			}
-			was := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"?as_of="+time.Now().UTC().Format(time.DateOnly), nil)
+			today := time.Now().UTC().Format(time.DateOnly)
+			was := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"?as_of="+today, nil)
 			if got := was.text("name"); got != "Old" {
 				t.Errorf(`a date is the end of that day: got %q, want "Old"`, got)
 			}
