@@ -106,15 +106,25 @@ func TestImportReportsEveryLineAndTheSecondTimeAddsNothing(t *testing.T) {
 
 func TestFilesThatCannotBeImported(t *testing.T) {
 	t.Parallel()
-	for file, code := range map[string]string{
-		"": "empty", "\n\n": "empty", "name\nAnna\n": "unknown_column", "first_name\nAnna\n": "no_email_column",
-		"email,email\n": "duplicate_column", "\"email\nx": "csv",
+	for name, test := range map[string]struct {
+		file string
+		code domain.Code
+	}{
+		"nothing":                {"", "empty"},
+		"empty lines":            {"\n\n", "empty"},
+		"an unknown column":      {"name\nAnna\n", "unknown_column"},
+		"no column of addresses": {"first_name\nAnna\n", "no_email_column"},
+		"a column twice":         {"email,email\n", "duplicate_column"},
+		"an open quote":          {"\"email\nx", "csv"},
 	} {
-		_, err := commands.ParseUsersCSV(strings.NewReader(file))
-		var invalid *domain.Invalid
-		if !errors.As(err, &invalid) || invalid.Fields[0].Code != domain.Code(code) {
-			t.Errorf("%q: %v", file, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := commands.ParseUsersCSV(strings.NewReader(test.file))
+			var invalid *domain.Invalid
+			if !errors.As(err, &invalid) || invalid.Fields[0].Code != test.code {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -315,11 +315,14 @@ func TestCodesOfTheStepsBeforeAndAfterWork(t *testing.T) {
 	}{{-61 * time.Second, false}, {-30 * time.Second, true}, {0, true}, {30 * time.Second, true}, {
 		61 * time.Second, false,
 	}} {
-		_, err := s.SignInWithCode(t.Context(), admin(), s.challenge(t), code(t, secret, s.clock.Now().Add(test.shift)))
-		if (err == nil) != test.works || err != nil && !errors.Is(err, commands.ErrCredentials) {
-			t.Errorf("a code of %v: %v", test.shift, err)
-		}
-		s.advance(5 * time.Minute)
+		t.Run("a code of "+test.shift.String(), func(t *testing.T) {
+			given := code(t, secret, s.clock.Now().Add(test.shift))
+			_, err := s.SignInWithCode(t.Context(), admin(), s.challenge(t), given)
+			if (err == nil) != test.works || err != nil && !errors.Is(err, commands.ErrCredentials) {
+				t.Errorf("works: %t, want %t: %v", err == nil, test.works, err)
+			}
+			s.advance(5 * time.Minute)
+		})
 	}
 }
 
@@ -391,10 +394,14 @@ func TestLinksExpireAndOthersAreVoidAfterOneWasUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, token := range []string{"", "x", foreign, late[:len(late)-1] + "A"} {
-		if _, err := s.UseResetLink(ctx, admin(), token, newPassword); !errors.Is(err, user.ErrLink) {
-			t.Errorf("%q: %v", token, err)
-		}
+	for name, token := range map[string]string{
+		"nothing": "", "a letter": "x", "of another kind": foreign, "changed": late[:len(late)-1] + "A",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := s.UseResetLink(ctx, admin(), token, newPassword); !errors.Is(err, user.ErrLink) {
+				t.Errorf("%q: %v", token, err)
+			}
+		})
 	}
 	// A weak password does not use the link up.
 	token := s.resetToken(t)

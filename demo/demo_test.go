@@ -3,6 +3,7 @@ package demo_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -188,18 +189,20 @@ func TestInterruptedDemoIsCompleted(t *testing.T) {
 	}
 	h := newHandler(t)
 	for _, appends := range []int{1, 40, 333, 700} {
-		f := failing{h.Log, make(chan struct{}, appends)}
-		for range appends {
-			f.left <- struct{}{}
-		}
-		close(f.left)
-		killed := *h
-		killed.Log = f
-		if _, err := demo.Load(t.Context(), &killed, now.Add(time.Duration(appends)*time.Hour)); !errors.Is(err,
-			errKilled) {
-			t.Fatalf("after %d appends: %v, want it killed", appends, err)
-		}
-		now = now.Add(time.Duration(appends) * time.Hour)
+		t.Run(fmt.Sprintf("after %d appends", appends), func(t *testing.T) {
+			f := failing{h.Log, make(chan struct{}, appends)}
+			for range appends {
+				f.left <- struct{}{}
+			}
+			close(f.left)
+			killed := *h
+			killed.Log = f
+			if _, err := demo.Load(t.Context(), &killed, now.Add(time.Duration(appends)*time.Hour)); !errors.Is(err,
+				errKilled) {
+				t.Fatalf("%v, want it killed", err)
+			}
+			now = now.Add(time.Duration(appends) * time.Hour)
+		})
 	}
 	outcome, err := demo.Load(t.Context(), h, now)
 	if err != nil || outcome.State != demo.Filled {

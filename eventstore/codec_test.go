@@ -34,28 +34,29 @@ var text = rapid.Map(rapid.String(), func(s string) string { return strings.Repl
 func TestEveryEventTypeDecodesItsGoldenFile(t *testing.T) {
 	t.Parallel()
 	for _, event := range eventstore.Catalogue {
-		path := filepath.Join("testdata", event.EventType()+".json")
-		golden, err := os.ReadFile(path)
-		if os.IsNotExist(err) && *update {
-			golden = indent(t, filled(reflect.TypeOf(event)))
-			if err := os.WriteFile(path, golden, 0o600); err != nil {
+		t.Run(event.EventType(), func(t *testing.T) {
+			path := filepath.Join("testdata", event.EventType()+".json")
+			golden, err := os.ReadFile(path)
+			if os.IsNotExist(err) && *update {
+				golden = indent(t, filled(reflect.TypeOf(event)))
+				if err := os.WriteFile(path, golden, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			} else if err != nil {
+				t.Fatalf("%v: write it with go test ./eventstore -run Golden -update", err)
+			}
+			decoded, err := eventstore.DecodeData(event.EventType(), golden)
+			if err != nil {
 				t.Fatal(err)
 			}
-		} else if err != nil {
-			t.Errorf("%v: write it with go test ./eventstore -run Golden -update", err)
-			continue
-		}
-		decoded, err := eventstore.DecodeData(event.EventType(), golden)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if diff := cmp.Diff(filled(reflect.TypeOf(event)), decoded, exact); diff != "" {
-			t.Errorf("%s reads otherwise than it was written (-want +got):\n%s", path, diff)
-		}
-		if again := indent(t, decoded); !bytes.Equal(golden, again) {
-			t.Errorf("%s is written otherwise now (-golden +now):\n%s", path, cmp.Diff(string(golden), string(again)))
-		}
+			if diff := cmp.Diff(filled(reflect.TypeOf(event)), decoded, exact); diff != "" {
+				t.Errorf("%s reads otherwise than it was written (-want +got):\n%s", path, diff)
+			}
+			if again := indent(t, decoded); !bytes.Equal(golden, again) {
+				t.Errorf("%s is written otherwise now (-golden +now):\n%s", path,
+					cmp.Diff(string(golden), string(again)))
+			}
+		})
 	}
 }
 
@@ -77,12 +78,14 @@ func TestEventTypesNameAnAggregateAndAFact(t *testing.T) {
 	t.Parallel()
 	shape := regexp.MustCompile(`^[a-z_]+\.[a-z_]+$`)
 	for _, event := range eventstore.Catalogue {
-		if !shape.MatchString(event.EventType()) {
-			t.Errorf("%s is not like user.registered", event.EventType())
-		}
-		if event.Summary() == "" {
-			t.Errorf("%s has no summary", event.EventType())
-		}
+		t.Run(event.EventType(), func(t *testing.T) {
+			if !shape.MatchString(event.EventType()) {
+				t.Error("it is not like user.registered")
+			}
+			if event.Summary() == "" {
+				t.Error("it has no summary")
+			}
+		})
 	}
 }
 
@@ -138,39 +141,44 @@ func TestEventIDsRepeatWithTheAppendAndNeverOtherwise(t *testing.T) {
 func TestSecretsStayOutOfReadModels(t *testing.T) {
 	t.Parallel()
 	for _, event := range eventstore.Catalogue {
-		value := filled(reflect.TypeOf(event))
-		data, err := json.Marshal(value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shown, err := eventstore.WithoutSecrets(
-			eventstore.Envelope{Recorded: eventstore.Recorded{Type: event.EventType(), Data: data}, Event: value})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(shown, []byte("c2VjcmV0")) { // "secret" in base64
-			t.Errorf("%s shows its secret: %s", event.EventType(), shown)
-		}
-		changes, err := json.Marshal(domain.ChangesOf(value))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(changes, []byte("c2VjcmV0")) {
-			t.Errorf("the changes of %s show its secret: %s", event.EventType(), changes)
-		}
+		t.Run(event.EventType(), func(t *testing.T) {
+			value := filled(reflect.TypeOf(event))
+			data, err := json.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown, err := eventstore.WithoutSecrets(
+				eventstore.Envelope{Recorded: eventstore.Recorded{Type: event.EventType(), Data: data}, Event: value})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(shown, []byte("c2VjcmV0")) { // "secret" in base64
+				t.Errorf("it shows its secret: %s", shown)
+			}
+			changes, err := json.Marshal(domain.ChangesOf(value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(changes, []byte("c2VjcmV0")) {
+				t.Errorf("its changes show its secret: %s", changes)
+			}
+		})
 	}
 }
 
 func TestUnknownAndBrokenEventsAreNamed(t *testing.T) {
 	t.Parallel()
-	for _, recorded := range []eventstore.Recorded{
-		{Type: "user.flown_to_mars", Data: []byte("{}"), Metadata: []byte("{}")},
-		{Type: "user.registered", Data: []byte("{"), Metadata: []byte("{}")},
-		{Type: "user.registered", Data: []byte("{}"), Metadata: []byte("x")},
+	for name, recorded := range map[string]eventstore.Recorded{
+		"an unknown type": {Type: "user.flown_to_mars", Data: []byte("{}"), Metadata: []byte("{}")},
+		"broken data":     {Type: "user.registered", Data: []byte("{"), Metadata: []byte("{}")},
+		"broken metadata": {Type: "user.registered", Data: []byte("{}"), Metadata: []byte("x")},
 	} {
-		if envelope := eventstore.Decode(recorded); envelope.Err == nil || envelope.Event != nil {
-			t.Errorf("%s %q %q was accepted", recorded.Type, recorded.Data, recorded.Metadata)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if envelope := eventstore.Decode(recorded); envelope.Err == nil || envelope.Event != nil {
+				t.Errorf("%s %q %q was accepted", recorded.Type, recorded.Data, recorded.Metadata)
+			}
+		})
 	}
 }
 

@@ -164,13 +164,17 @@ func TestAccessAgreesWithWhatRequestsAreCheckedAgainst(t *testing.T) {
 	if got := a.call(t, blind, http.MethodGet, "/users/"+id.String()+"/access", nil).status; got != http.StatusOK {
 		t.Errorf("got %v, want %v", got, http.StatusOK)
 	}
-	for _, past := range []string{"/users/" + id.String() + "/access?as_of=2090-01-01", "/audit/access"} {
-		refused := a.call(t, blind, http.MethodGet, past, nil)
-		if refused.status != http.StatusForbidden {
-			t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusForbidden)
-		}
-		if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
-			t.Errorf(`%q lacks "audit.view"`, got)
-		}
+	for name, past := range map[string]string{
+		"of an account": "/users/" + id.String() + "/access?as_of=2090-01-01", "of everybody": "/audit/access",
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused := a.call(t, blind, http.MethodGet, past, nil)
+			if refused.status != http.StatusForbidden {
+				t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusForbidden)
+			}
+			if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
+				t.Errorf(`%q lacks "audit.view"`, got)
+			}
+		})
 	}
 }

@@ -157,22 +157,27 @@ func TestReadingTheAuditIsRecorded(t *testing.T) {
 		t.Errorf("what was asked for (-want +got):\n%s", diff)
 	}
 	for _, direction := range []string{"next_cursor", "previous_cursor"} {
-		page := a.call(t, auditor, http.MethodGet, "/audit/events?limit=1&type=user&from=2026-01-01&cursor="+
-			first.text(direction), nil)
-		if page.status != http.StatusOK {
-			t.Fatalf("%v: got %v, want %v", page, page.status, http.StatusOK)
-		}
+		t.Run(direction, func(t *testing.T) {
+			page := a.call(t, auditor, http.MethodGet, "/audit/events?limit=1&type=user&from=2026-01-01&cursor="+
+				first.text(direction), nil)
+			if page.status != http.StatusOK {
+				t.Fatalf("%v: got %v, want %v", page, page.status, http.StatusOK)
+			}
+		})
 	}
 	if got := readings(); len(got) != 1 {
 		t.Errorf("pages are not recorded: got has %d elements, want 1: %v", len(got), got)
 	}
-	for token, query := range map[string]string{
-		auditor: "?limit=1&type=company&from=2026-01-01", a.admin: "?limit=1&type=user&from=2026-01-01",
+	for name, c := range map[string]struct{ token, kind string }{
+		"the cursor of another query": {auditor, "company"}, "the cursor of another person": {a.admin, "user"},
 	} {
-		stolen := a.call(t, token, http.MethodGet, "/audit/events"+query+"&cursor="+first.text("next_cursor"), nil)
-		if diff := cmp.Diff(map[string]string{"cursor": "cursor"}, stolen.wrong()); diff != "" {
-			t.Errorf("another query or person: %s (-want +got):\n%s", stolen, diff)
-		}
+		t.Run(name, func(t *testing.T) {
+			stolen := a.call(t, c.token, http.MethodGet, "/audit/events?limit=1&type="+c.kind+
+				"&from=2026-01-01&cursor="+first.text("next_cursor"), nil)
+			if diff := cmp.Diff(map[string]string{"cursor": "cursor"}, stolen.wrong()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", stolen, diff)
+			}
+		})
 	}
 
 	who := a.call(t, auditor, http.MethodGet, "/audit/access?limit=1&module=audit", nil)
@@ -209,13 +214,15 @@ func TestReadingTheAuditIsRecorded(t *testing.T) {
 	before := a.Commands.Log
 	a.Commands.Log = readOnlyLog{before}
 	for _, path := range []string{"/audit/events", "/audit/access", "/audit/export"} {
-		unrecorded := a.call(t, auditor, http.MethodGet, path, nil)
-		if unrecorded.status != http.StatusServiceUnavailable {
-			t.Errorf("%v: got %v, want %v", unrecorded, unrecorded.status, http.StatusServiceUnavailable)
-		}
-		if got := string(unrecorded.body); strings.Contains(got, "auditor@") {
-			t.Errorf(`%q contains "auditor@"`, got)
-		}
+		t.Run(path, func(t *testing.T) {
+			unrecorded := a.call(t, auditor, http.MethodGet, path, nil)
+			if unrecorded.status != http.StatusServiceUnavailable {
+				t.Errorf("%v: got %v, want %v", unrecorded, unrecorded.status, http.StatusServiceUnavailable)
+			}
+			if got := string(unrecorded.body); strings.Contains(got, "auditor@") {
+				t.Errorf(`%q contains "auditor@"`, got)
+			}
+		})
 	}
 	a.Commands.Log = before
 	_, viewer := a.person(t, "viewer@example.com", without("audit", domain.Export))
@@ -290,7 +297,8 @@ func TestNobodyChoosesTheCorrelationOfAnother(t *testing.T) {
 		return summaries(a.call(t, a.admin, http.MethodGet, "/audit/events?type=company&correlation_id="+id.(string),
 			nil))
 	}
-	create := func(token, name string, id any) answered {
+	create := func(t *testing.T, token, name string, id any) answered {
+		t.Helper()
 		created := a.call(t, token, http.MethodPost, "/companies", map[string]any{"name": name},
 			with{"X-Request-ID", id.(string)})
 		if created.status != http.StatusCreated {
@@ -299,29 +307,34 @@ func TestNobodyChoosesTheCorrelationOfAnother(t *testing.T) {
 		return created
 	}
 	mine := uuid.NewString()
-	first := create(a.admin, "Nova", mine)
+	first := create(t, a.admin, "Nova", mine)
 	recorded := a.call(t, a.admin, http.MethodGet, "/companies/"+first.text("id")+"/history", nil).items()[0]
 	if recorded["correlation_id"] != first.header.Get("X-Request-ID") {
 		t.Errorf("correlation_id = %q, want %q", recorded["correlation_id"], first.header.Get("X-Request-ID"))
 	}
-	for name, id := range map[string]any{
-		"A": mine, "B": recorded["id"], "C": recorded["correlation_id"], "D": recorded["causation_id"],
+	for of, id := range map[string]any{
+		"request": mine, "event": recorded["id"], "correlation": recorded["correlation_id"],
+		"cause": recorded["causation_id"],
 	} {
-		theirs := create(other, name, id)
-		if diff := cmp.Diff([]string{"company " + name + " created"},
-			found(theirs.header.Get("X-Request-ID"))); diff != "" {
-			t.Errorf("found(X-Request-ID) (-want +got):\n%s", diff)
-		}
+		t.Run("somebody else sends the id of the "+of, func(t *testing.T) {
+			theirs := create(t, other, of, id)
+			if diff := cmp.Diff([]string{"company " + of + " created"},
+				found(theirs.header.Get("X-Request-ID"))); diff != "" {
+				t.Errorf("found(X-Request-ID) (-want +got):\n%s", diff)
+			}
+		})
 	}
-	for _, id := range []any{recorded["correlation_id"], recorded["causation_id"]} {
-		if diff := cmp.Diff([]string{"company Nova created"}, found(id)); diff != "" {
-			t.Errorf("found(id) (-want +got):\n%s", diff)
-		}
+	for _, field := range []string{"correlation_id", "causation_id"} {
+		t.Run("the event is found by "+field, func(t *testing.T) {
+			if diff := cmp.Diff([]string{"company Nova created"}, found(recorded[field])); diff != "" {
+				t.Errorf("found(id) (-want +got):\n%s", diff)
+			}
+		})
 	}
 	if got := found(recorded["id"]); len(got) != 0 {
 		t.Errorf("found(id) = %v, want nothing", got)
 	}
-	create(a.admin, "Orion", mine)
+	create(t, a.admin, "Orion", mine)
 	if diff := cmp.Diff([]string{"company Orion created", "company Nova created"},
 		found(first.header.Get("X-Request-ID"))); diff != "" {
 		t.Errorf("one's own go together (-want +got):\n%s", diff)
@@ -360,14 +373,15 @@ func TestTheLogIsExported(t *testing.T) {
 		}
 		log = append(log, recorded)
 	}
-	copyOf := func(query string) answered {
+	copyOf := func(t *testing.T, query string) answered {
+		t.Helper()
 		answer := a.call(t, a.admin, http.MethodGet, "/audit/export"+query, nil)
 		if answer.status != http.StatusOK {
 			t.Fatalf("%v: got %v, want %v", answer, answer.status, http.StatusOK)
 		}
 		return answer
 	}
-	whole := copyOf("")
+	whole := copyOf(t, "")
 	if got := whole.header.Get("Content-Type"); got != "application/x-ndjson" {
 		t.Errorf(`Content-Type = %q, want "application/x-ndjson"`, got)
 	}
@@ -414,19 +428,21 @@ func TestTheLogIsExported(t *testing.T) {
 	}
 
 	for _, format := range []string{"ndjson", "csv"} {
-		inOneGo := copyOf("?format=" + format).body
-		cut := inOneGo[:len(inOneGo)*2/3]
-		last, size, err := export.Last(bytes.NewReader(cut), format)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rest := copyOf("?format=" + format + "&after=" + positionText(last)).body
-		if got := string(cut[:size]) + string(rest)[:len(inOneGo)-int(size)]; got != string(inOneGo) {
-			t.Errorf("%s: got %q, want %q", format, got, string(inOneGo))
-		}
+		t.Run(format, func(t *testing.T) {
+			inOneGo := copyOf(t, "?format="+format).body
+			cut := inOneGo[:len(inOneGo)*2/3]
+			last, size, err := export.Last(bytes.NewReader(cut), format)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest := copyOf(t, "?format="+format+"&after="+positionText(last)).body
+			if got := string(cut[:size]) + string(rest)[:len(inOneGo)-int(size)]; got != string(inOneGo) {
+				t.Errorf("got %q, want %q", got, string(inOneGo))
+			}
+		})
 	}
 
-	table, err := csv.NewReader(bytes.NewReader(copyOf("?format=csv").body)).ReadAll()
+	table, err := csv.NewReader(bytes.NewReader(copyOf(t, "?format=csv").body)).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -453,18 +469,18 @@ func TestTheLogIsExported(t *testing.T) {
 
 	at := url.QueryEscape(time.Now().UTC().Format(time.RFC3339Nano))
 	a.create(t, "/roles", map[string]any{"name": "Owner"})
-	if got := string(copyOf("?to=" + at).body); strings.Contains(got, "role.created") {
+	if got := string(copyOf(t, "?to="+at).body); strings.Contains(got, "role.created") {
 		t.Errorf(`%q contains "role.created"`, got)
 	}
-	since := string(copyOf("?from=" + at).body)
+	since := string(copyOf(t, "?from="+at).body)
 	if !strings.Contains(since, "role.created") {
 		t.Errorf(`%q lacks "role.created"`, since)
 	}
 	if strings.Contains(since, "company.created") {
 		t.Errorf(`%q contains "company.created"`, since)
 	}
-	if got := copyOf("?to=2020-01-01").body; len(got) != 0 {
-		t.Errorf(`copyOf("?to=2020-01-01").body = %v, want nothing`, got)
+	if got := copyOf(t, "?to=2020-01-01").body; len(got) != 0 {
+		t.Errorf("before the first event there is %q", got)
 	}
 	if diff := cmp.Diff(map[string]string{"format": "enum"},
 		a.call(t, a.admin, http.MethodGet, "/audit/export?format=xls", nil).wrong()); diff != "" {
@@ -548,6 +564,6 @@ func TestALongExportAndOneThatBreaksOff(t *testing.T) {
 	a.Commands.Log = stallingLog{log, func() error { return eventstore.ErrUnavailable }}
 	_, err = download(patience)
 	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		t.Errorf("%v", err)
+		t.Error(err)
 	}
 }

@@ -204,17 +204,20 @@ func TestPagesInABrowser(t *testing.T) {
 			t.Errorf("js[string](b, `location.pathname + location.search`) = %q, want %q", got,
 				"/first_login/password"+query)
 		}
-		for problem, passwords := range map[string][2]string{
-			say.Missing: {"", ""}, say.TooShort: {"short", "short"}, say.Differs: {annasPassword, annasPassword + "x"},
-			say.TooWeak: {"password1234", "password1234"},
+		for name, c := range map[string]struct{ password, repeated, problem string }{
+			"missing": {"", "", say.Missing}, "too short": {"short", "short", say.TooShort},
+			"repeated differently": {annasPassword, annasPassword + "x", say.Differs},
+			"too weak":             {"password1234", "password1234", say.TooWeak},
 		} {
-			if got := b.send([2]string{"new_password", passwords[0]},
-				[2]string{"repeat_password", passwords[1]}); got != http.StatusUnprocessableEntity {
-				t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
-			}
-			if got := b.problem(); got != problem {
-				t.Errorf("b.problem() = %q, want %q", got, problem)
-			}
+			t.Run(name, func(t *testing.T) {
+				if got := b.send([2]string{"new_password", c.password},
+					[2]string{"repeat_password", c.repeated}); got != http.StatusUnprocessableEntity {
+					t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
+				}
+				if got := b.problem(); got != c.problem {
+					t.Errorf("b.problem() = %q, want %q", got, c.problem)
+				}
+			})
 		}
 		if got := b.send([2]string{"new_password", annasPassword},
 			[2]string{"repeat_password", annasPassword}); got != http.StatusOK {

@@ -87,14 +87,19 @@ func TestIfMatchKeepsFromOverwritingUnseenChanges(t *testing.T) {
 	if got := second.header.Get("ETag"); got != `"1"` {
 		t.Errorf("ETag = %q, want %q", got, `"1"`)
 	}
-	for _, stale := range []string{first, `"77"`, `"x"`, `1`, `"0", "1"`, `"-1"`} {
-		refused := rename("Nova 3", stale)
-		if refused.status != http.StatusPreconditionFailed {
-			t.Errorf("%s: got %v, want %v", stale, refused.status, http.StatusPreconditionFailed)
-		}
-		if got := refused.text("code"); got != "revision_mismatch" {
-			t.Errorf(`code = %q, want "revision_mismatch"`, got)
-		}
+	for name, stale := range map[string]string{
+		"the former": first, "none yet": `"77"`, "no number": `"x"`, "without quotes": `1`, "several": `"0", "1"`,
+		"negative": `"-1"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused := rename("Nova 3", stale)
+			if refused.status != http.StatusPreconditionFailed {
+				t.Errorf("got %v, want %v", refused.status, http.StatusPreconditionFailed)
+			}
+			if got := refused.text("code"); got != "revision_mismatch" {
+				t.Errorf(`code = %q, want "revision_mismatch"`, got)
+			}
+		})
 	}
 	if got := rename("Nova 3", `W/"1"`).status; got != http.StatusOK {
 		t.Errorf("rename(\"Nova 3\", `W/\"1\"`).status = %v, want %v", got, http.StatusOK)
@@ -196,16 +201,21 @@ func TestAnIdempotencyKeyGivesTheFirstAnswerAgain(t *testing.T) {
 		t.Errorf("a.count(t, accountEvents) = %v, want %v", got, events)
 	}
 
-	for _, other := range []answered{
-		a.call(t, a.admin, http.MethodPost, "/users", map[string]any{"email": "boris@example.com"}, key),
-		a.call(t, a.admin, http.MethodPost, "/companies", body, key),
+	for name, c := range map[string]struct {
+		path string
+		body map[string]any
+	}{
+		"another body": {"/users", map[string]any{"email": "boris@example.com"}}, "another path": {"/companies", body},
 	} {
-		if other.status != http.StatusUnprocessableEntity {
-			t.Errorf("other.status = %v, want %v", other.status, http.StatusUnprocessableEntity)
-		}
-		if got := other.text("code"); got != "idempotency_key_reused" {
-			t.Errorf(`code = %q, want "idempotency_key_reused"`, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			other := a.call(t, a.admin, http.MethodPost, c.path, c.body, key)
+			if other.status != http.StatusUnprocessableEntity {
+				t.Errorf("other.status = %v, want %v", other.status, http.StatusUnprocessableEntity)
+			}
+			if got := other.text("code"); got != "idempotency_key_reused" {
+				t.Errorf(`code = %q, want "idempotency_key_reused"`, got)
+			}
+		})
 	}
 
 	t.Log("a refusal is an answer too")
@@ -458,12 +468,14 @@ func TestListsArePagedToTheEnd(t *testing.T) {
 		"state=inactive": 6, "state=active": 7, "query=PERSON1": 3, "superuser=true": 1, "superuser=false": 12,
 		"source=directory": 0, "two_factor=true": 0,
 	} {
-		found := a.call(t, a.admin, http.MethodGet, "/users?"+filter, nil)
-		if got := found.items(); len(got) != n {
-			t.Errorf("%s: %s: got has %d elements, want %d: %v", filter, found, len(got), n, got)
-		}
-		if found.json["items"] == nil {
-			t.Errorf("an empty list is [], not null: got %v, want something", found.json["items"])
-		}
+		t.Run(filter, func(t *testing.T) {
+			found := a.call(t, a.admin, http.MethodGet, "/users?"+filter, nil)
+			if got := found.items(); len(got) != n {
+				t.Errorf("%s: got has %d elements, want %d: %v", found, len(got), n, got)
+			}
+			if found.json["items"] == nil {
+				t.Errorf("an empty list is [], not null: got %v, want something", found.json["items"])
+			}
+		})
 	}
 }

@@ -108,13 +108,14 @@ func TestSessionsInACookie(t *testing.T) {
 			}
 		})
 	}
-	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
-		path := map[string]string{
-			http.MethodPut: "/me/photo", http.MethodPost: "/me/two-factor", http.MethodDelete: "/sessions/current",
-		}[method]
-		if got := a.call(t, "", method, path, nil, withCookie).text("code"); got != "csrf_failed" {
-			t.Errorf(`%s: got %q, want "csrf_failed"`, method, got)
-		}
+	for method, path := range map[string]string{
+		http.MethodPut: "/me/photo", http.MethodPost: "/me/two-factor", http.MethodDelete: "/sessions/current",
+	} {
+		t.Run(method, func(t *testing.T) {
+			if got := a.call(t, "", method, path, nil, withCookie).text("code"); got != "csrf_failed" {
+				t.Errorf(`got %q, want "csrf_failed"`, got)
+			}
+		})
 	}
 	bearer := a.call(t, cookie.Value, http.MethodPatch, "/me", change, with{"Origin", "https://evil.example.net"},
 		withCookie)

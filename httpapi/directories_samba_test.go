@@ -85,9 +85,11 @@ func TestSigningInThroughActiveDirectory(t *testing.T) {
 	}
 
 	for _, injected := range []string{"*)(mail=*", "*", mail("ol*"), `\2a`, mail("olena") + ")(cn=*"} {
-		if got := a.signInAs(t, injected, directoryPassword).status; got != http.StatusUnauthorized {
-			t.Errorf("%s: got %v, want %v", injected, got, http.StatusUnauthorized)
-		}
+		t.Run(injected, func(t *testing.T) {
+			if got := a.signInAs(t, injected, directoryPassword).status; got != http.StatusUnauthorized {
+				t.Errorf("got %v, want %v", got, http.StatusUnauthorized)
+			}
+		})
 	}
 	if got := a.signInAs(t, mail("olena"), directoryPassword+"x").status; got != http.StatusUnauthorized {
 		t.Errorf(`a.signInAs(t, mail("olena"), directoryPassword+"x").status = %v, want %v`, got,
@@ -298,28 +300,31 @@ func TestAnActiveDirectoryThatBreaks(t *testing.T) {
 	if moved.status != http.StatusOK {
 		t.Fatalf("%v: got %v, want %v", moved, moved.status, http.StatusOK)
 	}
-	setTimeout := func(seconds int) {
+	setTimeout := func(t *testing.T, seconds int) {
+		t.Helper()
 		changed := a.call(t, a.admin, http.MethodPatch, "/directories/"+id, map[string]any{"timeout_s": seconds})
 		if changed.status != http.StatusOK {
 			t.Fatalf("%v: got %v, want %v", changed, changed.status, http.StatusOK)
 		}
 	}
 	for mode, how := range map[int32]string{hangs: "silent", cuts: "cut"} {
-		setTimeout(2)
-		wire.mode.Store(mode)
-		away(how)
-		tried := a.call(t, a.admin, http.MethodPost, "/directories/"+id+"/test", nil)
-		if tried.status != http.StatusOK {
-			t.Fatalf("%v: got %v, want %v", tried, tried.status, http.StatusOK)
-		}
-		if tried.json["ok"] != false {
-			t.Errorf("%s: %s: got %v, want false", how, tried, tried.json["ok"])
-		}
-		setTimeout(30)
-		wire.mode.Store(passes)
-		if got := a.signInAs(t, email, directoryPassword).status; got != http.StatusCreated {
-			t.Errorf("%s: got %v, want %v", "after "+how, got, http.StatusCreated)
-		}
+		t.Run(how, func(t *testing.T) {
+			setTimeout(t, 2)
+			wire.mode.Store(mode)
+			away(how)
+			tried := a.call(t, a.admin, http.MethodPost, "/directories/"+id+"/test", nil)
+			if tried.status != http.StatusOK {
+				t.Fatalf("%v: got %v, want %v", tried, tried.status, http.StatusOK)
+			}
+			if tried.json["ok"] != false {
+				t.Errorf("%s: got %v, want false", tried, tried.json["ok"])
+			}
+			setTimeout(t, 30)
+			wire.mode.Store(passes)
+			if got := a.signInAs(t, email, directoryPassword).status; got != http.StatusCreated {
+				t.Errorf("afterwards: got %v, want %v", got, http.StatusCreated)
+			}
+		})
 	}
 	elsewhere := a.call(t, a.admin, http.MethodPatch, "/directories/"+id,
 		map[string]any{"urls": []string{"ldaps://localhost:636"}})

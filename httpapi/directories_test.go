@@ -206,12 +206,14 @@ func TestCheckingTheAccountsOfADirectory(t *testing.T) {
 		t.Errorf("%v: got %v, want true", done, done.json["applied"])
 	}
 	for _, email := range []string{"ada@example.com", "bob@example.com"} {
-		if got := stateOf(email); got != "directory_disabled" {
-			t.Errorf(`stateOf(email) = %q, want "directory_disabled"`, got)
-		}
-		if got := a.call(t, tokens[email], http.MethodGet, "/me", nil).status; got != http.StatusUnauthorized {
-			t.Errorf("its session has ended: got %v, want %v", got, http.StatusUnauthorized)
-		}
+		t.Run(email, func(t *testing.T) {
+			if got := stateOf(email); got != "directory_disabled" {
+				t.Errorf(`stateOf(email) = %q, want "directory_disabled"`, got)
+			}
+			if got := a.call(t, tokens[email], http.MethodGet, "/me", nil).status; got != http.StatusUnauthorized {
+				t.Errorf("its session has ended: got %v, want %v", got, http.StatusUnauthorized)
+			}
+		})
 	}
 	if got := a.call(t, a.admin, http.MethodGet, "/users?state=directory_disabled", nil).items(); len(got) != 2 {
 		t.Errorf("the list has %d elements, want 2: %v", len(got), got)

@@ -52,9 +52,11 @@ func TestSigningInThroughADirectory(t *testing.T) {
 		"superuser": false, "department": "Risk",
 		"phone": strings.Repeat("1", 50), "directory_id": id, "directory_dn": olena.DN, "has_password": false,
 	} {
-		if diff := cmp.Diff(want, account[field]); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", field, diff)
-		}
+		t.Run(field, func(t *testing.T) {
+			if diff := cmp.Diff(want, account[field]); diff != "" {
+				t.Errorf("account[field] (-want +got):\n%s", diff)
+			}
+		})
 	}
 	groups := account["groups"].([]any)
 	if len(groups) != 1 {
@@ -299,11 +301,13 @@ func TestAnEntryOfADirectoryIsOneAccount(t *testing.T) {
 	servers.put("AD")
 	servers.put("AD 2", mallory)
 	for _, email := range []string{"chief@example.com", "new@example.com"} {
-		mallory.Email = email
-		servers.put("AD 2", mallory)
-		if got := a.signInAs(t, email, directoryPassword).status; got != http.StatusUnauthorized {
-			t.Errorf("nor through another connection: got %v, want %v", got, http.StatusUnauthorized)
-		}
+		t.Run(email, func(t *testing.T) {
+			mallory.Email = email
+			servers.put("AD 2", mallory)
+			if got := a.signInAs(t, email, directoryPassword).status; got != http.StatusUnauthorized {
+				t.Errorf("nor through another connection: got %v, want %v", got, http.StatusUnauthorized)
+			}
+		})
 	}
 
 	mallory.Email = "mallory@example.com"
@@ -359,16 +363,18 @@ func TestADirectoryOutage(t *testing.T) {
 
 	servers.isDown("nova", true)
 	for _, email := range []string{"mia@example.com", "nobody@example.com"} {
-		away := a.signInAs(t, email, directoryPassword)
-		if away.status != http.StatusServiceUnavailable {
-			t.Errorf("%s: %s: got %v, want %v", email, away, away.status, http.StatusServiceUnavailable)
-		}
-		if got := away.header.Get("Retry-After"); got == "" {
-			t.Errorf("Retry-After = %q, want something", got)
-		}
-		if got := string(away.body); strings.Contains(got, "refused") {
-			t.Errorf(`no detail of the directory: %q contains "refused"`, got)
-		}
+		t.Run(email, func(t *testing.T) {
+			away := a.signInAs(t, email, directoryPassword)
+			if away.status != http.StatusServiceUnavailable {
+				t.Errorf("%s: got %v, want %v", away, away.status, http.StatusServiceUnavailable)
+			}
+			if got := away.header.Get("Retry-After"); got == "" {
+				t.Errorf("Retry-After = %q, want something", got)
+			}
+			if got := string(away.body); strings.Contains(got, "refused") {
+				t.Errorf(`no detail of the directory: %q contains "refused"`, got)
+			}
+		})
 	}
 	if got := a.signInAs(t, annasEmail, annasPassword).status; got != http.StatusCreated {
 		t.Errorf("local people: got %v, want %v", got, http.StatusCreated)
@@ -422,15 +428,17 @@ func TestAPasswordGoesToNoDirectoryUnvouched(t *testing.T) {
 		"root@example.com": {"AD", "AD 2"}, "new@example.com": {"AD", "AD 2"}, "nobody@example.com": {"AD", "AD 2"},
 		"mia@example.com": {"AD"},
 	} {
-		if got := a.signInAs(t, email, directoryPassword).status; got != http.StatusServiceUnavailable {
-			t.Errorf("%s: got %v, want %v", email, got, http.StatusServiceUnavailable)
-		}
-		for i := range asked {
-			asked[i] += " " + email
-		}
-		if diff := cmp.Diff(asked, servers.questions()); diff != "" {
-			t.Errorf("servers.questions() (-want +got):\n%s", diff)
-		}
+		t.Run(email, func(t *testing.T) {
+			if got := a.signInAs(t, email, directoryPassword).status; got != http.StatusServiceUnavailable {
+				t.Errorf("got %v, want %v", got, http.StatusServiceUnavailable)
+			}
+			for i := range asked {
+				asked[i] += " " + email
+			}
+			if diff := cmp.Diff(asked, servers.questions()); diff != "" {
+				t.Errorf("servers.questions() (-want +got):\n%s", diff)
+			}
+		})
 	}
 	servers.isDown("AD", false)
 
@@ -568,21 +576,23 @@ func TestADirectoryTellsNothingAboutAccounts(t *testing.T) {
 		annasEmail: "wrong", "nobody@example.com": directoryPassword, "known@example.com": "wrong",
 		"closed@example.com": directoryPassword, "locked@example.com": directoryPassword,
 	} {
-		began := time.Now()
-		refused := a.signInAs(t, email, password)
-		if got := time.Since(began); got < 500*time.Millisecond {
-			t.Errorf("%s: got %v, want at least %v", email, got, 500*time.Millisecond)
-		}
-		if refused.status != http.StatusUnauthorized {
-			t.Errorf("%s: %s: got %v, want %v", email, refused, refused.status, http.StatusUnauthorized)
-		}
-		delete(refused.json, "instance")
-		if first == nil {
-			first = refused.json
-		}
-		if diff := cmp.Diff(first, refused.json); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", email, diff)
-		}
+		t.Run(email, func(t *testing.T) {
+			began := time.Now()
+			refused := a.signInAs(t, email, password)
+			if got := time.Since(began); got < 500*time.Millisecond {
+				t.Errorf("got %v, want at least %v", got, 500*time.Millisecond)
+			}
+			if refused.status != http.StatusUnauthorized {
+				t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusUnauthorized)
+			}
+			delete(refused.json, "instance")
+			if first == nil {
+				first = refused.json
+			}
+			if diff := cmp.Diff(first, refused.json); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
 	}
 	check := a.directoryCheckOf(t, a.accountOf(t, "locked@example.com")["id"].(string))
 	if got := fmt.Sprint(check["detail"]); !strings.Contains(got, "locked the account") {

@@ -59,19 +59,21 @@ func TestTheOpenAPIDocument(t *testing.T) {
 		t.Errorf("%s", document.OpenAPI)
 	}
 	for _, o := range a.routes {
-		documented := document.Paths[basePath+o.path][strings.ToLower(o.method)]
-		if documented.Summary == "" {
-			t.Errorf("%s: got %q, want something", o.path, documented.Summary)
-		}
-		if len(documented.Tags) == 0 {
-			t.Errorf("%s: got %v, want something", o.path, documented.Tags)
-		}
-		if got := len(documented.Security) > 0; got != !o.required.public {
-			t.Errorf("%s: got %v, want %v", o.path, got, !o.required.public)
-		}
-		if _, found := documented.Responses["503"]; !found {
-			t.Errorf("%s: %v lacks 503", o.path, documented.Responses)
-		}
+		t.Run(o.id, func(t *testing.T) {
+			documented := document.Paths[basePath+o.path][strings.ToLower(o.method)]
+			if documented.Summary == "" {
+				t.Errorf("got %q, want something", documented.Summary)
+			}
+			if len(documented.Tags) == 0 {
+				t.Errorf("got %v, want something", documented.Tags)
+			}
+			if got := len(documented.Security) > 0; got != !o.required.public {
+				t.Errorf("got %v, want %v", got, !o.required.public)
+			}
+			if _, found := documented.Responses["503"]; !found {
+				t.Errorf("%v lacks 503", documented.Responses)
+			}
+		})
 	}
 }
 
@@ -90,6 +92,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		"role_ids": []string{role}, "group_ids": []string{group},
 	})
 	registry := a.api.OpenAPI().Components.Schemas
+	names := strings.NewReplacer(company, "{company}", group, "{group}", role, "{role}", bare, "{bare}", full, "{full}")
 	for path, schema := range map[string]string{
 		"/users": "ListUser", "/users/" + bare: "User", "/users/" + full: "User", "/users/" + full +
 			"?as_of=2090-01-01": "User",
@@ -104,13 +107,15 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		"/projections": "ListStatus", "/sessions/current": "CurrentSession", "/users?limit=0": "Problem",
 		"/users/" + company: "Problem",
 	} {
-		answer := a.call(t, a.admin, http.MethodGet, path, nil)
-		var findings huma.ValidateResult
-		huma.Validate(registry, registry.SchemaFromRef(schemaPrefix+schema), huma.NewPathBuffer(nil, 0),
-			huma.ModeReadFromServer, any(answer.json), &findings)
-		if len(findings.Errors) != 0 {
-			t.Errorf("%s: %s: got %v, want nothing", path, answer, findings.Errors)
-		}
+		t.Run(names.Replace(path), func(t *testing.T) {
+			answer := a.call(t, a.admin, http.MethodGet, path, nil)
+			var findings huma.ValidateResult
+			huma.Validate(registry, registry.SchemaFromRef(schemaPrefix+schema), huma.NewPathBuffer(nil, 0),
+				huma.ModeReadFromServer, any(answer.json), &findings)
+			if len(findings.Errors) != 0 {
+				t.Errorf("%s: got %v, want nothing", answer, findings.Errors)
+			}
+		})
 	}
 }
 
@@ -257,23 +262,26 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.wire.cut()
-	for _, call := range []answered{
-		a.call(t, a.admin, http.MethodGet, "/users", nil),
-		a.call(t, a.admin, http.MethodPost, "/companies", map[string]any{"name": "Nova"}, with{"Idempotency-Key", "k"}),
-		a.signInAs(t, adminEmail, adminPassword),
+	for name, answer := range map[string]answered{
+		"a query": a.call(t, a.admin, http.MethodGet, "/users", nil),
+		"a change": a.call(t, a.admin, http.MethodPost, "/companies", map[string]any{"name": "Nova"},
+			with{"Idempotency-Key", "k"}),
+		"a sign-in": a.signInAs(t, adminEmail, adminPassword),
 	} {
-		if call.status != http.StatusServiceUnavailable {
-			t.Errorf("%v: got %v, want %v", call, call.status, http.StatusServiceUnavailable)
-		}
-		if got := call.text("code"); got != "unavailable" {
-			t.Errorf(`code = %q, want "unavailable"`, got)
-		}
-		if got := call.header.Get("Retry-After"); got == "" {
-			t.Errorf("Retry-After = %q, want something", got)
-		}
-		if got := string(call.body); strings.Contains(got, "wire") {
-			t.Errorf(`%q contains "wire"`, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			if answer.status != http.StatusServiceUnavailable {
+				t.Errorf("%v: got %v, want %v", answer, answer.status, http.StatusServiceUnavailable)
+			}
+			if got := answer.text("code"); got != "unavailable" {
+				t.Errorf(`code = %q, want "unavailable"`, got)
+			}
+			if got := answer.header.Get("Retry-After"); got == "" {
+				t.Errorf("Retry-After = %q, want something", got)
+			}
+			if got := string(answer.body); strings.Contains(got, "wire") {
+				t.Errorf(`%q contains "wire"`, got)
+			}
+		})
 	}
 	down := a.request(t, "", http.MethodGet, "/readyz", nil)
 	if down.status != http.StatusServiceUnavailable {

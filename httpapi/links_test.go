@@ -47,43 +47,49 @@ func TestAnswersTellNothingAboutAccounts(t *testing.T) {
 		"/password-resets": {202, nil},
 		"/first-logins":    {202, map[string]any{"cabinet_password": "the cabinet of Nova"}},
 	} {
-		var first string
-		for _, email := range people {
-			body := map[string]any{"email": email}
-			for name, value := range c.body {
-				body[name] = value
+		t.Run(path, func(t *testing.T) {
+			var first string
+			for _, email := range people {
+				t.Run(email, func(t *testing.T) {
+					body := map[string]any{"email": email}
+					for name, value := range c.body {
+						body[name] = value
+					}
+					answer := a.call(t, "", http.MethodPost, path, body)
+					if answer.status != c.status {
+						t.Fatalf("%s: got %v, want %v", answer, answer.status, c.status)
+					}
+					if first == "" {
+						first = sameOutside(answer)
+					}
+					if got := sameOutside(answer); got != first {
+						t.Errorf("got %q, want %q", got, first)
+					}
+				})
 			}
-			answer := a.call(t, "", http.MethodPost, path, body)
-			if answer.status != c.status {
-				t.Fatalf("%s %s: %s: got %v, want %v", path, email, answer, answer.status, c.status)
-			}
-			if first == "" {
-				first = sameOutside(answer)
-			}
-			if got := sameOutside(answer); got != first {
-				t.Errorf("%s %s: got %q, want %q", path, email, got, first)
-			}
-		}
+		})
 	}
-	for _, token := range []string{"x", uuid.NewString()} {
-		for path, body := range map[string]any{
-			"/password-resets/": map[string]any{"new_password": annasPassword}, "/first-logins/": nil,
+	for name, token := range map[string]string{"a letter": "x", "a UUID": uuid.NewString()} {
+		for path, c := range map[string]struct {
+			status int
+			code   string
+			body   any
+		}{
+			"/password-resets/" + token: {422, "invalid_link", map[string]any{"new_password": annasPassword}},
+			"/first-logins/" + token:    {422, "invalid_link", nil},
+			"/sessions/two-factor": {
+				401, "invalid_credentials", map[string]any{"challenge": token, "code": "123456"},
+			},
 		} {
-			answer := a.call(t, "", http.MethodPost, path+token, body)
-			if answer.status != http.StatusUnprocessableEntity {
-				t.Errorf("%v: got %v, want %v", answer, answer.status, http.StatusUnprocessableEntity)
-			}
-			if got := answer.text("code"); got != "invalid_link" {
-				t.Errorf(`code = %q, want "invalid_link"`, got)
-			}
-		}
-		challenged := a.call(t, "", http.MethodPost, "/sessions/two-factor",
-			map[string]any{"challenge": token, "code": "123456"})
-		if challenged.status != http.StatusUnauthorized {
-			t.Errorf("%v: got %v, want %v", challenged, challenged.status, http.StatusUnauthorized)
-		}
-		if got := challenged.text("code"); got != "invalid_credentials" {
-			t.Errorf(`code = %q, want "invalid_credentials"`, got)
+			t.Run(name+" at "+strings.TrimSuffix(path, "/"+token), func(t *testing.T) {
+				answer := a.call(t, "", http.MethodPost, path, c.body)
+				if answer.status != c.status {
+					t.Errorf("%v: got %v, want %v", answer, answer.status, c.status)
+				}
+				if got := answer.text("code"); got != c.code {
+					t.Errorf("code = %q, want %q", got, c.code)
+				}
+			})
 		}
 	}
 }
@@ -190,9 +196,12 @@ func TestLanguageOf(t *testing.T) {
 		"": "", "*": "", "uk-UA,uk;q=0.9,en;q=0.8": "uk", "de,ru;q=0.5": "ru", "en-GB": "en", "fr": "",
 		"de, uk;q=0.8, en;q=0.9": "en", "not a language \x00": "",
 	} {
-		if got := languageOf(accepted); got != want {
-			t.Errorf("%s: got %q, want %q", accepted, got, want)
-		}
+		t.Run(fmt.Sprintf("%q", accepted), func(t *testing.T) {
+			t.Parallel()
+			if got := languageOf(accepted); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
 	}
 }
 

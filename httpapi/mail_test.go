@@ -110,13 +110,15 @@ func TestMailServersAndAccounts(t *testing.T) {
 		`{"name":"x","host":"a","port":25,"timeout_s":121}`:              "timeout_s",
 		`{"name":"x","host":"a","port":25,"password":"not of a server"}`: "password",
 	} {
-		refused := a.call(t, a.admin, http.MethodPost, "/mail/servers", body)
-		if refused.status != http.StatusUnprocessableEntity {
-			t.Errorf("%s: got %v, want %v", body, refused.status, http.StatusUnprocessableEntity)
-		}
-		if _, found := refused.wrong()[wrong]; !found {
-			t.Errorf("%s: %v lacks %v", body, refused.wrong(), wrong)
-		}
+		t.Run(body, func(t *testing.T) {
+			refused := a.call(t, a.admin, http.MethodPost, "/mail/servers", body)
+			if refused.status != http.StatusUnprocessableEntity {
+				t.Errorf("got %v, want %v", refused.status, http.StatusUnprocessableEntity)
+			}
+			if _, found := refused.wrong()[wrong]; !found {
+				t.Errorf("%v lacks %v", refused.wrong(), wrong)
+			}
+		})
 	}
 
 	done := func() any {
@@ -195,17 +197,19 @@ func TestMailServersAndAccounts(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"server_id": "unknown_mail_server"}, unknown.wrong()); diff != "" {
 		t.Errorf("%v (-want +got):\n%s", unknown, diff)
 	}
-	for _, kept := range []string{"/mail/servers/" + server, path} {
-		refused := a.call(t, a.admin, http.MethodDelete, kept, nil)
-		if refused.status != http.StatusMethodNotAllowed {
-			t.Errorf("refused.status = %v, want %v", refused.status, http.StatusMethodNotAllowed)
-		}
-		if got := refused.text("code"); got != "history_is_kept" {
-			t.Errorf(`code = %q, want "history_is_kept"`, got)
-		}
-		if got := refused.text("detail"); !strings.Contains(got, kept+"/retire") {
-			t.Errorf("%q lacks %q", got, kept+"/retire")
-		}
+	for name, kept := range map[string]string{"a server": "/mail/servers/" + server, "an account": path} {
+		t.Run("instead of deleting "+name, func(t *testing.T) {
+			refused := a.call(t, a.admin, http.MethodDelete, kept, nil)
+			if refused.status != http.StatusMethodNotAllowed {
+				t.Errorf("refused.status = %v, want %v", refused.status, http.StatusMethodNotAllowed)
+			}
+			if got := refused.text("code"); got != "history_is_kept" {
+				t.Errorf(`code = %q, want "history_is_kept"`, got)
+			}
+			if got := refused.text("detail"); !strings.Contains(got, kept+"/retire") {
+				t.Errorf("%q lacks %q", got, kept+"/retire")
+			}
+		})
 	}
 }
 
@@ -233,25 +237,27 @@ func TestMailThatIsInUseIsNotRetired(t *testing.T) {
 		{http.MethodPatch, "/settings/site", "default_mail_account_id", "", "the default of the site"},
 		{http.MethodPatch, "/settings/contact", "mail_account_id", "auto_reply", "the auto-reply"},
 	} {
-		set := func(value any) {
-			body := map[string]any{use.field: value}
-			if use.outer != "" {
-				body = map[string]any{use.outer: body}
+		t.Run(use.named, func(t *testing.T) {
+			set := func(value any) {
+				body := map[string]any{use.field: value}
+				if use.outer != "" {
+					body = map[string]any{use.outer: body}
+				}
+				a.change(t, use.method, use.path, body)
 			}
-			a.change(t, use.method, use.path, body)
-		}
-		set(account)
-		refused := a.call(t, a.admin, http.MethodPost, "/mail/accounts/"+account+"/retire", nil)
-		if refused.status != http.StatusConflict {
-			t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusConflict)
-		}
-		if got := refused.text("code"); got != "in_use" {
-			t.Errorf(`code = %q, want "in_use"`, got)
-		}
-		if got := refused.text("detail"); !strings.Contains(got, use.named) {
-			t.Errorf("%q lacks %q", got, use.named)
-		}
-		set(nil)
+			set(account)
+			refused := a.call(t, a.admin, http.MethodPost, "/mail/accounts/"+account+"/retire", nil)
+			if refused.status != http.StatusConflict {
+				t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusConflict)
+			}
+			if got := refused.text("code"); got != "in_use" {
+				t.Errorf(`code = %q, want "in_use"`, got)
+			}
+			if got := refused.text("detail"); !strings.Contains(got, use.named) {
+				t.Errorf("%q lacks %q", got, use.named)
+			}
+			set(nil)
+		})
 	}
 	a.change(t, http.MethodPost, "/mail/accounts/"+account+"/retire", map[string]any{"reason": "not needed"})
 	a.change(t, http.MethodPost, "/mail/servers/"+server+"/retire", nil)
@@ -284,33 +290,30 @@ func TestWhichMailAccountSends(t *testing.T) {
 	a.create(t, "/users", map[string]any{"email": "olena@example.com", "company_id": company})
 	a.sends(t)
 	const feature = "/mail/routes/password_reset"
-	for n, set := range []func(){
-		func() {
-			a.change(t, http.MethodPatch, "/settings/site", map[string]any{"default_mail_account_id": account["site"]})
-		},
-		func() {
-			a.change(t, http.MethodPut, "/companies/"+company+"/default-mail-account",
-				map[string]any{"mail_account_id": account["company"]})
-		},
-		func() { a.change(t, http.MethodPut, feature, map[string]any{"mail_account_id": account["all"]}) },
-		func() {
-			answer := a.change(t, http.MethodPut, feature,
-				map[string]any{"mail_account_id": account["route"], "company_id": company})
-			if routes, _ := answer.json["routes"].([]any); len(routes) != 2 {
+	for n, c := range []struct {
+		name, method, path string
+		body               map[string]any
+	}{
+		{"site", http.MethodPatch, "/settings/site", map[string]any{"default_mail_account_id": account["site"]}},
+		{"company", http.MethodPut, "/companies/" + company + "/default-mail-account",
+			map[string]any{"mail_account_id": account["company"]}},
+		{"all", http.MethodPut, feature, map[string]any{"mail_account_id": account["all"]}},
+		{"route", http.MethodPut, feature,
+			map[string]any{"mail_account_id": account["route"], "company_id": company}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set := a.change(t, c.method, c.path, c.body)
+			if routes, _ := set.json["routes"].([]any); c.name == "route" && len(routes) != 2 {
 				t.Errorf("%d routes, want 2: %v", len(routes), routes)
 			}
-		},
-	} {
-		set()
-		asked := a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": "olena@example.com"})
-		if asked.status != http.StatusAccepted {
-			t.Fatalf("%v: got %v, want %v", asked, asked.status, http.StatusAccepted)
-		}
-		mails := sink.Wait(t, n+1)
-		if mails[n].From != []string{"site", "company", "all", "route"}[n]+"@example.com" {
-			t.Errorf("mails[n].From = %q, want %q", mails[n].From, []string{"site", "company", "all", "route"}[n]+
-				"@example.com")
-		}
+			asked := a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": "olena@example.com"})
+			if asked.status != http.StatusAccepted {
+				t.Fatalf("%v: got %v, want %v", asked, asked.status, http.StatusAccepted)
+			}
+			if got := sink.Wait(t, n+1)[n].From; got != c.name+"@example.com" {
+				t.Errorf("the mail is from %q, want %q", got, c.name+"@example.com")
+			}
+		})
 	}
 	if got := a.call(t, a.admin, http.MethodGet, "/mail/routes/history", nil).items(); len(got) != 2 {
 		t.Errorf("the list has %d elements, want 2: %v", len(got), got)

@@ -30,8 +30,8 @@ const introduction = "Accounts, companies, roles and access groups of SecBoard. 
 	"`idempotency_key_reused`.\n\n" +
 	"**Queries** accept `Secboard-Min-Position`, to read what was just written. Lists have `items` and " +
 	"`next_cursor`.\n\n" +
-	"**DELETE** of an account, company, role, group, mail server, mail account or directory is refused with 405 " +
-	"`history_is_kept`: deactivate or retire it, or switch it off, instead."
+	"**DELETE** of anything that has a history, such as an account or a company, is refused with 405 " +
+	"`history_is_kept`; `detail` says what to call instead."
 
 func (s *server) openAPIConfig() huma.Config {
 	config := huma.DefaultConfig("SecBoard", "1.0.0")

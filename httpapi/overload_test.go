@@ -46,41 +46,45 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 	}
 
 	for _, path := range []string{"/companies", "/me"} {
-		refused := a.call(t, a.admin, http.MethodGet, path, nil)
-		if refused.status != http.StatusServiceUnavailable {
-			t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusServiceUnavailable)
-		}
-		if got := refused.text("code"); got != "unavailable" {
-			t.Errorf(`code = %q, want "unavailable"`, got)
-		}
-		if got := refused.header.Get("Retry-After"); got != "1" {
-			t.Errorf(`Retry-After = %q, want "1"`, got)
-		}
+		t.Run(path, func(t *testing.T) {
+			refused := a.call(t, a.admin, http.MethodGet, path, nil)
+			if refused.status != http.StatusServiceUnavailable {
+				t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusServiceUnavailable)
+			}
+			if got := refused.text("code"); got != "unavailable" {
+				t.Errorf(`code = %q, want "unavailable"`, got)
+			}
+			if got := refused.header.Get("Retry-After"); got != "1" {
+				t.Errorf(`Retry-After = %q, want "1"`, got)
+			}
+		})
 	}
 	if got := strings.Count(a.log.String(), "overload: requests are rejected"); got != 1 {
 		t.Errorf("the log is not flooded too: got %v, want 1", got)
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		response, err := http.Get(a.url + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body := new(strings.Builder)
-		_, err = bufio.NewReader(response.Body).WriteTo(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := response.Body.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if response.StatusCode != http.StatusOK {
-			t.Errorf("%s: got %v, want %v", path, response.StatusCode, http.StatusOK)
-		}
-		if path == "/metrics" {
-			if got := body.String(); !strings.Contains(got, "secboard_http_requests_turned_away_total 2\n") {
-				t.Errorf("%q lacks %q", got, "secboard_http_requests_turned_away_total 2\n")
+		t.Run(path, func(t *testing.T) {
+			response, err := http.Get(a.url + path)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			body := new(strings.Builder)
+			_, err = bufio.NewReader(response.Body).WriteTo(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := response.Body.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != http.StatusOK {
+				t.Errorf("got %v, want %v", response.StatusCode, http.StatusOK)
+			}
+			if path == "/metrics" {
+				if got := body.String(); !strings.Contains(got, "secboard_http_requests_turned_away_total 2\n") {
+					t.Errorf("%q lacks %q", got, "secboard_http_requests_turned_away_total 2\n")
+				}
+			}
+		})
 	}
 
 	close(a.stop)

@@ -51,17 +51,21 @@ func TestTheOwnProfile(t *testing.T) {
 	}
 
 	for _, field := range []string{"email", "company", "company_id", "department", "position"} {
-		for _, value := range []any{"x", nil, 7, map[string]any{"id": 1}} {
-			refused := a.call(t, token, http.MethodPatch, "/me", map[string]any{field: value, "phone": "1"})
-			if refused.status != http.StatusForbidden {
-				t.Errorf("%s: %s: got %v, want %v", field, refused, refused.status, http.StatusForbidden)
-			}
-			if got := refused.text("code"); got != "read_only_field" {
-				t.Errorf(`code = %q, want "read_only_field"`, got)
-			}
-			if got := refused.text("detail"); !strings.Contains(got, field) {
-				t.Errorf("%q lacks %q", got, field)
-			}
+		for kind, value := range map[string]any{
+			"a text": "x", "null": nil, "a number": 7, "an object": map[string]any{"id": 1},
+		} {
+			t.Run(field+" as "+kind, func(t *testing.T) {
+				refused := a.call(t, token, http.MethodPatch, "/me", map[string]any{field: value, "phone": "1"})
+				if refused.status != http.StatusForbidden {
+					t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusForbidden)
+				}
+				if got := refused.text("code"); got != "read_only_field" {
+					t.Errorf(`code = %q, want "read_only_field"`, got)
+				}
+				if got := refused.text("detail"); !strings.Contains(got, field) {
+					t.Errorf("%q lacks %q", got, field)
+				}
+			})
 		}
 	}
 	wrong := a.call(t, token, http.MethodPatch, "/me",
@@ -212,12 +216,16 @@ func TestTheOwnDevice(t *testing.T) {
 	}
 
 	challenge := a.signInAs(t, annasEmail, annasPassword).text("challenge")
-	for _, body := range []map[string]any{{}, {"code": "123456", "backup_code": codes[0]}} {
-		body["challenge"] = challenge
-		if got := a.call(t, "", http.MethodPost, "/sessions/two-factor",
-			body).status; got != http.StatusUnprocessableEntity {
-			t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
-		}
+	for name, body := range map[string]map[string]any{
+		"neither code": {}, "both codes": {"code": "123456", "backup_code": codes[0]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body["challenge"] = challenge
+			if got := a.call(t, "", http.MethodPost, "/sessions/two-factor",
+				body).status; got != http.StatusUnprocessableEntity {
+				t.Errorf("got %v, want %v", got, http.StatusUnprocessableEntity)
+			}
+		})
 	}
 	former := a.call(t, "", http.MethodPost, "/sessions/two-factor",
 		map[string]any{"challenge": challenge, "backup_code": codes[0]})

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -54,25 +55,27 @@ func TestPagesKeepToThemselves(t *testing.T) {
 	for path, status := range map[string]int{
 		"/password_reset/": 200, "/first_login/": 200, "/password_reset/made-up": 410, "/first_login/made-up": 410,
 	} {
-		shown := get(path)
-		if shown.status != status {
-			t.Errorf("%s: got %v, want %v", path, shown.status, status)
-		}
-		if got := shown.header.Get("Content-Security-Policy"); got != pagePolicy {
-			t.Errorf("Content-Security-Policy = %q, want %q", got, pagePolicy)
-		}
-		if got := shown.header.Get("Referrer-Policy"); got != "no-referrer" {
-			t.Errorf(`Referrer-Policy = %q, want "no-referrer"`, got)
-		}
-		if got := shown.header.Get("Cache-Control"); got != "no-store" {
-			t.Errorf(`Cache-Control = %q, want "no-store"`, got)
-		}
-		if got := shown.header.Get("Content-Type"); got != "text/html; charset=utf-8" {
-			t.Errorf(`Content-Type = %q, want "text/html; charset=utf-8"`, got)
-		}
-		if got := string(shown.body); strings.Contains(got, "<script") {
-			t.Errorf(`%q contains "<script"`, got)
-		}
+		t.Run(path, func(t *testing.T) {
+			shown := get(path)
+			if shown.status != status {
+				t.Errorf("got %v, want %v", shown.status, status)
+			}
+			if got := shown.header.Get("Content-Security-Policy"); got != pagePolicy {
+				t.Errorf("Content-Security-Policy = %q, want %q", got, pagePolicy)
+			}
+			if got := shown.header.Get("Referrer-Policy"); got != "no-referrer" {
+				t.Errorf(`Referrer-Policy = %q, want "no-referrer"`, got)
+			}
+			if got := shown.header.Get("Cache-Control"); got != "no-store" {
+				t.Errorf(`Cache-Control = %q, want "no-store"`, got)
+			}
+			if got := shown.header.Get("Content-Type"); got != "text/html; charset=utf-8" {
+				t.Errorf(`Content-Type = %q, want "text/html; charset=utf-8"`, got)
+			}
+			if got := string(shown.body); strings.Contains(got, "<script") {
+				t.Errorf(`%q contains "<script"`, got)
+			}
+		})
 	}
 	site := a.call(t, a.admin, http.MethodPatch, "/settings/site",
 		map[string]any{"default_language": "uk", "name": "Nova <b>&"})
@@ -82,13 +85,15 @@ func TestPagesKeepToThemselves(t *testing.T) {
 	for accepted, lang := range map[string]string{
 		"": "uk", "de": "uk", "ru-RU,ru;q=0.9,en;q=0.8": "ru", "en-GB": "en",
 	} {
-		shown := get("/password_reset/", with{"Accept-Language", accepted})
-		if got := shown.header.Get("Content-Language"); got != lang {
-			t.Errorf("%s: got %q, want %q", accepted, got, lang)
-		}
-		if got := string(shown.body); !strings.Contains(got, "Nova &lt;b&gt;&amp;") {
-			t.Errorf(`%q lacks "Nova &lt;b&gt;&amp;"`, got)
-		}
+		t.Run(fmt.Sprintf("accepting %q", accepted), func(t *testing.T) {
+			shown := get("/password_reset/", with{"Accept-Language", accepted})
+			if got := shown.header.Get("Content-Language"); got != lang {
+				t.Errorf("got %q, want %q", got, lang)
+			}
+			if got := string(shown.body); !strings.Contains(got, "Nova &lt;b&gt;&amp;") {
+				t.Errorf(`%q lacks "Nova &lt;b&gt;&amp;"`, got)
+			}
+		})
 	}
 
 	asked := a.call(t, "", http.MethodPost, "/password-resets", map[string]any{"email": annasEmail})

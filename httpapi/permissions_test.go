@@ -27,7 +27,8 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 		"{token}", "made-up")
 	_, everybody := a.person(t, "everything@example.com", everything())
 	tokens := map[permission]string{}
-	lacking := func(p permission) string {
+	lacking := func(t *testing.T, p permission) string {
+		t.Helper()
 		if tokens[p] == "" {
 			_, tokens[p] = a.person(t, p.String()+"@example.com", without(p.module, p.action))
 		}
@@ -39,67 +40,68 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 		t.Fatalf("a.routes = %v, want something", a.routes)
 	}
 	for _, o := range a.routes {
-		call := func(token, suffix string) answered {
-			return a.call(t, token, o.method, path.Replace(o.path)+suffix, nil)
-		}
-		if o.required.public {
-			if got := []string{"unauthenticated", "forbidden"}; slices.Contains(got, call("", "").text("code")) {
-				t.Errorf("%s: %v contains %v", o.path, got, call("", "").text("code"))
+		t.Run(o.id, func(t *testing.T) {
+			call := func(token, suffix string) answered {
+				return a.call(t, token, o.method, path.Replace(o.path)+suffix, nil)
 			}
-			continue
-		}
-		stranger := call("", "")
-		if stranger.status != http.StatusUnauthorized {
-			t.Errorf("%s %s: %s: got %v, want %v", o.method, o.path, stranger, stranger.status, http.StatusUnauthorized)
-		}
-		if got := stranger.header.Get("WWW-Authenticate"); got == "" {
-			t.Errorf("WWW-Authenticate = %q, want something", got)
-		}
-		if got := call("made-up", "").status; got != http.StatusUnauthorized {
-			t.Errorf("%s %s: got %v, want %v", o.method, o.path, got, http.StatusUnauthorized)
-		}
-		for _, p := range o.required.permissions {
-			for _, token := range []string{lacking(p), nothing} {
-				refused := call(token, "")
+			if o.required.public {
+				if got := []string{"unauthenticated", "forbidden"}; slices.Contains(got, call("", "").text("code")) {
+					t.Errorf("%v contains %v", got, call("", "").text("code"))
+				}
+				return
+			}
+			stranger := call("", "")
+			if stranger.status != http.StatusUnauthorized {
+				t.Errorf("%s: got %v, want %v", stranger, stranger.status, http.StatusUnauthorized)
+			}
+			if got := stranger.header.Get("WWW-Authenticate"); got == "" {
+				t.Errorf("WWW-Authenticate = %q, want something", got)
+			}
+			if got := call("made-up", "").status; got != http.StatusUnauthorized {
+				t.Errorf("got %v, want %v", got, http.StatusUnauthorized)
+			}
+			for _, p := range o.required.permissions {
+				for _, token := range []string{lacking(t, p), nothing} {
+					refused := call(token, "")
+					if refused.status != http.StatusForbidden {
+						t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusForbidden)
+					}
+					if got := refused.text("code"); got != "forbidden" {
+						t.Errorf(`code = %q, want "forbidden"`, got)
+					}
+				}
+				if got := call(lacking(t, p), "").text("detail"); !strings.Contains(got, p.String()) {
+					t.Errorf("%q lacks %q", got, p.String())
+				}
+			}
+			if o.id == "sign-out" {
+				return // it would end the session that the rest needs
+			}
+			if o.required.superuser {
+				refused := call(everybody, "")
 				if refused.status != http.StatusForbidden {
-					t.Errorf("%s %s: %s: got %v, want %v", o.method, o.path, refused, refused.status,
-						http.StatusForbidden)
+					t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusForbidden)
 				}
-				if got := refused.text("code"); got != "forbidden" {
-					t.Errorf(`code = %q, want "forbidden"`, got)
+				superuser := call(a.admin, "")
+				if expected := []int{http.StatusUnauthorized, http.StatusForbidden}; slices.Contains(expected,
+					superuser.status) {
+					t.Errorf("%s: got %v", superuser, superuser.status)
 				}
+				return
 			}
-			if got := call(lacking(p), "").text("detail"); !strings.Contains(got, p.String()) {
-				t.Errorf("%q lacks %q", got, p.String())
-			}
-		}
-		if o.id == "sign-out" {
-			continue // it would end the session that the rest needs
-		}
-		if o.required.superuser {
-			refused := call(everybody, "")
-			if refused.status != http.StatusForbidden {
-				t.Errorf("%s %s: %s: got %v, want %v", o.method, o.path, refused, refused.status, http.StatusForbidden)
-			}
-			superuser := call(a.admin, "")
+			right := call(everybody, "")
 			if expected := []int{http.StatusUnauthorized, http.StatusForbidden}; slices.Contains(expected,
-				superuser.status) {
-				t.Errorf("%s %s: %s: got %v", o.method, o.path, superuser, superuser.status)
+				right.status) {
+				t.Errorf("%s: got %v", right, right.status)
 			}
-			continue
-		}
-		right := call(everybody, "")
-		if expected := []int{http.StatusUnauthorized, http.StatusForbidden}; slices.Contains(expected, right.status) {
-			t.Errorf("%s %s: %s: got %v", o.method, o.path, right, right.status)
-		}
-		if right.status >= http.StatusInternalServerError {
-			t.Errorf("%s %s: %s: got %v, want less than %v", o.method, o.path, right, right.status,
-				http.StatusInternalServerError)
-		}
+			if right.status >= http.StatusInternalServerError {
+				t.Errorf("%s: got %v, want less than %v", right, right.status, http.StatusInternalServerError)
+			}
+		})
 	}
 
 	t.Log("the past needs audit.view too")
-	withoutAudit := lacking(permission{"audit", domain.View})
+	withoutAudit := lacking(t, permission{"audit", domain.View})
 	pasts := 0
 	for _, o := range a.routes {
 		past := path.Replace(o.path)
@@ -112,13 +114,15 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 			continue
 		}
 		pasts++
-		refused := a.call(t, withoutAudit, o.method, past, nil)
-		if refused.status != http.StatusForbidden {
-			t.Errorf("%s: %s: got %v, want %v", past, refused, refused.status, http.StatusForbidden)
-		}
-		if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
-			t.Errorf(`%s: %q lacks "audit.view"`, past, got)
-		}
+		t.Run(o.id+" in the past", func(t *testing.T) {
+			refused := a.call(t, withoutAudit, o.method, past, nil)
+			if refused.status != http.StatusForbidden {
+				t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusForbidden)
+			}
+			if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
+				t.Errorf(`%q lacks "audit.view"`, got)
+			}
+		})
 	}
 	if pasts <= 10 {
 		t.Errorf("pasts = %v, want more than 10", pasts)
@@ -126,17 +130,21 @@ func TestEveryOperationRefusesTheWrongPerson(t *testing.T) {
 	if got := a.call(t, withoutAudit, http.MethodGet, "/companies/"+company, nil).status; got != http.StatusOK {
 		t.Errorf("got %v, want %v", got, http.StatusOK)
 	}
-	for _, past := range []string{"/companies/" + company + "?as_of=2090-01-01", "/modules/users?as_of=2090-01-01"} {
-		refused := a.call(t, withoutAudit, http.MethodGet, past, nil)
-		if refused.status != http.StatusForbidden {
-			t.Errorf("refused.status = %v, want %v", refused.status, http.StatusForbidden)
-		}
-		if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
-			t.Errorf(`%q lacks "audit.view"`, got)
-		}
-		if got := a.call(t, everybody, http.MethodGet, past, nil).status; got != http.StatusOK {
-			t.Errorf("a.call(t, everybody, http.MethodGet, past, nil).status = %v, want %v", got, http.StatusOK)
-		}
+	for name, past := range map[string]string{
+		"a company": "/companies/" + company + "?as_of=2090-01-01", "a module": "/modules/users?as_of=2090-01-01",
+	} {
+		t.Run("the past of "+name, func(t *testing.T) {
+			refused := a.call(t, withoutAudit, http.MethodGet, past, nil)
+			if refused.status != http.StatusForbidden {
+				t.Errorf("refused.status = %v, want %v", refused.status, http.StatusForbidden)
+			}
+			if got := refused.text("detail"); !strings.Contains(got, "audit.view") {
+				t.Errorf(`%q lacks "audit.view"`, got)
+			}
+			if got := a.call(t, everybody, http.MethodGet, past, nil).status; got != http.StatusOK {
+				t.Errorf("with the permission: got %v, want %v", got, http.StatusOK)
+			}
+		})
 	}
 }
 
@@ -151,23 +159,32 @@ func TestNobodyGivesMoreThanHeHas(t *testing.T) {
 	weak := a.create(t, "/groups",
 		map[string]any{"name": "Weak", "permissions": map[string]any{"users": map[string]any{"view": true}}})
 
-	for _, forbidden := range []struct {
+	for name, forbidden := range map[string]struct {
 		method, path string
 		body         any
 	}{
-		{http.MethodPost, "/users", map[string]any{"email": "a@example.com", "superuser": true}},
-		{http.MethodPost, "/users", map[string]any{"email": "a@example.com", "group_ids": []string{strong}}},
-		{http.MethodPut, "/users/" + own.String() + "/groups/" + strong, nil},
-		{http.MethodPatch, "/users/" + own.String(), map[string]any{"superuser": true}},
-		{http.MethodPatch, "/users/" + a.adminID.String(), map[string]any{"email": "mine@example.com"}},
-		{http.MethodPatch, "/groups/" +
-			weak, map[string]any{"permissions": map[string]any{"settings": map[string]any{"edit": true}}}},
+		"creating a superuser": {
+			http.MethodPost, "/users", map[string]any{"email": "a@example.com", "superuser": true},
+		},
+		"creating a member of a stronger group": {
+			http.MethodPost, "/users", map[string]any{"email": "a@example.com", "group_ids": []string{strong}},
+		},
+		"joining a stronger group": {http.MethodPut, "/users/" + own.String() + "/groups/" + strong, nil},
+		"becoming a superuser": {
+			http.MethodPatch, "/users/" + own.String(), map[string]any{"superuser": true},
+		},
+		"the address of a superuser": {
+			http.MethodPatch, "/users/" + a.adminID.String(), map[string]any{"email": "mine@example.com"},
+		},
+		"making a group stronger": {http.MethodPatch, "/groups/" + weak,
+			map[string]any{"permissions": map[string]any{"settings": map[string]any{"edit": true}}}},
 	} {
-		refused := a.call(t, token, forbidden.method, forbidden.path, forbidden.body)
-		if refused.status != http.StatusForbidden {
-			t.Errorf("%s %s: %s: got %v, want %v", forbidden.method, forbidden.path, refused, refused.status,
-				http.StatusForbidden)
-		}
+		t.Run(name, func(t *testing.T) {
+			refused := a.call(t, token, forbidden.method, forbidden.path, forbidden.body)
+			if refused.status != http.StatusForbidden {
+				t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusForbidden)
+			}
+		})
 	}
 	allowed := a.call(t, token, http.MethodPut, "/users/"+own.String()+"/groups/"+weak, nil)
 	if allowed.status != http.StatusOK {
@@ -220,29 +237,31 @@ func TestNoRouteBypassesRegister(t *testing.T) {
 func TestClientAddressAndSchemeBehindProxies(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, trusting("10.0.0.0/8", "127.0.0.0/8"))
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		remote    string
 		forwarded []string
 		ip        string
 	}{
-		{"198.51.100.1:1234", []string{"203.0.113.1"}, "198.51.100.1"}, // not a proxy of ours: its word counts nothing
-		{"10.1.2.3:1234", []string{"203.0.113.1"}, "203.0.113.1"},
-		{"10.1.2.3:1234", []string{"6.6.6.6, 203.0.113.1, 10.9.9.9"}, "203.0.113.1"},
-		{"10.1.2.3:1234", []string{"6.6.6.6", "203.0.113.1"}, "203.0.113.1"}, // a proxy that adds a line of its own
-		{"10.1.2.3:1234", []string{"garbage"}, "10.1.2.3"},
-		{"10.1.2.3:1234", []string{"[2001:db8::7]:99"}, "2001:db8::7"},
-		{"[::ffff:10.1.2.3]:1234", []string{"203.0.113.1"}, "203.0.113.1"},
-		{"@", nil, ""},
+		"not a proxy of ours":      {"198.51.100.1:1234", []string{"203.0.113.1"}, "198.51.100.1"},
+		"a proxy":                  {"10.1.2.3:1234", []string{"203.0.113.1"}, "203.0.113.1"},
+		"two proxies and a lie":    {"10.1.2.3:1234", []string{"6.6.6.6, 203.0.113.1, 10.9.9.9"}, "203.0.113.1"},
+		"a proxy that adds a line": {"10.1.2.3:1234", []string{"6.6.6.6", "203.0.113.1"}, "203.0.113.1"},
+		"no address":               {"10.1.2.3:1234", []string{"garbage"}, "10.1.2.3"},
+		"IPv6 with a port":         {"10.1.2.3:1234", []string{"[2001:db8::7]:99"}, "2001:db8::7"},
+		"a proxy as IPv4 in IPv6":  {"[::ffff:10.1.2.3]:1234", []string{"203.0.113.1"}, "203.0.113.1"},
+		"a Unix socket":            {"@", nil, ""},
 	} {
-		request := httptest.NewRequest(http.MethodGet, "/", nil)
-		request.RemoteAddr, request.Header["X-Forwarded-For"] = c.remote, c.forwarded
-		request.Header.Set("X-Forwarded-Proto", "https")
-		ip, https := a.clientOf(request)
-		if ip != c.ip {
-			t.Errorf("%v: got %q, want %q", c, ip, c.ip)
-		}
-		if https != strings.Contains(c.remote, "10.") {
-			t.Errorf("%v: got %v, want %v", c, https, strings.Contains(c.remote, "10."))
-		}
+		t.Run(name, func(t *testing.T) {
+			request := httptest.NewRequest(http.MethodGet, "/", nil)
+			request.RemoteAddr, request.Header["X-Forwarded-For"] = c.remote, c.forwarded
+			request.Header.Set("X-Forwarded-Proto", "https")
+			ip, https := a.clientOf(request)
+			if ip != c.ip {
+				t.Errorf("got %q, want %q", ip, c.ip)
+			}
+			if https != strings.Contains(c.remote, "10.") {
+				t.Errorf("got %v, want %v", https, strings.Contains(c.remote, "10."))
+			}
+		})
 	}
 }

@@ -82,13 +82,16 @@ func TestRebuildOverHTTP(t *testing.T) {
 	}
 	a.create(t, "/companies", map[string]any{"name": "Next"}) // and the projections go on
 
-	for _, wrong := range []map[string]any{
-		{}, {"names": []string{"users"}, "all": true}, {"names": []string{"nobody"}},
+	for name, wrong := range map[string]map[string]any{
+		"neither names nor all": {}, "names and all": {"names": []string{"users"}, "all": true},
+		"an unknown name": {"names": []string{"nobody"}},
 	} {
-		refused := a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", wrong)
-		if refused.status != http.StatusUnprocessableEntity {
-			t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusUnprocessableEntity)
-		}
+		t.Run(name, func(t *testing.T) {
+			refused := a.call(t, a.admin, http.MethodPost, "/projections/rebuilds", wrong)
+			if refused.status != http.StatusUnprocessableEntity {
+				t.Errorf("%v: got %v, want %v", refused, refused.status, http.StatusUnprocessableEntity)
+			}
+		})
 	}
 	if got := a.call(t, a.admin, http.MethodGet, "/projections/rebuilds/"+uuid.NewString(),
 		nil).status; got != http.StatusNotFound {

@@ -22,15 +22,16 @@ func trusting(prefixes ...string) func(*Options) {
 func TestTheBodyThatIsMissingIsNamed(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	for path, body := range map[string]string{"POST /users/import": "text/csv", "POST /users": "application/json"} {
-		method, path, _ := strings.Cut(path, " ")
-		for _, answer := range []answered{
-			a.call(t, a.admin, method, path, "", with{"Content-Type", body}),
-			a.call(t, a.admin, method, path, "x", with{"Content-Type", "text/html"}),
+	for path, body := range map[string]string{"/users/import": "text/csv", "/users": "application/json"} {
+		for name, answer := range map[string]answered{
+			"no body":      a.call(t, a.admin, http.MethodPost, path, "", with{"Content-Type", body}),
+			"another type": a.call(t, a.admin, http.MethodPost, path, "x", with{"Content-Type", "text/html"}),
 		} {
-			if got := answer.text("detail"); !strings.Contains(got, body) {
-				t.Errorf("%s %s: %q lacks %q", path, answer, got, body)
-			}
+			t.Run(name+" for "+path, func(t *testing.T) {
+				if got := answer.text("detail"); !strings.Contains(got, body) {
+					t.Errorf("%s: %q lacks %q", answer, got, body)
+				}
+			})
 		}
 	}
 }
@@ -163,9 +164,11 @@ func TestPatchTellsAbsentNullAndValuesApart(t *testing.T) {
 		"email": "anna@example.com", "first_name": "Anna", "phone": nil, "company_id": nil, "end_date": nil,
 		"department": "Risk", "active": false,
 	} {
-		if diff := cmp.Diff(want, changed.json[field]); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", field, diff)
-		}
+		t.Run(field, func(t *testing.T) {
+			if diff := cmp.Diff(want, changed.json[field]); diff != "" {
+				t.Errorf("changed.json[field] (-want +got):\n%s", diff)
+			}
+		})
 	}
 	nothing := a.call(t, a.admin, http.MethodPatch, "/users/"+id, `{"department":"Risk"}`)
 	if got := nothing.header.Get("ETag"); got != changed.header.Get("ETag") {
@@ -276,9 +279,11 @@ func TestHeadersThatProtect(t *testing.T) {
 		"Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 		"Content-Security-Policy":   "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	} {
-		if got := answer.header.Get(name); got != want {
-			t.Errorf("%s: got %q, want %q", name, got, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := answer.header.Get(name); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
 	}
 	plain := a.call(t, a.admin, http.MethodGet, "/nowhere", nil)
 	if got := plain.header.Get("Strict-Transport-Security"); got != "" {

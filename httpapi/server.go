@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -205,10 +204,18 @@ func (s *server) root(path string, handler gin.HandlerFunc) {
 	s.engine.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
 }
 
-// insteadOfDelete says what to call instead of DELETE, by the path of the resource's kind.
-var insteadOfDelete = map[string]string{
-	"users": "POST %s/deactivate", "companies": "POST %s/retire", "roles": "POST %s/retire", "groups": "POST %s/retire",
-	"mail/servers": "POST %s/retire", "mail/accounts": "POST %s/retire", "directories": `PATCH %s {"enabled": false}`,
+// insteadOfDelete says what to call instead of DELETE on a path; empty where there is nothing to delete.
+func (s *server) insteadOfDelete(requested string) string {
+	resources := strings.TrimPrefix(path.Dir(requested), basePath)
+	if resources == "/directories" {
+		return "PATCH " + requested + ` {"enabled": false}`
+	}
+	for _, action := range []string{"retire", "deactivate"} {
+		if slices.ContainsFunc(s.routes, func(o operation) bool { return o.path == resources+"/{id}/"+action }) {
+			return "POST " + requested + "/" + action
+		}
+	}
+	return ""
 }
 
 // refuseMethod answers 405.
@@ -216,11 +223,10 @@ func (s *server) refuseMethod(c *gin.Context) {
 	allowed := strings.Split(c.Writer.Header().Get("Allow"), ", ") // by Gin, in the order of registration
 	slices.Sort(allowed)
 	c.Header("Allow", strings.Join(allowed, ", "))
-	kind := strings.TrimPrefix(path.Dir(c.Request.URL.Path), basePath+"/")
-	if call := insteadOfDelete[kind]; c.Request.Method == http.MethodDelete && call != "" {
+	if call := s.insteadOfDelete(c.Request.URL.Path); c.Request.Method == http.MethodDelete && call != "" {
 		writeProblem(c, &refusal{
 			status: http.StatusMethodNotAllowed, code: domain.CodeHistoryIsKept,
-			detail: "nothing is ever deleted, so that its history stays: use " + fmt.Sprintf(call, c.Request.URL.Path),
+			detail: "nothing is ever deleted, so that its history stays: use " + call,
 		})
 		return
 	}

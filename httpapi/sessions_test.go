@@ -97,24 +97,26 @@ func TestSigningInTellsNothingAboutAccounts(t *testing.T) {
 	var first answered
 	for _, email := range []string{adminEmail, "nobody@example.com", "nopassword@example.com", "inactive@example.com",
 		"notyet@example.com", "over@example.com", "not an address", "nul\x00"} {
-		password := adminPassword
-		if email == adminEmail {
-			password = "wrong " + adminPassword
-		}
-		refused := a.signInAs(t, email, password)
-		if refused.status != http.StatusUnauthorized {
-			t.Errorf("%s: %s: got %v, want %v", email, refused, refused.status, http.StatusUnauthorized)
-		}
-		if got := refused.text("code"); got != "invalid_credentials" {
-			t.Errorf(`code = %q, want "invalid_credentials"`, got)
-		}
-		delete(refused.json, "instance")
-		if first.json == nil {
-			first = refused
-		}
-		if diff := cmp.Diff(first.json, refused.json); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", email, diff)
-		}
+		t.Run(email, func(t *testing.T) {
+			password := adminPassword
+			if email == adminEmail {
+				password = "wrong " + adminPassword
+			}
+			refused := a.signInAs(t, email, password)
+			if refused.status != http.StatusUnauthorized {
+				t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusUnauthorized)
+			}
+			if got := refused.text("code"); got != "invalid_credentials" {
+				t.Errorf(`code = %q, want "invalid_credentials"`, got)
+			}
+			delete(refused.json, "instance")
+			if first.json == nil {
+				first = refused
+			}
+			if diff := cmp.Diff(first.json, refused.json); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
 	}
 	missing := a.call(t, "", http.MethodPost, "/sessions", map[string]any{"email": adminEmail})
 	if diff := cmp.Diff(map[string]string{"password": "required"}, missing.wrong()); diff != "" {
@@ -138,27 +140,29 @@ func TestDeactivatingEndsSessionsAtOnce(t *testing.T) {
 				with{"Prefer", "respond-async"})
 		},
 	} {
-		id, token := a.person(t, name+"@example.com", everything())
-		if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusOK {
-			t.Fatalf(`a.call(t, token, http.MethodGet, "/users", nil).status = %v, want %v`, got, http.StatusOK)
-		}
-		gone := deactivate(id.String())
-		if gone.status != http.StatusAccepted {
-			t.Fatalf("%v: got %v, want %v", gone, gone.status, http.StatusAccepted)
-		}
-		if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
-			t.Errorf("%s: got %v, want %v", name, got, http.StatusUnauthorized)
-		}
-		if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 0 {
-			t.Errorf("got %v, want nothing", got)
-		}
-		back := a.call(t, a.admin, http.MethodPost, "/users/"+id.String()+"/activate", nil)
-		if got := back.text("state"); got != "active" {
-			t.Errorf(`%v: got %q, want "active"`, back, got)
-		}
-		if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
-			t.Errorf("the old session does not come back: got %v, want %v", got, http.StatusUnauthorized)
-		}
+		t.Run(name, func(t *testing.T) {
+			id, token := a.person(t, name+"@example.com", everything())
+			if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusOK {
+				t.Fatalf(`a.call(t, token, http.MethodGet, "/users", nil).status = %v, want %v`, got, http.StatusOK)
+			}
+			gone := deactivate(id.String())
+			if gone.status != http.StatusAccepted {
+				t.Fatalf("%v: got %v, want %v", gone, gone.status, http.StatusAccepted)
+			}
+			if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
+				t.Errorf("got %v, want %v", got, http.StatusUnauthorized)
+			}
+			if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 0 {
+				t.Errorf("got %v, want nothing", got)
+			}
+			back := a.call(t, a.admin, http.MethodPost, "/users/"+id.String()+"/activate", nil)
+			if got := back.text("state"); got != "active" {
+				t.Errorf(`%v: got %q, want "active"`, back, got)
+			}
+			if got := a.call(t, token, http.MethodGet, "/users", nil).status; got != http.StatusUnauthorized {
+				t.Errorf("the old session does not come back: got %v, want %v", got, http.StatusUnauthorized)
+			}
+		})
 	}
 	own := a.call(t, a.admin, http.MethodPost, "/users/"+a.adminID.String()+"/deactivate", nil)
 	if got := own.text("code"); got != "own_account" {
@@ -175,16 +179,18 @@ func TestASuperuserAlwaysRemains(t *testing.T) {
 	}
 	temporary, admin := "/users/"+result.ID, "/users/"+a.adminID.String()
 	token := a.signInAs(t, "temporary@example.com", adminPassword).text("token")
-	for _, change := range []map[string]any{
-		{"end_date": "2090-01-01"}, {"start_date": "2090-01-01"}, {"superuser": false}, {"active": false},
+	for field, value := range map[string]any{
+		"end_date": "2090-01-01", "start_date": "2090-01-01", "superuser": false, "active": false,
 	} {
-		own := a.call(t, a.admin, http.MethodPatch, admin, change)
-		if own.status != http.StatusConflict {
-			t.Errorf("%v: got %v, want %v", own, own.status, http.StatusConflict)
-		}
-		if got := own.text("code"); got != "own_account" {
-			t.Errorf(`code = %q, want "own_account"`, got)
-		}
+		t.Run("your own "+field, func(t *testing.T) {
+			own := a.call(t, a.admin, http.MethodPatch, admin, map[string]any{field: value})
+			if own.status != http.StatusConflict {
+				t.Errorf("%v: got %v, want %v", own, own.status, http.StatusConflict)
+			}
+			if got := own.text("code"); got != "own_account" {
+				t.Errorf(`code = %q, want "own_account"`, got)
+			}
+		})
 	}
 	changed := a.call(t, a.admin, http.MethodPatch, temporary, map[string]any{"end_date": "2090-01-01"})
 	if changed.status != http.StatusOK {

@@ -119,14 +119,24 @@ func TestFromACompanyToTheHistoryOfAPerson(t *testing.T) {
 		t.Errorf("rest.items() has %d elements, want 2: %v", len(got), got)
 	}
 
-	for filter, n := range map[string]int{
-		"from=2090-01-01": 0, "to=2020-01-01": 0, "actor_id=" + a.adminID.String(): len(types), "actor_id=" + id: 0,
-		"from=" + between.Format(time.RFC3339Nano): len(types) - 3, "to=" + between.Format(time.RFC3339Nano): 3,
-		"include=sign_ins": len(types),
+	moment := between.Format(time.RFC3339Nano)
+	for name, c := range map[string]struct {
+		filter string
+		n      int
+	}{
+		"after everything":       {"from=2090-01-01", 0},
+		"before everything":      {"to=2020-01-01", 0},
+		"by the administrator":   {"actor_id=" + a.adminID.String(), len(types)},
+		"by the person":          {"actor_id=" + id, 0},
+		"from a moment between":  {"from=" + moment, len(types) - 3},
+		"up to a moment between": {"to=" + moment, 3},
+		"with sign-ins":          {"include=sign_ins", len(types)},
 	} {
-		if got := a.call(t, a.admin, http.MethodGet, path+"/history?"+filter, nil).items(); len(got) != n {
-			t.Errorf("%s: got has %d elements, want %d: %v", filter, len(got), n, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := a.call(t, a.admin, http.MethodGet, path+"/history?"+c.filter, nil).items(); len(got) != c.n {
+				t.Errorf("got has %d elements, want %d: %v", len(got), c.n, got)
+			}
+		})
 	}
 
 	earlier := a.call(t, a.admin, http.MethodGet, path+"?as_of="+between.Format(time.RFC3339Nano), nil)
@@ -156,23 +166,25 @@ func TestFromACompanyToTheHistoryOfAPerson(t *testing.T) {
 		t.Errorf(`before.items()[0]["email"] = %q, want "Olena.Kovalenko@example.com"`, got)
 	}
 
-	for path, instead := range map[string]string{
-		path: "/deactivate", "/companies/" + company: "/retire", "/groups/" + analysts: "/retire",
-		"/roles/" + role: "/retire",
+	for name, c := range map[string]struct{ path, instead string }{
+		"an account": {path, "/deactivate"}, "a company": {"/companies/" + company, "/retire"},
+		"a group": {"/groups/" + analysts, "/retire"}, "a role": {"/roles/" + role, "/retire"},
 	} {
-		deleted := a.call(t, a.admin, http.MethodDelete, path, nil)
-		if deleted.status != http.StatusMethodNotAllowed {
-			t.Errorf("deleted.status = %v, want %v", deleted.status, http.StatusMethodNotAllowed)
-		}
-		if got := deleted.text("code"); got != "history_is_kept" {
-			t.Errorf(`code = %q, want "history_is_kept"`, got)
-		}
-		if got := deleted.text("detail"); !strings.Contains(got, instead) {
-			t.Errorf("%q lacks %q", got, instead)
-		}
-		if got := deleted.header.Get("Allow"); got != "GET, PATCH" {
-			t.Errorf(`Allow = %q, want "GET, PATCH"`, got)
-		}
+		t.Run("instead of deleting "+name, func(t *testing.T) {
+			deleted := a.call(t, a.admin, http.MethodDelete, c.path, nil)
+			if deleted.status != http.StatusMethodNotAllowed {
+				t.Errorf("deleted.status = %v, want %v", deleted.status, http.StatusMethodNotAllowed)
+			}
+			if got := deleted.text("code"); got != "history_is_kept" {
+				t.Errorf(`code = %q, want "history_is_kept"`, got)
+			}
+			if got := deleted.text("detail"); !strings.Contains(got, c.instead) {
+				t.Errorf("%q lacks %q", got, c.instead)
+			}
+			if got := deleted.header.Get("Allow"); got != "GET, PATCH" {
+				t.Errorf(`Allow = %q, want "GET, PATCH"`, got)
+			}
+		})
 	}
 }
 
@@ -180,51 +192,55 @@ func TestEverythingThatCanBeRetired(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	for _, kind := range []string{"companies", "roles", "groups"} {
-		id := a.create(t, "/"+kind, map[string]any{"name": "Старий"})
-		renamed := a.call(t, a.admin, http.MethodPatch, "/"+kind+"/"+id, map[string]any{"name": "Old"})
-		if renamed.status != http.StatusOK {
-			t.Fatalf("%v: got %v, want %v", renamed, renamed.status, http.StatusOK)
-		}
-		same := a.call(t, a.admin, http.MethodPost, "/"+kind, map[string]any{"name": "Old"})
-		if same.status != http.StatusConflict {
-			t.Errorf("same.status = %v, want %v", same.status, http.StatusConflict)
-		}
-		if got := same.text("code"); got != "name_taken" {
-			t.Errorf(`code = %q, want "name_taken"`, got)
-		}
+		t.Run(kind, func(t *testing.T) {
+			id := a.create(t, "/"+kind, map[string]any{"name": "Старий"})
+			renamed := a.call(t, a.admin, http.MethodPatch, "/"+kind+"/"+id, map[string]any{"name": "Old"})
+			if renamed.status != http.StatusOK {
+				t.Fatalf("%v: got %v, want %v", renamed, renamed.status, http.StatusOK)
+			}
+			same := a.call(t, a.admin, http.MethodPost, "/"+kind, map[string]any{"name": "Old"})
+			if same.status != http.StatusConflict {
+				t.Errorf("same.status = %v, want %v", same.status, http.StatusConflict)
+			}
+			if got := same.text("code"); got != "name_taken" {
+				t.Errorf(`code = %q, want "name_taken"`, got)
+			}
 
-		retired := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire", map[string]any{"reason": "merged"})
-		if retired.status != http.StatusOK {
-			t.Fatalf("%v: got %v, want %v", retired, retired.status, http.StatusOK)
-		}
-		if retired.json["retired"] != true {
-			t.Errorf("retired = %v, want true", retired.json["retired"])
-		}
-		again := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire", nil)
-		if got := again.header.Get("ETag"); got != retired.header.Get("ETag") {
-			t.Errorf("doing it again writes nothing: got %q, want %q", got, retired.header.Get("ETag"))
-		}
-		change := a.call(t, a.admin, http.MethodPatch, "/"+kind+"/"+id, map[string]any{"name": "New"})
-		if got := change.text("code"); got != "retired" {
-			t.Errorf(`code = %q, want "retired"`, got)
-		}
-		a.create(t, "/"+kind, map[string]any{"name": "Old"})
+			retired := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire",
+				map[string]any{"reason": "merged"})
+			if retired.status != http.StatusOK {
+				t.Fatalf("%v: got %v, want %v", retired, retired.status, http.StatusOK)
+			}
+			if retired.json["retired"] != true {
+				t.Errorf("retired = %v, want true", retired.json["retired"])
+			}
+			again := a.call(t, a.admin, http.MethodPost, "/"+kind+"/"+id+"/retire", nil)
+			if got := again.header.Get("ETag"); got != retired.header.Get("ETag") {
+				t.Errorf("doing it again writes nothing: got %q, want %q", got, retired.header.Get("ETag"))
+			}
+			change := a.call(t, a.admin, http.MethodPatch, "/"+kind+"/"+id, map[string]any{"name": "New"})
+			if got := change.text("code"); got != "retired" {
+				t.Errorf(`code = %q, want "retired"`, got)
+			}
+			a.create(t, "/"+kind, map[string]any{"name": "Old"})
 
-		listed := a.call(t, a.admin, http.MethodGet, "/"+kind+"?retired=true&sort=-name&query=OL", nil)
-		if got := listed.items(); len(got) != 1 {
-			t.Fatalf("%v: got has %d elements, want 1: %v", listed, len(got), got)
-		}
-		if got := listed.items()[0]["id"]; got != id {
-			t.Errorf(`listed.items()[0]["id"] = %q, want %q`, got, id)
-		}
-		was := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"?as_of="+time.Now().UTC().Format(time.DateOnly), nil)
-		if got := was.text("name"); got != "Old" {
-			t.Errorf(`a date is the end of that day: got %q, want "Old"`, got)
-		}
-		history := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"/history", nil)
-		if got := history.items(); len(got) != 3 {
-			t.Errorf("%v: got has %d elements, want 3: %v", history, len(got), got)
-		}
+			listed := a.call(t, a.admin, http.MethodGet, "/"+kind+"?retired=true&sort=-name&query=OL", nil)
+			if got := listed.items(); len(got) != 1 {
+				t.Fatalf("%v: got has %d elements, want 1: %v", listed, len(got), got)
+			}
+			if got := listed.items()[0]["id"]; got != id {
+				t.Errorf(`listed.items()[0]["id"] = %q, want %q`, got, id)
+			}
+			today := time.Now().UTC().Format(time.DateOnly)
+			was := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"?as_of="+today, nil)
+			if got := was.text("name"); got != "Old" {
+				t.Errorf(`a date is the end of that day: got %q, want "Old"`, got)
+			}
+			history := a.call(t, a.admin, http.MethodGet, "/"+kind+"/"+id+"/history", nil)
+			if got := history.items(); len(got) != 3 {
+				t.Errorf("%v: got has %d elements, want 3: %v", history, len(got), got)
+			}
+		})
 	}
 }
 
@@ -239,24 +255,26 @@ func TestRolesAndGroupsOfAnAccountOneByOne(t *testing.T) {
 	foreign := a.create(t, "/groups", map[string]any{"name": "Analysts", "company_id": other})
 
 	for _, step := range []struct {
-		method, path string
-		status       int
-		field        string
-		want         []any
+		name, method, path string
+		status             int
+		field              string
+		want               []any
 	}{
-		{http.MethodPut, "/roles/" + role, 200, "role_ids", []any{role}},
-		{http.MethodPut, "/groups/" + group, 200, "group_ids", []any{group}},
-		{http.MethodPut, "/groups/" + group, 200, "group_ids", []any{group}},
-		{http.MethodDelete, "/roles/" + role, 200, "role_ids", []any{}},
-		{http.MethodDelete, "/groups/" + group, 200, "group_ids", []any{}},
+		{"take a role", http.MethodPut, "/roles/" + role, 200, "role_ids", []any{role}},
+		{"join a group", http.MethodPut, "/groups/" + group, 200, "group_ids", []any{group}},
+		{"join it again", http.MethodPut, "/groups/" + group, 200, "group_ids", []any{group}},
+		{"give the role back", http.MethodDelete, "/roles/" + role, 200, "role_ids", []any{}},
+		{"leave the group", http.MethodDelete, "/groups/" + group, 200, "group_ids", []any{}},
 	} {
-		answer := a.call(t, a.admin, step.method, "/users/"+id+step.path, nil)
-		if answer.status != step.status {
-			t.Fatalf("%v: got %v, want %v", answer, answer.status, step.status)
-		}
-		if diff := cmp.Diff(step.want, answer.json[step.field]); diff != "" {
-			t.Errorf("answer.json[step.field] (-want +got):\n%s", diff)
-		}
+		t.Run(step.name, func(t *testing.T) {
+			answer := a.call(t, a.admin, step.method, "/users/"+id+step.path, nil)
+			if answer.status != step.status {
+				t.Fatalf("%v: got %v, want %v", answer, answer.status, step.status)
+			}
+			if diff := cmp.Diff(step.want, answer.json[step.field]); diff != "" {
+				t.Errorf("answer.json[step.field] (-want +got):\n%s", diff)
+			}
+		})
 	}
 	refused := a.call(t, a.admin, http.MethodPut, "/users/"+id+"/groups/"+foreign, nil)
 	if refused.status != http.StatusConflict {
@@ -311,12 +329,10 @@ func TestACabinetPasswordIsNeverReadable(t *testing.T) {
 		t.Errorf("got %v, want nothing", got)
 	}
 
-	for _, wrong := range []any{"01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"} {
-		refused := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account",
-			map[string]any{"mail_account_id": wrong})
-		if diff := cmp.Diff(map[string]string{"mail_account_id": "unknown_mail_account"}, refused.wrong()); diff != "" {
-			t.Errorf("refused.wrong() (-want +got):\n%s", diff)
-		}
+	refused := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account",
+		map[string]any{"mail_account_id": "01983c1c-2b7a-7c1e-9d5e-2f6a0c9b7e11"})
+	if diff := cmp.Diff(map[string]string{"mail_account_id": "unknown_mail_account"}, refused.wrong()); diff != "" {
+		t.Errorf("refused.wrong() (-want +got):\n%s", diff)
 	}
 	none := a.call(t, a.admin, http.MethodPut, "/companies/"+company+"/default-mail-account",
 		map[string]any{"mail_account_id": nil})

@@ -56,16 +56,18 @@ func TestImportingANastyFile(t *testing.T) {
 		t.Errorf("the read models have them already: got %v, want %v", got,
 			users+int(imported.json["created"].(float64)))
 	}
-	for _, report := range []answered{dry, imported} {
-		if report.json["created"] != 1.0 {
-			t.Errorf("%v: got %v, want 1", report, report.json["created"])
-		}
-		if report.json["unchanged"] != 1.0 {
-			t.Errorf("%v: got %v, want 1", report, report.json["unchanged"])
-		}
-		if report.json["failed"] != 6.0 {
-			t.Errorf("%v: got %v, want 6", report, report.json["failed"])
-		}
+	for name, report := range map[string]answered{"dry run": dry, "import": imported} {
+		t.Run(name, func(t *testing.T) {
+			if report.json["created"] != 1.0 {
+				t.Errorf("%v: got %v, want 1", report, report.json["created"])
+			}
+			if report.json["unchanged"] != 1.0 {
+				t.Errorf("%v: got %v, want 1", report, report.json["unchanged"])
+			}
+			if report.json["failed"] != 6.0 {
+				t.Errorf("%v: got %v, want 6", report, report.json["failed"])
+			}
+		})
 	}
 	if diff := cmp.Diff(outcomes(dry), outcomes(imported)); diff != "" {
 		t.Errorf("a dry run says what would happen (-want +got):\n%s", diff)
@@ -87,14 +89,16 @@ func TestImportingANastyFile(t *testing.T) {
 	for name, broken := range map[string]string{
 		"no header": "", "unknown column": "email,salary\na@example.com,1", "no e-mail column": "first_name\nx",
 	} {
-		refused := a.call(t, a.admin, http.MethodPost, "/users/import", broken, csv)
-		if expected := []int{http.StatusUnprocessableEntity, http.StatusBadRequest}; !slices.Contains(expected,
-			refused.status) {
-			t.Errorf("%s: %s: got %v", name, refused, refused.status)
-		}
-		if got := refused.text("detail"); got == "" {
-			t.Errorf("detail = %q, want something", got)
-		}
+		t.Run(name, func(t *testing.T) {
+			refused := a.call(t, a.admin, http.MethodPost, "/users/import", broken, csv)
+			if expected := []int{http.StatusUnprocessableEntity, http.StatusBadRequest}; !slices.Contains(expected,
+				refused.status) {
+				t.Errorf("%s: got %v", refused, refused.status)
+			}
+			if got := refused.text("detail"); got == "" {
+				t.Errorf("detail = %q, want something", got)
+			}
+		})
 	}
 }
 
@@ -133,7 +137,8 @@ func TestAnImportTellsOnlyWhatMayBeSeen(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.create(t, "/users", map[string]any{"email": "anna@example.com", "first_name": "Anna", "superuser": true})
-	differs := func(token, query string) any {
+	differs := func(t *testing.T, token, query string) any {
+		t.Helper()
 		report := a.call(t, token, http.MethodPost, "/users/import"+query,
 			"email,first_name,superuser\nanna@example.com,Anna,false\n", with{"Content-Type", "text/csv"})
 		if report.status != http.StatusOK {
@@ -146,16 +151,18 @@ func TestAnImportTellsOnlyWhatMayBeSeen(t *testing.T) {
 	}
 	_, adds := a.person(t, "adds@example.com", without("users", domain.View))
 	_, sees := a.person(t, "sees@example.com", everything())
-	for _, query := range []string{"", "?dry_run=true"} {
-		if got := differs(adds, query); got != nil {
-			t.Errorf("differs(adds, query) = %v, want nil", got)
-		}
-		if diff := cmp.Diff([]any{"superuser"}, differs(sees, query)); diff != "" {
-			t.Errorf("differs(sees, query) (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff([]any{"superuser"}, differs(a.admin, query)); diff != "" {
-			t.Errorf("differs(a.admin, query) (-want +got):\n%s", diff)
-		}
+	for name, query := range map[string]string{"import": "", "dry run": "?dry_run=true"} {
+		t.Run(name, func(t *testing.T) {
+			if got := differs(t, adds, query); got != nil {
+				t.Errorf("differs(adds, query) = %v, want nil", got)
+			}
+			if diff := cmp.Diff([]any{"superuser"}, differs(t, sees, query)); diff != "" {
+				t.Errorf("differs(sees, query) (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]any{"superuser"}, differs(t, a.admin, query)); diff != "" {
+				t.Errorf("differs(a.admin, query) (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

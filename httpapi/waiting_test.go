@@ -85,18 +85,20 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 	}
 	var waiting sync.WaitGroup
 	for _, c := range []struct {
-		method, path string
-		body         any
-		refused      bool // while another one waits
-		status       int  // of the one that waited
+		name, method, path string
+		body               any
+		refused            bool // while another one waits
+		status             int  // of the one that waited
 	}{
-		{http.MethodPost, "/sessions", credentials("anna@example.com", directoryPassword), true,
+		{"a sign-in at a directory", http.MethodPost, "/sessions",
+			credentials("anna@example.com", directoryPassword), true, http.StatusUnauthorized},
+		{"a refused sign-in", http.MethodPost, "/sessions", credentials("mia@example.com", "wrong"), false,
 			http.StatusUnauthorized},
-		{http.MethodPost, "/sessions", credentials("mia@example.com", "wrong"), false, http.StatusUnauthorized},
-		{http.MethodPost, "/directories/" + silent + "/test", map[string]any{}, true, http.StatusOK},
-		{http.MethodGet, "/audit/export", nil, true, http.StatusOK},
-		{http.MethodPost, "/mail/accounts/" + account + "/test", map[string]any{"to": "me@example.com"}, true,
+		{"a test of a directory", http.MethodPost, "/directories/" + silent + "/test", map[string]any{}, true,
 			http.StatusOK},
+		{"an export", http.MethodGet, "/audit/export", nil, true, http.StatusOK},
+		{"a test mail", http.MethodPost, "/mail/accounts/" + account + "/test",
+			map[string]any{"to": "me@example.com"}, true, http.StatusOK},
 	} {
 		waiting.Go(func() {
 			answer := a.call(t, a.admin, c.method, c.path, c.body)
@@ -118,21 +120,23 @@ func TestWhoWaitsForSomebodyOutsideKeepsNobodyOut(t *testing.T) {
 		} else {
 			<-h.arrived
 		}
-		if got := a.call(t, a.admin, http.MethodGet, "/me", nil).status; got != http.StatusOK {
-			t.Fatalf("%s: got %v, want %v", c.path, got, http.StatusOK)
-		}
-		if c.refused {
-			refused := a.call(t, a.admin, c.method, c.path, c.body)
-			if refused.status != http.StatusServiceUnavailable {
-				t.Errorf("%s: %s: got %v, want %v", c.path, refused, refused.status, http.StatusServiceUnavailable)
+		t.Run("while "+c.name+" waits", func(t *testing.T) {
+			if got := a.call(t, a.admin, http.MethodGet, "/me", nil).status; got != http.StatusOK {
+				t.Fatalf("got %v, want %v", got, http.StatusOK)
 			}
-			if got := refused.text("code"); got != "unavailable" {
-				t.Errorf(`code = %q, want "unavailable"`, got)
+			if c.refused {
+				refused := a.call(t, a.admin, c.method, c.path, c.body)
+				if refused.status != http.StatusServiceUnavailable {
+					t.Errorf("%s: got %v, want %v", refused, refused.status, http.StatusServiceUnavailable)
+				}
+				if got := refused.text("code"); got != "unavailable" {
+					t.Errorf(`code = %q, want "unavailable"`, got)
+				}
+				if got := refused.header.Get("Retry-After"); got != "5" {
+					t.Errorf(`Retry-After = %q, want "5"`, got)
+				}
 			}
-			if got := refused.header.Get("Retry-After"); got != "5" {
-				t.Errorf(`Retry-After = %q, want "5"`, got)
-			}
-		}
+		})
 	}
 	check := a.call(t, a.admin, http.MethodGet, "/directories/"+silent+"/check", nil)
 	if check.status != http.StatusServiceUnavailable {

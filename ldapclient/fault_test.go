@@ -331,30 +331,32 @@ func TestCertificatesAreVerified(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, plain := range []bool{false, true} {
-				f := newFake(t, plain, c.template)
-				settings := f.config()
-				switch c.ca {
-				case "other":
-					settings.CAPEM = newFake(t, false, nil).caPEM
-				case "none":
-					settings.CAPEM = ""
-				}
-				_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
-				requireStep(t, directory.StepTLS, err)
-				var failure *ldapclient.Failure
-				if !errors.As(err, &failure) {
-					t.Fatalf("%T is not of the wanted type: %v", err, err)
-				}
-				if !strings.Contains(failure.Detail, c.detail) {
-					t.Fatalf("%q lacks %q", failure.Detail, c.detail)
-				}
-				if !strings.Contains(failure.Fix, c.fix) {
-					t.Fatalf("%q lacks %q", failure.Fix, c.fix)
-				}
-				if got := f.binds.Load(); got != 0 {
-					t.Fatalf("f.binds.Load() = %v, want nothing", got)
-				}
+			for how, plain := range map[string]bool{"LDAPS": false, "StartTLS": true} {
+				t.Run(how, func(t *testing.T) {
+					f := newFake(t, plain, c.template)
+					settings := f.config()
+					switch c.ca {
+					case "other":
+						settings.CAPEM = newFake(t, false, nil).caPEM
+					case "none":
+						settings.CAPEM = ""
+					}
+					_, err := settings.SignIn(t.Context(), "anna@example.com", "secret")
+					requireStep(t, directory.StepTLS, err)
+					var failure *ldapclient.Failure
+					if !errors.As(err, &failure) {
+						t.Fatalf("%T is not of the wanted type: %v", err, err)
+					}
+					if !strings.Contains(failure.Detail, c.detail) {
+						t.Fatalf("%q lacks %q", failure.Detail, c.detail)
+					}
+					if !strings.Contains(failure.Fix, c.fix) {
+						t.Fatalf("%q lacks %q", failure.Fix, c.fix)
+					}
+					if got := f.binds.Load(); got != 0 {
+						t.Fatalf("f.binds.Load() = %v, want nothing", got)
+					}
+				})
 			}
 		})
 	}
@@ -375,12 +377,14 @@ func TestServersAreTriedInOrder(t *testing.T) {
 		"broken in the search":        {search: half},
 		"broken at the person's bind": {userBind: half},
 	} {
-		first := newFake(t, false, nil)
-		first.behave.Store(&b)
-		_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			first := newFake(t, false, nil)
+			first.behave.Store(&b)
+			_, err := both(first).SignIn(t.Context(), "anna@example.com", "secret")
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 
 	asked := second.accepted.Load()

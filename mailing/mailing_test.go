@@ -59,52 +59,53 @@ func TestEveryMailInEveryLanguage(t *testing.T) {
 				notices = mailmessage.Notices
 			}
 			for _, notice := range notices {
-				name := strings.Join([]string{language, feature, notice}, " ")
-				m := message(feature, notice, language)
-				mail := composed(t, m, sender)
-				if strings.Contains(mail.Raw, "%!") {
-					t.Errorf("%s: %q contains %q", name, mail.Raw, "%!")
-				} // a placeholder too many or too few
-				text, page := mail.Part(t, "text/plain"), mail.Part(t, "text/html")
-				subject := mail.Header(t, "Subject")
-				if subject == "" {
-					t.Errorf("%s: got %q, want something", name, subject)
-				}
-				if before, known := seen[subject]; known {
-					t.Errorf("%s has the subject of %s", name, before)
-				}
-				if feature != mailmessage.ContactNotification || language == "en" {
-					seen[subject] = name
-				}
-				for paragraph := range strings.SplitSeq(text, "\n\n") {
-					if line, _, several := strings.Cut(paragraph, "\n"); !several && !strings.HasPrefix(line, "-- ") {
-						if !strings.Contains(page, line) {
-							t.Errorf("%s: %q lacks %q", name, page, line)
+				name := strings.TrimSpace(language + " " + feature + " " + notice)
+				t.Run(name, func(t *testing.T) {
+					m := message(feature, notice, language)
+					mail := composed(t, m, sender)
+					if strings.Contains(mail.Raw, "%!") {
+						t.Errorf("%q contains %q", mail.Raw, "%!")
+					} // a placeholder too many or too few
+					text, page := mail.Part(t, "text/plain"), mail.Part(t, "text/html")
+					subject := mail.Header(t, "Subject")
+					if subject == "" {
+						t.Errorf("got %q, want something", subject)
+					}
+					if before, known := seen[subject]; known {
+						t.Errorf("it has the subject of %s", before)
+					}
+					if feature != mailmessage.ContactNotification || language == "en" {
+						seen[subject] = name
+					}
+					for paragraph := range strings.SplitSeq(text, "\n\n") {
+						line, _, several := strings.Cut(paragraph, "\n")
+						if !several && !strings.HasPrefix(line, "-- ") && !strings.Contains(page, line) {
+							t.Errorf("%q lacks %q", page, line)
 						}
 					}
-				}
-				if !strings.Contains(page, `<html lang="`+language+`">`) {
-					t.Errorf("%q lacks %q", page, `<html lang="`+language+`">`)
-				}
-				switch feature {
-				case mailmessage.PasswordReset, mailmessage.FirstLogin:
-					if !strings.Contains(page, `href="`+m.URL+`"`) {
-						t.Errorf("%q lacks %q", page, `href="`+m.URL+`"`)
+					if !strings.Contains(page, `<html lang="`+language+`">`) {
+						t.Errorf("%q lacks %q", page, `<html lang="`+language+`">`)
 					}
-					if !strings.Contains(text, m.URL) {
-						t.Errorf("%q lacks %q", text, m.URL)
+					switch feature {
+					case mailmessage.PasswordReset, mailmessage.FirstLogin:
+						if !strings.Contains(page, `href="`+m.URL+`"`) {
+							t.Errorf("%q lacks %q", page, `href="`+m.URL+`"`)
+						}
+						if !strings.Contains(text, m.URL) {
+							t.Errorf("%q lacks %q", text, m.URL)
+						}
+						if !strings.Contains(text, "2026-11-23 13:00 EET") {
+							t.Errorf(`%s: %q lacks "2026-11-23 13:00 EET"`, name, text)
+						}
+					case mailmessage.SecurityNotice:
+						if !strings.Contains(text, "2026-11-23 12:00 EET") {
+							t.Errorf(`%s: %q lacks "2026-11-23 12:00 EET"`, name, text)
+						}
+						if !strings.Contains(text, m.IP) {
+							t.Errorf("%q lacks %q", text, m.IP)
+						}
 					}
-					if !strings.Contains(text, "2026-11-23 13:00 EET") {
-						t.Errorf(`%s: %q lacks "2026-11-23 13:00 EET"`, name, text)
-					}
-				case mailmessage.SecurityNotice:
-					if !strings.Contains(text, "2026-11-23 12:00 EET") {
-						t.Errorf(`%s: %q lacks "2026-11-23 12:00 EET"`, name, text)
-					}
-					if !strings.Contains(text, m.IP) {
-						t.Errorf("%q lacks %q", text, m.IP)
-					}
-				}
+				})
 			}
 		}
 	}

@@ -318,18 +318,20 @@ func TestAccountsAreFiltered(t *testing.T) {
 		},
 		"strange state": {UserFilter{State: "asleep"}, ""},
 	} {
-		list, err := s.Users(ctx, tt.filter, PageRequest{Sort: "email"}, s.clock())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var found []string
-		for _, u := range list.Items {
-			name, _, _ := strings.Cut(u.Email, "@")
-			found = append(found, name)
-		}
-		if strings.Join(found, " ") != tt.want {
-			t.Errorf("%s: %v", name, found)
-		}
+		t.Run(name, func(t *testing.T) {
+			list, err := s.Users(ctx, tt.filter, PageRequest{Sort: "email"}, s.clock())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []string
+			for _, u := range list.Items {
+				name, _, _ := strings.Cut(u.Email, "@")
+				found = append(found, name)
+			}
+			if strings.Join(found, " ") != tt.want {
+				t.Errorf("found %v, want %q", found, tt.want)
+			}
+		})
 	}
 	s.has(t)(s.RetireGroup(ctx, as(root), risk, "no longer needed"))
 	s.has(t)(s.RetireRole(ctx, as(root), owner, ""))

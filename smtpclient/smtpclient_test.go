@@ -573,9 +573,13 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, shown := range []string{fmt.Sprint(server), fmt.Sprintf("%+v", &server), string(text)} {
-		if strings.Contains(shown, "hunter2") {
-			t.Fatalf(`%q contains "hunter2"`, shown)
-		}
+	for how, shown := range map[string]string{
+		"printed": fmt.Sprint(server), "printed with its fields": fmt.Sprintf("%+v", &server), "as JSON": string(text),
+	} {
+		t.Run(how, func(t *testing.T) {
+			if strings.Contains(shown, "hunter2") {
+				t.Fatalf(`%q contains "hunter2"`, shown)
+			}
+		})
 	}
 }

@@ -64,18 +64,20 @@ func TestWhoIsAskedAboutSomebody(t *testing.T) {
 			directory.Person{Known: true, CompanyID: nova, ConnectionID: off}, []string{"nova", "all"}, nil,
 		},
 	} {
-		asked, unvouched := directory.Asked(all, c.who)
-		named := func(connections []directory.Connection) (is []string) {
-			for _, c := range connections {
-				is = append(is, names[c.ID])
+		t.Run(name, func(t *testing.T) {
+			asked, unvouched := directory.Asked(all, c.who)
+			named := func(connections []directory.Connection) (is []string) {
+				for _, c := range connections {
+					is = append(is, names[c.ID])
+				}
+				return is
 			}
-			return is
-		}
-		if got := named(asked); !slices.Equal(got, c.asked) {
-			t.Errorf("%s: asked are %q, want %q", name, got, c.asked)
-		}
-		if got := named(unvouched); !slices.Equal(got, c.unvouched) {
-			t.Errorf("%s: unvouched are %q, want %q", name, got, c.unvouched)
-		}
+			if got := named(asked); !slices.Equal(got, c.asked) {
+				t.Errorf("asked are %q, want %q", got, c.asked)
+			}
+			if got := named(unvouched); !slices.Equal(got, c.unvouched) {
+				t.Errorf("unvouched are %q, want %q", got, c.unvouched)
+			}
+		})
 	}
 }

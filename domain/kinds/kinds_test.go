@@ -146,8 +146,10 @@ func TestSignInsAreAboutTheAccount(t *testing.T) {
 		"signin-1": {user.Kind, "1"}, "user-1": {user.Kind, "1"}, "group-a-b": {group.Kind, "a-b"},
 		"email-x": {"email", "x"},
 	} {
-		if kind, id := kinds.Subject(stream); kind != want[0] || id != want[1] {
-			t.Errorf("%s is about %s %s", stream, kind, id)
-		}
+		t.Run(stream, func(t *testing.T) {
+			if kind, id := kinds.Subject(stream); kind != want[0] || id != want[1] {
+				t.Errorf("it is about %s %s", kind, id)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package mailmessage_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -167,12 +168,14 @@ func TestPausesGrow(t *testing.T) {
 		t.Error(s.State)
 	}
 	for _, jitter := range []float64{0, 0.999} {
-		s := mailmessage.State{}
-		s.Evolve(notice)
-		s.Evolve(mailmessage.Postpone(s, "x", asked, jitter)[0])
-		if pause := s.DueAt.Sub(asked); pause < 12*time.Second || pause > 18*time.Second {
-			t.Error(pause)
-		}
+		t.Run(fmt.Sprintf("jitter %g", jitter), func(t *testing.T) {
+			s := mailmessage.State{}
+			s.Evolve(notice)
+			s.Evolve(mailmessage.Postpone(s, "x", asked, jitter)[0])
+			if pause := s.DueAt.Sub(asked); pause < 12*time.Second || pause > 18*time.Second {
+				t.Error(pause)
+			}
+		})
 	}
 }
 

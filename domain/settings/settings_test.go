@@ -46,8 +46,10 @@ func TestEveryWrongFieldOfTheSiteIsTold(t *testing.T) {
 		DefaultEmail: new("nobody"), DefaultLanguage: new("tlh"),
 	})).ThenInvalid(t, "name", "domain", "protocol", "time_zone", "default_email", "default_language")
 	for _, host := range []string{"user@example.com", "example.com?x", "exa mple.com", "example.com/"} {
-		scenario.Given[settings.SiteState]().When(changeSite(settings.SitePatch{Domain: &host})).ThenInvalid(t,
-			"domain")
+		t.Run(host, func(t *testing.T) {
+			scenario.Given[settings.SiteState]().When(changeSite(settings.SitePatch{Domain: &host})).ThenInvalid(t,
+				"domain")
+		})
 	}
 }
 

@@ -114,19 +114,21 @@ func TestACodeWorksOnceWhateverHappenedSince(t *testing.T) {
 		signin.Succeeded{Step: 40}, signin.Challenged{Step: 40}, signin.Failed{Step: 40}, signin.LockoutBegan{Step: 40},
 		signin.Unlocked{Step: 40}, signin.SignedOut{Step: 40},
 	} {
-		state := given(loggedAt{0, "a", later})
-		for _, used := range []int64{39, 40} {
-			if _, ok := signin.Succeed(state, session, signin.ByCode, false, used); ok {
-				t.Errorf("after %T the code of step %d works again", later, used)
+		t.Run("after "+later.EventType(), func(t *testing.T) {
+			state := given(loggedAt{0, "a", later})
+			for _, used := range []int64{39, 40} {
+				if _, ok := signin.Succeed(state, session, signin.ByCode, false, used); ok {
+					t.Errorf("the code of step %d works again", used)
+				}
 			}
-		}
-		events, ok := signin.Succeed(state, session, signin.ByCode, false, 41)
-		if !ok {
-			t.Errorf("after %T the next code does not work", later)
-		}
-		expect(t, events, signin.Succeeded{Session: session, Method: signin.ByCode, Step: 41})
-		events, _ = signin.Succeed(state, session, signin.ByPassword, true, 0)
-		expect(t, events, signin.Succeeded{Session: session, Method: signin.ByPassword, Limited: true, Step: 40})
+			events, ok := signin.Succeed(state, session, signin.ByCode, false, 41)
+			if !ok {
+				t.Error("the next code does not work")
+			}
+			expect(t, events, signin.Succeeded{Session: session, Method: signin.ByCode, Step: 41})
+			events, _ = signin.Succeed(state, session, signin.ByPassword, true, 0)
+			expect(t, events, signin.Succeeded{Session: session, Method: signin.ByPassword, Limited: true, Step: 40})
+		})
 	}
 }
 
@@ -236,25 +238,27 @@ func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
 // However many addresses there are, each has the guesses that the policy gives it, and no event grows beyond measure.
 func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
 	for _, addresses := range []int{18, 80, 1000} {
-		var stream []loggedAt
-		guesses := 0
-		for i := range 30 * 14 { // as fast as requests for one account are let in
-			attempt := signin.Attempt{
-				Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true,
+		t.Run(fmt.Sprintf("from %d addresses", addresses), func(t *testing.T) {
+			var stream []loggedAt
+			guesses := 0
+			for i := range 30 * 14 { // as fast as requests for one account are let in
+				attempt := signin.Attempt{
+					Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true,
+				}
+				state := given(stream[max(0, len(stream)-signin.Window):]...)
+				events := signin.Carry(state, signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy),
+					attempt.Now, attempt.IP, signin.DefaultPolicy)
+				if len(events) > 0 {
+					guesses++
+				}
+				for _, event := range events {
+					stream = append(stream, loggedAt{attempt.Now.Sub(start), attempt.IP, event})
+				}
 			}
-			state := given(stream[max(0, len(stream)-signin.Window):]...)
-			events := signin.Carry(state, signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy),
-				attempt.Now, attempt.IP, signin.DefaultPolicy)
-			if len(events) > 0 {
-				guesses++
+			if most := min(5*addresses, 30*14); guesses != most {
+				t.Errorf("there were %d guesses, want %d", guesses, most)
 			}
-			for _, event := range events {
-				stream = append(stream, loggedAt{attempt.Now.Sub(start), attempt.IP, event})
-			}
-		}
-		if most := min(5*addresses, 30*14); guesses != most {
-			t.Errorf("from %d addresses there were %d guesses, want %d", addresses, guesses, most)
-		}
+		})
 	}
 	var state signin.State
 	for i := range 2000 {

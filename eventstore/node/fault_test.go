@@ -381,14 +381,16 @@ func TestStoreIsPrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	openNode(t, wide)
-	for _, dir := range []string{dir, wide} {
-		info, err := os.Stat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := info.Mode().Perm(); got != os.FileMode(0o700) {
-			t.Fatalf("info.Mode().Perm() = %v, want %v", got, os.FileMode(0o700))
-		}
+	for name, dir := range map[string]string{"a new folder": dir, "one that others could read": wide} {
+		t.Run(name, func(t *testing.T) {
+			info, err := os.Stat(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.Mode().Perm(); got != os.FileMode(0o700) {
+				t.Fatalf("info.Mode().Perm() = %v, want %v", got, os.FileMode(0o700))
+			}
+		})
 	}
 }
 

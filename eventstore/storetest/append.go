@@ -377,23 +377,26 @@ func streamNames(ctx context.Context, t *testing.T, s *store) {
 
 func streamsWithCommonPrefix(ctx context.Context, t *testing.T, s *store) {
 	base := newStream("prefix")
-	names := []string{base, base + "-", base + "-1", base + "0", base + "~"}
-	for i, name := range names {
-		s.mustAppend(ctx, t, name, esdb.NoStream{}, newEvents("prefixed", i+1)...)
+	endings := []string{"", "-", "-1", "0", "~"}
+	for i, ending := range endings {
+		s.mustAppend(ctx, t, base+ending, esdb.NoStream{}, newEvents("prefixed", i+1)...)
 	}
-	for i, name := range names {
-		for _, direction := range []esdb.Direction{esdb.Forwards, esdb.Backwards} {
-			from := esdb.StreamPosition(esdb.Start{})
-			if direction == esdb.Backwards {
-				from = esdb.End{}
+	for i, ending := range endings {
+		t.Run(fmt.Sprintf("ending in %q", ending), func(t *testing.T) {
+			name := base + ending
+			for _, direction := range []esdb.Direction{esdb.Forwards, esdb.Backwards} {
+				from := esdb.StreamPosition(esdb.Start{})
+				if direction == esdb.Backwards {
+					from = esdb.End{}
+				}
+				got := s.mustRead(ctx, t, name, direction, from, everything)
+				if len(got) != i+1 {
+					t.Fatalf("got has %d elements, want %d: %v", len(got), i+1, got)
+				}
+				if gotNow := of(name, got); len(gotNow) != i+1 {
+					t.Fatalf("of(name, got) has %d elements, want %d: %v", len(gotNow), i+1, gotNow)
+				}
 			}
-			got := s.mustRead(ctx, t, name, direction, from, everything)
-			if len(got) != i+1 {
-				t.Fatalf("got has %d elements, want %d: %v", len(got), i+1, got)
-			}
-			if gotNow := of(name, got); len(gotNow) != i+1 {
-				t.Fatalf("of(name, got) has %d elements, want %d: %v", len(gotNow), i+1, gotNow)
-			}
-		}
+		})
 	}
 }

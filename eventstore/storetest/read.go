@@ -61,9 +61,11 @@ func readStreamBounds(ctx context.Context, t *testing.T, s *store) {
 }
 
 func readMissingStream(ctx context.Context, t *testing.T, s *store) {
-	for _, direction := range []esdb.Direction{esdb.Forwards, esdb.Backwards} {
-		_, err := s.read(ctx, newStream("missing"), direction, esdb.Start{}, 10)
-		requireCode(t, esdb.ErrorCodeResourceNotFound, err)
+	for name, direction := range map[string]esdb.Direction{"forwards": esdb.Forwards, "backwards": esdb.Backwards} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.read(ctx, newStream("missing"), direction, esdb.Start{}, 10)
+			requireCode(t, esdb.ErrorCodeResourceNotFound, err)
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -97,8 +98,10 @@ func emptyAppendIsConflict(ctx context.Context, t *testing.T, s *store) {
 	stream := newStream("repeat")
 	s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvents("before", 2)...)
 	for _, expected := range []esdb.ExpectedRevision{esdb.NoStream{}, esdb.Revision(0)} {
-		_, err := s.append(ctx, stream, expected)
-		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+		t.Run(fmt.Sprintf("%T", expected), func(t *testing.T) {
+			_, err := s.append(ctx, stream, expected)
+			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+		})
 	}
 }
 
@@ -121,57 +124,65 @@ func idsDontMatterAtCurrentRevision(ctx context.Context, t *testing.T, s *store)
 
 func knownIDsWithoutRevision(ctx context.Context, t *testing.T, s *store) {
 	for _, expected := range []esdb.ExpectedRevision{esdb.Any{}, esdb.StreamExists{}} {
-		stream := newStream("repeat")
-		s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("before"))
-		events := newEvents("repeated", 2)
-		first := s.mustAppend(ctx, t, stream, expected, events...)
-		s.mustAppend(ctx, t, stream, expected, newEvent("after"))
-		again := s.mustAppend(ctx, t, stream, expected, events...)
-		if diff := cmp.Diff(first, again); diff != "" {
-			t.Fatalf("again (-want +got):\n%s", diff)
-		}
-		if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 4 {
-			t.Fatalf("the list has %d elements, want 4: %v", len(got), got)
-		}
+		t.Run(fmt.Sprintf("%T", expected), func(t *testing.T) {
+			stream := newStream("repeat")
+			s.mustAppend(ctx, t, stream, esdb.NoStream{}, newEvent("before"))
+			events := newEvents("repeated", 2)
+			first := s.mustAppend(ctx, t, stream, expected, events...)
+			s.mustAppend(ctx, t, stream, expected, newEvent("after"))
+			again := s.mustAppend(ctx, t, stream, expected, events...)
+			if diff := cmp.Diff(first, again); diff != "" {
+				t.Fatalf("again (-want +got):\n%s", diff)
+			}
+			if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 4 {
+				t.Fatalf("the list has %d elements, want 4: %v", len(got), got)
+			}
+		})
 	}
 }
 
 func unknownFirstID(ctx context.Context, t *testing.T, s *store) {
 	for _, expected := range []esdb.ExpectedRevision{esdb.Any{}, esdb.StreamExists{}} {
-		stream := newStream("repeat")
-		known := newEvent("known")
-		s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
-		result := s.mustAppend(ctx, t, stream, expected, newEvent("new"), known)
-		if result.NextExpectedVersion != uint64(2) {
-			t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(2))
-		}
+		t.Run(fmt.Sprintf("%T", expected), func(t *testing.T) {
+			stream := newStream("repeat")
+			known := newEvent("known")
+			s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
+			result := s.mustAppend(ctx, t, stream, expected, newEvent("new"), known)
+			if result.NextExpectedVersion != uint64(2) {
+				t.Fatalf("result.NextExpectedVersion = %v, want %v", result.NextExpectedVersion, uint64(2))
+			}
+		})
 	}
 }
 
 func knownThenUnknown(ctx context.Context, t *testing.T, s *store) {
 	for _, expected := range []esdb.ExpectedRevision{esdb.Any{}, esdb.StreamExists{}} {
-		stream := newStream("repeat")
-		known := newEvent("known")
-		s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
-		_, err := s.append(ctx, stream, expected, known, newEvent("new"))
-		requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
-		if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 1 {
-			t.Fatalf("the list has %d elements, want 1: %v", len(got), got)
-		}
+		t.Run(fmt.Sprintf("%T", expected), func(t *testing.T) {
+			stream := newStream("repeat")
+			known := newEvent("known")
+			s.mustAppend(ctx, t, stream, esdb.NoStream{}, known)
+			_, err := s.append(ctx, stream, expected, known, newEvent("new"))
+			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+			if got := s.mustRead(ctx, t, stream, esdb.Forwards, esdb.Start{}, everything); len(got) != 1 {
+				t.Fatalf("the list has %d elements, want 1: %v", len(got), got)
+			}
+		})
 	}
 }
 
 func idsOfOtherStreams(ctx context.Context, t *testing.T, s *store) {
 	event := newEvent("shared")
 	for _, expected := range []esdb.ExpectedRevision{esdb.NoStream{}, esdb.Any{}} {
-		first, second := newStream("repeat"), newStream("repeat")
-		one := s.mustAppend(ctx, t, first, expected, event)
-		other := s.mustAppend(ctx, t, second, expected, event)
-		if other.CommitPosition == one.CommitPosition {
-			t.Fatalf("other.CommitPosition = %v, want anything but %v", other.CommitPosition, one.CommitPosition)
-		}
-		if got := s.mustRead(ctx, t, second, esdb.Forwards, esdb.Start{}, everything); len(got) != 1 {
-			t.Fatalf("the list has %d elements, want 1: %v", len(got), got)
-		}
+		t.Run(fmt.Sprintf("%T", expected), func(t *testing.T) {
+			first, second := newStream("repeat"), newStream("repeat")
+			one := s.mustAppend(ctx, t, first, expected, event)
+			other := s.mustAppend(ctx, t, second, expected, event)
+			if other.CommitPosition == one.CommitPosition {
+				t.Fatalf("other.CommitPosition = %v, want anything but %v", other.CommitPosition, one.CommitPosition)
+			}
+			if got := s.mustRead(ctx, t, second, esdb.Forwards, esdb.Start{}, everything); len(got) != 1 {
+				t.Fatalf("the list has %d elements, want 1: %v", len(got), got)
+			}
+		})
 	}
 }

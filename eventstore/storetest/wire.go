@@ -320,14 +320,16 @@ func sizeTrailer(ctx context.Context, t *testing.T, s *store) {
 	}
 	oneBig := proposed()
 	oneBig.Data = make([]byte, 8<<20) // far over gRPC's own default limit of a message
-	for _, batch := range [][]*api.AppendReq_ProposedMessage{events, {oneBig}} {
-		_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), batch...)
-		if got := status.Code(err); got != codes.InvalidArgument {
-			t.Fatalf("status.Code(err) = %v, want %v", got, codes.InvalidArgument)
-		}
-		if diff := cmp.Diff([]string{"maximum-append-size-exceeded"}, trailers.Get("exception")); diff != "" {
-			t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
-		}
+	for name, batch := range map[string][]*api.AppendReq_ProposedMessage{"many": events, "one that is big": {oneBig}} {
+		t.Run(name, func(t *testing.T) {
+			_, trailers, err := s.appendRaw(ctx, t, optionsFor(newStream("wire")), batch...)
+			if got := status.Code(err); got != codes.InvalidArgument {
+				t.Fatalf("status.Code(err) = %v, want %v", got, codes.InvalidArgument)
+			}
+			if diff := cmp.Diff([]string{"maximum-append-size-exceeded"}, trailers.Get("exception")); diff != "" {
+				t.Fatalf("trailers.Get(\"exception\") (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -372,23 +374,26 @@ func readsAnswerEventsOnly(ctx context.Context, t *testing.T, s *store) {
 	for _, direction := range []api.ReadReq_Options_ReadDirection{
 		api.ReadReq_Options_Forwards, api.ReadReq_Options_Backwards,
 	} {
-		request := readRequest(stream)
-		request.Options.ReadDirection = direction
-		if direction == api.ReadReq_Options_Backwards {
-			request.Options.GetStream().RevisionOption = &api.ReadReq_Options_StreamOptions_End{End: &shared.Empty{}}
-		}
-		answers, err := s.readRaw(ctx, t, request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(answers) != 5 {
-			t.Fatalf("answers has %d elements, want 5: %v", len(answers), answers)
-		}
-		for _, answer := range answers {
-			if got := answer.GetEvent(); got == nil {
-				t.Fatalf("the Go client panics on %T: got %v, want something", answer.GetContent(), got)
+		t.Run(direction.String(), func(t *testing.T) {
+			request := readRequest(stream)
+			request.Options.ReadDirection = direction
+			if direction == api.ReadReq_Options_Backwards {
+				end := &api.ReadReq_Options_StreamOptions_End{End: &shared.Empty{}}
+				request.Options.GetStream().RevisionOption = end
 			}
-		}
+			answers, err := s.readRaw(ctx, t, request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(answers) != 5 {
+				t.Fatalf("answers has %d elements, want 5: %v", len(answers), answers)
+			}
+			for _, answer := range answers {
+				if got := answer.GetEvent(); got == nil {
+					t.Fatalf("the Go client panics on %T: got %v, want something", answer.GetContent(), got)
+				}
+			}
+		})
 	}
 	answers, err := s.readRaw(ctx, t, readRequest(newStream("missing")))
 	if err != nil {

@@ -92,13 +92,15 @@ func TestATokenOpensItsSession(t *testing.T) {
 	session.Kind = Full
 	wantFound(t, store, token, testNow, &session)
 	for _, c := range []struct{ after, seen time.Duration }{{touchEvery - time.Second, 0}, {touchEvery, touchEvery}} {
-		if err := store.Touch(t.Context(), other, testNow.Add(c.after)); err != nil {
-			t.Fatal(err)
-		}
-		listed, err := store.OfAccount(t.Context(), account)
-		if err != nil || !listed[0].LastSeenAt.Equal(testNow.Add(c.seen)) {
-			t.Errorf("used after %s: %+v %v", c.after, listed, err)
-		}
+		t.Run("used after "+c.after.String(), func(t *testing.T) {
+			if err := store.Touch(t.Context(), other, testNow.Add(c.after)); err != nil {
+				t.Fatal(err)
+			}
+			listed, err := store.OfAccount(t.Context(), account)
+			if err != nil || !listed[0].LastSeenAt.Equal(testNow.Add(c.seen)) {
+				t.Errorf("%+v %v", listed, err)
+			}
+		})
 	}
 }
 
@@ -211,17 +213,19 @@ func TestStatementsUseIndexes(t *testing.T) {
 		"sessions_user_id":        {ofAccountStatement, []any{uuid.New()}},
 		"sessions_expires_at":     {removeExpiredStatement, []any{testNow}},
 	} {
-		rows, err := conn.Query(t.Context(), "EXPLAIN "+c.statement, c.values...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan := strings.Join(lines, "\n")
-		if strings.Contains(plan, "Seq Scan on sessions") || !strings.Contains(plan, index) {
-			t.Errorf("%s does not use %s:\n%s", c.statement, index, plan)
-		}
+		t.Run(index, func(t *testing.T) {
+			rows, err := conn.Query(t.Context(), "EXPLAIN "+c.statement, c.values...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := strings.Join(lines, "\n")
+			if strings.Contains(plan, "Seq Scan on sessions") || !strings.Contains(plan, index) {
+				t.Errorf("%s does not use %s:\n%s", c.statement, index, plan)
+			}
+		})
 	}
 }

@@ -171,11 +171,13 @@ var writeDepots = NewUpsert("depots",
 )
 
 // labels is a table that a rebuild fills page by page.
-var labels = Table{Name: "labels", Apply: func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
+var labels = Table{Name: "parcel_labels", Apply: applyLabels}
+
+func applyLabels(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error {
 	for _, e := range events {
 		_, id := domain.SplitStream(e.Stream)
 		if event, ok := e.Event.(labelled); ok {
-			const put = "INSERT INTO labels VALUES ($1, $2) ON CONFLICT (parcel_id) DO UPDATE SET label = " +
+			const put = "INSERT INTO parcel_labels VALUES ($1, $2) ON CONFLICT (parcel_id) DO UPDATE SET label = " +
 				"EXCLUDED.label"
 			if _, err := tx.Exec(ctx, put, id, event.Label); err != nil {
 				return err
@@ -183,7 +185,7 @@ var labels = Table{Name: "labels", Apply: func(ctx context.Context, tx pgx.Tx, e
 		}
 	}
 	return nil
-}}
+}
 
 // journal is a streamed table of all events.
 var journal = Table{
@@ -226,7 +228,7 @@ const parcelTables = `
 	CREATE TABLE IF NOT EXISTS parcels (id uuid PRIMARY KEY, destination text NOT NULL, weight int NOT NULL,
 	revision bigint NOT NULL);
 	CREATE INDEX IF NOT EXISTS parcels_by_destination ON parcels (destination, id);
-	CREATE TABLE IF NOT EXISTS labels (parcel_id uuid PRIMARY KEY, label text NOT NULL);
+	CREATE TABLE IF NOT EXISTS parcel_labels (parcel_id uuid PRIMARY KEY, label text NOT NULL);
 	CREATE TABLE IF NOT EXISTS storage (parcel_id uuid NOT NULL, depot_id uuid NOT NULL, depot_name text NOT NULL,
 		stored_at timestamptz NOT NULL, stored_by_kind text NOT NULL, stored_by_id text, stored_event uuid NOT NULL,
 		stored_position bigint NOT NULL,
@@ -239,7 +241,8 @@ const parcelTables = `
 		PRIMARY KEY (parcel_id, position));
 	CREATE TABLE IF NOT EXISTS journal (position bigint PRIMARY KEY, type text NOT NULL);`
 
-// parcelSet is the Set of these tests. Its tables stand beside those of SecBoard, of which it uses checkpoints alone.
+// parcelSet is the Set of these tests. Its tables stand beside those of SecBoard, of which it uses checkpoints alone:
+// none may have the name of a read model's.
 func parcelSet() Set {
 	return Set{
 		Projections: []Projection{

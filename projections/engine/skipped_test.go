@@ -47,7 +47,7 @@ func TestACheckpointMovedByOthersIsReadAgain(t *testing.T) {
 	pausetest.Until(t, "all checkpoints are written", same)
 	// depots skips what comes next, and parcels does not.
 	const back = "UPDATE checkpoints SET position = 0, events = 0 WHERE name IN ('depots', 'parcels')"
-	if _, err := w.pool.Exec(t.Context(), back+"; TRUNCATE parcels, storage, labels, depots"); err != nil {
+	if _, err := w.pool.Exec(t.Context(), back+"; TRUNCATE parcels, storage, parcel_labels, depots"); err != nil {
 		t.Fatal(err)
 	}
 	_, last := w.post(t, "Odesa")
