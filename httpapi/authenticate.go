@@ -189,7 +189,14 @@ func (s *server) authenticate(ctx context.Context, token string) (sessions.Sessi
 	return session, access, err
 }
 
+// rightsProjections are the read models from which rights are taken. While they are stopped or behind nobody is let in:
+// who lost a right might still have it there.
+var rightsProjections = []string{"users", "groups"}
+
 func (s *server) lookUp(ctx context.Context, token string) (sessions.Session, projections.Access, error) {
+	if err := s.Runner.Fresh(rightsProjections...); err != nil {
+		return sessions.Session{}, projections.Access{}, err
+	}
 	security, err := s.Security(ctx)
 	if err != nil {
 		return sessions.Session{}, projections.Access{}, err

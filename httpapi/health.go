@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -94,10 +95,14 @@ func (s *server) checkReadModels(ctx context.Context) []readinessPart {
 	parts := make([]readinessPart, len(statuses))
 	for i, status := range statuses {
 		parts[i] = readinessPart{Name: "projection_" + status.Name, OK: true}
+		givesRights := slices.Contains(rightsProjections, status.Name)
 		switch {
 		case status.State == "stopped":
-			parts[i].OK, parts[i].Detail = false, "stopped at an event that it can't apply: see GET "+basePath+
-				"/projections"
+			parts[i].OK, parts[i].essential = false, givesRights
+			parts[i].Detail = "stopped at an event that it can't apply: see GET " + basePath + "/projections"
+		case givesRights && s.Runner.Fresh(status.Name) != nil:
+			parts[i].OK, parts[i].essential = false, true
+			parts[i].Detail = "behind the event log for longer than rights may be"
 		case status.LagEvents > tooFarBehind:
 			parts[i].OK, parts[i].essential = false, true
 			parts[i].Detail = "catching up: " + strconv.FormatInt(status.LagEvents, 10) + " events behind"

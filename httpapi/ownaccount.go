@@ -86,7 +86,7 @@ const ownTag = "Own account"
 // own answers commands on the account of whoever asks.
 func (s *server) own() resource[projections.User] {
 	account := s.users()
-	account.path = "/me"
+	account.path, account.module, account.belongs = "/me", "", nil
 	return account
 }
 

@@ -111,7 +111,7 @@ func problemOf(err error) (problem *Problem, headers map[string]string, unexpect
 			false
 	case errors.Is(err, engine.ErrBehind):
 		return newProblem(http.StatusServiceUnavailable, domain.CodeBehind,
-			"the read models do not have that position yet: try again"), retryAfter(time.Second), false
+			"the read models are behind the event log: try again in a moment"), retryAfter(time.Second), false
 	case errors.Is(err, eventstore.ErrTooLarge), errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, domain.CodeTooLarge, "the request is too large"), nil, false
 	case errors.Is(err, secrets.ErrBusy):

@@ -123,8 +123,8 @@ func (r resource[T]) changed(ctx context.Context, s *server, prefer string,
 	if err != nil {
 		return answered, s.notReadBack(ctx, err)
 	}
-	if !r.shows(infoOf(ctx).access, found) {
-		return answered, nil
+	if r.revision(found) < result.Revision || !r.shows(infoOf(ctx).access, found) {
+		return answered, nil // a read model is stopped before the change, or only others may see it
 	}
 	answered.Status, answered.ETag = http.StatusOK, etag(r.revision(found))
 	answered.Body = outcome[T]{resource: found}

@@ -78,6 +78,8 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 	config.PingTimeout = connectTimeout
 	config.ConnConfig.ConnectTimeout = connectTimeout
 	config.ConnConfig.RuntimeParams["application_name"] = "secboard"
+	// None of ours waits for anything but the database: one that is idle for so long keeps its locks from others.
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
 	config.ConnConfig.RuntimeParams["search_path"] = "readmodels, app, public"
 	return config, nil
 }

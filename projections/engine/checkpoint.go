@@ -61,10 +61,11 @@ var errApplied = errors.New("the page was applied already")
 
 // moveStatement is the compare-and-set of a checkpoint. The rows and the checkpoint commit together or not at all, so
 // nothing is lost when a crash of Postgres takes the last commits back: they come again. So it need not wait for the
-// disk.
+// disk. A lock that somebody else holds on what it changes is an outage like others, and not waited for in silence.
 const moveStatement = `UPDATE checkpoints SET position = $2, events = events + $3, error = NULL, stopped_at = NULL,
 	updated_at = now()
-	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting WHERE name = $1 AND position = $4`
+	FROM (SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '5s', true)) setting
+	WHERE name = $1 AND position = $4`
 
 // DB is a connection, or a transaction in which applying a page is one of several steps.
 type DB interface {

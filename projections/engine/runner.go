@@ -47,6 +47,7 @@ type Runner struct {
 	broken      map[string]bool       // projections whose last page failed for a reason that passes by itself
 	waiting     map[*waiter]struct{}
 	refreshed   time.Time // when checkpoints was read from the database
+	samples     []sample  // where the log ended, the newest last
 }
 
 // NewRunner makes a Runner of a set and registers its metrics, unless registry is nil. Run starts it. In the
@@ -111,6 +112,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { r.locks.run(support) })
 	running.Go(func() { r.watch(support) })
+	running.Go(func() { r.sampling(support) })
 	running.Go(func() { r.keepWriting(support) })
 	err := subscriber.Consume(ctx, from, handlers)
 	stop()
