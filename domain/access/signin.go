@@ -44,6 +44,7 @@ type SignInFacts struct {
 	email, active, start, end, directory, password, twoFactor *Event
 	lockouts                                                  []Event // that are not over
 	lastAttempt                                               *Event
+	signIns                                                   signin.State
 }
 
 // Finding is one thing that decides on a sign-in.
@@ -65,6 +66,7 @@ type SignIn struct {
 
 // Note takes an event of the account, or of signing in to it. They come in the order of the log.
 func (f *SignInFacts) Note(e *Event) {
+	f.signIns.Evolve(e.Event)
 	switch event := e.Event.(type) {
 	case user.Registered:
 		f.email = e
@@ -268,16 +270,17 @@ const mostPlaces = 5
 
 // checkCodes reports that codes are not accepted from anywhere.
 func (f *SignInFacts) checkCodes(found Finding) Finding {
-	for _, e := range slices.Backward(f.lockouts) {
-		if lockout, ok := e.Event.(signin.LockoutBegan); ok && lockout.Codes {
-			found.OK, found.Cause = false, e.unattributed()
-			found.Detail = fmt.Sprintf("no code is accepted until %s, after %d wrong ones within an hour",
-				lockout.Until.UTC().Format(time.RFC3339), signin.MostCodes)
-			found.Fix = "wait: nobody can end this early; if it was somebody else, who knows the password, change it " +
-				"(POST /password-resets)"
-			return found
-		}
+	if !f.signIns.CodesRefused(f.Now) {
+		return found
 	}
+	found.OK, found.Cause = false, nil
+	if i := slices.IndexFunc(f.lockouts, codesRefused); i >= 0 {
+		found.Cause = f.lockouts[i].unattributed()
+	}
+	found.Detail = fmt.Sprintf("no code is accepted until %s, after %d wrong ones within an hour",
+		f.signIns.CodesFrom(f.Now).UTC().Format(time.RFC3339), signin.MostCodes)
+	found.Fix = "wait, nobody can end this early; if it was somebody else, the password is known to them: POST " +
+		"/password-resets sends a link to change it"
 	return found
 }
 

@@ -190,8 +190,8 @@ func (m Memory) wrongCode(now time.Time) Memory {
 	return m
 }
 
-// codesFrom is from when on a code is checked.
-func (m Memory) codesFrom(now time.Time) time.Time {
+// CodesFrom is from when on a code is checked.
+func (m Memory) CodesFrom(now time.Time) time.Time {
 	if len(m.Codes) < MostCodes {
 		return now
 	}
@@ -221,7 +221,7 @@ func (m Memory) anyLocked(now time.Time) bool {
 }
 
 // CodesRefused says whether there were so many wrong codes that none is checked now.
-func (m Memory) CodesRefused(now time.Time) bool { return m.codesFrom(now).After(now) }
+func (m Memory) CodesRefused(now time.Time) bool { return m.CodesFrom(now).After(now) }
 
 // Answerable says whether a challenge can be answered.
 func (m Memory) Answerable(challenge uuid.UUID, now time.Time) bool {

@@ -222,7 +222,7 @@ func FailCode(s State, attempt Attempt, challenge uuid.UUID, reason string, poli
 		memory = memory.wrongCode(attempt.Now)
 	}
 	events := []domain.Event{Failed{Reason: reason, Memory: memory}}
-	if until := memory.codesFrom(attempt.Now); until.After(attempt.Now) {
+	if until := memory.CodesFrom(attempt.Now); until.After(attempt.Now) {
 		events = append(events, LockoutBegan{Until: until, Codes: true, Memory: memory})
 	}
 	return events
