@@ -31,7 +31,9 @@ func newHandler(t *testing.T, log eventstore.Log) *commands.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return commands.New(log, keys, secretstest.Hasher(t))
+	h := commands.New(log, keys, secretstest.Hasher(t))
+	h.Pause = func(context.Context, time.Duration) bool { return true }
+	return h
 }
 
 func admin() commands.Caller { return commands.System() }
