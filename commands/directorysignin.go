@@ -52,6 +52,25 @@ type directoryAnswer struct {
 	entry      directory.Entry
 }
 
+// askAbout asks the directories about a password, unless too many are asked about at the same time: ErrCredentials.
+func (h *Handler) askAbout(ctx context.Context, a attempt, password string) (passwordCheck, error) {
+	done, may, err := h.mayAsk(ctx, a)
+	if err == nil && !may {
+		err = ErrCredentials
+	}
+	if err != nil {
+		done()
+		return passwordCheck{}, err
+	}
+	checked, err := h.askDirectories(ctx, a, password)
+	if err != nil {
+		done()
+		return passwordCheck{}, err
+	}
+	checked.recorded = done
+	return checked, nil
+}
+
 // askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that
 // knows the e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may
 // connect a directory could wait for one and collect the passwords of its people.

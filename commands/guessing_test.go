@@ -108,6 +108,9 @@ func TestGuessesAtOnceAreNoMoreThanOneAfterTheOther(t *testing.T) {
 				})
 			}
 			all.Wait()
+			for range test.most {
+				_ = test.guess(t.Context(), s, s.Handler) // refused
+			}
 			if n := s.count(t, test.reason); n != test.most {
 				t.Errorf("%d guesses were checked, want %d", n, test.most)
 			}

@@ -3,6 +3,7 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -177,11 +178,6 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 	if err != nil {
 		return err
 	}
-	release, err := h.passwordTurn(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer release()
 	locked, err := h.glance(ctx, a)
 	if err != nil {
 		return err
@@ -190,9 +186,13 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 		return errLockedOut(field)
 	}
 	checked, err := h.checkPassword(ctx, a, password)
+	if errors.Is(err, ErrCredentials) {
+		return errLockedOut(field)
+	}
 	if err != nil {
 		return err
 	}
+	defer checked.done()
 	if !checked.accepted || checked.directory != nil && checked.directory.entry.GUID != a.account.Directory.GUID {
 		//nolint:errorlint // the one value that refuse gives
 		if err := h.refuse(ctx, caller, a, cmp.Or(checked.refusal, signin.WrongPassword)); err != ErrCredentials {
@@ -200,7 +200,7 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 		}
 		return wrongField(field, domain.CodeWrongPassword, "is not the password of this account")
 	}
-	// What other instances counted meanwhile came first.
+	// What was counted meanwhile came first.
 	state, _, err := h.newestAttempts(ctx, a)
 	if err == nil && state.Locked(a.Attempt) {
 		err = errLockedOut(field)

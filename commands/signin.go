@@ -65,11 +65,6 @@ func (h *Handler) signIn(ctx context.Context, caller Caller, email, password str
 	if err != nil {
 		return SignedIn{}, false, err
 	}
-	release, err := h.passwordTurn(ctx, a)
-	if err != nil {
-		return SignedIn{}, false, err
-	}
-	defer release()
 	locked, err := h.glance(ctx, a)
 	if err != nil {
 		return SignedIn{}, false, err
@@ -81,6 +76,7 @@ func (h *Handler) signIn(ctx context.Context, caller Caller, email, password str
 	if err != nil {
 		return SignedIn{}, false, err
 	}
+	defer checked.done()
 	outcome, err := h.afterPassword(ctx, caller, a, checked)
 	return outcome, checked.unknown, err
 }
@@ -108,6 +104,14 @@ type passwordCheck struct {
 	refusal   string           // why it was not accepted, as a reason of package signin
 	directory *directoryAnswer // of the directory that found an entry; nil for a local password
 	unknown   bool             // neither an account nor a directory knows the address
+	recorded  func()           // to be called when the outcome is in the log; nil where nobody waits for that
+}
+
+// done says that the outcome is in the log.
+func (c passwordCheck) done() {
+	if c.recorded != nil {
+		c.recorded()
+	}
 }
 
 // checkPassword compares with the account's own password, or asks the directories where there is none. The hashing is
@@ -126,7 +130,7 @@ func (h *Handler) checkPassword(ctx context.Context, a attempt, password string)
 	case err != nil:
 		return passwordCheck{}, err
 	case hash == "" && h.Directory != nil:
-		return h.askDirectories(ctx, a, password)
+		return h.askAbout(ctx, a, password)
 	case !matches && a.account.Exists && hash == "":
 		return passwordCheck{refusal: signin.NoPassword}, nil
 	case !matches:
@@ -234,11 +238,6 @@ func (h *Handler) answerChallenge(ctx context.Context, caller Caller, challenge,
 	if err != nil {
 		return SignedIn{}, err
 	}
-	release, err := h.codeTurn(ctx, a)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	defer release()
 	state, _, err := h.newestAttempts(ctx, a)
 	if err != nil {
 		return SignedIn{}, err

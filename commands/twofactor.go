@@ -72,7 +72,7 @@ func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.U
 	var codes []string
 	stream := domain.StreamName(user.Kind, id)
 	var result Result
-	err := h.guessCode(ctx, caller, id, func(attempt) (refusal string, err error) {
+	err := h.guessCode(ctx, caller, id, func(a attempt) (refusal string, err error) {
 		result, err = change(ctx, h, caller.needing(ownAccount), stream, func(s user.State) ([]domain.Event, error) {
 			if !s.TwoFactor.Prepared.Set() {
 				return user.ConfirmTwoFactor(s, nil, 0)
@@ -84,6 +84,9 @@ func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.U
 			step, ok := stepOf(string(secret), code, h.Now())
 			if !ok {
 				return nil, errWrongCode()
+			}
+			if err := h.checksCodes(ctx, a); err != nil {
+				return nil, err
 			}
 			var names []string
 			if codes, names, err = h.newBackupCodes(id); err != nil {
@@ -107,17 +110,8 @@ func (h *Handler) guessCode(ctx context.Context, caller Caller, id uuid.UUID,
 	if err != nil {
 		return err
 	}
-	release, err := h.codeTurn(ctx, a)
-	if err != nil {
+	if err := h.checksCodes(ctx, a); err != nil {
 		return err
-	}
-	defer release()
-	state, _, err := h.newestAttempts(ctx, a)
-	if err != nil {
-		return err
-	}
-	if state.CodesRefused(a.Now) {
-		return errCodesRefused()
 	}
 	refusal, wrong := check(a)
 	if refusal == "" {
@@ -128,6 +122,16 @@ func (h *Handler) guessCode(ctx context.Context, caller Caller, id uuid.UUID,
 		return err
 	}
 	return wrong
+}
+
+// checksCodes refuses where there were too many wrong codes. A right one that was checked before others were counted
+// comes after them, so this is asked again before it is accepted.
+func (h *Handler) checksCodes(ctx context.Context, a attempt) error {
+	state, _, err := h.newestAttempts(ctx, a)
+	if err == nil && state.CodesRefused(a.Now) {
+		err = errCodesRefused()
+	}
+	return err
 }
 
 func errWrongCode() error {

@@ -31,7 +31,7 @@ func TestWhyCantSheSignIn(t *testing.T) {
 		for _, item := range answer.json["checks"].([]any) {
 			c := item.(map[string]any)
 			codes = append(codes, c["code"].(string))
-			if c["ok"] == false {
+			if c["ok"] == false || c["fix"] != nil {
 				blocked[c["code"].(string)] = c
 			}
 		}

@@ -213,6 +213,22 @@ func (m Memory) LockedUntil(attempt Attempt) (until time.Time) {
 	return until
 }
 
+// Left is how many wrong passwords the network of an attempt may still try until it is locked out.
+func (m Memory) Left(attempt Attempt, policy Policy) int {
+	if m.Locked(attempt) {
+		return 0
+	}
+	allowed := policy.Attempts
+	if m.Slowed(attempt, policy) {
+		allowed = min(allowed, attemptsWhenSlowed)
+	}
+	m = m.at(attempt.Now, policy)
+	if i := m.place(attempt.Of, attempt.Network); i >= 0 {
+		allowed -= m.Places[i].Wrong
+	}
+	return allowed
+}
+
 // Locked says whether an attempt meets a lockout.
 func (m Memory) Locked(attempt Attempt) bool { return !m.LockedUntil(attempt).IsZero() }
 

@@ -182,13 +182,9 @@ func Fail(s State, attempt Attempt, reason string, policy Policy) []domain.Event
 	if !refuted(reason) {
 		return []domain.Event{Failed{Reason: reason, Memory: memory}}
 	}
-	allowed := policy.Attempts
-	if s.Slowed(attempt, policy) {
-		allowed = min(allowed, attemptsWhenSlowed)
-	}
 	var locked []string
 	memory, wrong := memory.guess(attempt.Of, attempt.Network, attempt.Now)
-	if wrong >= allowed {
+	if s.Left(attempt, policy) <= 1 {
 		locked = append(locked, attempt.Network)
 	}
 	if site := attempt.site(); site != "" {
