@@ -25,7 +25,7 @@ import (
 	"github.com/secboard/secboard/secrets/secretstest"
 )
 
-func newHandler(t *testing.T, log eventstore.Log) *commands.Handler {
+func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
 	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	if err != nil {

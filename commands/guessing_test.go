@@ -16,9 +16,11 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
+	"github.com/secboard/secboard/eventstore/nodetest"
 )
 
 // owner is Anna, signed in at home.
@@ -389,4 +391,115 @@ func TestAttemptsWaitWhereManyNetworksGuess(t *testing.T) {
 			t.Errorf("%s waited %s, %v", ip, waited, err)
 		}
 	}
+}
+
+// A directory counts guesses, too, and locks its own accounts out: it is asked about no more than SecBoard lets through,
+// also when they come at once.
+func TestGuessesAtOnceAskADirectoryNoMoreOften(t *testing.T) {
+	t.Parallel()
+	s := newDirectoryStory(t)
+	known(t, s)
+	s.servers["hq"].asked = 0
+	arrived, answer := make(chan struct{}, 30), make(chan struct{})
+	asked := atomic.Int32{}
+	s.Directory = blockingDirectory{fakeDirectory{s}, func(email string) {
+		if email == olenasEmail {
+			asked.Add(1)
+			arrived <- struct{}{}
+			<-answer
+		}
+	}}
+	var all sync.WaitGroup
+	refused := make(chan struct{}, 30)
+	for range 30 {
+		all.Go(func() {
+			if _, err := s.SignIn(t.Context(), olenasEmail, "wrong"); !errors.Is(err, commands.ErrCredentials) {
+				t.Error(err)
+			}
+			refused <- struct{}{}
+		})
+	}
+	most := signin.DefaultPolicy.Attempts
+	for range most {
+		<-arrived
+	}
+	for range 30 - most { // those that were not asked about don't wait
+		<-refused
+	}
+	close(answer)
+	all.Wait()
+	if n := int(asked.Load()); n != most {
+		t.Errorf("the directory was asked about %d guesses", n)
+	}
+}
+
+// blockingDirectory lets the test see each question before it is answered.
+type blockingDirectory struct {
+	commands.Directory
+	before func(email string)
+}
+
+func (d blockingDirectory) SignIn(ctx context.Context, server directory.Server,
+	email, password string) (directory.Entry, error) {
+	d.before(email)
+	if strings.HasSuffix(email, "@nobody.invalid") {
+		return directory.Entry{}, &directory.Refused{Reason: directory.Unknown}
+	}
+	return directory.Entry{}, &directory.Refused{Reason: directory.WrongPassword}
+}
+
+// The share of the time that a sign-in takes after 200,000 wrong ones, of that after none. In turn, because the machine
+// is not equally busy all the time.
+//
+//	go test ./commands -run "^$" -bench SignInAfterWrongSignIns -benchtime 500x
+func BenchmarkSignInAfterWrongSignIns(b *testing.B) {
+	const guesses, page = 200_000, 500
+	s := newHandler(b, nodetest.Connect(b))
+	flooded, quiet := "flooded@acme.example", "quiet@acme.example"
+	ids := map[string]uuid.UUID{}
+	for _, email := range []string{flooded, quiet} {
+		result, err := s.CreateSuperuser(b.Context(), commands.Operator(), email, password)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ids[email] = uuid.MustParse(result.ID)
+	}
+	stream, expected := domain.StreamName(signin.Kind, ids[flooded]), eventstore.NoStream
+	var state signin.State
+	for i := 0; i < guesses; {
+		var events []domain.Event
+		for ; len(events) < page; i++ {
+			attempt := signin.Attempt{Network: fmt.Sprintf("10.0.%d.%d", i/250%250, i%250)}
+			attempt.Now = time.Now().Add(time.Duration(i-guesses) * 5 * time.Minute)
+			failed := signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy)
+			state.Evolve(failed[len(failed)-1])
+			events = append(events, failed...)
+		}
+		proposed, err := eventstore.Encode(stream, expected, events,
+			eventstore.Metadata{At: time.Now(), CommandID: uuid.New()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		appended, err := s.Log.Append(b.Context(), stream, expected, proposed)
+		if err != nil {
+			b.Fatal(err)
+		}
+		expected = appended.Revision
+	}
+	people, took := []string{flooded, quiet}, map[string][]time.Duration{}
+	for b.Loop() {
+		for _, email := range people {
+			began := time.Now()
+			if _, err := s.SignIn(b.Context(), from("203.0.113.1"), email, password); err != nil {
+				b.Fatal(err)
+			}
+			took[email] = append(took[email], time.Since(began))
+		}
+		slices.Reverse(people)
+	}
+	median := func(email string) float64 {
+		slices.Sort(took[email])
+		return float64(took[email][len(took[email])/2])
+	}
+	b.ReportMetric(median(flooded)/median(quiet), "flooded/quiet")
 }
