@@ -25,13 +25,15 @@ import (
 	"github.com/secboard/secboard/secrets/secretstest"
 )
 
-func newHandler(t *testing.T, log eventstore.Log) *commands.Handler {
+func newHandler(t testing.TB, log eventstore.Log) *commands.Handler {
 	t.Helper()
 	keys, err := secrets.LoadOrCreateKeyset(filepath.Join(t.TempDir(), "keyset.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return commands.New(log, keys, secretstest.Hasher(t))
+	h := commands.New(log, keys, secretstest.Hasher(t))
+	h.Pause = func(context.Context, time.Duration) bool { return true }
+	return h
 }
 
 func admin() commands.Caller { return commands.System() }

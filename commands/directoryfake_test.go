@@ -118,6 +118,12 @@ type fakeDirectory struct{ *directoryStory }
 func (f fakeDirectory) SignIn(_ context.Context, server directory.Server,
 	email, password string) (directory.Entry, error) {
 	d := f.server(server)
+	if strings.HasSuffix(email, "@nobody.invalid") { // for a refusal that is to look like all others
+		if d.down != nil {
+			return directory.Entry{}, d.down
+		}
+		return directory.Entry{}, &directory.Refused{Reason: directory.Unknown}
+	}
 	d.asked++
 	if d.before != nil {
 		d.before()

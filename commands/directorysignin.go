@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,19 +17,33 @@ import (
 	"github.com/secboard/secboard/eventstore"
 )
 
-// refusalTime is how long a refused sign-in takes at least where there are directories: asking one takes longer than
-// checking a local password, and nobody should learn from that which of the two an address has, or whether it has any.
-const refusalTime = 500 * time.Millisecond
+// A refused sign-in takes a multiple of refusalTime, so that nobody learns from its time what an address has: an
+// account, a password, events to read. Where there are directories it is a longer one, since asking one takes longer than
+// checking a local password.
+const (
+	refusalTime          = 250 * time.Millisecond
+	directoryRefusalTime = 500 * time.Millisecond
+)
 
-// delayRefusal makes a refusal that began at a time take refusalTime.
+// delayRefusal makes a refusal that began at a time take a multiple of what all take.
 func (h *Handler) delayRefusal(ctx context.Context, began time.Time) {
+	grid := refusalTime
+	if h.Directory != nil {
+		if enabled, err := h.DirectoryIndex.EnabledDirectories(ctx); err == nil && len(enabled) > 0 {
+			grid = directoryRefusalTime
+		}
+	}
+	h.Pause(ctx, grid-time.Since(began)%grid) // whoever went away need not wait
+}
+
+// askForNobody asks the directories for an address that nobody has, as for any that has no account, so that an outage is
+// answered alike whatever an address has. The password is made up, too: no directory counts a guess.
+func (h *Handler) askForNobody(ctx context.Context) error {
 	if h.Directory == nil {
-		return
+		return nil
 	}
-	if enabled, err := h.DirectoryIndex.EnabledDirectories(ctx); err != nil || len(enabled) == 0 {
-		return
-	}
-	h.Pause(ctx, refusalTime-time.Since(began)) // whoever went away need not wait
+	_, err := h.askDirectories(ctx, attempt{email: rand.Text() + "@nobody.invalid"}, rand.Text())
+	return err
 }
 
 // directoryAnswer is the entry that a directory has of somebody, and the connection through which it was found.
@@ -37,17 +52,31 @@ type directoryAnswer struct {
 	entry      directory.Entry
 }
 
+// askAbout asks the directories about a password, unless too many are asked about at the same time: ErrCredentials.
+func (h *Handler) askAbout(ctx context.Context, a attempt, password string) (passwordCheck, error) {
+	done, may, err := h.mayAsk(ctx, a)
+	if err == nil && !may {
+		err = ErrCredentials
+	}
+	if err != nil {
+		done()
+		return passwordCheck{}, err
+	}
+	checked, err := h.askDirectories(ctx, a, password)
+	if err != nil {
+		done()
+		return passwordCheck{}, err
+	}
+	checked.recorded = done
+	return checked, nil
+}
+
 // askDirectories asks the directories that answer for an account, or for somebody not known yet. The first one that
 // knows the e-mail address decides. After an outage only those are asked that a superuser approved: else whoever may
 // connect a directory could wait for one and collect the passwords of its people.
-func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt,
-	password string) (passwordCheck, error) {
+func (h *Handler) askDirectories(ctx context.Context, a attempt, password string) (passwordCheck, error) {
 	if password == "" {
 		return passwordCheck{refusal: signin.WrongPassword}, nil // a directory would take it for an anonymous sign-in
-	}
-	if locked, err := h.lockedOut(ctx, caller, a); err != nil || locked {
-		// Not asked: guessing here must not lock the account in the directory.
-		return passwordCheck{refusal: signin.WrongPassword}, err
 	}
 	connections, othersUnapproved, err := h.connectionsFor(ctx, a.account)
 	if err != nil {
@@ -74,7 +103,9 @@ func (h *Handler) askDirectories(ctx context.Context, caller Caller, a attempt,
 	if outage != nil {
 		return passwordCheck{}, fmt.Errorf("%w: %w", ErrDirectory, outage)
 	}
-	return passwordCheck{refusal: unknownReason(a.account, len(connections) > 0, othersUnapproved)}, nil
+	return passwordCheck{
+		refusal: unknownReason(a.account, len(connections) > 0, othersUnapproved), unknown: !a.account.Exists,
+	}, nil
 }
 
 // unknownReason is why nobody can sign in to an account that none of the directories that were asked knows.

@@ -331,12 +331,54 @@ func TestAnEmptyPasswordIsNeverSentToADirectory(t *testing.T) {
 	asked("hq", 1)(t, s)
 }
 
-func TestNoRefusalIsDelayedWithoutDirectories(t *testing.T) {
+// An account has more to read than an address without one, and a wrong password more to check than none.
+func TestRefusalsTakeAMultipleOfOneTime(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		given func(*testing.T, *directoryStory)
+		most  time.Duration
+	}{
+		"without directories": {func(*testing.T, *directoryStory) {}, 250 * time.Millisecond},
+		"with directories":    {approved, 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newDirectoryStory(t)
+			test.given(t, s)
+			began := time.Now()
+			_, err := s.SignIn(t.Context(), olenasEmail, "wrong")
+			took := time.Since(began) + s.paused
+			if !errors.Is(err, commands.ErrCredentials) || s.paused <= 0 || s.paused > test.most || took < test.most {
+				t.Errorf("waited %v, %v", s.paused, err)
+			}
+		})
+	}
+}
+
+// While a directory is down, a refusal tells nothing of what an address has.
+func TestAnOutageOfADirectoryIsAnsweredAlike(t *testing.T) {
 	t.Parallel()
 	s := newDirectoryStory(t)
-	if _, err := s.SignIn(t.Context(), olenasEmail, "wrong"); !errors.Is(err, commands.ErrCredentials) ||
-		s.paused != 0 {
-		t.Errorf("waited %v, %v", s.paused, err)
+	known(t, s)
+	if _, err := s.CreateSuperuser(t.Context(), commands.Operator(), "root@acme.example", olenasPassword); err != nil {
+		t.Fatal(err)
+	}
+	must(t)(s.RegisterUser(t.Context(), admin(), register("borys@acme.example")))
+	for _, isDown := range []bool{true, false, true} {
+		want := commands.ErrDirectory
+		s.servers["hq"].down = errDown
+		if !isDown {
+			s.servers["hq"].down, want = nil, commands.ErrCredentials
+		}
+		for _, email := range []string{
+			olenasEmail, "root@acme.example", "borys@acme.example", "nobody@acme.example",
+		} {
+			for range 7 { // locked out meanwhile
+				if _, err := s.SignIn(t.Context(), email, "wrong"); !errors.Is(err, want) {
+					t.Errorf("%s: %v, want %v", email, err, want)
+				}
+			}
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/secrets"
 )
@@ -167,9 +168,10 @@ func FuzzChallenge(f *testing.F) {
 		at, passed = at&(1<<40-1), passed&(1<<20-1)
 		var account uuid.UUID
 		copy(account[:], content)
+		id := uuid.NewSHA1(account, content)
 		state := user.State{Password: domain.Sealed("sealed")}
 		stateOf := func(uuid.UUID) (user.State, error) { return state, nil }
-		challenge, err := h.challenge(account, state, time.Unix(at, 0))
+		challenge, err := h.challenge(account, id, state, time.Unix(at, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,8 +180,8 @@ func FuzzChallenge(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if wanted := passed <= int64(challengeLife/time.Second); ok != wanted || (ok && got != account) {
-			t.Fatalf("%d s later the challenge of %s is good: %t, for %s", passed, account, ok, got)
+		if wanted := passed <= int64(signin.ChallengeLife/time.Second); ok != wanted || (ok && got != id) {
+			t.Fatalf("%d s later the challenge %s is good: %t, as %s", passed, id, ok, got)
 		}
 		edited := spliced(challenge, other, from, to)
 		if _, ok, err := h.openChallenge(edited, stateOf, time.Unix(at, 0)); err != nil || (ok && edited != challenge) {

@@ -36,13 +36,14 @@ type Handler struct {
 
 	known     *knownStates
 	exclusion *exclusion
+	asking    *asking
 }
 
 // New makes a Handler with the system's clock.
 func New(log eventstore.Log, keys *secrets.Keyset, hasher *secrets.Hasher) *Handler {
 	return &Handler{Log: log, Keys: keys, Hasher: hasher, Now: time.Now, Lockout: func() signin.Policy {
 		return signin.DefaultPolicy
-	}, Pause: pause.For, known: newKnownStates(), exclusion: newExclusion()}
+	}, Pause: pause.For, known: newKnownStates(), exclusion: newExclusion(), asking: newAsking()}
 }
 
 // Caller is who asks, and from where. What a caller may do, the log says.

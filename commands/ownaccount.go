@@ -3,11 +3,11 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
@@ -37,20 +37,7 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 	if err != nil {
 		return err
 	}
-	stream := domain.StreamName(company.Kind, a.account.Details.CompanyID)
-	found, err := load[company.State](ctx, h.Log, stream)
-	if err != nil {
-		return err
-	}
-	hash := ""
-	if found.State.CabinetPassword.Set() && !found.State.Retired {
-		opened, err := h.Keys.Open(found.State.CabinetPassword, stream)
-		if err != nil {
-			return err
-		}
-		hash = string(opened)
-	}
-	fits, err := h.Hasher.Check(ctx, cabinetPassword, hash)
+	fits, err := h.checkCabinetPassword(ctx, caller, a.account.Details.CompanyID, cabinetPassword)
 	if err != nil {
 		return err
 	}
@@ -70,7 +57,7 @@ func (h *Handler) RequestFirstLogin(ctx context.Context, caller Caller, email, c
 // for whom a link is sent to as well, and the time must not tell the two apart.
 func (h *Handler) recordUnsentLink(ctx context.Context, caller Caller, a attempt, reason string) error {
 	_, err := h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
-		return []domain.Event{signin.Failed{Reason: reason, Step: s.LastStep}}, nil
+		return []domain.Event{signin.Failed{Reason: reason, Memory: s.Memory}}, nil
 	})
 	return err
 }
@@ -93,9 +80,13 @@ func (h *Handler) UseResetLink(ctx context.Context, caller Caller, token, passwo
 	if err != nil {
 		return Result{}, err
 	}
-	return change(ctx, h, asOwner(caller, id), stream, func(s user.State) ([]domain.Event, error) {
+	result, err := change(ctx, h, asOwner(caller, id), stream, func(s user.State) ([]domain.Event, error) {
 		return user.UseResetLink(s, link, sealed, h.Now())
 	})
+	if err != nil {
+		return result, err
+	}
+	return result, h.unlockAfterReset(ctx, caller, id)
 }
 
 // ResetLinkUsable says whether a reset link would work now, without using it up.
@@ -187,27 +178,34 @@ func (h *Handler) confirmPassword(ctx context.Context, caller Caller, id uuid.UU
 	if err != nil {
 		return err
 	}
-	locked, err := h.lockedOut(ctx, caller, a)
+	locked, err := h.glance(ctx, a)
 	if err != nil {
-		return err
-	}
-	checked, err := h.checkPassword(ctx, caller, a, password)
-	if err != nil {
-		return err
-	}
-	if checked.accepted && !locked &&
-		(checked.directory == nil || checked.directory.entry.GUID == a.account.Directory.GUID) {
-		return nil
-	}
-	//nolint:errorlint // the one value that refuse gives
-	if err := h.refuse(ctx, caller, a, cmp.Or(checked.refusal, signin.WrongPassword)); err != ErrCredentials {
 		return err
 	}
 	if locked {
-		return wrongField(field, domain.CodeLockedOut,
-			"isn't checked for some minutes: there were too many wrong passwords or codes")
+		return errLockedOut(field)
 	}
-	return wrongField(field, domain.CodeWrongPassword, "is not the password of this account")
+	checked, err := h.checkPassword(ctx, a, password)
+	if errors.Is(err, ErrCredentials) {
+		return errLockedOut(field)
+	}
+	if err != nil {
+		return err
+	}
+	defer checked.done()
+	if !checked.accepted || checked.directory != nil && checked.directory.entry.GUID != a.account.Directory.GUID {
+		//nolint:errorlint // the one value that refuse gives
+		if err := h.refuse(ctx, caller, a, cmp.Or(checked.refusal, signin.WrongPassword)); err != ErrCredentials {
+			return err
+		}
+		return wrongField(field, domain.CodeWrongPassword, "is not the password of this account")
+	}
+	// What was counted meanwhile came first.
+	state, _, err := h.newestAttempts(ctx, a)
+	if err == nil && state.Locked(a.Attempt) {
+		err = errLockedOut(field)
+	}
+	return err
 }
 
 // ChangeProfile changes what people may change of their own account.

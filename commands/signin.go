@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -43,27 +44,49 @@ type SignedIn struct {
 //
 // The order is: the account is found, or a stand-in for none; its own password or that of a directory is
 // checked (askDirectories); what the directory says about the person is taken over (syncAccount); then come the second
-// factor and the session. At each step a refusal is recorded with its reason, and answered like all others.
+// factor and the session. At each step a refusal is recorded with its reason, and answered like all others, after the
+// same time, and with ErrDirectory instead while nobody's address could be looked for in a directory.
 func (h *Handler) SignIn(ctx context.Context, caller Caller, email, password string) (SignedIn, error) {
 	began := time.Now()
-	outcome, err := h.signIn(ctx, caller, email, password)
-	if errors.Is(err, ErrCredentials) {
+	outcome, asked, err := h.signIn(ctx, caller, email, password)
+	if errors.Is(err, ErrCredentials) && !asked {
+		err = cmp.Or(h.askForNobody(ctx), err)
+	}
+	if errors.Is(err, ErrCredentials) || errors.Is(err, ErrDirectory) {
 		h.delayRefusal(ctx, began)
 	}
 	return outcome, err
 }
 
-func (h *Handler) signIn(ctx context.Context, caller Caller, email, password string) (SignedIn, error) {
+// signIn is SignIn without what makes all refusals alike. asked says whether all directories said that they don't know
+// an address that no account has.
+func (h *Handler) signIn(ctx context.Context, caller Caller, email, password string) (_ SignedIn, asked bool, _ error) {
 	a, err := h.findAttempt(ctx, caller, email)
 	if err != nil {
-		return SignedIn{}, err
+		return SignedIn{}, false, err
 	}
-	checked, err := h.checkPassword(ctx, caller, a, password)
+	locked, err := h.glance(ctx, a)
 	if err != nil {
-		return SignedIn{}, err
+		return SignedIn{}, false, err
 	}
+	if locked {
+		return SignedIn{}, false, ErrCredentials // nor asks a directory, where guesses here must not lock anybody out
+	}
+	checked, err := h.checkPassword(ctx, a, password)
+	if err != nil {
+		return SignedIn{}, false, err
+	}
+	defer checked.done()
+	outcome, err := h.afterPassword(ctx, caller, a, checked)
+	return outcome, checked.unknown, err
+}
+
+// afterPassword continues a sign-in with what came of the password.
+func (h *Handler) afterPassword(ctx context.Context, caller Caller, a attempt, checked passwordCheck) (SignedIn,
+	error) {
 	method, refusal := signin.ByPassword, checked.refusal
 	if checked.directory != nil {
+		var err error
 		method = signin.ByDirectory
 		if a, refusal, err = h.takeOverAnswer(ctx, caller, a, checked); err != nil {
 			return SignedIn{}, err
@@ -80,11 +103,20 @@ type passwordCheck struct {
 	accepted  bool
 	refusal   string           // why it was not accepted, as a reason of package signin
 	directory *directoryAnswer // of the directory that found an entry; nil for a local password
+	unknown   bool             // neither an account nor a directory knows the address
+	recorded  func()           // to be called when the outcome is in the log; nil where nobody waits for that
+}
+
+// done says that the outcome is in the log.
+func (c passwordCheck) done() {
+	if c.recorded != nil {
+		c.recorded()
+	}
 }
 
 // checkPassword compares with the account's own password, or asks the directories where there is none. The hashing is
 // the same for every account and for none.
-func (h *Handler) checkPassword(ctx context.Context, caller Caller, a attempt, password string) (passwordCheck, error) {
+func (h *Handler) checkPassword(ctx context.Context, a attempt, password string) (passwordCheck, error) {
 	hash := ""
 	if a.account.Password.Set() {
 		opened, err := h.Keys.Open(a.account.Password, domain.StreamName(user.Kind, a.id))
@@ -98,7 +130,7 @@ func (h *Handler) checkPassword(ctx context.Context, caller Caller, a attempt, p
 	case err != nil:
 		return passwordCheck{}, err
 	case hash == "" && h.Directory != nil:
-		return h.askDirectories(ctx, caller, a, password)
+		return h.askAbout(ctx, a, password)
 	case !matches && a.account.Exists && hash == "":
 		return passwordCheck{refusal: signin.NoPassword}, nil
 	case !matches:
@@ -134,118 +166,142 @@ func (h *Handler) afterFirstFactor(ctx context.Context, caller Caller, a attempt
 		return SignedIn{}, h.refuse(ctx, caller, a, reason)
 	}
 	if !a.account.TwoFactor.Challenges() {
-		return h.startSession(ctx, caller, a, method, 0)
+		return h.startSession(ctx, caller, a, signin.Entry{Method: method})
 	}
-	result, err := h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
-		if s.Locked(a.Attempt) {
+	var asked uuid.UUID
+	result, err := h.decideWithID(ctx, caller, a, func(s signin.State, id uuid.UUID) ([]domain.Event, error) {
+		if guessable(method) && s.Locked(a.Attempt) {
 			return nil, ErrCredentials
 		}
-		return []domain.Event{signin.Challenged{Step: s.LastStep}}, nil
+		asked = id
+		return signin.Challenge(s, a.Attempt, id, h.Lockout()), nil
 	})
 	if err != nil {
 		return SignedIn{}, err
 	}
-	challenge, err := h.challenge(a.id, a.account, a.Now)
+	challenge, err := h.challenge(a.id, asked, a.account, a.Now)
 	return SignedIn{UserID: a.id, Next: NextTwoFactor, Challenge: challenge, Position: result.Position}, err
 }
 
+// guessable says whether a way to sign in takes a secret that people choose: a lockout doesn't meet a link.
+func guessable(method string) bool { return method != signin.ByFirstLogin }
+
 // SignInWithCode answers a challenge with a code of the authenticator app. Each code works once.
 func (h *Handler) SignInWithCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
-	a, err := h.findChallenged(ctx, caller, challenge)
-	if err != nil {
-		return SignedIn{}, err
-	}
+	return h.answerChallenge(ctx, caller, challenge, signin.ByCode, func(a attempt) (int64, string, error) {
+		return h.checkCode(a, code)
+	})
+}
+
+// checkCode gives the step of a code of the device, or why it is refused.
+func (h *Handler) checkCode(a attempt, code string) (step int64, refusal string, err error) {
 	secret, err := h.Keys.Open(a.account.TwoFactor.Secret, domain.StreamName(user.Kind, a.id))
 	if err != nil {
-		return SignedIn{}, err
+		return 0, "", err
 	}
 	step, ok := stepOf(string(secret), code, a.Now)
-	if !ok {
-		return SignedIn{}, h.refuse(ctx, caller, a, signin.WrongCode)
+	switch {
+	case !ok:
+		return 0, signin.WrongCode, nil
+	case step <= a.account.TwoFactor.Step:
+		return 0, signin.CodeUsed, nil
 	}
-	if step <= a.account.TwoFactor.Step {
-		return SignedIn{}, h.refuse(ctx, caller, a, signin.CodeUsed)
-	}
-	return h.startSession(ctx, caller, a, signin.ByCode, step)
+	return step, "", nil
 }
 
 // SignInWithBackupCode answers a challenge with a backup code, which is void afterwards.
 func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
-	a, err := h.findChallenged(ctx, caller, challenge)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	locked, err := h.lockedOut(ctx, caller, a)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	if locked {
-		return SignedIn{}, ErrCredentials
-	}
-	name, err := h.backupCodeName(a.id, code)
-	if err != nil {
-		return SignedIn{}, err
-	}
-	owner := asOwner(caller, a.id)
-	_, err = change(ctx, h, owner, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
-		events, ok := user.UseBackupCode(s, name)
-		if !ok {
-			return nil, ErrCredentials
+	return h.answerChallenge(ctx, caller, challenge, signin.ByBackupCode, func(a attempt) (int64, string, error) {
+		name, err := h.backupCodeName(a.id, code)
+		if err != nil {
+			return 0, "", err
 		}
-		return events, nil
+		owner := asOwner(caller, a.id)
+		_, err = change(ctx, h, owner, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
+			events, ok := user.UseBackupCode(s, name)
+			if !ok {
+				return nil, ErrCredentials
+			}
+			return events, nil
+		})
+		if errors.Is(err, ErrCredentials) {
+			return 0, signin.WrongBackupCode, nil
+		}
+		return 0, "", err
 	})
-	if errors.Is(err, ErrCredentials) {
-		return SignedIn{}, h.refuse(ctx, caller, a, signin.WrongBackupCode)
-	}
-	if err != nil {
-		return SignedIn{}, err
-	}
-	return h.startSession(ctx, caller, a, signin.ByBackupCode, 0)
 }
 
-// findChallenged finds the account of a challenge; a wrong or late one is refused as everything is.
-func (h *Handler) findChallenged(ctx context.Context, caller Caller, challenge string) (attempt, error) {
+// answerChallenge signs in with what answers a challenge. check gives the step of a code, or why it is refused.
+func (h *Handler) answerChallenge(ctx context.Context, caller Caller, challenge, method string,
+	check func(attempt) (step int64, refusal string, err error)) (SignedIn, error) {
+	a, id, err := h.findChallenged(ctx, caller, challenge)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	state, _, err := h.newestAttempts(ctx, a)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	if state.CodesRefused(a.Now) || !state.Answerable(id, a.Now) {
+		return SignedIn{}, ErrCredentials
+	}
+	step, refusal, err := check(a)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	if refusal != "" {
+		return SignedIn{}, h.refuseCode(ctx, caller, a, id, refusal)
+	}
+	return h.startSession(ctx, caller, a, signin.Entry{Method: method, Step: step, Challenge: id})
+}
+
+// findChallenged finds the account of a challenge, and the challenge's id; a wrong or late one is refused as everything
+// is.
+func (h *Handler) findChallenged(ctx context.Context, caller Caller, challenge string) (attempt, uuid.UUID, error) {
 	var a attempt
-	_, ok, err := h.openChallenge(challenge, func(id uuid.UUID) (user.State, error) {
+	id, ok, err := h.openChallenge(challenge, func(id uuid.UUID) (user.State, error) {
 		var err error
 		a, err = h.attemptFor(ctx, caller, id)
 		return a.account, err
 	}, h.Now())
 	switch {
 	case err != nil:
-		return attempt{}, err
+		return attempt{}, uuid.Nil, err
 	case !ok, !a.account.TwoFactor.Challenges():
-		return attempt{}, ErrCredentials
+		return attempt{}, uuid.Nil, ErrCredentials
 	}
 	if reason := a.account.CanSignIn(a.Now); reason != "" {
-		return attempt{}, h.refuse(ctx, caller, a, reason)
+		return attempt{}, uuid.Nil, h.refuseCode(ctx, caller, a, id, reason)
 	}
-	return a, nil
+	return a, id, nil
 }
 
 var errCodeUsed = errors.New("the code was used before")
 
-// startSession records the start of a session. step is that of the code that was used, 0 without one.
-func (h *Handler) startSession(ctx context.Context, caller Caller, a attempt, method string,
-	step int64) (SignedIn, error) {
+// startSession records the start of a session. Whether a challenge can still be answered is decided again: each of its
+// answers is either in the log already, or has not been told to anybody.
+func (h *Handler) startSession(ctx context.Context, caller Caller, a attempt, entry signin.Entry) (SignedIn, error) {
 	outcome := SignedIn{UserID: a.id, Revision: a.revision}
 	if a.account.TwoFactorRequired && !a.account.TwoFactor.Enrolled {
-		outcome.Next = NextTwoFactorSetup
+		outcome.Next, entry.Limited = NextTwoFactorSetup, true
 	}
 	result, err := h.decideWithID(ctx, asOwner(caller, a.id), a,
 		func(s signin.State, id uuid.UUID) ([]domain.Event, error) {
-			if s.Locked(a.Attempt) {
+			switch {
+			case entry.Challenge != uuid.Nil && (s.CodesRefused(a.Now) || !s.Answerable(entry.Challenge, a.Now)):
+				return nil, ErrCredentials
+			case entry.Challenge == uuid.Nil && guessable(entry.Method) && s.Locked(a.Attempt):
 				return nil, ErrCredentials
 			}
-			outcome.Session = id
-			events, ok := signin.Succeed(s, outcome.Session, method, outcome.Next == NextTwoFactorSetup, step)
+			outcome.Session, entry.Session = id, id
+			events, ok := signin.Succeed(s, a.Attempt, entry, h.Lockout())
 			if !ok {
 				return nil, errCodeUsed
 			}
 			return events, nil
 		})
 	if errors.Is(err, errCodeUsed) {
-		return SignedIn{}, h.refuse(ctx, caller, a, signin.CodeUsed)
+		return SignedIn{}, h.refuseCode(ctx, caller, a, entry.Challenge, signin.CodeUsed)
 	}
 	outcome.Position = result.Position
 	return outcome, err
@@ -262,6 +318,17 @@ func (h *Handler) refuse(ctx context.Context, caller Caller, a attempt, reason s
 	return ErrCredentials
 }
 
+// refuseCode is refuse for what comes after a right password.
+func (h *Handler) refuseCode(ctx context.Context, caller Caller, a attempt, challenge uuid.UUID, reason string) error {
+	_, err := h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
+		return signin.FailCode(s, a.Attempt, challenge, reason, h.Lockout()), nil
+	})
+	if err != nil {
+		return err
+	}
+	return ErrCredentials
+}
+
 // SignOut records that a session was ended by its owner.
 func (h *Handler) SignOut(ctx context.Context, caller Caller, id, session uuid.UUID) (Result, error) {
 	a, err := h.attemptFor(ctx, caller, id)
@@ -269,11 +336,11 @@ func (h *Handler) SignOut(ctx context.Context, caller Caller, id, session uuid.U
 		return Result{}, err
 	}
 	return h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
-		return []domain.Event{signin.SignedOut{Session: session, Step: s.LastStep}}, nil
+		return signin.SignOut(s, a.Now, session, h.Lockout()), nil
 	})
 }
 
-// Unlock ends an account's lockout.
+// Unlock ends an account's lockouts after wrong passwords.
 func (h *Handler) Unlock(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
 	a, err := h.attemptFor(ctx, caller, id)
 	if err != nil {
@@ -286,6 +353,18 @@ func (h *Handler) Unlock(ctx context.Context, caller Caller, id uuid.UUID) (Resu
 		return Result{}, err
 	}
 	return h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
-		return signin.Unlock(s, a.Now), nil
+		return signin.Unlock(s, a.Now, h.Lockout()), nil
 	})
+}
+
+// unlockAfterReset ends the lockouts that wrong guesses at the former password led to.
+func (h *Handler) unlockAfterReset(ctx context.Context, caller Caller, id uuid.UUID) error {
+	a, err := h.attemptFor(ctx, caller, id)
+	if err != nil {
+		return err
+	}
+	_, err = h.decide(ctx, asOwner(caller, id), a, func(s signin.State) ([]domain.Event, error) {
+		return signin.ResetPassword(s, a.Now, h.Lockout()), nil
+	})
+	return err
 }

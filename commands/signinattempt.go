@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -15,7 +16,8 @@ import (
 )
 
 // attempt is somebody's try to sign in to one account. For an address without an account it has a made-up id: the same
-// reads, the same hashing and the same writes happen, so that nobody learns the difference.
+// reads, the same hashing and the same writes happen, so that nobody learns the difference. There are 256 such ids, so
+// that nobody can begin any number of streams.
 type attempt struct {
 	signin.Attempt // when and from where
 
@@ -32,15 +34,17 @@ func (h *Handler) findAttempt(ctx context.Context, caller Caller, email string) 
 	if err != nil {
 		return attempt{}, err
 	}
+	of := ""
 	if id == uuid.Nil {
 		name, err := h.Keys.Name("nobody", user.NormalizeEmail(email))
 		if err != nil {
 			return attempt{}, err
 		}
-		id = uuid.NewSHA1(uuid.Nil, []byte(name))
+		sum := uuid.NewSHA1(uuid.Nil, []byte(name))
+		id, of = uuid.NewSHA1(uuid.Nil, append([]byte("nobody"), sum[15])), hex.EncodeToString(sum[:6])
 	}
 	a, err := h.attemptFor(ctx, caller, id)
-	a.email = strings.TrimSpace(email)
+	a.email, a.Of = strings.TrimSpace(email), of
 	return a, err
 }
 
@@ -48,7 +52,7 @@ func (h *Handler) findAttempt(ctx context.Context, caller Caller, email string) 
 func (h *Handler) attemptFor(ctx context.Context, caller Caller, id uuid.UUID) (attempt, error) {
 	found, err := load[user.State](ctx, h.Log, domain.StreamName(user.Kind, id))
 	return attempt{
-		Attempt: signin.Attempt{Now: h.Now(), IP: signin.Network(caller.IP), PerIP: found.State.Superuser},
+		Attempt: signin.Attempt{Now: h.Now(), Network: signin.Network(caller.IP)},
 		id:      id, email: found.State.Details.Email, account: found.State, revision: found.Revision,
 		stream: domain.StreamName(signin.Kind, id),
 	}, err
@@ -61,16 +65,20 @@ func (h *Handler) reload(ctx context.Context, caller Caller, a attempt, account 
 	return next, err
 }
 
-// lockedOut says whether an attempt meets a lockout.
-func (h *Handler) lockedOut(ctx context.Context, caller Caller, a attempt) (locked bool, err error) {
-	_, err = h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
-		locked = s.Locked(a.Attempt)
-		return nil, nil
-	})
-	return locked, err
+// newestAttempts folds the newest event of an account's attempts, which says all that counts. The event is the zero
+// Envelope where there is none.
+func (h *Handler) newestAttempts(ctx context.Context, a attempt) (signin.State, eventstore.Envelope, error) {
+	var state signin.State
+	recorded, err := h.Log.ReadNewest(ctx, a.stream, 1)
+	if err != nil || len(recorded) == 0 {
+		return state, eventstore.Envelope{Recorded: eventstore.Recorded{Revision: eventstore.NoStream}}, err
+	}
+	newest := eventstore.Decode(recorded[0])
+	state.Evolve(newest.Event)
+	return state, newest, newest.Err
 }
 
-// decide decides on the newest part of an account's attempts and appends at its exact revision.
+// decide decides on an account's attempts and appends at their exact revision.
 func (h *Handler) decide(
 	ctx context.Context, caller Caller, a attempt, decide func(signin.State) ([]domain.Event, error),
 ) (Result, error) {
@@ -84,38 +92,21 @@ func (h *Handler) decide(
 func (h *Handler) decideWithID(
 	ctx context.Context, caller Caller, a attempt, decide func(signin.State, uuid.UUID) ([]domain.Event, error),
 ) (Result, error) {
-	newest := signin.Glance
 	for range 10 * attempts { // many may try the same account at once
-		recorded, err := h.Log.ReadNewest(ctx, a.stream, newest)
+		state, newest, err := h.newestAttempts(ctx, a)
 		if err != nil {
 			return Result{}, err
 		}
-		var state signin.State
-		revision, at := eventstore.NoStream, time.Time{}
-		for _, event := range recorded {
-			envelope := eventstore.Decode(event)
-			if envelope.Err != nil {
-				return Result{}, envelope.Err
-			}
-			state.EvolveAt(envelope.Event, envelope.Meta.At, envelope.Meta.IP)
-			revision, at = event.Revision, envelope.Meta.At
-		}
-		if newest < signin.Window && len(recorded) == newest && !state.Enough(a.Attempt) {
-			newest = signin.Window
-			continue
-		}
-		id := eventstore.EventID(caller.CommandID, a.stream, revision+1)
+		id := eventstore.EventID(caller.CommandID, a.stream, newest.Revision+1)
 		events, err := decide(state, id)
 		if err != nil || len(events) == 0 {
-			return Result{ID: a.id.String(), Revision: revision}, err
+			return Result{ID: a.id.String(), Revision: newest.Revision}, err
 		}
 		caller := caller
 		if _, signedIn := events[0].(signin.Succeeded); signedIn && caller.CorrelationID == uuid.Nil {
 			caller.CorrelationID = id
 		}
-		at = later(a.Now, at)
-		events = signin.Carry(state, events, at, caller.IP, h.Lockout())
-		appended, err := h.append(ctx, caller, at, a.stream, revision, events)
+		appended, err := h.append(ctx, caller, later(a.Now, newest.Meta.At), a.stream, newest.Revision, events)
 		if errors.Is(err, eventstore.ErrConflict) {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -19,9 +20,6 @@ const (
 	purposeFirstLogin = "first_login"
 	purposeChallenge  = "two_factor_challenge"
 )
-
-// challengeLife is how long the second factor may take.
-const challengeLife = 5 * time.Minute
 
 // linkToken is the token of a link that an event asked for. It is computed again whenever it is needed.
 func (h *Handler) linkToken(purpose string, account, link uuid.UUID) (string, error) {
@@ -46,16 +44,19 @@ func (h *Handler) openLinkToken(purpose, token string) (account, link uuid.UUID,
 	return uuid.UUID(payload[:16]), uuid.UUID(payload[16:]), true
 }
 
-// challenge names the account whose first factor was right, and until when. It is void once the password changes.
-func (h *Handler) challenge(account uuid.UUID, state user.State, now time.Time) (string, error) {
-	payload := binary.BigEndian.AppendUint64(slices.Clone(account[:]), uint64(now.Add(challengeLife).Unix()))
+// challenge names the account whose first factor was right, the event that says so, and until when. It is void once the
+// password changes.
+func (h *Handler) challenge(account, id uuid.UUID, state user.State, now time.Time) (string, error) {
+	until := uint64(now.Add(signin.ChallengeLife).Unix())
+	payload := binary.BigEndian.AppendUint64(slices.Concat(account[:], id[:]), until)
 	return h.sign(purposeOf(state), payload)
 }
 
+// openChallenge gives the id of a challenge.
 func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.State, error),
 	now time.Time) (uuid.UUID, bool, error) {
 	raw, ok := tokenBytes(challenge)
-	if !ok || len(raw) != 24+macSize {
+	if !ok || len(raw) != 40+macSize {
 		return uuid.Nil, false, nil
 	}
 	account := uuid.UUID(raw[:16])
@@ -64,10 +65,10 @@ func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.
 		return uuid.Nil, false, err
 	}
 	payload, ok := h.verify(purposeOf(state), challenge)
-	if !ok || uint64(now.Unix()) > binary.BigEndian.Uint64(payload[16:]) {
+	if !ok || uint64(now.Unix()) > binary.BigEndian.Uint64(payload[32:]) {
 		return uuid.Nil, false, nil
 	}
-	return account, true, nil
+	return uuid.UUID(payload[16:32]), true, nil
 }
 
 // purposeOf makes a challenge void with the password that was right, and when the account's sessions are ended.

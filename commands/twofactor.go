@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -68,27 +71,88 @@ func (h *Handler) ConfirmTwoFactor(ctx context.Context, caller Caller, id uuid.U
 	code string) ([]string, Result, error) {
 	var codes []string
 	stream := domain.StreamName(user.Kind, id)
-	result, err := change(ctx, h, caller.needing(ownAccount), stream, func(s user.State) ([]domain.Event, error) {
-		if !s.TwoFactor.Prepared.Set() {
-			return user.ConfirmTwoFactor(s, nil, 0)
+	var result Result
+	err := h.guessCode(ctx, caller, id, func(a attempt) (refusal string, err error) {
+		result, err = change(ctx, h, caller.needing(ownAccount), stream, func(s user.State) ([]domain.Event, error) {
+			if !s.TwoFactor.Prepared.Set() {
+				return user.ConfirmTwoFactor(s, nil, 0)
+			}
+			secret, err := h.Keys.Open(s.TwoFactor.Prepared, stream)
+			if err != nil {
+				return nil, err
+			}
+			step, ok := stepOf(string(secret), code, h.Now())
+			if !ok {
+				return nil, errWrongCode()
+			}
+			if err := h.checksCodes(ctx, a); err != nil {
+				return nil, err
+			}
+			var names []string
+			if codes, names, err = h.newBackupCodes(id); err != nil {
+				return nil, err
+			}
+			return user.ConfirmTwoFactor(s, names, step)
+		})
+		if isWrongCode(err) {
+			refusal = signin.WrongCode
 		}
-		secret, err := h.Keys.Open(s.TwoFactor.Prepared, stream)
-		if err != nil {
-			return nil, err
-		}
-		step, ok := stepOf(string(secret), code, h.Now())
-		if !ok {
-			return nil,
-				wrongField("code", domain.CodeWrongCode,
-					"is not the code that the device shows now: check the device's clock")
-		}
-		var names []string
-		if codes, names, err = h.newBackupCodes(id); err != nil {
-			return nil, err
-		}
-		return user.ConfirmTwoFactor(s, names, step)
+		return refusal, err
 	})
 	return codes, result, err
+}
+
+// guessCode checks a code of somebody who is signed in. Wrong ones, for which check gives the reason beside the error,
+// count as those of sign-ins do.
+func (h *Handler) guessCode(ctx context.Context, caller Caller, id uuid.UUID,
+	check func(attempt) (refusal string, err error)) error {
+	a, err := h.attemptFor(ctx, caller, id)
+	if err != nil {
+		return err
+	}
+	if err := h.checksCodes(ctx, a); err != nil {
+		return err
+	}
+	refusal, wrong := check(a)
+	if refusal == "" {
+		return wrong
+	}
+	//nolint:errorlint // the one value that refuseCode gives
+	if err := h.refuseCode(ctx, caller, a, uuid.Nil, refusal); err != ErrCredentials {
+		return err
+	}
+	return wrong
+}
+
+// checksCodes refuses where there were too many wrong codes. A right one that was checked before others were counted
+// comes after them, so this is asked again before it is accepted.
+func (h *Handler) checksCodes(ctx context.Context, a attempt) error {
+	state, _, err := h.newestAttempts(ctx, a)
+	if err == nil && state.CodesRefused(a.Now) {
+		err = errCodesRefused()
+	}
+	return err
+}
+
+func errWrongCode() error {
+	return wrongField("code", domain.CodeWrongCode,
+		"is not the code that the device shows now: check the device's clock")
+}
+
+func isWrongCode(err error) bool {
+	invalid, ok := errors.AsType[*domain.Invalid](err)
+	return ok && slices.ContainsFunc(invalid.Fields, func(f domain.FieldError) bool {
+		return f.Code == domain.CodeWrongCode
+	})
+}
+
+func errLockedOut(field string) error {
+	return wrongField(field, domain.CodeLockedOut,
+		"isn't checked for some minutes: there were too many wrong passwords from your network")
+}
+
+func errCodesRefused() error {
+	return wrongField("code", domain.CodeLockedOut, "isn't checked for up to an hour: there were too many wrong codes")
 }
 
 // ReplaceBackupCodes makes a new set of backup codes, which are shown only now; the former ones are void.

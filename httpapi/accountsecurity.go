@@ -64,7 +64,9 @@ func (s *server) addAccountSecurity() {
 	registerCommand(s, operation{
 		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag,
 		required: needs("users", domain.Edit).forCompanies(),
-		summary:  "End a lockout", description: "A lockout also ends by itself.",
+		summary:  "End the lockouts after wrong passwords",
+		description: "They also end by themselves, and with a password reset. The limit of wrong codes, 10 in an hour, " +
+			"stays.",
 	}, s.unlock)
 }
 

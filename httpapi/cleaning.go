@@ -44,6 +44,8 @@ func (c *cleaning) sometimes(ctx context.Context, s *server) {
 func outdated(now time.Time) map[string]time.Time {
 	return map[string]time.Time{
 		`DELETE FROM app.idempotency_keys WHERE created_at < $1`: now.Add(-keysLast),
-		`DELETE FROM app.rate_limits WHERE window_start < $1`:    now.Add(-time.Hour),
+		`DELETE FROM app.rate_limits WHERE window_start < $1`:    now.Add(-ownWindow),
+		`DELETE FROM app.rate_limits WHERE window_start < $1 AND key NOT LIKE '` + longWindow + `%'`: now.Add(
+			-shortWindow),
 	}
 }

@@ -67,6 +67,10 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 	} else {
 		h.Middlewares = append(h.Middlewares, s.awaitPosition)
 	}
+	if o.changesOwnAccount() {
+		h.Middlewares = append(h.Middlewares, s.limitOwnChanges)
+		h.Errors = append(h.Errors, http.StatusTooManyRequests)
+	}
 	if o.waiting != nil {
 		h.Middlewares = append(h.Middlewares, s.withoutSlot(o.waiting))
 	}
@@ -77,6 +81,11 @@ func register[I, O any](s *server, o operation, handler func(context.Context, *I
 	if o.example != nil {
 		s.documented(o.method, o.path).RequestBody.Content["application/json"].Example = o.example
 	}
+}
+
+// changesOwnAccount says whether everybody may write to the log with it, about themselves.
+func (o operation) changesOwnAccount() bool {
+	return o.method != http.MethodGet && (o.path == "/me" || strings.HasPrefix(o.path, "/me/"))
 }
 
 // sentence says who may call an operation, for the documentation.

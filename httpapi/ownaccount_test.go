@@ -439,8 +439,8 @@ func TestALockoutAndItsEnd(t *testing.T) {
 	if !strings.Contains(lines, "lockout ended by an administrator  (admin@example.com)") {
 		t.Errorf("%q lacks %q", lines, "lockout ended by an administrator  (admin@example.com)")
 	}
-	if got := strings.Count(lines, "locked out until"); got != 2 {
-		t.Errorf(`strings.Count(lines, "locked out until") = %v, want 2`, got)
+	if got := strings.Count(lines, "are refused until"); got != 2 {
+		t.Errorf(`strings.Count(lines, "are refused until") = %v, want 2`, got)
 	}
 }
 

@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/domain"
@@ -12,14 +14,16 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Attempts to sign in within rateWindow: enough for people and offices behind one address, few for guessing.
+// Attempts to sign in within rateWindow: enough for people and offices behind one network, few for guessing. Those for one
+// account are counted for each network by itself: nobody uses up the attempts of an owner who is elsewhere.
 const (
 	rateWindow         = time.Minute
 	signInsPerAccount  = 30
 	signInsFromAddress = 300
 )
 
-// Links asked for within linkWindow: enough for an office that begins on the same day, few for filling mailboxes.
+// Links asked for within linkWindow: enough for an office that begins on the same day, few for filling mailboxes. Those
+// for one account are counted for each network by itself, too.
 const (
 	linkWindow       = 15 * time.Minute
 	linksPerAccount  = 5
@@ -32,18 +36,35 @@ const (
 	messagesFromAddress = 20
 )
 
-// rate is how often something may be done within a window: for one account, and from one address.
+// Changes of one's own account within ownWindow: more than anybody needs, few enough that its stream can be read for
+// years.
+const (
+	ownWindow  = 24 * time.Hour
+	ownChanges = 100
+)
+
+// Counters of windows up to shortWindow are removed after it, and those whose keys begin with longWindow after ownWindow.
+const (
+	shortWindow = time.Hour
+	longWindow  = "day-"
+)
+
+// rate is how often something may be done within a window: for one account, and from one network.
 type rate struct {
 	name                    string // part of the keys under which it is counted
 	window                  time.Duration
 	perAccount, fromAddress int
+	// perNetwork counts what is done for one account for each network by itself.
+	perNetwork bool
 }
 
 var (
-	signInRate = rate{"sign-ins", rateWindow, signInsPerAccount, signInsFromAddress}
-	linkRate   = rate{"links", linkWindow, linksPerAccount, linksFromAddress}
+	signInRate = rate{"sign-ins", rateWindow, signInsPerAccount, signInsFromAddress, true}
+	linkRate   = rate{"links", linkWindow, linksPerAccount, linksFromAddress, true}
 
-	contactRate = rate{"messages", linkWindow, messagesPerSender, messagesFromAddress}
+	contactRate = rate{"messages", linkWindow, messagesPerSender, messagesFromAddress, false}
+	// An office changes as many accounts as it has people.
+	ownRate = rate{"own changes", ownWindow, ownChanges, math.MaxInt32, false}
 )
 
 // excess says which of the two was done too often, and when the later of their windows ends.
@@ -72,15 +93,37 @@ func (s *server) limitSignIns(ctx context.Context, account string) error {
 	return nil
 }
 
+// limitOwnChanges counts a change of the own account.
+func (s *server) limitOwnChanges(ctx huma.Context, next func(huma.Context)) {
+	over, err := s.count(ctx.Context(), ownRate, infoOf(ctx.Context()).access.UserID.String())
+	if err == nil && over.account {
+		err = over.refusal()
+	}
+	if err != nil {
+		s.refuse(ctx, err)
+		return
+	}
+	next(ctx)
+}
+
 // count notes one more. account is an e-mail address, or whatever names the account.
 func (s *server) count(ctx context.Context, limit rate, account string) (excess, error) {
-	fromAddress, err := s.Commands.Keys.Name(limit.name+" from", signin.Network(infoOf(ctx).ip))
+	network := signin.Network(infoOf(ctx).ip)
+	fromAddress, err := s.Commands.Keys.Name(limit.name+" from", network)
 	if err != nil {
 		return excess{}, err
 	}
-	ofAccount, err := s.Commands.Keys.Name(limit.name+" of", user.NormalizeEmail(account))
+	account = user.NormalizeEmail(account)
+	if limit.perNetwork {
+		account = network + " " + account
+	}
+	ofAccount, err := s.Commands.Keys.Name(limit.name+" of", account)
 	if err != nil {
 		return excess{}, err
+	}
+	addressKey, accountKey := "address-"+fromAddress, "email-"+ofAccount
+	if limit.window > shortWindow {
+		addressKey, accountKey = longWindow+addressKey, longWindow+accountKey
 	}
 	now := s.Now()
 	// A window that begins far in the future is from a clock that was wrong; it would last until then.
@@ -92,7 +135,7 @@ func (s *server) count(ctx context.Context, limit rate, account string) (excess,
 			window_start = CASE WHEN r.window_start <= $4
 			OR r.window_start > $5 THEN excluded.window_start ELSE r.window_start END
 		RETURNING key, window_start, count`,
-		"address-"+fromAddress, "email-"+ofAccount, now, now.Add(-limit.window), now.Add(limit.window))
+		addressKey, accountKey, now, now.Add(-limit.window), now.Add(limit.window))
 	if err != nil {
 		return excess{}, err
 	}
@@ -104,7 +147,7 @@ func (s *server) count(ctx context.Context, limit rate, account string) (excess,
 	counts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[counted])
 	var over excess
 	for _, c := range counts {
-		isAddress := c.Key == "address-"+fromAddress
+		isAddress := c.Key == addressKey
 		switch {
 		case isAddress && c.Count > limit.fromAddress:
 			over.address = true

@@ -40,8 +40,8 @@ func (b *siteChanges) command(problems *domain.Invalid) settings.SitePatch {
 }
 
 type securityChanges struct {
-	LockoutAttempts Optional[int] `json:"lockout_attempts,omitzero" nullable:"false" minimum:"3" maximum:"100" doc:"How many wrong passwords or codes within the window lock an account"`
-	LockoutWindow   Optional[int] `json:"lockout_window_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440"`
+	LockoutAttempts Optional[int] `json:"lockout_attempts,omitzero" nullable:"false" minimum:"3" maximum:"100" doc:"How many wrong passwords from one network lock it out of an account"`
+	LockoutWindow   Optional[int] `json:"lockout_window_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440" doc:"Wrong passwords that are further apart don't add up"`
 	LockoutLength   Optional[int] `json:"lockout_minutes,omitzero" nullable:"false" minimum:"1" maximum:"1440" doc:"After this time the lockout ends by itself"`
 	SessionIdle     Optional[int] `json:"session_idle_minutes,omitzero" nullable:"false" minimum:"1" maximum:"10080" doc:"A session ends after this time without a request"`
 	SessionLength   Optional[int] `json:"session_minutes,omitzero" nullable:"false" minimum:"1" maximum:"43200" doc:"After this time a session ends even if it is in use"`

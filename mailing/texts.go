@@ -45,8 +45,8 @@ var textsOf = map[string]mailTexts{
 			mailmessage.NoticeEmailChanged: {"%s: your e-mail address was changed", "The e-mail address of your " +
 				"account was changed. You sign in with the new one from now on."},
 			mailmessage.NoticeLockedOut: {"%s: too many failed sign-ins",
-				"There were too many failed attempts to sign " +
-					"in to your account. It is locked for a few minutes and then unlocks by itself."},
+				"There were too many failed attempts to sign in to your account. Passwords from the same network " +
+					"are refused for a few minutes; after too many wrong codes, codes from anywhere for up to an hour."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
@@ -85,7 +85,8 @@ var textsOf = map[string]mailTexts{
 			mailmessage.NoticeEmailChanged: {"%s: вашу адресу електронної пошти змінено", "Адресу електронної пошти " +
 				"вашого облікового запису змінено. Відтепер ви входите з новою."},
 			mailmessage.NoticeLockedOut: {"%s: забагато спроб входу", "Було забагато невдалих спроб увійти до вашого " +
-				"облікового запису. Його заблоковано на кілька хвилин, потім він відкриється сам."},
+				"облікового запису. Паролі з тієї самої мережі кілька хвилин не приймаються, а після забагатьох " +
+				"хибних кодів до години не приймаються коди звідусіль."},
 		},
 		NoticeAdvice: "Якщо це були не ви, негайно повідомте адміністратора.",
 		Account:      "Обліковий запис", When: "Час", Address: "IP-адреса", Until: "Заблоковано до",
@@ -124,7 +125,8 @@ var textsOf = map[string]mailTexts{
 			mailmessage.NoticeEmailChanged: {"%s: ваш адрес электронной почты изменён", "Адрес электронной почты " +
 				"вашей учётной записи изменён. Отныне вы входите с новым."},
 			mailmessage.NoticeLockedOut: {"%s: слишком много попыток входа", "Было слишком много неудачных попыток " +
-				"войти в вашу учётную запись. Она заблокирована на несколько минут, потом откроется сама."},
+				"войти в вашу учётную запись. Пароли из той же сети несколько минут не принимаются, а после " +
+				"слишком многих неверных кодов до часа не принимаются коды отовсюду."},
 		},
 		NoticeAdvice: "Если это были не вы, немедленно сообщите администратору.",
 		Account:      "Учётная запись", When: "Время", Address: "IP-адрес", Until: "Заблокировано до",

@@ -56,7 +56,7 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 			return before.TwoFactor.Enrolled
 		})
 	case signin.LockoutBegan:
-		return m.notices(ctx, e, mailmessage.NoticeLockedOut)
+		return m.lockedOut(ctx, e)
 	case contact.Received:
 		return m.contact(ctx, e, event)
 	}
@@ -87,6 +87,19 @@ func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, langua
 	r := m.about(e, feature, "", id, account, account.Details.Email)
 	r.Language, r.Link, r.ExpiresAt = cmp.Or(account.Language, language), link, expires
 	return m.completed(ctx, r)
+}
+
+// lockedOut tells the owner of an account that can be guessed at, which one without a password can't.
+func (m *Mail) lockedOut(ctx context.Context, e *eventstore.Envelope) ([]mailRequest, error) {
+	id, err := subjectOf(e)
+	if err != nil {
+		return nil, err
+	}
+	account, err := m.Commands.Account(ctx, id)
+	if err != nil || !account.Password.Set() && !account.Directory.Linked() {
+		return nil, err
+	}
+	return m.notices(ctx, e, mailmessage.NoticeLockedOut)
 }
 
 // noticeIf is a security notice that depends on how the account was before.

@@ -97,7 +97,10 @@ func (r *ReadModels) signChecks(ctx context.Context, check *SignInCheck, actors 
 	return nil
 }
 
-// signInFacts folds the account's events, and the newest of its sign-ins: as many as count at an attempt. ips are the
+// newestSignIns is how many events of sign-ins are looked at to name the causes. What holds is in the newest one.
+const newestSignIns = 100
+
+// signInFacts folds the account's events, and the newest of its sign-ins. ips are the
 // addresses that the events came from.
 func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID,
 	now, last time.Time) (*access.SignInFacts, map[uuid.UUID]*string, error) {
@@ -105,7 +108,7 @@ func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID,
 	rows, err := r.pool.Query(ctx, `SELECT `+columns+` FROM history WHERE kind = $1 AND subject_id = $3 AND at <= $4
 		UNION ALL (SELECT `+columns+
 		` FROM history WHERE kind = $2 AND subject_id = $3 AND at <= $4 ORDER BY position DESC LIMIT $5)
-		ORDER BY position`, user.Kind, signin.Kind, id.String(), last, signin.Window)
+		ORDER BY position`, user.Kind, signin.Kind, id.String(), last, newestSignIns)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -44,6 +44,7 @@ type SignInFacts struct {
 	email, active, start, end, directory, password, twoFactor *Event
 	lockouts                                                  []Event // that are not over
 	lastAttempt                                               *Event
+	signIns                                                   signin.State
 }
 
 // Finding is one thing that decides on a sign-in.
@@ -65,6 +66,7 @@ type SignIn struct {
 
 // Note takes an event of the account, or of signing in to it. They come in the order of the log.
 func (f *SignInFacts) Note(e *Event) {
+	f.signIns.Evolve(e.Event)
 	switch event := e.Event.(type) {
 	case user.Registered:
 		f.email = e
@@ -98,8 +100,8 @@ func (f *SignInFacts) Note(e *Event) {
 		if f.Now.Before(event.Until) {
 			f.lockouts = append(f.lockouts, *e)
 		}
-	case signin.Unlocked:
-		f.lockouts = nil
+	case signin.Unlocked, signin.PasswordReset:
+		f.lockouts = slices.DeleteFunc(f.lockouts, func(e Event) bool { return !codesRefused(e) })
 	}
 }
 
@@ -227,33 +229,59 @@ func (f *SignInFacts) checkPassword(byDirectory bool) Finding {
 	return found
 }
 
-// checkLockout reports the lockout of the account, else those of single addresses, which leave the others open.
+// codesRefused says whether a lockout is one of codes, from wherever they come.
+func codesRefused(e Event) bool {
+	lockout, ok := e.Event.(signin.LockoutBegan)
+	return ok && lockout.Codes
+}
+
+// checkLockout reports the networks that are locked out. That refuses nobody who is elsewhere.
 func (f *SignInFacts) checkLockout() Finding {
 	var places []string
 	var newest *Event
+	more := 0
 	for i, e := range slices.Backward(f.lockouts) {
 		lockout, ok := e.Event.(signin.LockoutBegan)
-		if !ok {
+		switch {
+		case !ok || lockout.Codes:
+			continue
+		case len(places) == mostPlaces:
+			more++
 			continue
 		}
-		until := "until " + lockout.Until.UTC().Format(time.RFC3339)
-		if lockout.IP == "" {
-			return f.lockedOut(&f.lockouts[i], false, "the account is locked out "+until)
-		}
-		places = append(places, lockout.IP+" "+until)
+		places = append(places, lockout.Network+" until "+lockout.Until.UTC().Format(time.RFC3339))
 		newest = cmp.Or(newest, &f.lockouts[i])
 	}
-	if newest != nil {
-		return f.lockedOut(newest, true, "only attempts from "+strings.Join(places, ", ")+" are refused")
+	if newest == nil {
+		return Finding{Code: "locked_out", OK: true, Detail: "no network is locked out"}
 	}
-	return Finding{Code: "locked_out", OK: true, Detail: "the account is not locked out"}
+	if more > 0 {
+		places = append(places, fmt.Sprintf("and %d more networks", more))
+	}
+	return Finding{
+		Code: "locked_out", OK: true,
+		Detail: "only attempts from " + strings.Join(places, ", ") + " are refused, after too many wrong passwords",
+		Fix:    f.call("POST", "/unlock"), Cause: newest.unattributed(),
+	}
 }
 
-func (f *SignInFacts) lockedOut(by *Event, ok bool, detail string) Finding {
-	return Finding{
-		Code: "locked_out", OK: ok, Detail: detail + ", after too many wrong passwords or codes",
-		Fix: f.call("POST", "/unlock"), Cause: by.unattributed(),
+// mostPlaces is how many networks are named that are locked out.
+const mostPlaces = 5
+
+// checkCodes reports that codes are not accepted from anywhere.
+func (f *SignInFacts) checkCodes(found Finding) Finding {
+	if !f.signIns.CodesRefused(f.Now) {
+		return found
 	}
+	found.OK, found.Cause = false, nil
+	if i := slices.IndexFunc(f.lockouts, codesRefused); i >= 0 {
+		found.Cause = f.lockouts[i].unattributed()
+	}
+	found.Detail = fmt.Sprintf("no code is accepted until %s, after %d wrong ones within an hour",
+		f.signIns.CodesFrom(f.Now).UTC().Format(time.RFC3339), signin.MostCodes)
+	found.Fix = "wait, nobody can end this early; if it was somebody else, the password is known to them: POST " +
+		"/password-resets sends a link to change it"
+	return found
 }
 
 func (f *SignInFacts) checkTwoFactor() Finding {
@@ -267,6 +295,7 @@ func (f *SignInFacts) checkTwoFactor() Finding {
 		case signin.WrongCode, signin.CodeUsed, signin.WrongBackupCode:
 			found.Fix = f.call("POST", "/two-factor/reset") + " if the device is lost; otherwise its clock may be wrong"
 		}
+		found = f.checkCodes(found)
 	case factor.Enrolled:
 		found.Detail = "an administrator suspended two-factor: no code is required until a new device is confirmed"
 	case f.Account.TwoFactorRequired:

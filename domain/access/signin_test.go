@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -49,6 +50,10 @@ func served(f *access.SignInFacts, change func(*directory.Connection)) *access.S
 	return f
 }
 
+// tooManyCodes is what the newest event carries when codes are refused until a minute after noon.
+var tooManyCodes = signin.Memory{Codes: slices.Repeat([]time.Time{noon.Add(time.Minute - signin.CodesWithin)},
+	signin.MostCodes)}
+
 func TestWhySomebodyCantSignIn(t *testing.T) {
 	t.Parallel()
 	password := user.PasswordSet{Hash: domain.Sealed("sealed")}
@@ -76,17 +81,22 @@ func TestWhySomebodyCantSignIn(t *testing.T) {
 			"access ended after 2026-06-14 (UTC)", "end_date", "PATCH " + path + ` {"end_date": null}`},
 		"no password yet": {facts(), access.VerdictRefused, "no password has been set yet", "has_password_or_directory",
 			`POST /password-resets {"email": "anna@example.com"} sends the person a link to set one`},
-		"locked out": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute)}), access.VerdictRefused,
-			"the account is locked out until 2026-06-15T12:01:00Z, after too many wrong passwords or codes",
-			"locked_out", "POST " + path + "/unlock"},
-		"the lockout is over": {
-			facts(password, signin.LockoutBegan{Until: noon}), access.VerdictAllowed, "", "locked_out", "",
-		},
-		"unlocked": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute)}, signin.Unlocked{}),
-			access.VerdictAllowed, "", "locked_out", ""},
-		"an address is locked out": {facts(password,
-			signin.LockoutBegan{Until: noon.Add(time.Minute), IP: "192.0.2.9"}), access.VerdictAllowed,
+		"a network is locked out": {facts(password,
+			signin.LockoutBegan{Until: noon.Add(time.Minute), Network: "192.0.2.9"}), access.VerdictAllowed,
 			"", "locked_out", "POST " + path + "/unlock"},
+		"the lockout is over": {facts(password, signin.LockoutBegan{Until: noon, Network: "192.0.2.9"}),
+			access.VerdictAllowed, "", "locked_out", ""},
+		"unlocked": {facts(password, signin.LockoutBegan{Until: noon.Add(time.Minute), Network: "192.0.2.9"},
+			signin.Unlocked{}), access.VerdictAllowed, "", "locked_out", ""},
+		"the password was reset": {facts(password,
+			signin.LockoutBegan{Until: noon.Add(time.Minute), Network: "192.0.2.9"}, signin.PasswordReset{}),
+			access.VerdictAllowed, "", "locked_out", ""},
+		"too many wrong codes": {facts(password, user.TwoFactorEnrolled{},
+			signin.LockoutBegan{Until: noon.Add(time.Minute), Codes: true, Memory: tooManyCodes},
+			signin.Unlocked{Memory: tooManyCodes}), access.VerdictRefused,
+			"no code is accepted until 2026-06-15T12:01:00Z, after 10 wrong ones within an hour", "two_factor",
+			"wait, nobody can end this early; if it was somebody else, the password is known to them: POST " +
+				"/password-resets sends a link to change it"},
 		"two-factor": {facts(password, user.TwoFactorEnrolled{}), access.VerdictTwoFactor, "", "two_factor", ""},
 		"two-factor, and the code was wrong": {facts(password, user.TwoFactorEnrolled{},
 			signin.Failed{Reason: signin.WrongCode}), access.VerdictTwoFactor, "", "two_factor",
@@ -154,7 +164,7 @@ func TestAFindingNamesTheEventThatMadeItSo(t *testing.T) {
 	got := facts(
 		user.PasswordSet{Hash: domain.Sealed("sealed")}, user.Deactivated{Reason: "left"},
 		signin.Failed{Reason: signin.WrongPassword},
-		signin.LockoutBegan{Until: noon.Add(time.Hour)}).SignIn()
+		signin.LockoutBegan{Until: noon.Add(time.Hour), Network: "192.0.2.9"}).SignIn()
 	causes := map[string]*access.Cause{}
 	for _, f := range got.Findings {
 		causes[f.Code] = f.Cause

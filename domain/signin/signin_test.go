@@ -12,7 +12,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/scenario"
 	"github.com/secboard/secboard/domain/signin"
+)
+
+const (
+	home     = "203.0.113.1"
+	attacker = "198.51.100.1"
 )
 
 var (
@@ -20,265 +26,392 @@ var (
 	policy = signin.Policy{Attempts: 3, Within: 10 * time.Minute, For: 20 * time.Minute}
 )
 
-// loggedAt is an event with the time and the address in its metadata.
-type loggedAt struct {
-	after time.Duration
-	ip    string
-	event domain.Event
+func attempt(after time.Duration, network string) signin.Attempt {
+	return signin.Attempt{Now: start.Add(after), Network: network}
 }
 
-func given(events ...loggedAt) signin.State {
-	var state signin.State
-	for _, e := range events {
-		state.EvolveAt(e.event, start.Add(e.after), e.ip)
+// log is a stream of sign-ins, as far as decisions know it: by the newest event.
+type log struct {
+	t      testing.TB
+	events []domain.Event
+}
+
+func (l *log) state() (s signin.State) {
+	if len(l.events) > 0 {
+		s.Evolve(l.events[len(l.events)-1])
 	}
-	return state
+	return s
 }
 
-func wrong(after time.Duration, ip string) loggedAt {
-	return loggedAt{after, ip, signin.Failed{Reason: signin.WrongPassword}}
+func (l *log) wrong(after time.Duration, network string) []domain.Event {
+	return l.record(signin.Fail(l.state(), attempt(after, network), signin.WrongPassword, policy))
 }
 
-func attempt(after time.Duration, ip string) signin.Attempt {
-	return signin.Attempt{Now: start.Add(after), IP: ip}
+func (l *log) record(events []domain.Event) []domain.Event {
+	l.events = append(l.events, events...)
+	return events
 }
+
+func (l *log) enter(after time.Duration, network string) {
+	l.t.Helper()
+	events, ok := signin.Succeed(l.state(), attempt(after, network), signin.Entry{Method: signin.ByPassword}, policy)
+	if !ok {
+		l.t.Fatal("refused")
+	}
+	l.record(events)
+}
+
+func (l *log) challenge(after time.Duration) uuid.UUID {
+	id := uuid.New()
+	l.record(signin.Challenge(l.state(), attempt(after, home), id, policy))
+	return id
+}
+
+func (l *log) wrongCode(after time.Duration, challenge uuid.UUID) []domain.Event {
+	return l.record(signin.FailCode(l.state(), attempt(after, home), challenge, signin.WrongCode, policy))
+}
+
+// decided leaves out what the events carry, which later decisions show.
+var decided = cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreTypes(signin.Memory{})}
 
 func expect(t *testing.T, got []domain.Event, want ...domain.Event) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, decided); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestTheLastOfTooManyGuessesBeginsALockout(t *testing.T) {
-	state := given(wrong(0, "a"), wrong(time.Minute, "b"))
-	failed := signin.Failed{Reason: signin.WrongPassword}
-	expect(t, signin.Fail(given(wrong(0, "a")), attempt(time.Minute, "b"), signin.WrongPassword, policy), failed)
-	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.WrongPassword, policy),
-		failed, signin.LockoutBegan{Until: start.Add(22 * time.Minute)})
-	// the first is too long ago
-	expect(t, signin.Fail(state, attempt(10*time.Minute, "c"), signin.WrongPassword, policy), failed)
-	expect(t, signin.Fail(state, attempt(2*time.Minute, "c"), signin.Inactive, policy),
-		signin.Failed{Reason: signin.Inactive})
-}
+var failed = signin.Failed{Reason: signin.WrongPassword}
 
-func TestASuccessStartsCountingAnew(t *testing.T) {
-	state := given(wrong(0, "a"), wrong(time.Second, "a"), loggedAt{2 * time.Second, "a", signin.Succeeded{}})
-	expect(t, signin.Fail(state, attempt(3*time.Second, "a"), signin.WrongPassword, policy),
-		signin.Failed{Reason: signin.WrongPassword})
-}
-
-func TestALockoutRefusesWithoutFillingTheLogAndOpensByItself(t *testing.T) {
-	state := given(loggedAt{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute)}})
-	expect(t, signin.Fail(state, attempt(time.Minute, "b"), signin.WrongPassword, policy))
-	for after, locked := range map[time.Duration]bool{0: true, 20*time.Minute - 1: true, 20 * time.Minute: false} {
-		t.Run(after.String(), func(t *testing.T) {
-			if state.Locked(attempt(after, "b")) != locked {
-				t.Errorf("after %s: locked is %t", after, !locked)
-			}
-		})
-	}
-}
-
-// Whoever guesses a superuser's password locks the own address out, and nobody else.
-func TestASuperuserIsLockedOutByAddress(t *testing.T) {
-	state := given(wrong(0, "attacker"), wrong(time.Second, "attacker"))
-	third := signin.Attempt{Now: start.Add(2 * time.Second), IP: "attacker", PerIP: true}
-	events := signin.Fail(state, third, signin.WrongPassword, policy)
-	lockout := signin.LockoutBegan{Until: start.Add(20*time.Minute + 2*time.Second), IP: "attacker"}
-	expect(t, events, signin.Failed{Reason: signin.WrongPassword}, lockout)
-	state.EvolveAt(lockout, third.Now, "attacker")
-	if !state.Locked(third) || state.Locked(signin.Attempt{Now: third.Now, IP: "home", PerIP: true}) {
-		t.Error("the lockout must meet the attacker's address alone")
-	}
-	other := signin.Attempt{Now: start.Add(2 * time.Second), IP: "home", PerIP: true}
-	expect(t, signin.Fail(given(wrong(0, "attacker"), wrong(time.Second, "attacker")), other, signin.WrongPassword,
-		policy),
-		signin.Failed{Reason: signin.WrongPassword})
-}
-
-func TestAnAdministratorEndsALockout(t *testing.T) {
-	state := given(loggedAt{0, "a", signin.LockoutBegan{Until: start.Add(20 * time.Minute), Step: 7}})
-	expect(t, signin.Unlock(state, start.Add(time.Minute)), signin.Unlocked{Step: state.LastStep})
-	expect(t, signin.Unlock(state, start.Add(20*time.Minute)))
-	state.EvolveAt(signin.Unlocked{}, start.Add(time.Minute), "a")
-	if state.Locked(attempt(time.Minute, "a")) {
-		t.Error("still locked out")
-	}
-}
-
-// Every event carries the step of the newest code, so that the newest part of a long stream is enough.
-func TestACodeWorksOnceWhateverHappenedSince(t *testing.T) {
-	session := uuid.New()
-	for _, later := range []domain.Event{
-		signin.Succeeded{Step: 40}, signin.Challenged{Step: 40}, signin.Failed{Step: 40}, signin.LockoutBegan{Step: 40},
-		signin.Unlocked{Step: 40}, signin.SignedOut{Step: 40},
+func TestTheLastOfTooManyGuessesLocksItsNetworkOut(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	expect(t, l.wrong(0, attacker), failed)
+	expect(t, l.wrong(9*time.Minute, attacker), failed)
+	expect(t, l.wrong(10*time.Minute, home), failed)
+	expect(t, l.wrong(18*time.Minute, attacker), failed,
+		signin.LockoutBegan{Network: attacker, Until: start.Add(38 * time.Minute)})
+	// While it lasts, nothing fills the log.
+	expect(t, l.wrong(19*time.Minute, attacker))
+	state := l.state()
+	for name, test := range map[string]struct {
+		attempt signin.Attempt
+		locked  bool
+	}{
+		"the network that guessed": {attempt(38*time.Minute-1, attacker), true},
+		"another one":              {attempt(19*time.Minute, home), false},
+		"after it":                 {attempt(38*time.Minute, attacker), false},
 	} {
-		t.Run("after "+later.EventType(), func(t *testing.T) {
-			state := given(loggedAt{0, "a", later})
-			for _, used := range []int64{39, 40} {
-				if _, ok := signin.Succeed(state, session, signin.ByCode, false, used); ok {
-					t.Errorf("the code of step %d works again", used)
-				}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if state.Locked(test.attempt) != test.locked {
+				t.Errorf("locked: %t", !test.locked)
 			}
-			events, ok := signin.Succeed(state, session, signin.ByCode, false, 41)
-			if !ok {
-				t.Error("the next code does not work")
+		})
+	}
+	expect(t, l.wrong(38*time.Minute, attacker), failed)
+}
+
+func TestGuessesFarApartDontAddUp(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	for i := range 20 {
+		expect(t, l.wrong(time.Duration(i)*policy.Within, attacker), failed)
+	}
+}
+
+func TestWhoKnowsThePasswordDoesntGuess(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{signin.Inactive, signin.NotStarted, signin.Expired} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			l := log{t: t}
+			for range 2 * policy.Attempts {
+				expect(t, l.record(signin.Fail(l.state(), attempt(0, home), reason, policy)),
+					signin.Failed{Reason: reason})
 			}
-			expect(t, events, signin.Succeeded{Session: session, Method: signin.ByCode, Step: 41})
-			events, _ = signin.Succeed(state, session, signin.ByPassword, true, 0)
-			expect(t, events, signin.Succeeded{Session: session, Method: signin.ByPassword, Limited: true, Step: 40})
 		})
 	}
 }
 
-func TestWhatIsEnoughDecidesAsTheWholeDoes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		perIP := rapid.Bool().Draw(t, "per IP")
-		now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
-		addresses := rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2"})
-		type recorded struct {
-			event domain.Event
-			at    time.Time
-			ip    string
-		}
-		var stream []recorded
-		fold := func(events []recorded) (s signin.State) {
-			for _, e := range events {
-				s.EvolveAt(e.event, e.at, e.ip)
-			}
-			return s
-		}
-		for range rapid.IntRange(1, 40).Draw(t, "attempts") {
-			now = now.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "seconds")) * time.Second)
-			attempt := signin.Attempt{Now: now, IP: addresses.Draw(t, "ip"), PerIP: perIP}
-			whole := fold(stream)
-			part := fold(stream[max(0, len(stream)-signin.Glance):])
-			step := rapid.Int64Range(0, 30).Draw(t, "step")
-			decide := func(s signin.State) []domain.Event {
-				if s.Locked(attempt) {
-					return nil
-				}
-				events, fits := signin.Succeed(s, uuid.Nil, signin.ByCode, false, step)
-				if !fits {
-					return signin.Fail(s, attempt, signin.CodeUsed, signin.DefaultPolicy)
-				}
-				return events
-			}
-			if rapid.IntRange(0, 3).Draw(t, "right one time in four") > 0 {
-				decide = func(s signin.State) []domain.Event {
-					return signin.Fail(s, attempt, signin.WrongPassword, signin.DefaultPolicy)
-				}
-			}
-			decided := decide(whole)
-			if part.Enough(attempt) {
-				if diff := cmp.Diff(decided, decide(part)); diff != "" {
-					t.Fatalf("the newest %d events decide otherwise than all %d:\n%s", signin.Glance, len(stream), diff)
-				}
-			}
-			for _, event := range signin.Carry(whole, decided, now, attempt.IP, signin.DefaultPolicy) {
-				stream = append(stream, recorded{event, now, attempt.IP})
-			}
-		}
-	})
+// An account without a password is guessed at as any other: its stream stays as short.
+func TestGuessesAtAnAccountWithoutAPasswordCount(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	for range 100 {
+		l.record(signin.Fail(l.state(), attempt(0, home), signin.NoPassword, policy))
+	}
+	if len(l.events) != policy.Attempts+1 {
+		t.Errorf("%d events", len(l.events))
+	}
 }
 
-// Every event carries the guesses, so the newest decide as all do that carry none, whatever comes in between and from
-// however many addresses.
-func TestTheNewestEventsDecideAsTheWholeStreamDoes(t *testing.T) {
-	addresses := make([]string, 30)
-	for i := range addresses {
-		addresses[i] = fmt.Sprintf("198.51.100.%d", i)
+func TestASuccessForgetsTheGuessesOfItsNetworkAlone(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	for range policy.Attempts - 1 {
+		l.wrong(0, home)
+		l.wrong(0, attacker)
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		now, perIP := start, rapid.Bool().Draw(t, "per IP")
-		var whole signin.State
-		var carrying []loggedAt
-		for range rapid.IntRange(20, 150).Draw(t, "attempts") {
-			now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "seconds")) * time.Second)
-			attempt := signin.Attempt{Now: now, IP: rapid.SampledFrom(addresses).Draw(t, "ip"), PerIP: perIP}
-			newest := rapid.IntRange(1, signin.Window).Draw(t, "newest")
-			part := given(carrying[max(0, len(carrying)-newest):]...)
-			if whole.LockedUntil(attempt) != part.LockedUntil(attempt) {
-				t.Fatalf("the newest %d of %d events say locked until %s, all say %s", newest, len(carrying),
-					part.LockedUntil(attempt), whole.LockedUntil(attempt))
+	l.enter(time.Second, home)
+	expect(t, l.wrong(2*time.Second, home), failed)
+	if events := l.wrong(2*time.Second, attacker); len(events) != 2 {
+		t.Errorf("the owner's success gave the attacker more guesses: %v", events)
+	}
+}
+
+func TestAddressesWithoutAnAccountAreToldApart(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	of := func(who string) signin.Attempt {
+		return signin.Attempt{Now: start, Network: attacker, Of: who}
+	}
+	for range policy.Attempts {
+		l.record(signin.Fail(l.state(), of("a"), signin.WrongPassword, policy))
+	}
+	if !l.state().Locked(of("a")) || l.state().Locked(of("b")) {
+		t.Error("an address is locked out as if it were another one, or not at all")
+	}
+}
+
+func TestLockoutsEndEarly(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		end  func(signin.State, time.Time, signin.Policy) []domain.Event
+		want domain.Event
+	}{
+		"by an administrator":        {signin.Unlock, signin.Unlocked{}},
+		"by a reset of the password": {signin.ResetPassword, signin.PasswordReset{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := log{t: t}
+			expect(t, test.end(l.state(), start, policy))
+			for range signin.MostCodes {
+				l.wrongCode(0, uuid.Nil)
 			}
-			decide := func(s signin.State) []domain.Event {
-				return signin.Fail(s, attempt, signin.WrongPassword, policy)
+			expect(t, test.end(l.state(), start, policy)) // not what wrong codes led to
+			for range policy.Attempts {
+				l.wrong(0, home)
 			}
-			switch rapid.IntRange(0, 20).Draw(t, "what") {
+			expect(t, test.end(l.state(), start.Add(policy.For), policy))
+			expect(t, l.record(test.end(l.state(), start.Add(time.Minute), policy)), test.want)
+			if l.state().Locked(attempt(time.Minute, home)) {
+				t.Error("still locked out")
+			}
+			if !l.state().CodesRefused(start.Add(time.Minute)) {
+				t.Error("wrong codes were forgotten")
+			}
+		})
+	}
+}
+
+func TestWrongCodesCountForTheAccountWhateverTheChallenge(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	wrong := signin.Failed{Reason: signin.WrongCode}
+	for i := range signin.MostCodes - 1 {
+		expect(t, l.wrongCode(time.Duration(i)*time.Minute, l.challenge(time.Duration(i)*time.Minute)), wrong)
+		l.enter(time.Duration(i)*time.Minute, home) // successes give no more guesses
+	}
+	expect(t, l.wrongCode(10*time.Minute, l.challenge(10*time.Minute)), wrong,
+		signin.LockoutBegan{Codes: true, Until: start.Add(signin.CodesWithin)})
+	expect(t, l.wrongCode(11*time.Minute, l.challenge(11*time.Minute)))
+	// An hour after the first there is one more, until the second is an hour ago, too.
+	expect(t, l.wrongCode(signin.CodesWithin, l.challenge(signin.CodesWithin)), wrong,
+		signin.LockoutBegan{Codes: true, Until: start.Add(signin.CodesWithin + time.Minute)})
+}
+
+func TestAChallengeTakesFiveTries(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	id, other := l.challenge(0), l.challenge(0)
+	for range 4 {
+		l.wrongCode(0, id)
+	}
+	if !l.state().Answerable(id, start) {
+		t.Error("void after four tries")
+	}
+	l.wrongCode(0, id)
+	if l.state().Answerable(id, start) || !l.state().Answerable(other, start) {
+		t.Error("after five tries this challenge is void, and no other")
+	}
+	expect(t, l.wrongCode(0, id))
+}
+
+func TestAChallengeWorksOnceAndForFiveMinutes(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	id, other := l.challenge(0), l.challenge(0)
+	events, _ := signin.Succeed(l.state(), attempt(0, home), signin.Entry{Method: signin.ByCode, Challenge: id}, policy)
+	l.record(events)
+	if l.state().Answerable(id, start) || !l.state().Answerable(other, start.Add(signin.ChallengeLife)) ||
+		l.state().Answerable(other, start.Add(signin.ChallengeLife+1)) || l.state().Answerable(uuid.New(), start) {
+		t.Error("a challenge works once, and as long as it says")
+	}
+}
+
+func TestACodeWorksOnceWhateverHappenedSince(t *testing.T) {
+	t.Parallel()
+	memory := signin.Memory{Step: 40}
+	for _, later := range []domain.Event{
+		signin.Succeeded{Memory: memory}, signin.Challenged{Memory: memory}, signin.Failed{Memory: memory},
+		signin.LockoutBegan{Memory: memory}, signin.Unlocked{Memory: memory}, signin.PasswordReset{Memory: memory},
+		signin.SignedOut{Memory: memory},
+	} {
+		t.Run(later.EventType(), func(t *testing.T) {
+			t.Parallel()
+			l := log{t, []domain.Event{later}}
+			l.wrong(0, attacker)
+			l.record(signin.SignOut(l.state(), start, uuid.New(), policy))
+			for step, works := range map[int64]bool{39: false, 40: false, 41: true} {
+				entry := signin.Entry{Method: signin.ByCode, Step: step}
+				if _, ok := signin.Succeed(l.state(), attempt(0, home), entry, policy); ok != works {
+					t.Errorf("the code of step %d works: %t", step, ok)
+				}
+			}
+		})
+	}
+}
+
+func TestASessionStarts(t *testing.T) {
+	t.Parallel()
+	entry := signin.Entry{Session: uuid.New(), Method: signin.ByPassword, Limited: true}
+	scenario.Given[signin.State]().When(func(s signin.State) ([]domain.Event, error) {
+		events, _ := signin.Succeed(s, attempt(0, home), entry, policy)
+		return events, nil
+	}).Then(t, signin.Succeeded{Session: entry.Session, Method: entry.Method, Limited: true,
+		Memory: signin.Memory{Known: []string{home}}})
+}
+
+// Networks that guess together are slowed down, but for those from which somebody signed in before; and nobody is shut
+// out, wherever the owner is.
+func TestGuessingFromManyNetworksIsSlowedDown(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	l.enter(0, home)
+	guesses := 0
+	for i := range 1000 {
+		for range 2 * policy.Attempts {
+			if len(l.wrong(time.Minute, fmt.Sprintf("10.0.%d.%d", i/256, i%256))) > 0 {
+				guesses++
+			}
+		}
+	}
+	if most := 10*policy.Attempts + 2*990; guesses != most {
+		t.Errorf("%d guesses from 1000 networks, want %d", guesses, most)
+	}
+	state := l.state()
+	fresh := attempt(time.Minute, "192.0.2.1")
+	if !state.Slowed(fresh, policy) || state.Locked(fresh) {
+		t.Error("a new network has to wait, and may sign in")
+	}
+	if known := attempt(time.Minute, home); state.Slowed(known, policy) || state.Locked(known) {
+		t.Error("where the owner signed in before, there is nothing to wait for")
+	}
+	if state.Slowed(attempt(time.Minute+policy.For, "192.0.2.1"), policy) {
+		t.Error("it lasts longer than what led to it")
+	}
+	data, err := json.Marshal(l.events[len(l.events)-1])
+	if err != nil || len(data) > 32<<10 {
+		t.Errorf("an event of %d bytes, %v", len(data), err)
+	}
+}
+
+func TestAnIPv6SiteGuessesAsFewNetworksDo(t *testing.T) {
+	t.Parallel()
+	l := log{t: t}
+	guesses := 0
+	for i := range 1000 {
+		if len(l.wrong(0, fmt.Sprintf("2001:db8:1:%x::/64", i))) > 0 {
+			guesses++
+		}
+	}
+	if guesses != 4*policy.Attempts {
+		t.Errorf("%d guesses from one site", guesses)
+	}
+	if l.state().Locked(attempt(0, "2001:db8:2:1::/64")) {
+		t.Error("another site is locked out")
+	}
+}
+
+func TestOneConnectionsAddressesAreOneNetwork(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		a, b string
+		same bool
+	}{
+		"one /64":       {"2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true},
+		"another /64":   {"2001:db8:1:2::1", "2001:db8:1:3::1", false},
+		"IPv4":          {"203.0.113.9", "203.0.113.9", true},
+		"another IPv4":  {"203.0.113.9", "203.0.113.8", false},
+		"IPv4 in IPv6":  {"203.0.113.9", "::ffff:203.0.113.9", true},
+		"other in IPv6": {"::ffff:203.0.113.8", "::ffff:203.0.113.9", false},
+		"with a zone":   {"fe80::1%eth0", "fe80::1", true},
+		"none":          {"", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if same := signin.Network(test.a) == signin.Network(test.b); same != test.same {
+				t.Errorf("%s, %s", signin.Network(test.a), signin.Network(test.b))
+			}
+		})
+	}
+}
+
+// A naive count, of the whole history, of who may guess: it agrees with what the newest event carries.
+func TestTheNewestEventDecidesAsTheWholeHistoryDoes(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		networks := rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2", "10.0.0.3"})
+		l, now := log{t: t}, time.Duration(0)
+		wrong, last, until := map[string]int{}, map[string]time.Duration{}, map[string]time.Duration{}
+		for range rapid.IntRange(1, 60).Draw(rt, "attempts") {
+			now += time.Duration(rapid.IntRange(0, 900).Draw(rt, "seconds")) * time.Second
+			network := networks.Draw(rt, "network")
+			if locked := now < until[network]; l.state().Locked(attempt(now, network)) != locked {
+				rt.Fatalf("after %s %s is locked out: %t", now, network, !locked)
+			}
+			if now >= until[network] && until[network] > 0 || now-last[network] >= policy.Within {
+				wrong[network] = 0
+			}
+			if now < until[network] {
+				l.wrong(now, network)
+				continue
+			}
+			delete(until, network)
+			switch rapid.IntRange(0, 9).Draw(rt, "what") {
 			case 0:
-				decide = func(s signin.State) []domain.Event {
-					events, _ := signin.Succeed(s, uuid.Nil, signin.ByPassword, false, 0)
-					return events
-				}
+				l.enter(now, network)
+				wrong[network] = 0
 			case 1:
-				decide = func(s signin.State) []domain.Event { return signin.Unlock(s, now) }
-			case 2, 3, 4, 5:
-				decide = func(signin.State) []domain.Event {
-					return []domain.Event{signin.Failed{Reason: "no_reset_link"}}
+				if events := l.record(signin.Unlock(l.state(), start.Add(now), policy)); len(events) > 0 {
+					clear(wrong)
+					clear(until)
 				}
-			case 6:
-				decide = func(signin.State) []domain.Event { return []domain.Event{signin.SignedOut{}} }
-			}
-			decided := decide(whole)
-			if diff := cmp.Diff(decided, decide(part), cmpopts.EquateEmpty()); diff != "" {
-				t.Fatalf("the newest %d events decide otherwise than all %d:\n%s", newest, len(carrying), diff)
-			}
-			for _, event := range decided {
-				whole.EvolveAt(event, now, attempt.IP)
-			}
-			for _, event := range signin.Carry(part, decided, now, attempt.IP, policy) {
-				carrying = append(carrying, loggedAt{now.Sub(start), attempt.IP, event})
+			default:
+				l.wrong(now, network)
+				wrong[network]++
+				last[network] = now
+				if wrong[network] == policy.Attempts {
+					until[network] = now + policy.For
+				}
 			}
 		}
 	})
-}
-
-// However many addresses there are, each has the guesses that the policy gives it, and no event grows beyond measure.
-func TestManyAddressesGuessNoMoreThanThePolicyGivesEach(t *testing.T) {
-	for _, addresses := range []int{18, 80, 1000} {
-		t.Run(fmt.Sprintf("from %d addresses", addresses), func(t *testing.T) {
-			var stream []loggedAt
-			guesses := 0
-			for i := range 30 * 14 { // as fast as requests for one account are let in
-				attempt := signin.Attempt{
-					Now: start.Add(time.Duration(i) * 2 * time.Second), IP: fmt.Sprint(i % addresses), PerIP: true,
-				}
-				state := given(stream[max(0, len(stream)-signin.Window):]...)
-				events := signin.Carry(state, signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy),
-					attempt.Now, attempt.IP, signin.DefaultPolicy)
-				if len(events) > 0 {
-					guesses++
-				}
-				for _, event := range events {
-					stream = append(stream, loggedAt{attempt.Now.Sub(start), attempt.IP, event})
-				}
-			}
-			if most := min(5*addresses, 30*14); guesses != most {
-				t.Errorf("there were %d guesses, want %d", guesses, most)
-			}
-		})
-	}
-	var state signin.State
-	for i := range 2000 {
-		state.EvolveAt(signin.Failed{Reason: signin.WrongPassword}, start, fmt.Sprint(i))
-		state.EvolveAt(signin.LockoutBegan{IP: fmt.Sprint(i), Until: start.Add(time.Hour)}, start, fmt.Sprint(i))
-	}
-	carried := signin.Carry(state, []domain.Event{signin.Challenged{}}, start, "", policy)[0]
-	data, err := json.Marshal(carried)
-	if err != nil || len(data) > 64<<10 {
-		t.Errorf("%d bytes, %v", len(data), err)
-	}
 }
 
 // What an event carries is written in one way for ever.
-func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
-	const written = `{"guesses":[{"ip":"a","at":"2026-11-23T09:00:00Z","old":true},` +
-		`{"ip":"b","until":"2026-11-23T10:00:00Z"}]}`
-	event := signin.Challenged{
-		Guesses: []signin.Guess{{IP: "a", At: start, Old: true}, {IP: "b", Until: start.Add(time.Hour)}},
-	}
+func TestMemoryIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	const written = `{"memory":{"step":7,"places":[{"network":"a","wrong":3,"last":"2026-11-23T09:00:00Z",` +
+		`"until":"2026-11-23T10:00:00Z"}],"codes":["2026-11-23T09:00:00Z"],` +
+		`"open":[{"id":"00000000-0000-0000-0000-000000000000","at":"2026-11-23T09:00:00Z","tries":1}],"known":["b"]}}`
+	event := signin.Challenged{Memory: signin.Memory{
+		Step:   7,
+		Places: []signin.Place{{Network: "a", Wrong: 3, Last: start, Until: start.Add(time.Hour)}},
+		Codes:  []time.Time{start}, Open: []signin.Open{{At: start, Tries: 1}}, Known: []string{"b"},
+	}}
 	data, err := json.Marshal(event)
 	if err != nil || string(data) != written {
 		t.Errorf("%s, %v", data, err)
@@ -287,38 +420,7 @@ func TestCarriedGuessesAreReadAsTheyWereWritten(t *testing.T) {
 	if err := json.Unmarshal([]byte(written), &read); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, []domain.Event{read}, event)
-}
-
-func TestOneConnectionsAddressesAreOnePlace(t *testing.T) {
-	t.Parallel()
-	for a, b := range map[string]string{
-		"2001:db8:1:2::1": "2001:db8:1:2:ffff::9", "203.0.113.9": "203.0.113.9", "": "",
-	} {
-		t.Run(a, func(t *testing.T) {
-			if signin.Network(a) != signin.Network(b) {
-				t.Errorf("%s and %s: %s, %s", a, b, signin.Network(a), signin.Network(b))
-			}
-		})
-	}
-	if signin.Network("2001:db8:1:2::1") == signin.Network("2001:db8:1:3::1") ||
-		signin.Network("203.0.113.9") == signin.Network("203.0.113.8") {
-		t.Error("two networks are one place")
-	}
-	var state signin.State
-	attempt := func(last int) signin.Attempt {
-		return signin.Attempt{
-			Now: start.Add(time.Duration(last) * time.Second), IP: signin.Network(fmt.Sprintf("2001:db8::%d", last)),
-			PerIP: true,
-		}
-	}
-	policy := signin.DefaultPolicy
-	for i := range policy.Attempts {
-		for _, event := range signin.Fail(state, attempt(i), signin.WrongPassword, policy) {
-			state.EvolveAt(event, attempt(i).Now, fmt.Sprintf("2001:db8::%d", i))
-		}
-	}
-	if !state.Locked(attempt(policy.Attempts)) {
-		t.Error("another address of the same network may go on guessing")
+	if diff := cmp.Diff(event, read); diff != "" {
+		t.Error(diff)
 	}
 }
