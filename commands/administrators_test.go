@@ -193,7 +193,8 @@ func TestNobodyTakesOverAnAccountThatAdministersMore(t *testing.T) {
 		t.Errorf("another address for somebody with rights in the host platform: %v", err)
 	}
 	other := "other@acme.example"
-	must(t)(handler.ChangeUser(ctx, person(t, handler, uuid.New(), helpDesk.Union(domain.Permissions{"audit": {View: true}})),
+	must(t)(handler.ChangeUser(ctx,
+		person(t, handler, uuid.New(), helpDesk.Union(domain.Permissions{"audit": {View: true}})),
 		auditor, commands.ChangeUser{Patch: user.Patch{Email: &other}}))
 }
 
@@ -259,7 +260,8 @@ func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.
 	sends("redirected by who gave it", true)
 	redirect(person(t, handler, thief, mail), "thief.example.com")
 	sends("redirected by somebody else", false)
-	must(t)(handler.ChangeMailAccount(ctx, person(t, handler, thief, mail), account, mailaccount.Patch{}, new("smtp secret")))
+	must(t)(handler.ChangeMailAccount(ctx, person(t, handler, thief, mail), account, mailaccount.Patch{},
+		new("smtp secret")))
 	sends("given again", true)
 	boss := register("boss@example.com")
 	boss.Superuser = true
@@ -268,7 +270,8 @@ func TestAMailServersPasswordGoesOnlyWhereItsGiverOrASuperuserSentIt(t *testing.
 	sends("redirected by a superuser", true)
 	own := must(t)(handler.CreateMailServer(ctx, person(t, handler, giver, mail),
 		mailserver.Details{Name: "Other", Host: "giver.example.com", Port: 25, Security: "none", TimeoutS: 10}))
-	must(t)(handler.ChangeMailAccount(ctx, person(t, handler, giver, mail), account, mailaccount.Patch{ServerID: &own}, nil))
+	must(t)(handler.ChangeMailAccount(ctx, person(t, handler, giver, mail), account, mailaccount.Patch{ServerID: &own},
+		nil))
 	sends("moved to another server by somebody else", false)
 }
 

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,7 +67,13 @@ func newDirectoryStory(t *testing.T) *directoryStory {
 	s.now.Store(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).Unix())
 	s.Handler.Now = s.clock.Now
 	s.Directory, s.DirectoryIndex = fakeDirectory{s}, s
-	s.Pause = func(_ context.Context, d time.Duration) bool { s.paused += d; return true }
+	var pausing sync.Mutex
+	s.Pause = func(_ context.Context, d time.Duration) bool {
+		pausing.Lock()
+		defer pausing.Unlock()
+		s.paused += d
+		return true
+	}
 	return s
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 // A refused sign-in takes a multiple of refusalTime, so that nobody learns from its time what an address has: an
-// account, a password, events to read. Where there are directories it is a longer one, since asking one takes longer than
-// checking a local password.
+// account, a password, events to read. Where there are directories it is a longer one, since asking one takes longer
+// than checking a local password.
 const (
 	refusalTime          = 250 * time.Millisecond
 	directoryRefusalTime = 500 * time.Millisecond
@@ -36,8 +36,8 @@ func (h *Handler) delayRefusal(ctx context.Context, began time.Time) {
 	h.Pause(ctx, grid-time.Since(began)%grid) // whoever went away need not wait
 }
 
-// askForNobody asks the directories for an address that nobody has, as for any that has no account, so that an outage is
-// answered alike whatever an address has. The password is made up, too: no directory counts a guess.
+// askForNobody asks the directories for an address that nobody has, as for any that has no account, so that an outage
+// is answered alike whatever an address has. The password is made up, too: no directory counts a guess.
 func (h *Handler) askForNobody(ctx context.Context) error {
 	if h.Directory == nil {
 		return nil

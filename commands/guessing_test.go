@@ -393,8 +393,8 @@ func TestAttemptsWaitWhereManyNetworksGuess(t *testing.T) {
 	}
 }
 
-// A directory counts guesses, too, and locks its own accounts out: it is asked about no more than SecBoard lets through,
-// also when they come at once.
+// A directory counts guesses, too, and locks its own accounts out: it is asked about no more than SecBoard lets
+// through, also when they come at once.
 func TestGuessesAtOnceAskADirectoryNoMoreOften(t *testing.T) {
 	t.Parallel()
 	s := newDirectoryStory(t)

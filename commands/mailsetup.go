@@ -25,7 +25,8 @@ func (h *Handler) ChangeMailServer(ctx context.Context, caller Caller, id uuid.U
 
 // RetireMailServer takes a mail server out of use.
 func (h *Handler) RetireMailServer(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailserver.Kind, id, mailserver.Retire, reason)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailserver.Kind, id, mailserver.Retire,
+		reason)
 }
 
 // CreateMailAccount starts a mail account; password is "" for none. Its id is the caller's CommandID.
@@ -40,9 +41,10 @@ func (h *Handler) CreateMailAccount(ctx context.Context, caller Caller, details 
 	if err != nil {
 		return Result{}, err
 	}
-	return create(ctx, h, caller.needing(needs("mail", domain.Add)), stream, func(s mailaccount.State) ([]domain.Event, error) {
-		return mailaccount.Create(s, details, sealed)
-	})
+	return create(ctx, h, caller.needing(needs("mail", domain.Add)), stream,
+		func(s mailaccount.State) ([]domain.Event, error) {
+			return mailaccount.Create(s, details, sealed)
+		})
 }
 
 // ChangeMailAccount changes a mail account. A nil password stays, "" removes it.
@@ -65,12 +67,14 @@ func (h *Handler) ChangeMailAccount(ctx context.Context, caller Caller, id uuid.
 	if err := problems.Err(); err != nil {
 		return Result{}, err
 	}
-	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailaccount.Kind, id, mailaccount.Change, patch)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailaccount.Kind, id, mailaccount.Change,
+		patch)
 }
 
 // RetireMailAccount takes a mail account out of use.
 func (h *Handler) RetireMailAccount(ctx context.Context, caller Caller, id uuid.UUID, reason string) (Result, error) {
-	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailaccount.Kind, id, mailaccount.Retire, reason)
+	return changeWith(ctx, h, caller.needing(needs("mail", domain.Edit)), mailaccount.Kind, id, mailaccount.Retire,
+		reason)
 }
 
 // SetMailRoute chooses the mail account that sends a feature's mail, for one company or for all; uuid.Nil for none.

@@ -35,7 +35,8 @@ func (h *Handler) SetCabinetPassword(ctx context.Context, caller Caller, id uuid
 	if err != nil {
 		return Result{}, err
 	}
-	return changeWith(ctx, h, caller.needing(needs("companies", domain.Edit)), company.Kind, id, company.SetCabinetPassword, sealed)
+	return changeWith(ctx, h, caller.needing(needs("companies", domain.Edit)), company.Kind, id,
+		company.SetCabinetPassword, sealed)
 }
 
 // SetDefaultMailAccount chooses the mail account that sends a company's mail; uuid.Nil for none.
@@ -44,7 +45,8 @@ func (h *Handler) SetDefaultMailAccount(ctx context.Context, caller Caller,
 	if err := h.checkMailAccount(ctx, "mail_account_id", mailAccountID); err != nil {
 		return Result{}, err
 	}
-	return changeWith(ctx, h, caller.needing(needs("companies", domain.Edit)), company.Kind, id, company.SetDefaultMailAccount, mailAccountID)
+	return changeWith(ctx, h, caller.needing(needs("companies", domain.Edit)), company.Kind, id,
+		company.SetDefaultMailAccount, mailAccountID)
 }
 
 // CreateRole starts a role. Its id is the caller's CommandID.
@@ -80,16 +82,17 @@ func (h *Handler) CreateGroup(ctx context.Context, caller Caller, details group.
 				return nil, err
 			}
 			if missing := who.lacks(details.CompanyID, details.Permissions); missing != "" {
-				return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, "+
-					"or a superuser, can create a group with it", missing)
+				return nil,
+					domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, "+
+						"or a superuser, can create a group with it", missing)
 			}
 			return group.Create(s, details, known)
 		})
 }
 
 // ChangeGroup changes a group. Whoever isn't superuser can't add a permission to it that the caller doesn't have: it
-// would go to every member, possibly to the caller. Nor can such a caller rename a group that allows more, or open it to
-// all companies: that may bring it other members.
+// would go to every member, possibly to the caller. Nor can such a caller rename a group that allows more, or open it
+// to all companies: that may bring it other members.
 func (h *Handler) ChangeGroup(ctx context.Context, caller Caller, id uuid.UUID, patch group.Patch) (Result, error) {
 	caller = caller.needing(needs("groups", domain.Edit))
 	return changeBy(ctx, h, caller, domain.StreamName(group.Kind, id), func(s group.State,
@@ -106,13 +109,15 @@ func (h *Handler) ChangeGroup(ctx context.Context, caller Caller, id uuid.UUID, 
 			return nil, err
 		}
 		if missing := who.lacks(wanted.CompanyID, wanted.Permissions.Without(s.Permissions)); missing != "" {
-			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, or "+
-				"a superuser, can add it to a group", missing)
+			return nil,
+				domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, or "+
+					"a superuser, can add it to a group", missing)
 		}
 		if missing := who.lacks(wanted.CompanyID, wanted.Permissions); missing != "" &&
 			slices.ContainsFunc(events, group.MayWiden) {
-			return nil, domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, or "+
-				"a superuser, can rename a group with it or open it to all companies", missing)
+			return nil,
+				domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, or "+
+					"a superuser, can rename a group with it or open it to all companies", missing)
 		}
 		return events, nil
 	})

@@ -149,13 +149,10 @@ func TestACompanysGroupReachesOnlyItsCompany(t *testing.T) {
 	t.Parallel()
 	r := newRights(t)
 	ctx := t.Context()
-	clerk := func() commands.Caller { return commands.Caller{} }
-	{
-		id := r.with(t, r.acme, domain.Permissions{
-			"users": all, "groups": all, "companies": all, "directory": all, "mail": all, "settings": all, "roles": all,
-		}).Actor.ID
-		clerk = func() commands.Caller { return superuser(uuid.MustParse(id)) }
-	}
+	clerkID := uuid.MustParse(r.with(t, r.acme, domain.Permissions{
+		"users": all, "groups": all, "companies": all, "directory": all, "mail": all, "settings": all, "roles": all,
+	}).Actor.ID)
+	clerk := func() commands.Caller { return superuser(clerkID) }
 	phone := commands.ChangeUser{Patch: user.Patch{Phone: new("1")}}
 	mine, theirs, nobodys := r.account(t, r.acme), r.account(t, r.nova), r.account(t, uuid.Nil)
 	description := group.Patch{Description: new("text")}
@@ -179,13 +176,16 @@ func TestACompanysGroupReachesOnlyItsCompany(t *testing.T) {
 	}{
 		"an account": {func() (commands.Result, error) { return r.ChangeUser(ctx, clerk(), mine, phone) }, "", ""},
 		"an account of another company": {
-			func() (commands.Result, error) { return r.ChangeUser(ctx, clerk(), theirs, phone) }, domain.CodeNotFound, "",
+			func() (commands.Result, error) { return r.ChangeUser(ctx, clerk(), theirs, phone) }, domain.CodeNotFound,
+			"",
 		},
 		"an account of no company": {
-			func() (commands.Result, error) { return r.ChangeUser(ctx, clerk(), nobodys, phone) }, domain.CodeNotFound, "",
+			func() (commands.Result, error) { return r.ChangeUser(ctx, clerk(), nobodys, phone) }, domain.CodeNotFound,
+			"",
 		},
 		"closing one of another company": {
-			func() (commands.Result, error) { return r.DeactivateUser(ctx, clerk(), theirs, "") }, domain.CodeNotFound, "",
+			func() (commands.Result, error) { return r.DeactivateUser(ctx, clerk(), theirs, "") }, domain.CodeNotFound,
+			"",
 		},
 		"unlocking one of another company": {
 			func() (commands.Result, error) { return r.Unlock(ctx, clerk(), theirs) }, domain.CodeNotFound, "",
@@ -195,7 +195,8 @@ func TestACompanysGroupReachesOnlyItsCompany(t *testing.T) {
 			func() (commands.Result, error) { return r.RegisterUser(ctx, clerk(), of(r.nova)) }, "", "company_id",
 		},
 		"a new account of no company": {
-			func() (commands.Result, error) { return r.RegisterUser(ctx, clerk(), of(uuid.Nil)) }, domain.CodeForbidden, "",
+			func() (commands.Result, error) { return r.RegisterUser(ctx, clerk(), of(uuid.Nil)) }, domain.CodeForbidden,
+			"",
 		},
 		"moving an account to another company": {func() (commands.Result, error) {
 			return r.ChangeUser(ctx, clerk(), mine, commands.ChangeUser{Patch: user.Patch{CompanyID: &r.nova}})
@@ -203,7 +204,9 @@ func TestACompanysGroupReachesOnlyItsCompany(t *testing.T) {
 		"moving an account to no company": {func() (commands.Result, error) {
 			return r.ChangeUser(ctx, clerk(), mine, commands.ChangeUser{Patch: user.Patch{CompanyID: new(uuid.Nil)}})
 		}, domain.CodeForbidden, ""},
-		"a group": {func() (commands.Result, error) { return r.ChangeGroup(ctx, clerk(), myGroup, description) }, "", ""},
+		"a group": {func() (commands.Result, error) {
+			return r.ChangeGroup(ctx, clerk(), myGroup, description)
+		}, "", ""},
 		"a group of another company": {
 			func() (commands.Result, error) { return r.ChangeGroup(ctx, clerk(), theirGroup, description) },
 			domain.CodeNotFound, "",
@@ -234,7 +237,8 @@ func TestACompanysGroupReachesOnlyItsCompany(t *testing.T) {
 			func() (commands.Result, error) { return r.ConnectDirectory(ctx, clerk(), connect(r.acme)) }, "", "",
 		},
 		"a directory of another company": {
-			func() (commands.Result, error) { return r.ConnectDirectory(ctx, clerk(), connect(r.nova)) }, "", "company_id",
+			func() (commands.Result, error) { return r.ConnectDirectory(ctx, clerk(), connect(r.nova)) }, "",
+			"company_id",
 		},
 		"a directory for all": {
 			func() (commands.Result, error) { return r.ConnectDirectory(ctx, clerk(), connect(uuid.Nil)) },
@@ -244,10 +248,12 @@ func TestACompanysGroupReachesOnlyItsCompany(t *testing.T) {
 			return r.ChangeSite(ctx, clerk(), settings.SitePatch{Name: new("Mine")})
 		}, domain.CodeForbidden, ""},
 		"a mail route": {func() (commands.Result, error) {
-			return r.SetMailRoute(ctx, clerk(), settings.MailRoute{Feature: mailmessage.SecurityNotice, CompanyID: r.acme}, uuid.Nil)
+			return r.SetMailRoute(ctx, clerk(),
+				settings.MailRoute{Feature: mailmessage.SecurityNotice, CompanyID: r.acme}, uuid.Nil)
 		}, "", ""},
 		"a mail route of another company": {func() (commands.Result, error) {
-			return r.SetMailRoute(ctx, clerk(), settings.MailRoute{Feature: mailmessage.SecurityNotice, CompanyID: r.nova}, uuid.Nil)
+			return r.SetMailRoute(ctx, clerk(),
+				settings.MailRoute{Feature: mailmessage.SecurityNotice, CompanyID: r.nova}, uuid.Nil)
 		}, "", "company_id"},
 		"a mail route for all": {func() (commands.Result, error) {
 			return r.SetMailRoute(ctx, clerk(), settings.MailRoute{Feature: mailmessage.SecurityNotice}, uuid.Nil)

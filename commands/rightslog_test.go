@@ -50,7 +50,9 @@ func (c *crowd) act(t *testing.T, random *rand.Rand, by commands.Caller) {
 	ctx := t.Context()
 	who, in := pick(random, c.people), pick(random, c.groups)
 	company := pick(random, []uuid.UUID{c.acme, c.nova, uuid.Nil})
-	change := func(patch user.Patch) { c.ChangeUser(ctx, by, who, commands.ChangeUser{Patch: patch}) } //nolint:errcheck
+	change := func(patch user.Patch) {
+		c.ChangeUser(ctx, by, who, commands.ChangeUser{Patch: patch}) //nolint:errcheck // most may not
+	}
 	switch random.IntN(14) {
 	case 0:
 		c.JoinGroup(ctx, by, who, in) //nolint:errcheck // most may not
@@ -92,10 +94,10 @@ func TestNobodyEverDidWithoutARight(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
 		c := newCrowd(t)
-		random := rand.New(rand.NewPCG(seed, 20)) //nolint:gosec // repeatable
+		random := rand.New(rand.NewPCG(seed, 20))
 		var acting sync.WaitGroup
 		for range 8 {
-			own := rand.New(rand.NewPCG(seed, random.Uint64())) //nolint:gosec // repeatable
+			own := rand.New(rand.NewPCG(seed, random.Uint64()))
 			acting.Go(func() {
 				for range 60 {
 					by := superuser(pick(own, c.people))

@@ -30,9 +30,10 @@ func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.
 
 // ChangeSecurity changes when accounts are locked out and sessions end.
 func (h *Handler) ChangeSecurity(ctx context.Context, caller Caller, patch settings.SecurityPatch) (Result, error) {
-	return change(ctx, h, caller.needing(superuserOnly), settings.SecurityStream, func(s settings.SecurityState) ([]domain.Event, error) {
-		return settings.ChangeSecurity(s, patch)
-	})
+	return change(ctx, h, caller.needing(superuserOnly), settings.SecurityStream,
+		func(s settings.SecurityState) ([]domain.Event, error) {
+			return settings.ChangeSecurity(s, patch)
+		})
 }
 
 // ChangeContact changes how people reach whoever runs the installation.

@@ -161,9 +161,10 @@ func (h *Handler) ReplaceBackupCodes(ctx context.Context, caller Caller, id uuid
 	if err != nil {
 		return nil, Result{}, err
 	}
-	result, err := change(ctx, h, caller.needing(ownAccount), domain.StreamName(user.Kind, id), func(s user.State) ([]domain.Event, error) {
-		return user.ReplaceBackupCodes(s, names)
-	})
+	result, err := change(ctx, h, caller.needing(ownAccount), domain.StreamName(user.Kind, id),
+		func(s user.State) ([]domain.Event, error) {
+			return user.ReplaceBackupCodes(s, names)
+		})
 	return codes, result, err
 }
 

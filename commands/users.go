@@ -132,9 +132,7 @@ func (h *Handler) DeactivateUser(ctx context.Context, caller Caller, id uuid.UUI
 
 // ActivateUser opens an account again.
 func (h *Handler) ActivateUser(ctx context.Context, caller Caller, id uuid.UUID) (Result, error) {
-	return h.changeAccount(ctx, caller, id, func(s user.State, by user.By) ([]domain.Event, error) {
-		return user.Activate(s, by)
-	})
+	return h.changeAccount(ctx, caller, id, user.Activate)
 }
 
 // GiveRole gives an account a role.

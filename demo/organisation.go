@@ -193,6 +193,7 @@ func (s *script) administrator(from, until time.Time, details user.Details, ip s
 			_, err := h.ChangeUser(ctx, caller, id, commands.ChangeUser{Patch: user.Patch{Superuser: &no}})
 			return err
 		})
+		s.steps[len(s.steps)-1].alone = true // after it the account can do nothing more
 		s.add(until.Add(8*day), id, func(ctx context.Context, h *commands.Handler, caller commands.Caller) error {
 			_, err := h.DeactivateUser(ctx, caller, id, "left the company after handing over")
 			return err

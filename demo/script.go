@@ -28,7 +28,7 @@ type step struct {
 	at      time.Time
 	command uuid.UUID
 	subject uuid.UUID // the aggregate that changes
-	alone   bool      // later steps refer to what it makes
+	alone   bool      // no other step is carried out beside it: later ones refer to what it makes, or end with it
 	by      *admin
 	run     func(ctx context.Context, h *commands.Handler, caller commands.Caller) error
 }

@@ -316,7 +316,8 @@ var Codes = []CodeSection{
 		{CodePassword, 0, true, "The password can't be used for a mail server", "Correct it as `message` says"},
 		{CodeWrongCode, 0, true, "The code is not the one that the device shows",
 			"Send the current code; check the clock of the device"},
-		{CodeLockedOut, 0, true, "There were too many wrong passwords from the network, or wrong codes for the account, " +
+		{CodeLockedOut, 0, true, "There were too many wrong passwords from the network, or wrong codes for the " +
+			"account, " +
 			"so none is checked for some minutes, or up to an hour", "Try again later"},
 		{CodeFilter, 0, true, "The text is not an LDAP filter", "Write it as (objectClass=user)"},
 		{CodeAttribute, 0, true, "The text is not the name of an LDAP attribute", "Use letters, digits and hyphens"},

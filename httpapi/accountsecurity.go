@@ -65,7 +65,8 @@ func (s *server) addAccountSecurity() {
 		method: http.MethodPost, path: "/users/{id}/unlock", id: "unlock-user", tag: tag,
 		required: needs("users", domain.Edit).forCompanies(),
 		summary:  "End the lockouts after wrong passwords",
-		description: "They also end by themselves, and with a password reset. The limit of wrong codes, 10 in an hour, " +
+		description: "They also end by themselves, and with a password reset. The limit of wrong codes, 10 in " +
+			"an hour, " +
 			"stays.",
 	}, s.unlock)
 }

@@ -39,7 +39,8 @@ var exportTypes = map[string]string{
 func (s *server) addAuditExport() {
 	register(s, operation{
 		method: http.MethodGet, path: "/audit/export", id: "audit-export", tag: auditTag,
-		required: needs("audit", domain.Export).forCompanies(), timeout: exportTimeout, waiting: load.NewWaiting(load.MostExports),
+		required: needs("audit", domain.Export).forCompanies(), timeout: exportTimeout,
+		waiting: load.NewWaiting(load.MostExports),
 		summary: "Export the log as a stream",
 		description: "Every event up to this request, in the order of the log, without gaps and without secrets: " +
 			"one line each with at least `id`, `position`, `stream`, `revision`, `type`, `at`, `metadata` and " +
@@ -118,7 +119,8 @@ func (s *server) stillPermitted(ctx huma.Context) func() error {
 			return err
 		}
 		if now, _, ok := reachOf(access, []permission{{"audit", domain.Export}}); !ok || now != began {
-			return domain.Refusef(domain.CodeForbidden, "the permission %s was lost or reaches less", permission{"audit", domain.Export})
+			return domain.Refusef(domain.CodeForbidden, "the permission %s was lost or reaches less",
+				permission{"audit", domain.Export})
 		}
 		return nil
 	}

@@ -77,7 +77,7 @@ func TestWhatTellsRightsStandsStill(t *testing.T) {
 			}
 
 			mend := still(a, t, email)
-			a.server.patience = 0
+			a.patience = 0
 			revoked := a.call(t, a.admin, http.MethodPatch, "/users/"+boss.ID, map[string]any{"superuser": false})
 			if revoked.status != http.StatusAccepted {
 				t.Fatalf("not yet in the read models: %v", revoked)
@@ -90,7 +90,8 @@ func TestWhatTellsRightsStandsStill(t *testing.T) {
 			if made.status != http.StatusServiceUnavailable {
 				t.Errorf("made a superuser: %v", made)
 			}
-			if answer := a.request(t, "", http.MethodGet, "/readyz", nil); answer.status != http.StatusServiceUnavailable {
+			if answer := a.request(t, "", http.MethodGet, "/readyz",
+				nil); answer.status != http.StatusServiceUnavailable {
 				t.Errorf("ready: %v", answer)
 			}
 			if again := a.signInAs(t, email, adminPassword).text("token"); again != "" {
@@ -100,7 +101,7 @@ func TestWhatTellsRightsStandsStill(t *testing.T) {
 			}
 
 			mend()
-			a.server.patience = patience
+			a.patience = patience
 			pausetest.Until(t, "it stays behind", func() bool {
 				return a.request(t, "", http.MethodGet, "/readyz", nil).status == http.StatusOK
 			})
@@ -109,7 +110,8 @@ func TestWhatTellsRightsStandsStill(t *testing.T) {
 				t.Errorf("afterwards: %v", got)
 			}
 			anew := a.signInAs(t, email, adminPassword)
-			if got := a.call(t, anew.text("token"), http.MethodGet, "/audit/events", nil); got.status != http.StatusForbidden {
+			if got := a.call(t, anew.text("token"), http.MethodGet, "/audit/events",
+				nil); got.status != http.StatusForbidden {
 				t.Errorf("no superuser any more: %v, after signing in: %v", got, anew)
 			}
 		})
@@ -134,7 +136,8 @@ func TestARowInPostgresIsNotBelieved(t *testing.T) {
 		},
 		"changes the site": {method: http.MethodPatch, path: "/settings/site", body: `{"name": "Mine"}`},
 		"makes a group": {
-			method: http.MethodPost, path: "/groups", body: `{"name": "Mine", "permissions": {"audit": {"view": true}}}`,
+			method: http.MethodPost, path: "/groups",
+			body: `{"name": "Mine", "permissions": {"audit": {"view": true}}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,8 +157,10 @@ func TestTheRightIsThatOfTheEndOfTheRequest(t *testing.T) {
 		superuser               bool
 		answered                func(*testing.T, answered)
 	}{
-		"a superuser by import": {"/users/import", "text/csv", "email,superuser\nmine@example.com,true\n", true, failedLine},
-		"an account by import":  {"/users/import", "text/csv", "email\nmine@example.com\n", false, failedLine},
+		"a superuser by import": {
+			"/users/import", "text/csv", "email,superuser\nmine@example.com,true\n", true, failedLine,
+		},
+		"an account by import": {"/users/import", "text/csv", "email\nmine@example.com\n", false, failedLine},
 		"a superuser": {
 			"/users", "application/json", `{"email": "mine@example.com", "superuser": true}`, true, refusedWhole,
 		},
@@ -192,6 +197,7 @@ func TestTheRightIsThatOfTheEndOfTheRequest(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				defer response.Body.Close() //nolint:errcheck // it has been read
 				got := answered{status: response.StatusCode, header: response.Header}
 				if got.body, err = io.ReadAll(response.Body); err != nil {
 					t.Error(err)

@@ -51,7 +51,8 @@ func (s *server) mailMessages() resource[projections.MailMessage] {
 
 func (s *server) mailFeatures() resource[projections.MailFeature] {
 	return resource[projections.MailFeature]{
-		path: "/mail/features", name: "mail-feature", tag: mailTag, module: "mail", kind: settings.Kind, read: s.ReadModels.MailFeature,
+		path: "/mail/features", name: "mail-feature", tag: mailTag, module: "mail", kind: settings.Kind,
+		read:     s.ReadModels.MailFeature,
 		revision: func(f projections.MailFeature) eventstore.Revision { return f.Revision },
 	}
 }

@@ -93,7 +93,8 @@ func (s *server) addOverviews() {
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*ownAccessAnswer, error) {
 		access := infoOf(ctx).access
 		return &ownAccessAnswer{Body: ownAccess{
-			Superuser: access.Superuser, Permissions: access.Granted.Anywhere(), Granted: grantedActions(access.Granted),
+			Superuser: access.Superuser, Permissions: access.Granted.Anywhere(),
+			Granted: grantedActions(access.Granted),
 		}}, nil
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/secboard/secboard/domain/user"
 )
 
-// Attempts to sign in within rateWindow: enough for people and offices behind one network, few for guessing. Those for one
-// account are counted for each network by itself: nobody uses up the attempts of an owner who is elsewhere.
+// Attempts to sign in within rateWindow: enough for people and offices behind one network, few for guessing. Those for
+// one account are counted for each network by itself: nobody uses up the attempts of an owner who is elsewhere.
 const (
 	rateWindow         = time.Minute
 	signInsPerAccount  = 30
@@ -43,7 +43,8 @@ const (
 	ownChanges = 100
 )
 
-// Counters of windows up to shortWindow are removed after it, and those whose keys begin with longWindow after ownWindow.
+// Counters of windows up to shortWindow are removed after it, and those whose keys begin with longWindow after
+// ownWindow.
 const (
 	shortWindow = time.Hour
 	longWindow  = "day-"

@@ -74,7 +74,8 @@ func TestWhyCantSheSignIn(t *testing.T) {
 	if verdict != "allowed" {
 		t.Errorf(`from elsewhere: %v: got %q, want "allowed"`, answer, verdict)
 	}
-	if got := fmt.Sprint(blocked["locked_out"]["detail"]); !strings.Contains(got, "only attempts from 127.0.0.1 until") {
+	if got := fmt.Sprint(blocked["locked_out"]["detail"]); !strings.Contains(got,
+		"only attempts from 127.0.0.1 until") {
 		t.Errorf(`%q lacks "only attempts from 127.0.0.1 until"`, got)
 	}
 	if blocked["locked_out"]["fix"] != "POST /users/"+id+"/unlock" {

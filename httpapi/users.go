@@ -142,8 +142,9 @@ func (s *server) addUsers() {
 		summary: "List accounts",
 	}, func(ctx context.Context, in *listUsersRequest) (*list[projections.User], error) {
 		return listOf(s.ReadModels.Users(ctx, projections.UserFilter{
-			Query: in.Query, CompanyID: infoOf(ctx).reach.within(in.CompanyID), RoleID: given(in.RoleID), GroupID: given(in.GroupID),
-			State: in.State, Source: in.Source, Superuser: in.Superuser.pointer(), TwoFactor: in.TwoFactor.pointer(),
+			Query: in.Query, CompanyID: infoOf(ctx).reach.within(in.CompanyID), RoleID: given(in.RoleID),
+			GroupID: given(in.GroupID),
+			State:   in.State, Source: in.Source, Superuser: in.Superuser.pointer(), TwoFactor: in.TwoFactor.pointer(),
 		}, in.request(), s.Now()))
 	})
 	registerGet(s, users, "One account, now or as it was")

@@ -46,7 +46,8 @@ var textsOf = map[string]mailTexts{
 				"account was changed. You sign in with the new one from now on."},
 			mailmessage.NoticeLockedOut: {"%s: too many failed sign-ins",
 				"There were too many failed attempts to sign in to your account. Passwords from the same network " +
-					"are refused for a few minutes; after too many wrong codes, codes from anywhere for up to an hour."},
+					"are refused for a few minutes; after too many wrong codes, codes from anywhere for up to " +
+					"an hour."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",

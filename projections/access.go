@@ -28,7 +28,8 @@ type Access struct {
 const AccessColumns = `u.id, u.email, u.first_name, u.last_name, u.company_id, u.start_date, u.end_date, u.active,
 	u.directory_disabled, u.superuser,
 	u.require_two_factor AND NOT u.two_factor_enrolled,
-	ARRAY(SELECT jsonb_build_object('company_id', g.company_id, 'permissions', g.permissions) FROM memberships s JOIN groups g ON g.id = s.group_id
+	ARRAY(SELECT jsonb_build_object('company_id', g.company_id, 'permissions', g.permissions) FROM memberships s
+	JOIN groups g ON g.id = s.group_id
 		WHERE s.user_id = u.id AND s.left_at IS NULL AND NOT g.retired)`
 
 // ScanAccess reads a row of AccessColumns and what follows them, which goes into others; now decides on the account's

@@ -178,16 +178,17 @@ func Fail(s State, attempt Attempt, reason string, policy Policy) []domain.Event
 	if s.Locked(attempt) {
 		return nil
 	}
-	memory := s.Memory.at(attempt.Now, policy)
+	memory := s.at(attempt.Now, policy)
 	if !refuted(reason) {
 		return []domain.Event{Failed{Reason: reason, Memory: memory}}
 	}
 	var locked []string
-	memory, wrong := memory.guess(attempt.Of, attempt.Network, attempt.Now)
+	memory, _ = memory.guess(attempt.Of, attempt.Network, attempt.Now)
 	if s.Left(attempt, policy) <= 1 {
 		locked = append(locked, attempt.Network)
 	}
 	if site := attempt.site(); site != "" {
+		var wrong int
 		if memory, wrong = memory.guess(attempt.Of, site, attempt.Now); wrong >= policy.Attempts*networksOfSite {
 			locked = append(locked, site)
 		}
@@ -204,7 +205,7 @@ func Fail(s State, attempt Attempt, reason string, policy Policy) []domain.Event
 // Challenge records that the password was right. The challenge can be answered until it has failed mostTries times, or
 // succeeded.
 func Challenge(s State, attempt Attempt, id uuid.UUID, policy Policy) []domain.Event {
-	memory := s.Memory.at(attempt.Now, policy)
+	memory := s.at(attempt.Now, policy)
 	return []domain.Event{Challenged{Memory: memory.opened(Open{ID: id, At: attempt.Now.UTC()})}}
 }
 
@@ -213,7 +214,7 @@ func FailCode(s State, attempt Attempt, challenge uuid.UUID, reason string, poli
 	if s.CodesRefused(attempt.Now) || challenge != uuid.Nil && !s.Answerable(challenge, attempt.Now) {
 		return nil
 	}
-	memory := s.Memory.at(attempt.Now, policy).tried(challenge)
+	memory := s.at(attempt.Now, policy).tried(challenge)
 	if reason == WrongCode || reason == WrongBackupCode { // who knows a code that was right doesn't guess
 		memory = memory.wrongCode(attempt.Now)
 	}
@@ -238,7 +239,7 @@ func Succeed(s State, attempt Attempt, entry Entry, policy Policy) ([]domain.Eve
 	if entry.Step != 0 && entry.Step <= s.Step {
 		return nil, false
 	}
-	memory := s.Memory.at(attempt.Now, policy).answered(entry.Challenge).knows(attempt.Network)
+	memory := s.at(attempt.Now, policy).answered(entry.Challenge).knows(attempt.Network)
 	memory = memory.forget(attempt.Of, attempt.Network)
 	memory.Step = max(entry.Step, memory.Step)
 	return []domain.Event{
@@ -248,7 +249,7 @@ func Succeed(s State, attempt Attempt, entry Entry, policy Policy) ([]domain.Eve
 
 // SignOut ends a session.
 func SignOut(s State, now time.Time, session uuid.UUID, policy Policy) []domain.Event {
-	return []domain.Event{SignedOut{Session: session, Memory: s.Memory.at(now, policy)}}
+	return []domain.Event{SignedOut{Session: session, Memory: s.at(now, policy)}}
 }
 
 // Unlock ends all lockouts after wrong passwords; without one it changes nothing. Wrong codes go on counting: who may
@@ -257,7 +258,7 @@ func Unlock(s State, now time.Time, policy Policy) []domain.Event {
 	if !s.anyLocked(now) {
 		return nil
 	}
-	return []domain.Event{Unlocked{Memory: s.Memory.at(now, policy).forgetAll()}}
+	return []domain.Event{Unlocked{Memory: s.at(now, policy).forgetAll()}}
 }
 
 // ResetPassword ends what wrong guesses of the former password led to.
@@ -265,5 +266,5 @@ func ResetPassword(s State, now time.Time, policy Policy) []domain.Event {
 	if !s.anyLocked(now) {
 		return nil
 	}
-	return []domain.Event{PasswordReset{Memory: s.Memory.at(now, policy).forgetAll()}}
+	return []domain.Event{PasswordReset{Memory: s.at(now, policy).forgetAll()}}
 }

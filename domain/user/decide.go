@@ -311,7 +311,8 @@ func joinGroup(s State, by By, companyID uuid.UUID, group Group) ([]domain.Event
 	offered := domain.Granted{group.CompanyID: group.Permissions}
 	if missing := offered.Missing(by.Granted); len(missing) > 0 && !by.Superuser {
 		return nil, domain.Refusef(domain.CodeForbidden,
-			"the group %s grants %s, which you don't have yourself: only somebody who has it, or a superuser, can give it",
+			"the group %s grants %s, which you don't have yourself: only somebody who has it, or a superuser, can "+
+				"give it",
 			group.Name, missing[0])
 	}
 	return []domain.Event{GroupJoined{GroupID: group.ID, GroupName: group.Name}}, nil

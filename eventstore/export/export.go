@@ -98,7 +98,8 @@ func (x Copy) Write(ctx context.Context, log eventstore.Log, w io.Writer) (event
 				break
 			}
 			envelope := decoder.Decode(recorded)
-			if kept := x.Keep == nil || x.Keep(&envelope); !kept || recorded.Position <= x.After || !x.wants(&envelope) {
+			if kept := x.Keep == nil || x.Keep(&envelope); !kept || recorded.Position <= x.After ||
+				!x.wants(&envelope) {
 				continue
 			}
 			line, err := lineOf(envelope)

@@ -85,7 +85,8 @@ func (r *Runner) Fresh(names ...string) error {
 			}
 		}
 		if now.Sub(reached) > maxBehind {
-			return fmt.Errorf("%w: the projection %s lacks what was recorded more than %s ago", ErrBehind, name, maxBehind)
+			return fmt.Errorf("%w: the projection %s lacks what was recorded more than %s ago", ErrBehind, name,
+				maxBehind)
 		}
 	}
 	return nil
