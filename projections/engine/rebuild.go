@@ -118,6 +118,8 @@ func connect(ctx context.Context, pool *pgxpool.Pool, schema string) (*pgx.Conn,
 	config := pool.Config().ConnConfig.Copy()
 	config.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize() + ", app, public"
 	config.RuntimeParams["statement_timeout"] = "0"
+	// Between its statements it reads the log, for as long as that takes; nobody else needs what it has locked.
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	config.RuntimeParams["application_name"] = "secboard rebuild"
 	// Each index would otherwise be made by three processes: with two connections six, beside those that answer
 	// queries.

@@ -76,7 +76,9 @@ func (b *rebuilding) trySwap(ctx context.Context, conn *pgx.Conn, schema string)
 	defer cancel()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		const live = migrations.ReadModelsSchema
-		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", swapLockTime.Milliseconds())); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(
+			"SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = '10s'",
+			swapLockTime.Milliseconds())); err != nil {
 			return err
 		}
 		// Whoever migrates would change the tables that are live now, and note it with those that are live then.
