@@ -20,7 +20,7 @@ func (h *Handler) ChangeSite(ctx context.Context, caller Caller, patch settings.
 	return changeBy(ctx, h, caller, settings.SiteStream, func(s settings.SiteState,
 		who *authority) ([]domain.Event, error) {
 		events, err := settings.ChangeSite(s, patch)
-		if err != nil || who.Superuser || !slices.ContainsFunc(events, settings.TurnsLinks) {
+		if err != nil || who.Superuser || !slices.ContainsFunc(events, settings.ChangesLinkAddress) {
 			return events, err
 		}
 		return nil, domain.Refusef(domain.CodeForbidden,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -188,8 +189,9 @@ func guessable(method string) bool { return method != signin.ByFirstLogin }
 
 // SignInWithCode answers a challenge with a code of the authenticator app. Each code works once.
 func (h *Handler) SignInWithCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
-	return h.answerChallenge(ctx, caller, challenge, signin.ByCode, func(a attempt) (int64, string, error) {
-		return h.checkCode(a, code)
+	return h.answerChallenge(ctx, caller, challenge, func(a attempt) (signin.Entry, string, error) {
+		step, refusal, err := h.checkCode(a, code)
+		return signin.Entry{Method: signin.ByCode, Step: step}, refusal, err
 	})
 }
 
@@ -209,31 +211,31 @@ func (h *Handler) checkCode(a attempt, code string) (step int64, refusal string,
 	return step, "", nil
 }
 
-// SignInWithBackupCode answers a challenge with a backup code, which is void afterwards.
+// SignInWithBackupCode answers a challenge with a backup code, which is void afterwards. That it is used is decided
+// where the challenge is, with the session, so that of several at once one signs in; then the account is told.
 func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, challenge, code string) (SignedIn, error) {
-	return h.answerChallenge(ctx, caller, challenge, signin.ByBackupCode, func(a attempt) (int64, string, error) {
-		name, err := h.backupCodeName(a.id, code)
-		if err != nil {
-			return 0, "", err
+	var name string
+	outcome, err := h.answerChallenge(ctx, caller, challenge, func(a attempt) (signin.Entry, string, error) {
+		var err error
+		if name, err = h.backupCodeName(a.id, code); err != nil {
+			return signin.Entry{}, "", err
 		}
-		owner := asOwner(caller, a.id)
-		_, err = change(ctx, h, owner, domain.StreamName(user.Kind, a.id), func(s user.State) ([]domain.Event, error) {
-			events, ok := user.UseBackupCode(s, name)
-			if !ok {
-				return nil, ErrCredentials
-			}
-			return events, nil
-		})
-		if errors.Is(err, ErrCredentials) {
-			return 0, signin.WrongBackupCode, nil
+		if !slices.Contains(a.account.TwoFactor.Codes, name) {
+			return signin.Entry{}, signin.WrongBackupCode, nil
 		}
-		return 0, "", err
+		return signin.Entry{Method: signin.ByBackupCode, BackupCode: name}, "", nil
 	})
+	if err != nil {
+		return SignedIn{}, err
+	}
+	_, err = change(ctx, h, asOwner(caller, outcome.UserID), domain.StreamName(user.Kind, outcome.UserID),
+		func(s user.State) ([]domain.Event, error) { return user.UseBackupCode(s, name), nil })
+	return outcome, err
 }
 
-// answerChallenge signs in with what answers a challenge. check gives the step of a code, or why it is refused.
-func (h *Handler) answerChallenge(ctx context.Context, caller Caller, challenge, method string,
-	check func(attempt) (step int64, refusal string, err error)) (SignedIn, error) {
+// answerChallenge signs in with what answers a challenge. check gives how, or why it is refused.
+func (h *Handler) answerChallenge(ctx context.Context, caller Caller, challenge string,
+	check func(attempt) (entry signin.Entry, refusal string, err error)) (SignedIn, error) {
 	a, id, err := h.findChallenged(ctx, caller, challenge)
 	if err != nil {
 		return SignedIn{}, err
@@ -245,14 +247,15 @@ func (h *Handler) answerChallenge(ctx context.Context, caller Caller, challenge,
 	if state.CodesRefused(a.Now) || !state.Answerable(id, a.Now) {
 		return SignedIn{}, ErrCredentials
 	}
-	step, refusal, err := check(a)
+	entry, refusal, err := check(a)
 	if err != nil {
 		return SignedIn{}, err
 	}
 	if refusal != "" {
 		return SignedIn{}, h.refuseCode(ctx, caller, a, id, refusal)
 	}
-	return h.startSession(ctx, caller, a, signin.Entry{Method: method, Step: step, Challenge: id})
+	entry.Challenge = id
+	return h.startSession(ctx, caller, a, entry)
 }
 
 // findChallenged finds the account of a challenge, and the challenge's id; a wrong or late one is refused as everything
@@ -276,12 +279,13 @@ func (h *Handler) findChallenged(ctx context.Context, caller Caller, challenge s
 	return a, id, nil
 }
 
-var errCodeUsed = errors.New("the code was used before")
+var errCodeUsed = errors.New("the code, or the backup code, was used before")
 
 // startSession records the start of a session. Whether a challenge can still be answered is decided again: each of its
 // answers is either in the log already, or has not been told to anybody.
 func (h *Handler) startSession(ctx context.Context, caller Caller, a attempt, entry signin.Entry) (SignedIn, error) {
 	outcome := SignedIn{UserID: a.id, Revision: a.revision}
+	entry.BackupCodes = a.account.TwoFactor.Codes
 	if a.account.TwoFactorRequired && !a.account.TwoFactor.Enrolled {
 		outcome.Next, entry.Limited = NextTwoFactorSetup, true
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/eventstore/export"
@@ -485,6 +486,50 @@ func TestTheLogIsExported(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"format": "enum"},
 		a.call(t, a.admin, http.MethodGet, "/audit/export?format=xls", nil).wrong()); diff != "" {
 		t.Errorf("got (-want +got):\n%s", diff)
+	}
+}
+
+// An export goes on only as long as whoever asked for it may have it.
+func TestAnExportEndsWithItsRight(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(a *api, id uuid.UUID) (commands.Result, error){
+		"the account is closed": func(a *api, id uuid.UUID) (commands.Result, error) {
+			return a.Commands.DeactivateUser(context.Background(), commands.Operator(), id, "")
+		},
+		"the groups are left": func(a *api, id uuid.UUID) (commands.Result, error) {
+			return a.Commands.ChangeUser(context.Background(), commands.Operator(), id,
+				commands.ChangeUser{GroupIDs: &[]uuid.UUID{}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			id, token := a.person(t, "auditor@example.com", domain.Permissions{"audit": {View: true, Export: true}})
+			log := a.Commands.Log
+			a.Commands.Log = stallingLog{log, func() error {
+				lost, err := lose(a, id)
+				if err == nil {
+					err = a.Runner.WaitFor(context.Background(), lost.Position)
+				}
+				return err
+			}}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.url+basePath+"/audit/export", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Authorization", "Bearer "+token)
+			response, err := http.DefaultClient.Do(request)
+			if errors.Is(err, io.EOF) {
+				return // broken off before its first byte
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close() //nolint:errcheck // it has been read
+			if got, err := io.ReadAll(response.Body); err == nil {
+				t.Errorf("got all of it: %d bytes", len(got))
+			}
+		})
 	}
 }
 

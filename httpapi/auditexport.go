@@ -101,20 +101,17 @@ func (s *server) streamExport(ctx huma.Context, copied export.Copy) {
 	}
 }
 
-// askAgainEvery is how long an export goes on without asking whether its session and permission still hold.
-const askAgainEvery = 2 * time.Second
-
 // stillPermitted gives what says whether a request that is answered over a long time would still be admitted, and keeps
 // to what it reached when it began.
 func (s *server) stillPermitted(ctx huma.Context) func() error {
 	token, _ := tokenOf(humagin.Unwrap(ctx).Request)
 	began, asked := infoOf(ctx.Context()).reach, time.Now()
 	return func() error {
-		if time.Since(asked) < askAgainEvery {
+		if time.Since(asked) < s.limits.unasked {
 			return nil
 		}
 		asked = time.Now()
-		_, access, err := s.authenticate(ctx.Context(), token)
+		_, access, err := s.authenticate(ctx.Context(), token, false)
 		if err != nil {
 			return err
 		}

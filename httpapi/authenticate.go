@@ -36,6 +36,8 @@ type requirement struct {
 	permissions []permission
 	// companies says that a permission for one company is enough: the operation keeps to what that reaches.
 	companies bool
+	// behind says that it is possible, too, while the read models from which rights are taken stand still.
+	behind bool
 }
 
 var (
@@ -73,6 +75,13 @@ func (r requirement) forCompanies() requirement {
 	return r
 }
 
+// evenBehind lets it be called while the read models stand still from which rights are taken; the log then says what
+// the caller may do. It is for what mends them, and for signing out.
+func (r requirement) evenBehind() requirement {
+	r.behind = true
+	return r
+}
+
 // seesHistory is what reading how something was in the past takes, besides seeing it now.
 func (r requirement) seesHistory() requirement { return r.and("audit", domain.View) }
 
@@ -93,7 +102,7 @@ func (s *server) admit(required requirement) func(huma.Context, func(huma.Contex
 		}
 		info := infoOf(ctx.Context())
 		var err error
-		if info.session, info.access, err = s.authenticate(ctx.Context(), token); err != nil {
+		if info.session, info.access, err = s.authenticate(ctx.Context(), token, required.behind); err != nil {
 			s.refuse(ctx, err)
 			return
 		}
@@ -175,27 +184,31 @@ func unauthenticated() error {
 }
 
 // authenticate finds who a token belongs to and what that person may do. The account's state counts at this moment: who
-// was deactivated, or whose last day has passed, is nobody.
-func (s *server) authenticate(ctx context.Context, token string) (sessions.Session, projections.Access, error) {
+// was deactivated, or whose last day has passed, is nobody. While the read models stand still, so is everybody, unless
+// evenBehind.
+func (s *server) authenticate(ctx context.Context, token string, evenBehind bool) (sessions.Session,
+	projections.Access, error) {
 	if token == "" || len(token) > 200 {
 		return sessions.Session{}, projections.Access{}, unauthenticated()
 	}
 	limited, cancel := context.WithTimeout(ctx, s.limits.session)
 	defer cancel()
-	session, access, err := s.lookUp(limited, token)
+	session, access, err := s.lookUp(limited, token, evenBehind)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: %w", errDatabaseSilent, err)
 	}
 	return session, access, err
 }
 
-// rightsProjections are the read models from which rights are taken. While they are stopped or behind nobody is let in:
-// who lost a right might still have it there.
-var rightsProjections = []string{"users", "groups"}
+// rightsProjections are the read models from which rights are taken, and how long sessions last. While they are stopped
+// or behind nobody is let in: who lost a right might still have it there.
+var rightsProjections = []string{"users", "groups", "history"}
 
-func (s *server) lookUp(ctx context.Context, token string) (sessions.Session, projections.Access, error) {
-	if err := s.Runner.Fresh(rightsProjections...); err != nil {
-		return sessions.Session{}, projections.Access{}, err
+func (s *server) lookUp(ctx context.Context, token string, evenBehind bool) (sessions.Session, projections.Access,
+	error) {
+	behind := s.Runner.Fresh(rightsProjections...)
+	if behind != nil && !evenBehind {
+		return sessions.Session{}, projections.Access{}, behind
 	}
 	security, err := s.Security(ctx)
 	if err != nil {
@@ -208,6 +221,12 @@ func (s *server) lookUp(ctx context.Context, token string) (sessions.Session, pr
 	}
 	if err != nil {
 		return session, access, err
+	}
+	if behind != nil {
+		self := commands.Caller{Actor: eventstore.Actor{Kind: eventstore.ActorUser, ID: access.UserID.String()}}
+		if access.Rights, err = s.Commands.RightsOf(ctx, self); err != nil {
+			return session, access, err
+		}
 	}
 	if !access.Usable() || !session.Alive(security, now) {
 		return sessions.Session{}, projections.Access{}, unauthenticated()

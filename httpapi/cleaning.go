@@ -22,9 +22,9 @@ func (c *cleaning) due(now time.Time) bool {
 	return true
 }
 
-// sometimes cleans when it is time. A failure harms nobody: rows that are too old are never used, and it is tried
+// clean removes them when it is time. A failure harms nobody: rows that are too old are never used, and it is tried
 // again.
-func (c *cleaning) sometimes(ctx context.Context, s *server) {
+func (c *cleaning) clean(ctx context.Context, s *server) {
 	now := s.Now()
 	if !c.due(now) {
 		return

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/secboard/secboard/commands"
@@ -94,11 +97,10 @@ func TestWhatTellsRightsStandsStill(t *testing.T) {
 				nil); answer.status != http.StatusServiceUnavailable {
 				t.Errorf("ready: %v", answer)
 			}
-			if again := a.signInAs(t, email, adminPassword).text("token"); again != "" {
-				if got := a.call(t, again, http.MethodGet, "/audit/events", nil); got.text("code") != "behind" {
-					t.Errorf("signed in anew: %v", got)
-				}
+			if again := a.signInAs(t, email, adminPassword); again.text("code") != "behind" {
+				t.Errorf("signed in anew: %v", again)
 			}
+			a.looksAndLeaves(t, a.admin, token)
 
 			mend()
 			a.patience = patience
@@ -113,6 +115,80 @@ func TestWhatTellsRightsStandsStill(t *testing.T) {
 			if got := a.call(t, anew.text("token"), http.MethodGet, "/audit/events",
 				nil); got.status != http.StatusForbidden {
 				t.Errorf("no superuser any more: %v, after signing in: %v", got, anew)
+			}
+		})
+	}
+}
+
+// looksAndLeaves says that while the read models stand still a superuser sees that they do, and may have them rebuilt;
+// somebody who was one may not; and everybody may sign out.
+func (a *api) looksAndLeaves(t *testing.T, superuser, former string) {
+	t.Helper()
+	if got := a.call(t, superuser, http.MethodGet, "/projections", nil); got.status != http.StatusOK {
+		t.Errorf("a superuser looks: %v", got)
+	}
+	none := map[string]any{"names": []string{"none"}}
+	if got := a.call(t, superuser, http.MethodPost, "/projections/rebuilds", none); got.text("code") != "invalid" {
+		t.Errorf("a superuser mends: %v", got)
+	}
+	for _, path := range []string{"/projections", "/projections/rebuilds/" + uuid.NewString()} {
+		if got := a.call(t, former, http.MethodGet, path, nil); got.text("code") != "forbidden" {
+			t.Errorf("somebody who was a superuser looks at %s: %v", path, got)
+		}
+	}
+	if got := a.call(t, former, http.MethodPost, "/projections/rebuilds", none); got.text("code") != "forbidden" {
+		t.Errorf("somebody who was a superuser mends: %v", got)
+	}
+	if got := a.call(t, former, http.MethodDelete, "/sessions/current", nil); got.status != http.StatusNoContent {
+		t.Errorf("signing out: %v", got)
+	}
+	if got := a.call(t, former, http.MethodGet, "/projections", nil); got.status != http.StatusUnauthorized {
+		t.Errorf("signed out, but: %v", got)
+	}
+}
+
+// Each read model that tells what may be seen closes what is seen when it stands still before a change of that.
+func TestEachThatTellsRightsStandsStill(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		takesNoMore string
+		change      func(*testing.T, *api) answered
+	}{
+		"users": {
+			"ALTER TABLE users ADD CONSTRAINT bad CHECK (active)", func(t *testing.T, a *api) answered {
+				id, _ := a.person(t, "clerk@example.com", nil)
+				return a.call(t, a.admin, http.MethodPost, "/users/"+id.String()+"/deactivate", nil)
+			},
+		},
+		"groups": {
+			"ALTER TABLE groups ADD CONSTRAINT bad CHECK (permissions <> '{}')", func(t *testing.T, a *api) answered {
+				made := a.create(t, "/groups",
+					map[string]any{"name": "Clerks", "permissions": map[string]any{"users": map[string]any{"view": true}}})
+				return a.call(t, a.admin, http.MethodPatch, "/groups/"+made, map[string]any{"permissions": map[string]any{}})
+			},
+		},
+		"history": { // from which is read how long sessions last
+			"ALTER TABLE history ADD CONSTRAINT bad CHECK (kind <> 'settings')", func(t *testing.T, a *api) answered {
+				return a.call(t, a.admin, http.MethodPatch, "/settings/security",
+					map[string]any{"session_idle_minutes": 5})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			if _, err := a.pool.Exec(t.Context(), c.takesNoMore); err != nil {
+				t.Fatal(err)
+			}
+			if changed := c.change(t, a); changed.status != http.StatusAccepted {
+				t.Errorf("shown as before the change: %v", changed)
+			}
+			pausetest.Until(t, "what it told before the change counts on", func() bool {
+				return a.call(t, a.admin, http.MethodGet, "/users?limit=1", nil).text("code") == "behind"
+			})
+			if answer := a.request(t, "", http.MethodGet, "/readyz",
+				nil); answer.status != http.StatusServiceUnavailable {
+				t.Errorf("ready: %v", answer)
 			}
 		})
 	}
@@ -182,17 +258,24 @@ func TestTheRightIsThatOfTheEndOfTheRequest(t *testing.T) {
 				}
 			}
 			slowly, rest := io.Pipe()
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+basePath+c.path, slowly)
+			admitted := make(chan struct{})
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+				Got100Continue: func() { close(admitted) }, // comes when the body is first read, by the operation
+			})
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+basePath+c.path, slowly)
 			if err != nil {
 				t.Fatal(err)
 			}
 			request.ContentLength = int64(len(c.body))
 			request.Header.Set("Content-Type", c.contentType)
 			request.Header.Set("Authorization", "Bearer "+token)
+			request.Header.Set("Expect", "100-continue")
+			client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+			t.Cleanup(client.CloseIdleConnections)
 			answer := make(chan answered)
 			go func() {
 				defer close(answer)
-				response, err := http.DefaultClient.Do(request)
+				response, err := client.Do(request)
 				if err != nil {
 					t.Error(err)
 					return
@@ -210,6 +293,7 @@ func TestTheRightIsThatOfTheEndOfTheRequest(t *testing.T) {
 			if _, err := io.WriteString(rest, c.body[:len(c.body)-1]); err != nil {
 				t.Fatal(err)
 			}
+			<-admitted
 			if _, err := a.Commands.DeactivateUser(t.Context(), commands.Operator(), id, ""); err != nil {
 				t.Fatal(err)
 			}

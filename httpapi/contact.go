@@ -107,7 +107,7 @@ func (s *server) addContact() {
 const maxContactBody = 64 << 10
 
 func (s *server) receiveContact(ctx context.Context, in *contactRequest) (*struct{}, error) {
-	s.cleaning.sometimes(ctx, s)
+	s.cleaning.clean(ctx, s)
 	over, err := s.count(ctx, contactRate, in.Body.Email)
 	if err != nil {
 		return nil, err

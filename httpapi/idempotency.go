@@ -138,7 +138,7 @@ func (s *server) claimKey(ctx context.Context, o operation, key string, request 
 func (s *server) claimOrRead(ctx context.Context, actor uuid.UUID, key string, fingerprint []byte, command uuid.UUID,
 	lock time.Duration) (kept keptAnswer, found bool, err error) {
 	now := s.Now()
-	s.cleaning.sometimes(ctx, s)
+	s.cleaning.clean(ctx, s)
 	// A new key, one that is forgotten by now, or one whose request ended without an answer: the last keeps its
 	// command. A lock that lasts longer than any is from a clock that was wrong.
 	err = s.Pool.QueryRow(ctx, `

@@ -7,6 +7,10 @@ type limits struct {
 	request time.Duration // the whole of a request whose operation has no limit of its own
 	session time.Duration // a look-up or change of sessions, so that an outage of the database is told quickly
 	check   time.Duration // each check of /readyz
+	// unasked is how long an export goes on without asking whether its session and permission still hold.
+	unasked time.Duration
 }
 
-var defaultLimits = limits{request: 10 * time.Second, session: 3 * time.Second, check: time.Second}
+var defaultLimits = limits{
+	request: 10 * time.Second, session: 3 * time.Second, check: time.Second, unasked: 2 * time.Second,
+}

@@ -133,12 +133,12 @@ func (s *server) sentFirstLogin(ctx context.Context, v *visit) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	return s.letIn(ctx, v, outcome)
+	return s.afterSignIn(ctx, v, outcome)
 }
 
-// letIn continues with the second factor, or with the password.
-func (s *server) letIn(ctx context.Context, v *visit, outcome commands.SignedIn) (page, error) {
-	answered, err := s.enter(ctx, outcome)
+// afterSignIn continues with the second factor, or with the password.
+func (s *server) afterSignIn(ctx context.Context, v *visit, outcome commands.SignedIn) (page, error) {
+	answered, err := s.answerSignIn(ctx, outcome)
 	if err != nil {
 		return page{}, err
 	}
@@ -180,7 +180,7 @@ func (s *server) sentCode(ctx context.Context, v *visit) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	return s.letIn(ctx, v, outcome)
+	return s.afterSignIn(ctx, v, outcome)
 }
 
 func isNumber(code string) bool {
@@ -228,7 +228,7 @@ func (s *server) withoutPassword(ctx context.Context, v *visit) (*page, error) {
 	if err != nil {
 		cookie = &http.Cookie{}
 	}
-	info.session, info.access, err = s.authenticate(ctx, cookie.Value)
+	info.session, info.access, err = s.authenticate(ctx, cookie.Value, false)
 	if problem, _, _ := problemOf(err); err != nil && problem.Status == http.StatusUnauthorized {
 		return &page{Status: http.StatusUnauthorized, Title: v.t.SignedOut, Text: v.t.SignedOutText, Link: &pageLink{
 			firstLoginPage, v.t.AskAgain,

@@ -92,7 +92,7 @@ func (s *server) addLinks() {
 		if err != nil {
 			return nil, err
 		}
-		return s.enter(ctx, outcome)
+		return s.answerSignIn(ctx, outcome)
 	})
 }
 
@@ -134,7 +134,7 @@ func (s *server) askForLink(ctx context.Context, email string, ask func() error)
 // tooManyLinks counts a request for a link. For one address on the network too many are an error, for one account they
 // are only not carried out.
 func (s *server) tooManyLinks(ctx context.Context, email string) (bool, error) {
-	s.cleaning.sometimes(ctx, s)
+	s.cleaning.clean(ctx, s)
 	over, err := s.count(ctx, linkRate, email)
 	if err != nil {
 		return false, err

@@ -224,7 +224,7 @@ func TestAResetWinsAgainstASignInUnderWay(t *testing.T) {
 	if reset.status != http.StatusNoContent {
 		t.Fatalf("%v: got %v, want %v", reset, reset.status, http.StatusNoContent)
 	}
-	_, err = a.enter(t.Context(), let)
+	_, err = a.answerSignIn(t.Context(), let)
 	if err == nil || !strings.Contains(err.Error(), "invalid_credentials") {
 		t.Errorf(`%v does not say "invalid_credentials"`, err)
 	}

@@ -208,7 +208,7 @@ func shownSteps(steps []smtpclient.Step) []testStep {
 	for i, step := range steps {
 		shown[i] = testStep{Step: step.Step, OK: step.OK, Detail: step.Detail, MS: step.Took.Milliseconds()}
 		if !step.OK {
-			fix := cmp.Or(step.Fix, "try again")
+			fix := cmp.Or(step.Fix, "look into the log of the mail server, then test again")
 			shown[i].Fix = &fix
 		}
 	}

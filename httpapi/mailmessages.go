@@ -31,13 +31,27 @@ type mailFeatureList struct {
 	}
 }
 
+type mailRouteChoice struct {
+	MailAccountID Optional[string] `json:"mail_account_id" format:"uuid" doc:"null for none"`
+	CompanyID     string           `json:"company_id,omitempty" format:"uuid" nullable:"true" doc:"null for all companies"`
+}
+
+// mailRoute is which mail account sends a feature's mail for a company, uuid.Nil for all; none is uuid.Nil, too.
+type mailRoute struct{ account, company uuid.UUID }
+
+func (b *mailRouteChoice) command(problems *domain.Invalid) (chosen mailRoute) {
+	if account := b.MailAccountID.patch("mail_account_id", problems); account != nil {
+		chosen.account = readID("mail_account_id", *account, problems)
+	}
+	chosen.company = readID("company_id", b.CompanyID, problems)
+	return chosen
+}
+
 type setMailRouteRequest struct {
 	ChangeHeaders
+	CommandBody[mailRouteChoice, mailRoute, *mailRouteChoice]
+
 	Feature string `path:"feature" maxLength:"50" doc:"One of GET /mail/features"`
-	Body    struct {
-		MailAccountID Optional[string] `json:"mail_account_id" format:"uuid" doc:"null for none"`
-		CompanyID     string           `json:"company_id,omitempty" format:"uuid" nullable:"true" doc:"null for all companies"`
-	}
 }
 
 func (s *server) mailMessages() resource[projections.MailMessage] {
@@ -118,20 +132,12 @@ func (s *server) addMailMessages() {
 }
 
 func (s *server) setMailRoute(ctx context.Context, in *setMailRouteRequest) (*answer[projections.MailFeature], error) {
-	var problems domain.Invalid
-	account := uuid.Nil
-	if chosen := in.Body.MailAccountID.patch("mail_account_id", &problems); chosen != nil {
-		account = readID("mail_account_id", *chosen, &problems)
-	}
-	place := settings.MailRoute{Feature: in.Feature, CompanyID: readID("company_id", in.Body.CompanyID, &problems)}
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
 	caller, err := s.changer(ctx, in.ChangeHeaders)
 	if err != nil {
 		return nil, err
 	}
-	result, err := s.Commands.SetMailRoute(ctx, caller, place, account)
+	place := settings.MailRoute{Feature: in.Feature, CompanyID: in.command.company}
+	result, err := s.Commands.SetMailRoute(ctx, caller, place, in.command.account)
 	if err != nil {
 		return nil, err
 	}

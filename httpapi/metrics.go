@@ -24,7 +24,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}, []string{"route", "method", "status"}),
 		rejected: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "secboard_http_requests_turned_away_total",
+			Name: "secboard_http_requests_rejected_total",
 			Help: "Requests answered 503 because too many were being worked on.",
 		}),
 	}

@@ -80,8 +80,8 @@ func TestTooManyRequestsAreTurnedAwayAtOnce(t *testing.T) {
 				t.Errorf("got %v, want %v", response.StatusCode, http.StatusOK)
 			}
 			if path == "/metrics" {
-				if got := body.String(); !strings.Contains(got, "secboard_http_requests_turned_away_total 2\n") {
-					t.Errorf("%q lacks %q", got, "secboard_http_requests_turned_away_total 2\n")
+				if got := body.String(); !strings.Contains(got, "secboard_http_requests_rejected_total 2\n") {
+					t.Errorf("%q lacks %q", got, "secboard_http_requests_rejected_total 2\n")
 				}
 			}
 		})

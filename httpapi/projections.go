@@ -12,7 +12,7 @@ import (
 func (s *server) addProjections() {
 	register(s, operation{
 		method: http.MethodGet, path: "/projections", id: "list-projections", tag: "Operations",
-		required: needs("projections", domain.View),
+		required: needs("projections", domain.View).evenBehind(),
 		summary:  "Progress of the read models",
 		description: "`lag_events` and `lag_ms` say how far each is behind the log; one that can't apply an event is " +
 			"`stopped`, and `error` names the event.",

@@ -32,7 +32,7 @@ type rebuildPath struct {
 func (s *server) addRebuilds() {
 	const tag = "Operations"
 	register(s, operation{
-		method: http.MethodPost, path: "/projections/rebuilds", id: "start-rebuild", tag: tag, required: superuserOnly,
+		method: http.MethodPost, path: "/projections/rebuilds", id: "start-rebuild", tag: tag, required: superuserOnly.evenBehind(),
 		status:      http.StatusAccepted,
 		keepsAnswer: true,
 		summary:     "Rebuild read models, or compare them with the log",
@@ -44,7 +44,7 @@ func (s *server) addRebuilds() {
 	}, s.startRebuild)
 	register(s, operation{
 		method: http.MethodGet, path: "/projections/rebuilds/{id}", id: "get-rebuild", tag: tag,
-		required: superuserOnly,
+		required: superuserOnly.evenBehind(),
 		summary:  "Progress of a rebuild",
 		description: "`state` goes from `preparing` through `reading`, `indexing`, `catching_up`, `comparing` and " +
 			"`swapping` to `done`, or ends as `failed`, `aborted` or `interrupted` (its process has ended). " +
@@ -56,7 +56,7 @@ func (s *server) addRebuilds() {
 	})
 	register(s, operation{
 		method: http.MethodPost, path: "/projections/rebuilds/{id}/abort", id: "abort-rebuild", tag: tag,
-		required: superuserOnly,
+		required: superuserOnly.evenBehind(),
 		summary:  "Abort a rebuild",
 		description: "It stops within a second and leaves nothing behind. A rebuild that has already ended stays " +
 			"as it is.",

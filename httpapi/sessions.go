@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/httpapi/sessions"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/projections/engine"
 )
 
 // signInTimeout bounds a sign-in, for which several directories may be asked, each of which has a time-out of its own.
@@ -142,7 +144,7 @@ func (s *server) addSessions() {
 	}, s.currentSession)
 	register(s, operation{
 		method: http.MethodDelete, path: "/sessions/current", id: "sign-out", tag: tag, status: http.StatusNoContent,
-		required: signedIn.evenLimited(), summary: "Sign out",
+		required: signedIn.evenLimited().evenBehind(), summary: "Sign out",
 	}, func(ctx context.Context, _ *struct{}) (*signOutAnswer, error) {
 		info := infoOf(ctx)
 		// First what counts: should the log be away, the session has ended all the same.
@@ -177,12 +179,12 @@ func (s *server) signIn(ctx context.Context, in *signInRequest) (*entryAnswer, e
 	if err := s.limitSignIns(ctx, in.Body.Email); err != nil {
 		return nil, err
 	}
-	s.cleaning.sometimes(ctx, s)
+	s.cleaning.clean(ctx, s)
 	outcome, err := s.Commands.SignIn(ctx, s.caller(ctx), in.Body.Email, in.Body.Password)
 	if err != nil {
 		return nil, err
 	}
-	return s.enter(ctx, outcome)
+	return s.answerSignIn(ctx, outcome)
 }
 
 func (s *server) signInWithSecondFactor(ctx context.Context, in *secondFactorRequest) (*entryAnswer, error) {
@@ -197,11 +199,11 @@ func (s *server) signInWithSecondFactor(ctx context.Context, in *secondFactorReq
 	if err != nil {
 		return nil, err
 	}
-	return s.enter(ctx, outcome)
+	return s.answerSignIn(ctx, outcome)
 }
 
-// enter answers somebody who was let in: with a session, or with what is still to be done.
-func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAnswer, error) {
+// answerSignIn answers somebody who was let in: with a session, or with what is still to be done.
+func (s *server) answerSignIn(ctx context.Context, outcome commands.SignedIn) (*entryAnswer, error) {
 	if outcome.Next == commands.NextTwoFactor {
 		return &entryAnswer{
 			Status: http.StatusOK, Body: entry{next: &nextStep{Next: outcome.Next, Challenge: outcome.Challenge}},
@@ -217,7 +219,7 @@ func (s *server) enter(ctx context.Context, outcome commands.SignedIn) (*entryAn
 	}
 	account, err := s.confirmSession(ctx, token, outcome)
 	if err != nil {
-		return nil, s.takeBack(ctx, session.ID, err)
+		return nil, s.discardSession(ctx, session.ID, err)
 	}
 	answered := &entryAnswer{
 		Status: http.StatusCreated, Location: basePath + "/sessions/current",
@@ -261,11 +263,15 @@ func (s *server) confirmSession(ctx context.Context, token string,
 	if err != nil {
 		return projections.User{}, err
 	}
-	return s.ReadModels.User(ctx, outcome.UserID, s.Now())
+	account, err := s.ReadModels.User(ctx, outcome.UserID, s.Now())
+	if err == nil && account.Revision < outcome.Revision {
+		err = fmt.Errorf("%w: the account is not shown as it is now", engine.ErrBehind)
+	}
+	return account, err
 }
 
-// takeBack ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
-func (s *server) takeBack(ctx context.Context, session uuid.UUID, cause error) error {
+// discardSession ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
+func (s *server) discardSession(ctx context.Context, session uuid.UUID, cause error) error {
 	if err := s.sessions.End(context.WithoutCancel(ctx), session); err != nil {
 		s.Logger.WarnContext(ctx, "an unused session could not be removed", "session_id", session, "error",
 			err)

@@ -234,7 +234,7 @@ func TestADeactivationWinsAgainstASignInUnderWay(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "invalid_credentials") {
 		t.Fatalf(`%v does not say "invalid_credentials"`, err)
 	}
-	if errNow := a.takeBack(t.Context(), session.ID, err); errNow == nil {
+	if errNow := a.discardSession(t.Context(), session.ID, err); errNow == nil {
 		t.Fatal("no error")
 	}
 	if got := a.count(t, `SELECT count(*) FROM sessions WHERE user_id = $1`, id); got != 0 {

@@ -77,6 +77,25 @@ func TestInstancesThatStartAtOnceMigrateOnce(t *testing.T) {
 	}
 }
 
+// Whoever holds a lock on a read model and does nothing would keep old rights in force, also by psql.
+func TestNobodyHoldsALockForLong(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.NewEmptyDatabase(t)
+	up(t, pool)
+	config := pool.Config().ConnConfig.Copy()
+	delete(config.RuntimeParams, "idle_in_transaction_session_timeout")
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // it ends with the test
+	var got string
+	err = conn.QueryRow(t.Context(), "SHOW idle_in_transaction_session_timeout").Scan(&got)
+	if err != nil || got != "10s" {
+		t.Errorf("a transaction may be idle for %q (%v), want 10s", got, err)
+	}
+}
+
 func TestReadModelsFillsAnotherSchemaBesideTheLiveOne(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.NewDatabase(t)

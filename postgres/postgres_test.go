@@ -21,6 +21,8 @@ func TestOpenPreparesEveryConnection(t *testing.T) {
 		"search_path":       "readmodels, app, public",
 		"application_name":  "secboard",
 		"statement_timeout": "30s",
+
+		"idle_in_transaction_session_timeout": "10s",
 	} {
 		t.Run(setting, func(t *testing.T) {
 			var got string

@@ -40,7 +40,7 @@ var history = engine.Table{
 		}
 		return rows.Write(ctx, tx.Conn().PgConn(), "history", historyColumns)
 	},
-	Whole: func() engine.Whole { return &wholeHistory{companies: subjectCompanies{}} },
+	Fold: func() engine.Fold { return &wholeHistory{companies: subjectCompanies{}} },
 }
 
 // wholeHistory holds the events since rows were last asked for.

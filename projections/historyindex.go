@@ -121,7 +121,7 @@ var historyHours = engine.Table{
 			ON CONFLICT (hour) DO UPDATE SET last_position = excluded.last_position`, at, first, last)
 		return err
 	},
-	Whole: func() engine.Whole { return hours{} },
+	Fold: func() engine.Fold { return hours{} },
 }
 
 // hours are the first and the last position of the events of each hour.

@@ -18,7 +18,7 @@ import (
 // lastSignIns keeps when each account was last signed in to.
 var lastSignIns = engine.Table{
 	Name: "sign_ins", Columns: []string{"user_id", "last_at"}, Apply: applySignIns,
-	Whole: func() engine.Whole { return wholeSignIns{} },
+	Fold: func() engine.Fold { return wholeSignIns{} },
 }
 
 type wholeSignIns map[uuid.UUID]time.Time

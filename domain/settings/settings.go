@@ -141,8 +141,8 @@ func ChangeSite(s SiteState, patch SitePatch) ([]domain.Event, error) {
 	return []domain.Event{event}, nil
 }
 
-// TurnsLinks says whether an event changes where links in mails lead.
-func TurnsLinks(event domain.Event) bool {
+// ChangesLinkAddress says whether an event changes where links in mails lead to.
+func ChangesLinkAddress(event domain.Event) bool {
 	changed, ok := event.(SiteChanged)
 	return ok && (changed.Domain != domain.Changed[string]{} || changed.Protocol != domain.Changed[string]{})
 }

@@ -43,6 +43,7 @@ type Memory struct {
 	Codes  []time.Time `json:"codes,omitempty"`  // when wrong codes came, the oldest first
 	Open   []Open      `json:"open,omitempty"`   // challenges that can be answered, the oldest first
 	Known  []string    `json:"known,omitempty"`  // networks from which somebody signed in, the last one last
+	Used   []string    `json:"used,omitempty"`   // backup codes that were used, as long as the account may not say so
 }
 
 // Place is a network that guessed.
@@ -181,6 +182,15 @@ func (m Memory) tried(challenge uuid.UUID) Memory {
 // answered voids a challenge: it works once.
 func (m Memory) answered(challenge uuid.UUID) Memory {
 	m.Open = slices.DeleteFunc(slices.Clone(m.Open), func(o Open) bool { return o.ID == challenge })
+	return m
+}
+
+// used notes a backup code, "" for none, and forgets those that the account does not have any more.
+func (m Memory) used(code string, unused []string) Memory {
+	m.Used = slices.DeleteFunc(slices.Clone(m.Used), func(used string) bool { return !slices.Contains(unused, used) })
+	if code != "" {
+		m.Used = append(m.Used, code)
+	}
 	return m
 }
 

@@ -8,6 +8,7 @@
 package signin
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -232,15 +233,18 @@ type Entry struct {
 	Limited   bool
 	Step      int64     // of the code that was used, 0 without one
 	Challenge uuid.UUID // that was answered, uuid.Nil without one
+
+	BackupCode  string   // the name of the one that was used, "" without one
+	BackupCodes []string // the names of those that the account still has
 }
 
-// Succeed starts a session. A code whose step was used before fails.
+// Succeed starts a session. A code whose step was used before fails, and so does a backup code that was used.
 func Succeed(s State, attempt Attempt, entry Entry, policy Policy) ([]domain.Event, bool) {
-	if entry.Step != 0 && entry.Step <= s.Step {
+	if entry.Step != 0 && entry.Step <= s.Step || entry.BackupCode != "" && slices.Contains(s.Used, entry.BackupCode) {
 		return nil, false
 	}
 	memory := s.at(attempt.Now, policy).answered(entry.Challenge).knows(attempt.Network)
-	memory = memory.forget(attempt.Of, attempt.Network)
+	memory = memory.forget(attempt.Of, attempt.Network).used(entry.BackupCode, entry.BackupCodes)
 	memory.Step = max(entry.Step, memory.Step)
 	return []domain.Event{
 		Succeeded{Session: entry.Session, Method: entry.Method, Limited: entry.Limited, Memory: memory},

@@ -3,6 +3,7 @@ package signin_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -422,5 +423,32 @@ func TestMemoryIsReadAsItWasWritten(t *testing.T) {
 	}
 	if diff := cmp.Diff(event, read); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A backup code works once, also while the account has not been told yet that it was used.
+func TestABackupCodeWorksOnce(t *testing.T) {
+	t.Parallel()
+	l := &log{t: t}
+	use := func(code string, unused ...string) bool {
+		events, ok := signin.Succeed(l.state(), attempt(0, home),
+			signin.Entry{Method: signin.ByBackupCode, BackupCode: code, BackupCodes: unused}, policy)
+		l.record(events)
+		return ok
+	}
+	if !use("a", "a", "b") {
+		t.Error("an unused code was refused")
+	}
+	if use("a", "a", "b") {
+		t.Error("it worked twice")
+	}
+	if !use("b", "a", "b") || use("a", "a", "b") {
+		t.Error("after another one it works again")
+	}
+	if !use("c", "c") {
+		t.Error("one of a new set was refused")
+	}
+	if got := l.state().Used; !slices.Equal(got, []string{"c"}) {
+		t.Errorf("%v are remembered, also those that the account knows to be used", got)
 	}
 }

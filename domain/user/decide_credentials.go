@@ -132,12 +132,12 @@ func ReplaceBackupCodes(s State, codes []string) ([]domain.Event, error) {
 	return []domain.Event{BackupCodesReplaced{Codes: codes}}, nil
 }
 
-// UseBackupCode makes one code void; ok is false when there is no such code.
-func UseBackupCode(s State, code string) (events []domain.Event, ok bool) {
+// UseBackupCode makes one code void, which is done where there is no such code.
+func UseBackupCode(s State, code string) []domain.Event {
 	if !slices.Contains(s.TwoFactor.Codes, code) {
-		return nil, false
+		return nil
 	}
-	return []domain.Event{BackupCodeUsed{Code: code, Left: len(s.TwoFactor.Codes) - 1}}, true
+	return []domain.Event{BackupCodeUsed{Code: code, Left: len(s.TwoFactor.Codes) - 1}}
 }
 
 // DisableTwoFactor is the person's own switching off, which a requirement forbids.

@@ -56,7 +56,7 @@ func slotOf(ctx context.Context) *slot {
 	return held
 }
 
-func (s *slot) giveUp() {
+func (s *slot) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waits++; s.waits == 1 {
@@ -64,7 +64,7 @@ func (s *slot) giveUp() {
 	}
 }
 
-func (s *slot) takeBack() {
+func (s *slot) takeAgain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waits--; s.waits == 0 {
@@ -76,8 +76,8 @@ func (s *slot) takeBack() {
 // without a slot.
 func WithoutSlot(ctx context.Context, wait func() error) error {
 	if held := slotOf(ctx); held != nil {
-		held.giveUp()
-		defer held.takeBack()
+		held.free()
+		defer held.takeAgain()
 	}
 	return wait()
 }

@@ -44,8 +44,8 @@ func (a Aggregate[ID, R]) Table(write Upsert[R]) Table {
 			}
 			return write.write(ctx, tx, rows)
 		},
-		Whole: func() Whole { return &wholeAggregate[ID, R]{a, write, map[ID]R{}} },
-		Load:  a.loadNamed,
+		Fold: func() Fold { return &wholeAggregate[ID, R]{a, write, map[ID]R{}} },
+		Load: a.loadNamed,
 	}
 }
 

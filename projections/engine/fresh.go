@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/secboard/secboard/eventstore"
@@ -46,15 +47,22 @@ func (r *Runner) sampling(ctx context.Context) {
 	}
 }
 
-// end finds the last event of the log from the last that was delivered on; false when the event store does not answer,
-// or has too many more. What is at its very end may be the server's own, which projections never get.
+// unreached is the end of a log that goes on beyond what a sample looks through: no projection has all of it.
+const unreached = eventstore.Position(math.MaxInt64)
+
+// end finds the last event of the log from the last that was delivered on: unreached where there are too many more, or
+// the event store stops answering amid them; false where it does not answer at all. What is at its very end may be the
+// server's own, which projections never get.
 func (r *Runner) end(ctx context.Context) (eventstore.Position, bool) {
 	ctx, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
 	end, missing := r.head().position, 0
 	for event, err := range r.log.ReadAll(ctx, end) {
-		if missing++; err != nil || missing > maxMissing {
+		switch missing++; {
+		case err != nil && missing == 1:
 			return 0, false
+		case err != nil, missing > maxMissing:
+			return unreached, true
 		}
 		end = event.Position
 	}

@@ -110,7 +110,7 @@ func (t MembershipTable) Table() Table {
 			$6::text[], $7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::text[], $12::uuid[])`,
 			t.Name, strings.Join(columns, ", ")),
 	}
-	return Table{Name: t.Name, Columns: columns, Apply: table.apply, Whole: func() Whole {
+	return Table{Name: t.Name, Columns: columns, Apply: table.apply, Fold: func() Fold {
 		return &wholeMemberships{table: table}
 	}}
 }

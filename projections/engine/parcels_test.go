@@ -197,7 +197,7 @@ var journal = Table{
 		}
 		return rows.Write(ctx, tx.Conn().PgConn(), "journal", []string{"position", "type"})
 	},
-	Whole: func() Whole { return new(wholeJournal) },
+	Fold: func() Fold { return new(wholeJournal) },
 }
 
 func noteInJournal(to *CopyRows, e *eventstore.Envelope) {

@@ -19,7 +19,7 @@ import (
 type fold struct {
 	projection Projection
 	table      Table
-	whole      Whole
+	whole      Fold
 }
 
 const (
@@ -37,11 +37,11 @@ func (b *rebuilding) read(ctx context.Context, conns []*pgx.Conn) ([]fold, error
 	for _, p := range b.projections {
 		byPage := Projection{Name: p.Name, Kind: p.Kind}
 		for _, t := range p.Tables {
-			if t.Whole == nil {
+			if t.Fold == nil {
 				byPage.Tables = append(byPage.Tables, t)
 				continue
 			}
-			f := fold{p, t, t.Whole()}
+			f := fold{p, t, t.Fold()}
 			folds = append(folds, f)
 			if t.Streamed {
 				streamed = append(streamed, f)

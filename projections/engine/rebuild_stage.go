@@ -55,7 +55,7 @@ func (b *rebuilding) stage(ctx context.Context) (err error) {
 	}
 	indexes := map[string][]index{}
 	for _, t := range b.tables() {
-		if t.Whole == nil {
+		if t.Fold == nil {
 			continue
 		}
 		if indexes[t.Name], err = dropIndexes(ctx, conns[0], t.Name); err != nil {

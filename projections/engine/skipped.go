@@ -107,8 +107,8 @@ func (r *Runner) writePending(ctx context.Context) error {
 // movePending is move for several projections.
 const movePending = `UPDATE checkpoints c SET position = m.position, events = c.events + m.events, error = NULL,
 	stopped_at = NULL, updated_at = now()
-	FROM (SELECT set_config('synchronous_commit', 'off', true)) setting, unnest($1::text[], $2::bigint[], $3::bigint[],
-	$4::bigint[]) m (name, position, events, after)
+	FROM (SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '5s', true)) setting,
+	unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) m (name, position, events, after)
 	WHERE c.name = m.name AND c.position = m.after RETURNING c.name`
 
 // withPending adds to checkpoints as they were written what this process skipped since.

@@ -19,10 +19,10 @@ type Table struct {
 	// of an event or an outage of Postgres.
 	Apply func(ctx context.Context, tx pgx.Tx, events []*eventstore.Envelope) error
 
-	// Whole begins a fold of the whole log in memory, for a rebuild. With nil a rebuild calls Apply with page after
+	// Fold begins a fold of the whole log in memory, for a rebuild. With nil a rebuild calls Apply with page after
 	// page, which is slower but needs no memory.
-	Whole   func() Whole
-	Columns []string // that the rows of Whole have, in their order
+	Fold    func() Fold
+	Columns []string // that the rows of Fold have, in their order
 	// Streamed: rows are final at once, so a rebuild copies them while it reads. One table of a Set may be streamed.
 	Streamed bool
 	// Load gives rows of aggregates, by the second parts of the names of their streams; nil for tables of anything
@@ -30,8 +30,8 @@ type Table struct {
 	Load func(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string]Row, error)
 }
 
-// Whole folds the log from its beginning, into the rows of one table.
-type Whole interface {
+// Fold makes the rows of one table from the log, from its beginning on.
+type Fold interface {
 	// Add receives the next event of the projection's kind. It may keep the event.
 	Add(e *eventstore.Envelope) error
 	// Rows hands out the table's rows: all of them at the end, or for a streamed table those since the last call. yield

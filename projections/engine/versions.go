@@ -87,7 +87,7 @@ func (v Versions[S, R]) Table(name, id string) Table {
 		end: fmt.Sprintf(`UPDATE %s v SET to_at = e.at FROM unnest($1::uuid[], $2::timestamptz[]) e (id, at)
 			WHERE v.%s = e.id AND v.to_at IS NULL`, name, id),
 	}
-	return Table{Name: name, Columns: columns, Apply: t.apply, Whole: func() Whole {
+	return Table{Name: name, Columns: columns, Apply: t.apply, Fold: func() Fold {
 		return &wholeVersions[S, R]{table: t, found: map[uuid.UUID]R{}}
 	}}
 }
