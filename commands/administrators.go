@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -17,9 +16,6 @@ import (
 // called between a decision about an account and its append.
 func (h *Handler) guard(ctx context.Context, caller Caller, who *authority, id uuid.UUID, s user.State,
 	events []domain.Event, err error) ([]domain.Event, error) {
-	if err == nil {
-		events, err = h.endUnapprovedSessions(ctx, s, events)
-	}
 	if err != nil || caller.Actor.Kind != eventstore.ActorUser {
 		return events, err // somebody with a shell on the server may do everything
 	}
@@ -30,20 +26,6 @@ func (h *Handler) guard(ctx context.Context, caller Caller, who *authority, id u
 		return events, h.exerciseSuperuser(ctx, caller, id)
 	}
 	return events, nil
-}
-
-// endUnapprovedSessions ends the sessions of an account that is given rights while it is bound to a directory that no
-// superuser approved: that directory may have opened them to anybody, and could not open one to an account with rights.
-func (h *Handler) endUnapprovedSessions(ctx context.Context, s user.State,
-	events []domain.Event) ([]domain.Event, error) {
-	if !s.Directory.Linked() || !slices.ContainsFunc(events, user.GivesRights) {
-		return events, nil
-	}
-	bound, err := load[directory.State](ctx, h.Log, domain.StreamName(directory.Kind, s.Directory.ID))
-	if err != nil || bound.State.Vouched {
-		return events, err
-	}
-	return append(events, user.SessionsEnded{}), nil
 }
 
 // refuseTakeover refuses a change with which the caller could sign in as somebody who may do more, or in another

@@ -137,6 +137,12 @@ func (a *authority) group(ctx context.Context, id uuid.UUID, account user.State)
 
 // of gives what an account may do until the command is appended, whether or not it can be used now.
 func (a *authority) of(ctx context.Context, account user.State) (access.Rights, error) {
+	now, err := a.sealOf(ctx, account)
+	return now.rights, err
+}
+
+// sealOf gives the seal that an account has until the command is appended.
+func (a *authority) sealOf(ctx context.Context, account user.State) (seal, error) {
 	a.rely(groupStreams(account)...)
-	return a.h.rightsOfAccount(ctx, account)
+	return a.h.sealOf(ctx, account)
 }

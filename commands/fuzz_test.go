@@ -19,7 +19,6 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/signin"
-	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/secrets"
 )
 
@@ -155,7 +154,7 @@ func spliced(text, other string, from, to int) string {
 	return text[:min(from, to)] + other + text[max(from, to):]
 }
 
-// FuzzChallenge: the challenge of a sign-in names its account until it ends or the password changes, and has one
+// FuzzChallenge: the challenge of a sign-in names its account until it ends or the account's seal changes, and has one
 // spelling. Attempts are counted by it.
 func FuzzChallenge(f *testing.F) {
 	h := fuzzHandler(f)
@@ -169,14 +168,14 @@ func FuzzChallenge(f *testing.F) {
 		var account uuid.UUID
 		copy(account[:], content)
 		id := uuid.NewSHA1(account, content)
-		state := user.State{Password: domain.Sealed("sealed")}
-		stateOf := func(uuid.UUID) (user.State, error) { return state, nil }
-		challenge, err := h.challenge(account, id, state, time.Unix(at, 0))
+		now := seal{text: "1 group:1"}
+		sealOf := func(uuid.UUID) (seal, error) { return now, nil }
+		challenge, err := h.challenge(account, id, now, time.Unix(at, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
 		later := time.Unix(at+passed, 0)
-		got, ok, err := h.openChallenge(challenge, stateOf, later)
+		got, ok, err := h.openChallenge(challenge, sealOf, later)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,12 +183,12 @@ func FuzzChallenge(f *testing.F) {
 			t.Fatalf("%d s later the challenge %s is good: %t, as %s", passed, id, ok, got)
 		}
 		edited := spliced(challenge, other, from, to)
-		if _, ok, err := h.openChallenge(edited, stateOf, time.Unix(at, 0)); err != nil || (ok && edited != challenge) {
+		if _, ok, err := h.openChallenge(edited, sealOf, time.Unix(at, 0)); err != nil || (ok && edited != challenge) {
 			t.Fatalf("%q is taken for %q, %v", edited, challenge, err)
 		}
-		state.Password = domain.Sealed("another")
-		if _, ok, err := h.openChallenge(challenge, stateOf, time.Unix(at, 0)); err != nil || ok {
-			t.Fatalf("a challenge outlives the password, %v", err)
+		now.text = "1 group:2"
+		if _, ok, err := h.openChallenge(challenge, sealOf, time.Unix(at, 0)); err != nil || ok {
+			t.Fatalf("a challenge outlives what its account could do, %v", err)
 		}
 	})
 }

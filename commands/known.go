@@ -3,10 +3,12 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
 
+	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -65,25 +67,42 @@ func (k *knownStates) groupsOf(stream string) []string {
 }
 
 // newest folds an aggregate as it is now, or takes what is known where its stream has not moved.
-func newest[S any, P state[S]](ctx context.Context, h *Handler, stream string) (S, error) {
+func newest[S any, P state[S]](ctx context.Context, h *Handler, stream string) (S, eventstore.Revision, error) {
 	var none S
 	if found, ok := h.known.get(stream); ok {
 		last, err := h.Log.ReadNewest(ctx, stream, 1)
 		if err != nil {
-			return none, err
+			return none, 0, err
 		}
 		if state, ok := found.state.(S); ok && len(last) == 1 && last[0].Revision == found.revision {
-			return state, nil
+			return state, found.revision, nil
 		}
 	}
 	aggregate, err := load[S, P](ctx, h.Log, stream)
 	if err != nil {
-		return none, err
+		return none, 0, err
 	}
 	if aggregate.Revision != eventstore.NoStream {
 		h.known.put(stream, knownState{aggregate.Revision, aggregate.State})
 	}
-	return aggregate.State, nil
+	return aggregate.State, aggregate.Revision, nil
+}
+
+// groupAt is a group as it was at a revision.
+type groupAt struct {
+	group.State
+	revision eventstore.Revision
+}
+
+// newestGroups is newest for several groups, in one round trip.
+func (h *Handler) newestGroups(ctx context.Context, streams []string) ([]groupAt, error) {
+	groups, errs := make([]groupAt, len(streams)), make([]error, len(streams))
+	var running sync.WaitGroup
+	for i, stream := range streams {
+		running.Go(func() { groups[i].State, groups[i].revision, errs[i] = newest[group.State](ctx, h, stream) })
+	}
+	running.Wait()
+	return groups, errors.Join(errs...)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -141,3 +141,8 @@ func jitter() float64 { return rand.Float64() } //nolint:gosec // as said
 func asRefusal(err error) (*domain.Error, bool) {
 	return errors.AsType[*domain.Error](err)
 }
+
+func isRefusal(err error) bool {
+	refusal, _ := asRefusal(err)
+	return refusal != nil
+}

@@ -77,8 +77,8 @@ func (h *Handler) opensRights(ctx context.Context, purpose MailPurpose) (bool, e
 	if err != nil {
 		return false, err
 	}
-	rights, err := h.rightsOfAccount(ctx, account)
-	return rights.Superuser || len(rights.Granted) > 0, err
+	now, err := h.sealOf(ctx, account)
+	return now.mayDoSomething(), err
 }
 
 // mailAccountsFor lists the mail accounts that are chosen for a mail, the most specific first.

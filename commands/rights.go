@@ -112,18 +112,15 @@ func (h *Handler) foldAccount(ctx context.Context, stream string) (user.State, m
 		var account user.State
 		var accountErr error
 		var running sync.WaitGroup
-		running.Go(func() { account, accountErr = newest[user.State](ctx, h, stream) })
-		groups, errs := make([]group.State, len(asked)), make([]error, len(asked))
-		for i, name := range asked {
-			running.Go(func() { groups[i], errs[i] = newest[group.State](ctx, h, name) })
-		}
+		running.Go(func() { account, _, accountErr = newest[user.State](ctx, h, stream) })
+		groups, err := h.newestGroups(ctx, asked)
 		running.Wait()
-		if err := cmp.Or(accountErr, errors.Join(errs...)); err != nil {
+		if err := cmp.Or(accountErr, err); err != nil {
 			return user.State{}, nil, err
 		}
 		found := map[string]group.State{}
 		for i, name := range asked {
-			found[name] = groups[i]
+			found[name] = groups[i].State
 		}
 		of := groupStreams(account)
 		if !slices.ContainsFunc(of, func(name string) bool { _, known := found[name]; return !known }) {
@@ -146,20 +143,6 @@ func groupStreams(account user.State) []string {
 	}
 	slices.Sort(streams)
 	return streams
-}
-
-// rightsOfAccount gives what an account may do, whether or not it can be used now.
-func (h *Handler) rightsOfAccount(ctx context.Context, account user.State) (access.Rights, error) {
-	streams := groupStreams(account)
-	offers := make([]access.Offer, len(streams))
-	for i, stream := range streams {
-		joined, err := newest[group.State](ctx, h, stream)
-		if err != nil {
-			return access.Rights{}, err
-		}
-		offers[i] = access.OfferOf(joined)
-	}
-	return access.RightsOf(access.StandingOf(account, ""), offers, h.Now()), nil
 }
 
 // belongs is a state of which each belongs to one company, or to none or all (uuid.Nil).

@@ -37,8 +37,10 @@ type SignedIn struct {
 	Challenge string    // with NextTwoFactor; signed, valid for a few minutes
 	Session   uuid.UUID // the id of the session to start, otherwise
 	Position  eventstore.Position
-	// Revision is that of the account at its sign-in. What ends all sessions and happened after it ends this one too.
+	// Revision is that of the account at its sign-in, Groups those of its groups. What ends all sessions, or gives the
+	// members of a group more, and happened after it ends this one too.
 	Revision eventstore.Revision
+	Groups   map[uuid.UUID]eventstore.Revision
 }
 
 // SignIn checks an e-mail address and a password. A refusal is ErrCredentials; its true reason is in the history.
@@ -166,6 +168,13 @@ func (h *Handler) afterFirstFactor(ctx context.Context, caller Caller, a attempt
 	if reason := a.account.CanSignIn(a.Now); reason != "" {
 		return SignedIn{}, h.refuse(ctx, caller, a, reason)
 	}
+	var err error
+	if a.seal, err = h.sealOf(ctx, a.account); err != nil {
+		return SignedIn{}, err
+	}
+	if method == signin.ByPassword && a.account.PasswordDoubtful && a.seal.mayDoSomething() {
+		return SignedIn{}, h.refuse(ctx, caller, a, signin.PasswordDoubtful)
+	}
 	if !a.account.TwoFactor.Challenges() {
 		return h.startSession(ctx, caller, a, signin.Entry{Method: method})
 	}
@@ -180,7 +189,7 @@ func (h *Handler) afterFirstFactor(ctx context.Context, caller Caller, a attempt
 	if err != nil {
 		return SignedIn{}, err
 	}
-	challenge, err := h.challenge(a.id, asked, a.account, a.Now)
+	challenge, err := h.challenge(a.id, asked, a.seal, a.Now)
 	return SignedIn{UserID: a.id, Next: NextTwoFactor, Challenge: challenge, Position: result.Position}, err
 }
 
@@ -228,8 +237,9 @@ func (h *Handler) SignInWithBackupCode(ctx context.Context, caller Caller, chall
 	if err != nil {
 		return SignedIn{}, err
 	}
-	_, err = change(ctx, h, asOwner(caller, outcome.UserID), domain.StreamName(user.Kind, outcome.UserID),
+	used, err := change(ctx, h, asOwner(caller, outcome.UserID), domain.StreamName(user.Kind, outcome.UserID),
 		func(s user.State) ([]domain.Event, error) { return user.UseBackupCode(s, name), nil })
+	outcome.Position = max(outcome.Position, used.Position)
 	return outcome, err
 }
 
@@ -262,10 +272,12 @@ func (h *Handler) answerChallenge(ctx context.Context, caller Caller, challenge 
 // is.
 func (h *Handler) findChallenged(ctx context.Context, caller Caller, challenge string) (attempt, uuid.UUID, error) {
 	var a attempt
-	id, ok, err := h.openChallenge(challenge, func(id uuid.UUID) (user.State, error) {
+	id, ok, err := h.openChallenge(challenge, func(id uuid.UUID) (seal, error) {
 		var err error
-		a, err = h.attemptFor(ctx, caller, id)
-		return a.account, err
+		if a, err = h.attemptFor(ctx, caller, id); err == nil {
+			a.seal, err = h.sealOf(ctx, a.account)
+		}
+		return a.seal, err
 	}, h.Now())
 	switch {
 	case err != nil:
@@ -284,7 +296,7 @@ var errCodeUsed = errors.New("the code, or the backup code, was used before")
 // startSession records the start of a session. Whether a challenge can still be answered is decided again: each of its
 // answers is either in the log already, or has not been told to anybody.
 func (h *Handler) startSession(ctx context.Context, caller Caller, a attempt, entry signin.Entry) (SignedIn, error) {
-	outcome := SignedIn{UserID: a.id, Revision: a.revision}
+	outcome := SignedIn{UserID: a.id, Revision: a.revision, Groups: a.seal.groups}
 	entry.BackupCodes = a.account.TwoFactor.Codes
 	if a.account.TwoFactorRequired && !a.account.TwoFactor.Enrolled {
 		outcome.Next, entry.Limited = NextTwoFactorSetup, true

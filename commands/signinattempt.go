@@ -25,6 +25,7 @@ type attempt struct {
 	email    string // that was given, or the account's
 	account  user.State
 	revision eventstore.Revision // of the account
+	seal     seal                // of the account, once the first factor was right
 	stream   string              // of the attempts to sign in to it
 }
 

@@ -5,13 +5,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain/signin"
-	"github.com/secboard/secboard/domain/user"
 )
 
 // Purposes of signed tokens. A token of one purpose is worth nothing for another.
@@ -45,35 +43,29 @@ func (h *Handler) openLinkToken(purpose, token string) (account, link uuid.UUID,
 }
 
 // challenge names the account whose first factor was right, the event that says so, and until when. It is void once the
-// password changes.
-func (h *Handler) challenge(account, id uuid.UUID, state user.State, now time.Time) (string, error) {
+// account's seal is another one.
+func (h *Handler) challenge(account, id uuid.UUID, under seal, now time.Time) (string, error) {
 	until := uint64(now.Add(signin.ChallengeLife).Unix())
 	payload := binary.BigEndian.AppendUint64(slices.Concat(account[:], id[:]), until)
-	return h.sign(purposeOf(state), payload)
+	return h.sign(purposeChallenge+" "+under.text, payload)
 }
 
-// openChallenge gives the id of a challenge.
-func (h *Handler) openChallenge(challenge string, stateOf func(uuid.UUID) (user.State, error),
+// openChallenge gives the id of a challenge. sealOf finds the seal of its account as it is now.
+func (h *Handler) openChallenge(challenge string, sealOf func(uuid.UUID) (seal, error),
 	now time.Time) (uuid.UUID, bool, error) {
 	raw, ok := tokenBytes(challenge)
 	if !ok || len(raw) != 40+macSize {
 		return uuid.Nil, false, nil
 	}
-	account := uuid.UUID(raw[:16])
-	state, err := stateOf(account)
+	under, err := sealOf(uuid.UUID(raw[:16]))
 	if err != nil {
 		return uuid.Nil, false, err
 	}
-	payload, ok := h.verify(purposeOf(state), challenge)
+	payload, ok := h.verify(purposeChallenge+" "+under.text, challenge)
 	if !ok || uint64(now.Unix()) > binary.BigEndian.Uint64(payload[32:]) {
 		return uuid.Nil, false, nil
 	}
 	return uuid.UUID(payload[16:32]), true, nil
-}
-
-// purposeOf makes a challenge void with the password that was right, and when the account's sessions are ended.
-func purposeOf(state user.State) string {
-	return purposeChallenge + strconv.Itoa(state.SessionsEnded) + "/" + string(state.Password)
 }
 
 const macSize = 16

@@ -155,8 +155,54 @@ func errCodesRefused() error {
 	return wrongField("code", domain.CodeLockedOut, "isn't checked for up to an hour: there were too many wrong codes")
 }
 
+// Confirmation is how somebody who is signed in shows again who is there: by the password, or else by a code of the
+// device.
+type Confirmation struct {
+	Password string
+	Code     string
+}
+
+// confirm asks for the password or a code. Wrong ones count as those of sign-ins do, and a code works once.
+func (h *Handler) confirm(ctx context.Context, caller Caller, id uuid.UUID, given Confirmation) error {
+	if given.Password != "" {
+		return h.confirmPassword(ctx, caller, id, "password", given.Password)
+	}
+	return h.guessCode(ctx, caller, id, func(a attempt) (refusal string, err error) {
+		if !a.account.TwoFactor.Enrolled {
+			return "", user.ErrNotEnrolled()
+		}
+		step, refusal, err := h.checkCode(a, given.Code)
+		if err != nil {
+			return "", err
+		}
+		if refusal == "" {
+			_, err = h.decide(ctx, asOwner(caller, id), a, func(s signin.State) ([]domain.Event, error) {
+				if s.CodesRefused(a.Now) {
+					return nil, errCodesRefused()
+				}
+				events, ok := signin.Confirm(s, a.Attempt, step, h.Lockout())
+				if !ok {
+					return nil, errCodeUsed
+				}
+				return events, nil
+			})
+		}
+		if errors.Is(err, errCodeUsed) {
+			refusal, err = signin.CodeUsed, nil
+		}
+		if refusal != "" {
+			err = errWrongCode()
+		}
+		return refusal, err
+	})
+}
+
 // ReplaceBackupCodes makes a new set of backup codes, which are shown only now; the former ones are void.
-func (h *Handler) ReplaceBackupCodes(ctx context.Context, caller Caller, id uuid.UUID) ([]string, Result, error) {
+func (h *Handler) ReplaceBackupCodes(ctx context.Context, caller Caller, id uuid.UUID,
+	given Confirmation) ([]string, Result, error) {
+	if err := h.confirm(ctx, caller, id, given); err != nil {
+		return nil, Result{}, err
+	}
 	codes, names, err := h.newBackupCodes(id)
 	if err != nil {
 		return nil, Result{}, err

@@ -195,8 +195,8 @@ var Codes = []CodeSection{
 			"A part of the system does not answer, or there are too many requests at the moment",
 			"Wait for the seconds that `Retry-After` gives, then repeat the request; `detail` says what does not " +
 				"answer"},
-		{CodeBehind, 503, false, "The read models have not reached the position in `Secboard-Min-Position`, or stand still, so that nobody can say " +
-			"what you may see now",
+		{CodeBehind, 503, false, "The read models have not reached the position in `Secboard-Min-Position`, or " +
+			"stand still, so that nobody can say what you may see now",
 			"Wait for the seconds that `Retry-After` gives, then repeat the request"},
 	}},
 	{"Who asks, and what is allowed", []CodeEntry{

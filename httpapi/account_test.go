@@ -15,6 +15,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
@@ -33,8 +34,19 @@ func (a *api) startSession(ctx context.Context, account uuid.UUID, _ time.Time) 
 	if err != nil {
 		return "", sessions.Session{}, err
 	}
+	groups := map[uuid.UUID]eventstore.Revision{}
+	for _, event := range events {
+		if joined, ok := eventstore.Decode(event).Event.(user.GroupJoined); ok {
+			newest, err := a.Commands.Log.ReadNewest(ctx, domain.StreamName(group.Kind, joined.GroupID), 1)
+			if err != nil {
+				return "", sessions.Session{}, err
+			}
+			groups[joined.GroupID] = newest[0].Revision
+		}
+	}
 	return a.openSession(ctx, commands.SignedIn{
 		UserID: account, Session: uuid.Must(uuid.NewV7()), Revision: eventstore.Revision(len(events) - 1),
+		Groups: groups,
 	}, sessions.Full)
 }
 
@@ -59,7 +71,7 @@ func (a *api) account(t testing.TB, email, password string) uuid.UUID {
 // linkToken gives the token of the newest link of a kind that was asked for, as the mail has it.
 func (a *api) linkToken(t testing.TB, account uuid.UUID, kind string) string {
 	t.Helper()
-	events, err := a.Commands.Log.ReadStream(t.Context(), domain.StreamName(user.Kind, account))
+	events, err := a.Commands.Log.ReadStream(t.Context(), domain.StreamName(signin.Kind, account))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +84,7 @@ func (a *api) linkToken(t testing.TB, account uuid.UUID, kind string) string {
 			t.Fatal(err)
 		}
 		make := a.Commands.ResetToken
-		if kind == (user.FirstLoginRequested{}).EventType() {
+		if kind == (signin.FirstLoginRequested{}).EventType() {
 			make = a.Commands.FirstLoginToken
 		}
 		token, err := make(account, data.Link)
@@ -170,7 +182,7 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 	t.Log("first login")
 	expect(202, post("", "/first-logins", map[string]any{"email": annasEmail, "cabinet_password": cabinet}))
 	first := expect(200,
-		post("", "/first-logins/"+a.linkToken(t, account, user.FirstLoginRequested{}.EventType()), nil))
+		post("", "/first-logins/"+a.linkToken(t, account, signin.FirstLoginRequested{}.EventType()), nil))
 	if got := first.text("next"); got != "two_factor_setup" {
 		t.Fatalf(`next = %q, want "two_factor_setup"`, got)
 	}
@@ -178,7 +190,7 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 	if got := alive(limited); got != http.StatusForbidden {
 		t.Errorf("alive(limited) = %v, want %v", got, http.StatusForbidden)
 	}
-	again := post("", "/first-logins/"+a.linkToken(t, account, user.FirstLoginRequested{}.EventType()), nil)
+	again := post("", "/first-logins/"+a.linkToken(t, account, signin.FirstLoginRequested{}.EventType()), nil)
 	if again.status != http.StatusUnprocessableEntity {
 		t.Errorf("the link works once: %s: got %v, want %v", again, again.status, http.StatusUnprocessableEntity)
 	}
@@ -312,7 +324,7 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 		"signed in to set up two-factor (first_login)", "password set  (Anna Koval)",
 		"two-factor setup started  (Anna Koval)", "two-factor device confirmed",
 		"password accepted, second factor requested  (Anna Koval)", "signed in (code)", "refused: code_used",
-		"backup code used  (Anna Koval)", "signed in (backup_code)",
+		"signed in (backup_code)", "backup code used  (Anna Koval)",
 		"refused: wrong_backup_code", "two-factor reset: lost phone  (admin@example.com)",
 		"signed in to set up two-factor (password)",
 		"two-factor setup started", "two-factor device confirmed", "signed in (code)",
@@ -371,7 +383,7 @@ func TestOneOfManyAtOnceSucceeds(t *testing.T) {
 		t.Errorf("backup code (-want +got):\n%s", diff)
 	}
 	a.ahead.Add(int64(2 * time.Minute))
-	link := "/password-resets/" + a.linkToken(t, account, user.PasswordResetRequested{}.EventType())
+	link := "/password-resets/" + a.linkToken(t, account, signin.ResetLinkRequested{}.EventType())
 	statuses = a.atOnce(t, 20, link, map[string]any{"new_password": "the second pass phrase of anna"})
 	if diff := cmp.Diff(map[int]int{http.StatusNoContent: 1, http.StatusUnprocessableEntity: 19},
 		statuses); diff != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/domain/signin"
 )
 
 var screenshots = flag.String("screenshots", "", "directory for pictures of the pages")
@@ -185,7 +185,7 @@ func TestPagesInABrowser(t *testing.T) {
 			t.Errorf("b.heading() = %q, want %q", got, say.LinkSent)
 		}
 
-		link := "/first_login/" + a.linkToken(t, id, user.FirstLoginRequested{}.EventType()) + query
+		link := "/first_login/" + a.linkToken(t, id, signin.FirstLoginRequested{}.EventType()) + query
 		for range 2 { // opening it does not use it up
 			if got := b.open(link); got != http.StatusOK {
 				t.Fatalf("b.open(link) = %v, want %v", got, http.StatusOK)
@@ -254,7 +254,7 @@ func TestPagesInABrowser(t *testing.T) {
 		if got := b.heading(); got != say.LinkSent {
 			t.Errorf("b.heading() = %q, want %q", got, say.LinkSent)
 		}
-		link = "/password_reset/" + a.linkToken(t, id, user.PasswordResetRequested{}.EventType()) + query
+		link = "/password_reset/" + a.linkToken(t, id, signin.ResetLinkRequested{}.EventType()) + query
 		if got := b.open(link); got != http.StatusOK {
 			t.Fatalf("b.open(link) = %v, want %v", got, http.StatusOK)
 		}

@@ -162,9 +162,10 @@ func TestEachThatTellsRightsStandsStill(t *testing.T) {
 		},
 		"groups": {
 			"ALTER TABLE groups ADD CONSTRAINT bad CHECK (permissions <> '{}')", func(t *testing.T, a *api) answered {
-				made := a.create(t, "/groups",
-					map[string]any{"name": "Clerks", "permissions": map[string]any{"users": map[string]any{"view": true}}})
-				return a.call(t, a.admin, http.MethodPatch, "/groups/"+made, map[string]any{"permissions": map[string]any{}})
+				view := map[string]any{"users": map[string]any{"view": true}}
+				made := a.create(t, "/groups", map[string]any{"name": "Clerks", "permissions": view})
+				return a.call(t, a.admin, http.MethodPatch, "/groups/"+made,
+					map[string]any{"permissions": map[string]any{}})
 			},
 		},
 		"history": { // from which is read how long sessions last

@@ -44,7 +44,7 @@ func TestWrongCabinetPasswordsUseUpNoResetLinks(t *testing.T) {
 	}
 	a.catchUp(t, a.head(t))
 	if got := a.count(t, `SELECT count(*) FROM history WHERE subject_id = $1 AND
-		type = 'user.password_reset_requested'`, id.String()); got < 1 {
+		type = 'signin.reset_link_requested' AND data ? 'expires_at'`, id.String()); got < 1 {
 		t.Error("no link was sent to the owner")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/domain/signin"
 )
 
 // sameOutside is what an answer tells, without what is different in every answer.
@@ -103,8 +103,8 @@ func TestAResetLinkEndsAllSessions(t *testing.T) {
 		with{"Accept-Language", "de, uk;q=0.8, en;q=0.5"}).status; got != http.StatusAccepted {
 		t.Fatalf("got %v, want %v", got, http.StatusAccepted)
 	}
-	link := a.linkToken(t, id, user.PasswordResetRequested{}.EventType())
-	events, err := a.Commands.Log.ReadStream(t.Context(), domain.StreamName(user.Kind, id))
+	link := a.linkToken(t, id, signin.ResetLinkRequested{}.EventType())
+	events, err := a.Commands.Log.ReadStream(t.Context(), domain.StreamName(signin.Kind, id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestAskingForLinksIsLimited(t *testing.T) {
 	asked := func() int {
 		a.catchUp(t, a.head(t))
 		return a.count(t, `SELECT count(*) FROM history
-			WHERE subject_id = $1 AND type = 'user.password_reset_requested'`, id.String())
+			WHERE subject_id = $1 AND type = 'signin.reset_link_requested' AND data ? 'expires_at'`, id.String())
 	}
 	if got := asked(); got != linksPerAccount {
 		t.Errorf("the further ones send nothing: got %v, want %v", got, linksPerAccount)
@@ -219,7 +219,7 @@ func TestAResetWinsAgainstASignInUnderWay(t *testing.T) {
 		t.Fatalf("got %v, want %v", got, http.StatusAccepted)
 	}
 	reset := a.call(t, "", http.MethodPost, "/password-resets/"+
-		a.linkToken(t, id, user.PasswordResetRequested{}.EventType()),
+		a.linkToken(t, id, signin.ResetLinkRequested{}.EventType()),
 		map[string]any{"new_password": "another pass phrase"})
 	if reset.status != http.StatusNoContent {
 		t.Fatalf("%v: got %v, want %v", reset, reset.status, http.StatusNoContent)

@@ -31,15 +31,16 @@ type mailFeatureList struct {
 	}
 }
 
-type mailRouteChoice struct {
+// MailRouteBody chooses the mail account of a feature.
+type MailRouteBody struct {
 	MailAccountID Optional[string] `json:"mail_account_id" format:"uuid" doc:"null for none"`
 	CompanyID     string           `json:"company_id,omitempty" format:"uuid" nullable:"true" doc:"null for all companies"`
 }
 
-// mailRoute is which mail account sends a feature's mail for a company, uuid.Nil for all; none is uuid.Nil, too.
-type mailRoute struct{ account, company uuid.UUID }
+// MailRouteChoice is which mail account sends a feature's mail for a company, uuid.Nil for all; none is uuid.Nil, too.
+type MailRouteChoice struct{ account, company uuid.UUID }
 
-func (b *mailRouteChoice) command(problems *domain.Invalid) (chosen mailRoute) {
+func (b *MailRouteBody) command(problems *domain.Invalid) (chosen MailRouteChoice) {
 	if account := b.MailAccountID.patch("mail_account_id", problems); account != nil {
 		chosen.account = readID("mail_account_id", *account, problems)
 	}
@@ -49,7 +50,7 @@ func (b *mailRouteChoice) command(problems *domain.Invalid) (chosen mailRoute) {
 
 type setMailRouteRequest struct {
 	ChangeHeaders
-	CommandBody[mailRouteChoice, mailRoute, *mailRouteChoice]
+	CommandBody[MailRouteBody, MailRouteChoice, *MailRouteBody]
 
 	Feature string `path:"feature" maxLength:"50" doc:"One of GET /mail/features"`
 }

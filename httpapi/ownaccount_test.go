@@ -206,7 +206,8 @@ func TestTheOwnDevice(t *testing.T) {
 	if got := again.text("code"); got != "two_factor_enrolled" {
 		t.Errorf(`%v: got %q, want "two_factor_enrolled"`, again, got)
 	}
-	replaced := a.call(t, token, http.MethodPost, "/me/two-factor/backup-codes", nil)
+	replaced := a.call(t, token, http.MethodPost, "/me/two-factor/backup-codes",
+		map[string]any{"password": annasPassword})
 	if replaced.status != http.StatusOK {
 		t.Fatalf("%v: got %v, want %v", replaced, replaced.status, http.StatusOK)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
-	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/domain/signin"
 )
 
 func TestEveryTextOfThePagesStandsInEveryLanguage(t *testing.T) {
@@ -100,7 +100,7 @@ func TestPagesKeepToThemselves(t *testing.T) {
 	if asked.status != http.StatusAccepted {
 		t.Fatalf("%v: got %v, want %v", asked, asked.status, http.StatusAccepted)
 	}
-	token := a.linkToken(t, id, user.PasswordResetRequested{}.EventType())
+	token := a.linkToken(t, id, signin.ResetLinkRequested{}.EventType())
 	post := func(form url.Values, headers ...with) (int, string) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
 			a.url+"/password_reset/"+token+"?lang=en", strings.NewReader(form.Encode()))
@@ -215,7 +215,7 @@ func TestFirstLoginPageAsksForTheSecondFactor(t *testing.T) {
 	if asked.status != http.StatusAccepted {
 		t.Fatalf("%v: got %v, want %v", asked, asked.status, http.StatusAccepted)
 	}
-	link := "/first_login/" + a.linkToken(t, id, user.FirstLoginRequested{}.EventType())
+	link := "/first_login/" + a.linkToken(t, id, signin.FirstLoginRequested{}.EventType())
 	_, body := visit(link, nil)
 	form := url.Values{"form_token": {field(body, "form_token")}}
 	status, body := visit(link, form)

@@ -32,7 +32,8 @@ type rebuildPath struct {
 func (s *server) addRebuilds() {
 	const tag = "Operations"
 	register(s, operation{
-		method: http.MethodPost, path: "/projections/rebuilds", id: "start-rebuild", tag: tag, required: superuserOnly.evenBehind(),
+		method: http.MethodPost, path: "/projections/rebuilds", id: "start-rebuild", tag: tag,
+		required:    superuserOnly.evenBehind(),
 		status:      http.StatusAccepted,
 		keepsAnswer: true,
 		summary:     "Rebuild read models, or compare them with the log",

@@ -148,10 +148,10 @@ func (s *server) addSessions() {
 	}, func(ctx context.Context, _ *struct{}) (*signOutAnswer, error) {
 		info := infoOf(ctx)
 		// First what counts: should the log be away, the session has ended all the same.
-		if err := s.sessions.End(ctx, info.session.ID); err != nil {
-			return nil, err
+		ended, err := s.sessions.End(ctx, info.session.ID)
+		if ended { // by this request, of those that may have come at once
+			_, err = s.Commands.SignOut(ctx, s.caller(ctx), info.access.UserID, info.session.ID)
 		}
-		_, err := s.Commands.SignOut(ctx, s.caller(ctx), info.access.UserID, info.session.ID)
 		return &signOutAnswer{SetCookie: noCookie(info)}, err
 	})
 }
@@ -245,7 +245,8 @@ func (s *server) openSession(ctx context.Context, outcome commands.SignedIn,
 		ExpiresAt: now.Add(sessions.Length(security)),
 		IP:        info.ip, UserAgent: info.userAgent,
 	}
-	token, err := s.sessions.Open(ctx, session, int64(outcome.Revision))
+	token, err := s.sessions.Open(ctx, session,
+		sessions.Revisions{Account: outcome.Revision, Groups: outcome.Groups})
 	return token, session, err
 }
 
@@ -272,7 +273,7 @@ func (s *server) confirmSession(ctx context.Context, token string,
 
 // discardSession ends a session whose token nobody gets. Should that fail, its random token is still known to nobody.
 func (s *server) discardSession(ctx context.Context, session uuid.UUID, cause error) error {
-	if err := s.sessions.End(context.WithoutCancel(ctx), session); err != nil {
+	if _, err := s.sessions.End(context.WithoutCancel(ctx), session); err != nil {
 		s.Logger.WarnContext(ctx, "an unused session could not be removed", "session_id", session, "error",
 			err)
 	}

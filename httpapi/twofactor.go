@@ -7,8 +7,11 @@ import (
 	"image/png"
 	"net/http"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/pquerna/otp"
 
+	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/httpapi/sessions"
 )
 
@@ -39,6 +42,28 @@ type backupCodesAnswer struct {
 	}
 }
 
+// confirmation is how a person shows again who is there.
+type confirmation struct {
+	Password string `json:"password,omitempty" maxLength:"1024" writeOnly:"true" doc:"Password of the account"`
+	Code     string `json:"code,omitempty" maxLength:"20" example:"123456" writeOnly:"true" doc:"Code from the authenticator app, instead of password"`
+}
+
+// Resolve asks for one of the two.
+func (b *confirmation) Resolve(huma.Context) []error {
+	var problems domain.Invalid
+	switch {
+	case b.Password == "" && b.Code == "":
+		problems.Add("password", domain.CodeRequired, "must be given, or code")
+	case b.Password != "" && b.Code != "":
+		problems.Add("code", domain.CodeConflict, "must not be given together with password")
+	}
+	return findings(problems)
+}
+
+type replaceBackupCodesRequest struct {
+	Body confirmation
+}
+
 type disableTwoFactorRequest struct {
 	Body struct {
 		Password string `json:"password" maxLength:"1024" writeOnly:"true" doc:"Password of the account"`
@@ -64,10 +89,12 @@ func (s *server) addTwoFactor() {
 	}, s.confirmTwoFactor)
 	register(s, operation{
 		method: http.MethodPost, path: path + "/backup-codes", id: "replace-backup-codes", tag: ownTag,
-		required: signedIn, summary: "Create new backup codes",
-		description: "The previous ones stop working.",
-	}, func(ctx context.Context, _ *struct{}) (*backupCodesAnswer, error) {
-		codes, result, err := s.Commands.ReplaceBackupCodes(ctx, s.caller(ctx), infoOf(ctx).access.UserID)
+		required: signedIn, maxBody: maxLinkBody, summary: "Create new backup codes",
+		description: "The previous ones stop working. Takes the password, or a code of the device.",
+		example:     map[string]any{"code": "123456"},
+	}, func(ctx context.Context, in *replaceBackupCodesRequest) (*backupCodesAnswer, error) {
+		codes, result, err := s.Commands.ReplaceBackupCodes(ctx, s.caller(ctx), infoOf(ctx).access.UserID,
+			commands.Confirmation(in.Body))
 		if err != nil {
 			return nil, err
 		}

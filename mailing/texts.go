@@ -48,6 +48,10 @@ var textsOf = map[string]mailTexts{
 				"There were too many failed attempts to sign in to your account. Passwords from the same network " +
 					"are refused for a few minutes; after too many wrong codes, codes from anywhere for up to " +
 					"an hour."},
+			mailmessage.NoticeBackupCodes: {"%s: new backup codes", "New backup codes were made for two-factor " +
+				"authentication of your account. The former ones no longer work."},
+			mailmessage.NoticeBackupCodeUsed: {"%s: a backup code was used", "Somebody signed in to your account " +
+				"with a backup code in place of a code of the device. It does not work again."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
@@ -88,6 +92,10 @@ var textsOf = map[string]mailTexts{
 			mailmessage.NoticeLockedOut: {"%s: забагато спроб входу", "Було забагато невдалих спроб увійти до вашого " +
 				"облікового запису. Паролі з тієї самої мережі кілька хвилин не приймаються, а після забагатьох " +
 				"хибних кодів до години не приймаються коди звідусіль."},
+			mailmessage.NoticeBackupCodes: {"%s: нові резервні коди", "Для двофакторної автентифікації вашого " +
+				"облікового запису створено нові резервні коди. Попередні більше не діють."},
+			mailmessage.NoticeBackupCodeUsed: {"%s: використано резервний код", "До вашого облікового запису ввійшли " +
+				"за резервним кодом замість коду з пристрою. Удруге він не спрацює."},
 		},
 		NoticeAdvice: "Якщо це були не ви, негайно повідомте адміністратора.",
 		Account:      "Обліковий запис", When: "Час", Address: "IP-адреса", Until: "Заблоковано до",
@@ -128,6 +136,10 @@ var textsOf = map[string]mailTexts{
 			mailmessage.NoticeLockedOut: {"%s: слишком много попыток входа", "Было слишком много неудачных попыток " +
 				"войти в вашу учётную запись. Пароли из той же сети несколько минут не принимаются, а после " +
 				"слишком многих неверных кодов до часа не принимаются коды отовсюду."},
+			mailmessage.NoticeBackupCodes: {"%s: новые резервные коды", "Для двухфакторной аутентификации вашей " +
+				"учётной записи созданы новые резервные коды. Прежние больше не действуют."},
+			mailmessage.NoticeBackupCodeUsed: {"%s: использован резервный код", "В вашу учётную запись вошли по " +
+				"резервному коду вместо кода устройства. Второй раз он не сработает."},
 		},
 		NoticeAdvice: "Если это были не вы, немедленно сообщите администратору.",
 		Account:      "Учётная запись", When: "Время", Address: "IP-адрес", Until: "Заблокировано до",

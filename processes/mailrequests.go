@@ -35,9 +35,9 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 		return nil, nil
 	}
 	switch event := e.Event.(type) {
-	case user.PasswordResetRequested:
+	case signin.ResetLinkRequested:
 		return m.link(ctx, e, mailmessage.PasswordReset, event.Language, event.Link, event.ExpiresAt)
-	case user.FirstLoginRequested:
+	case signin.FirstLoginRequested:
 		return m.link(ctx, e, mailmessage.FirstLogin, event.Language, event.Link, event.ExpiresAt)
 	case user.EmailChanged:
 		return m.notices(ctx, e, mailmessage.NoticeEmailChanged, event.Email.From, event.Email.To)
@@ -55,6 +55,10 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 		return m.noticeIf(ctx, e, mailmessage.NoticeTwoFactorReset, func(before user.State) bool {
 			return before.TwoFactor.Enrolled
 		})
+	case user.BackupCodesReplaced:
+		return m.notices(ctx, e, mailmessage.NoticeBackupCodes)
+	case user.BackupCodeUsed:
+		return m.notices(ctx, e, mailmessage.NoticeBackupCodeUsed)
 	case signin.LockoutBegan:
 		return m.lockedOut(ctx, e)
 	case contact.Received:
@@ -77,7 +81,7 @@ func subjectOf(e *eventstore.Envelope) (uuid.UUID, error) {
 func (m *Mail) link(ctx context.Context, e *eventstore.Envelope, feature, language string, link uuid.UUID,
 	expires time.Time) ([]mailRequest, error) {
 	id, err := subjectOf(e)
-	if err != nil || !m.Commands.Now().Before(expires) {
+	if err != nil || link == uuid.Nil || !m.Commands.Now().Before(expires) {
 		return nil, err
 	}
 	account, err := m.Commands.Account(ctx, id)
@@ -282,14 +286,17 @@ func (m *Mail) addLink(ctx context.Context, content *mailing.Message, q mailmess
 	if q.Link == uuid.Nil {
 		return nil
 	}
-	usable, token, path := account.ResetLinkUsable, m.Commands.ResetToken, "/password_reset/"
+	token, path := m.Commands.ResetToken, "/password_reset/"
 	if q.Feature == mailmessage.FirstLogin {
-		usable, token, path = account.FirstLoginUsable, m.Commands.FirstLoginToken, "/first_login/"
+		token, path = m.Commands.FirstLoginToken, "/first_login/"
 	}
+	usable, err := m.Commands.LinkUsable(ctx, q.UserID, q.Link, q.Feature == mailmessage.FirstLogin)
 	switch {
+	case err != nil:
+		return err
 	case user.NormalizeEmail(account.Details.Email) != user.NormalizeEmail(q.To):
 		return fmt.Errorf("%w: the account now has another e-mail address", errObsolete)
-	case !usable(q.Link, m.Commands.Now()):
+	case !usable:
 		return fmt.Errorf("%w: its link can no longer be used", errObsolete)
 	}
 	base, err := m.BaseURL(ctx)

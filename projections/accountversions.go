@@ -98,7 +98,7 @@ func changesStanding(e *eventstore.Envelope) bool {
 	switch e.Event.(type) {
 	case user.NameChanged, user.PhoneChanged, user.DepartmentChanged, user.PositionChanged, user.LanguageChanged,
 		user.GroupsMissed,
-		user.PasswordRehashed, user.PasswordResetRequested:
+		user.PasswordRehashed:
 		return false
 	}
 	return !changesMembership(e.Event)

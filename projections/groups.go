@@ -16,18 +16,24 @@ import (
 
 type groupRow struct {
 	lifetime
-	id    uuid.UUID
-	state group.State
+	id      uuid.UUID
+	state   group.State
+	widened eventstore.Revision // when it last came to give its members more; NoStream: never
 }
 
+func newGroupRow(id uuid.UUID) *groupRow { return &groupRow{id: id, widened: eventstore.NoStream} }
+
 var groupRows = engine.Aggregate[uuid.UUID, *groupRow]{
-	Kind: group.Kind, Parse: uuid.Parse, Fresh: func(id uuid.UUID) *groupRow { return &groupRow{id: id} },
+	Kind: group.Kind, Parse: uuid.Parse, Fresh: newGroupRow,
 	ByIDs: "SELECT " + groupColumns + " FROM groups g WHERE g.id = ANY($1)", Scan: scanGroup,
 	ID: func(g *groupRow) uuid.UUID { return g.id },
 }
 
 func (g *groupRow) Apply(e *eventstore.Envelope) error {
 	g.state.Evolve(e.Event)
+	if group.Widens(e.Event) {
+		g.widened = e.Revision
+	}
 	return g.applied(e, g.state.Exists)
 }
 
@@ -44,19 +50,21 @@ var writeGroups = engine.NewUpsert("groups",
 	engine.Col("created_at", "timestamptz", func(g *groupRow) time.Time { return g.createdAt }),
 	engine.Col("updated_at", "timestamptz", func(g *groupRow) time.Time { return g.updatedAt }),
 	engine.Col("revision", "bigint", func(g *groupRow) int64 { return int64(g.revision) }),
+	engine.Col("widened", "bigint", func(g *groupRow) int64 { return int64(g.widened) }),
 	engine.Col("name_key", "bytea", func(g *groupRow) []byte { return nameKey(g.state.Name) }),
 	engine.Col("search", "text", func(g *groupRow) string { return searchText(g.state.Name) }),
 )
 
 const groupColumns = `g.id, g.name, g.description, g.company_id, g.permissions, g.retired, g.created_at, g.updated_at,
-	g.revision`
+	g.revision, g.widened`
 
 func scanGroup(row pgx.Row, place ...any) (*groupRow, error) {
-	g := &groupRow{state: group.State{Lifecycle: domain.Lifecycle{Exists: true}}}
+	g := newGroupRow(uuid.Nil)
+	g.state.Exists = true
 	var companyID *uuid.UUID
 	err := row.Scan(
 		append([]any{&g.id, &g.state.Name, &g.state.Description, &companyID, &g.state.Permissions, &g.state.Retired,
-			&g.createdAt, &g.updatedAt, &g.revision}, place...)...)
+			&g.createdAt, &g.updatedAt, &g.revision, &g.widened}, place...)...)
 	if companyID != nil {
 		g.state.CompanyID = *companyID
 	}

@@ -3,6 +3,8 @@ package projections
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,6 +57,9 @@ func (r *ReadModels) SignInCheck(ctx context.Context, id uuid.UUID, now time.Tim
 		return SignInCheck{}, err
 	}
 	if facts.Directories, err = r.directoriesAt(ctx, last); err != nil {
+		return SignInCheck{}, err
+	}
+	if facts.HasRights, err = r.hasRights(ctx, facts.Account, last); err != nil {
 		return SignInCheck{}, err
 	}
 	answer := facts.SignIn()
@@ -145,6 +150,22 @@ func (r *ReadModels) signInFacts(ctx context.Context, id uuid.UUID,
 	facts.Account, facts.Reason = account.state, account.reason
 	facts.HasPassword, facts.BackupCodes = account.hasPassword, account.codesLeft
 	return facts, ips, nil
+}
+
+// hasRights says whether an account could do something at a time, whether or not it could be used.
+func (r *ReadModels) hasRights(ctx context.Context, account user.State, at time.Time) (bool, error) {
+	if account.Superuser || len(account.Groups) == 0 {
+		return account.Superuser, nil
+	}
+	groups, err := groupRows.AsOf(ctx, r.pool, slices.Collect(maps.Keys(account.Groups)), at)
+	if err != nil {
+		return false, err
+	}
+	var offers []access.Offer
+	for _, g := range groups {
+		offers = append(offers, access.OfferOf(g.state))
+	}
+	return len(access.RightsOf(access.StandingOf(account, ""), offers, at).Granted) > 0, nil
 }
 
 // directoriesAt gives the connections as they stood at a time, the oldest first.

@@ -36,7 +36,7 @@ func TestServeSendsMailAndDoctorTriesIt(t *testing.T) {
 	}
 	counted := api.metrics()
 	// by a request, and beside requests
-	for _, recorded := range []string{"user.password_reset_requested", "mailmessage.queued", "mailmessage.sending"} {
+	for _, recorded := range []string{"signin.reset_link_requested", "mailmessage.queued", "mailmessage.sending"} {
 		if !strings.Contains(counted, `secboard_events_appended_total{type="`+recorded+`"} 1`+"\n") {
 			t.Errorf("%s is not counted", recorded)
 		}

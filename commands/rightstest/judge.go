@@ -220,8 +220,8 @@ func creation(e eventstore.Envelope, module string, company uuid.UUID, rights ac
 
 func (j *Judge) judgeAccount(e eventstore.Envelope, own bool, need func(string, domain.Action) string) string {
 	rights, account := j.append.rights, j.account(e.Stream)
-	switch nobody := e.Meta.Actor.ID == ""; {
-	case own && (byItself[e.Type] || ownOnly(e.Event)), nobody && asked(e.Event):
+	switch {
+	case own && (byItself[e.Type] || ownOnly(e.Event)):
 		return ""
 	case ownOnly(e.Event):
 		return "did what only the owner can do"
@@ -265,19 +265,9 @@ func (j *Judge) judgeAccount(e eventstore.Envelope, own bool, need func(string, 
 // ownOnly says whether only the owner of an account can do something, or somebody with a secret of the account.
 func ownOnly(event domain.Event) bool {
 	switch event.(type) {
-	case user.PasswordSet, user.PasswordRehashed, user.PasswordResetRequested, user.FirstLoginRequested,
-		user.FirstLoginUsed, user.TwoFactorPrepared, user.TwoFactorEnrolled, user.TwoFactorDisabled,
-		user.BackupCodesReplaced, user.BackupCodeUsed, user.PhotoChanged, user.PhotoRemoved, user.LanguageChanged,
-		user.SuperuserExercised:
-		return true
-	}
-	return false
-}
-
-// asked says whether anybody can cause an event, without being signed in.
-func asked(event domain.Event) bool {
-	switch event.(type) {
-	case user.PasswordResetRequested, user.FirstLoginRequested:
+	case user.PasswordSet, user.PasswordRehashed, user.FirstLoginUsed, user.TwoFactorPrepared,
+		user.TwoFactorEnrolled, user.TwoFactorDisabled, user.BackupCodesReplaced, user.BackupCodeUsed,
+		user.PhotoChanged, user.PhotoRemoved, user.LanguageChanged, user.SuperuserExercised:
 		return true
 	}
 	return false

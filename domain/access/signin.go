@@ -37,6 +37,7 @@ type SignInFacts struct {
 	Account     user.State
 	Reason      string // why it is inactive
 	HasPassword bool   // a local one
+	HasRights   bool   // it may do something, here or in the host platform
 	BackupCodes int    // that are left
 	Directories []directory.Connection
 
@@ -214,6 +215,11 @@ func (f *SignInFacts) checkEnd() Finding {
 func (f *SignInFacts) checkPassword(byDirectory bool) Finding {
 	found := Finding{Code: "has_password_or_directory"}
 	switch {
+	case f.HasPassword && f.HasRights && f.Account.PasswordDoubtful:
+		found.Detail = "the password may have been set by somebody else, because somebody who is no superuser " +
+			"changed the e-mail address or the way of mails; for an account that has rights a new one has to be " +
+			"set by a link"
+		found.Cause, found.Fix = f.email.cause(), f.sendsLink()
 	case f.HasPassword:
 		found.OK, found.Detail, found.Cause = true, "the account has a password", f.password.cause()
 	case byDirectory:
@@ -223,10 +229,14 @@ func (f *SignInFacts) checkPassword(byDirectory bool) Finding {
 		found.Fix = f.switchOn()
 	default:
 		found.Detail = "no password has been set yet"
-		found.Fix = fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`,
-			f.Account.Details.Email)
+		found.Fix = f.sendsLink()
 	}
 	return found
+}
+
+func (f *SignInFacts) sendsLink() string {
+	return fmt.Sprintf(`POST /password-resets {"email": %q} sends the person a link to set one`,
+		f.Account.Details.Email)
 }
 
 // codesRefused says whether a lockout is one of codes, from wherever they come.

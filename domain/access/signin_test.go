@@ -54,9 +54,15 @@ func served(f *access.SignInFacts, change func(*directory.Connection)) *access.S
 var tooManyCodes = signin.Memory{Codes: slices.Repeat([]time.Time{noon.Add(time.Minute - signin.CodesWithin)},
 	signin.MostCodes)}
 
+func withRights(f *access.SignInFacts) *access.SignInFacts {
+	f.HasRights = true
+	return f
+}
+
 func TestWhySomebodyCantSignIn(t *testing.T) {
 	t.Parallel()
 	password := user.PasswordSet{Hash: domain.Sealed("sealed")}
+	doubtful := user.PasswordSet{Hash: domain.Sealed("sealed"), Doubtful: true}
 	linked := user.DirectoryLinked{DirectoryID: found, GUID: "g", DN: "CN=Anna"}
 	unapproved := func(c *directory.Connection) { c.State.Vouched = false }
 	off := func(c *directory.Connection) { c.State.Settings.Enabled = false }
@@ -81,6 +87,15 @@ func TestWhySomebodyCantSignIn(t *testing.T) {
 			"access ended after 2026-06-14 (UTC)", "end_date", "PATCH " + path + ` {"end_date": null}`},
 		"no password yet": {facts(), access.VerdictRefused, "no password has been set yet", "has_password_or_directory",
 			`POST /password-resets {"email": "anna@example.com"} sends the person a link to set one`},
+		"a password of somebody else, without rights": {facts(doubtful), access.VerdictAllowed,
+			"", "has_password_or_directory", ""},
+		"a password of somebody else, with rights": {withRights(facts(doubtful)), access.VerdictRefused,
+			"the password may have been set by somebody else, because somebody who is no superuser changed the " +
+				"e-mail address or the way of mails; for an account that has rights a new one has to be set by a link",
+			"has_password_or_directory",
+			`POST /password-resets {"email": "anna@example.com"} sends the person a link to set one`},
+		"a password of the person, with rights": {withRights(facts(password)), access.VerdictAllowed,
+			"", "has_password_or_directory", ""},
 		"a network is locked out": {facts(password,
 			signin.LockoutBegan{Until: noon.Add(time.Minute), Network: "192.0.2.9"}), access.VerdictAllowed,
 			"", "locked_out", "POST " + path + "/unlock"},

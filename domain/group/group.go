@@ -18,10 +18,25 @@ type State struct {
 	Description string
 	CompanyID   uuid.UUID
 	Permissions domain.Permissions
+	Mark        int // how often it came to give its members more: see Widens
+}
+
+// Widens says whether a group gives its members more from an event on than before, or gives it to more of them.
+func Widens(event domain.Event) bool {
+	switch e := event.(type) {
+	case MadeGlobal:
+		return true
+	case PermissionsChanged:
+		return len(e.Permissions.To.Missing(e.Permissions.From)) > 0
+	}
+	return false
 }
 
 // Evolve folds one event into the state.
 func (s *State) Evolve(event domain.Event) {
+	if Widens(event) {
+		s.Mark++
+	}
 	switch e := event.(type) {
 	case Created:
 		s.Exists, s.Name, s.Description, s.CompanyID, s.Permissions = true, e.Name, e.Description, e.CompanyID,

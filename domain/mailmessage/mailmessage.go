@@ -28,12 +28,14 @@ const (
 	NoticeTwoFactorReset  = "two_factor_reset"
 	NoticeEmailChanged    = "email_changed"
 	NoticeLockedOut       = "locked_out"
+	NoticeBackupCodes     = "backup_codes_replaced"
+	NoticeBackupCodeUsed  = "backup_code_used"
 )
 
 // Notices lists the kinds of security notice.
 var Notices = []string{
 	NoticePasswordChanged, NoticeTwoFactorOn, NoticeTwoFactorOff, NoticeTwoFactorReset, NoticeEmailChanged,
-	NoticeLockedOut,
+	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed,
 }
 
 // States of a message.

@@ -44,6 +44,8 @@ type Memory struct {
 	Open   []Open      `json:"open,omitempty"`   // challenges that can be answered, the oldest first
 	Known  []string    `json:"known,omitempty"`  // networks from which somebody signed in, the last one last
 	Used   []string    `json:"used,omitempty"`   // backup codes that were used, as long as the account may not say so
+	Links  []Link      `json:"links,omitempty"`  // that can be used, the oldest first
+	Asked  []Asked     `json:"asked,omitempty"`  // who asked for links
 }
 
 // Place is a network that guessed.
@@ -107,6 +109,8 @@ func (m Memory) at(now time.Time, policy Policy) Memory {
 	})
 	m.Codes = slices.DeleteFunc(slices.Clone(m.Codes), func(at time.Time) bool { return now.Sub(at) >= CodesWithin })
 	m.Open = slices.DeleteFunc(slices.Clone(m.Open), func(o Open) bool { return now.Sub(o.At) > ChallengeLife })
+	m.Links = slices.DeleteFunc(slices.Clone(m.Links), func(l Link) bool { return !now.Before(l.ExpiresAt) })
+	m.Asked = slices.DeleteFunc(slices.Clone(m.Asked), func(a Asked) bool { return now.Sub(a.Since) >= LinksWithin })
 	return m
 }
 

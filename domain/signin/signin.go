@@ -40,6 +40,8 @@ const (
 	Expired         = "expired"
 	// the password of a company's cabinet, which asks for a first-login link
 	WrongCabinetPassword = "wrong_cabinet_password"
+	// the password may not be the person's, who has rights by now: a reset link replaces it
+	PasswordDoubtful = "password_doubtful"
 )
 
 // Directory is the start of the reasons that a directory gives, as in directory_password_expired.
@@ -55,6 +57,7 @@ const (
 // Events is the catalogue of the events of signing in.
 var Events = []domain.Event{
 	Succeeded{}, Challenged{}, Failed{}, LockoutBegan{}, Unlocked{}, PasswordReset{}, SignedOut{},
+	ResetLinkRequested{}, FirstLoginRequested{}, LinksLimited{}, Confirmed{},
 }
 
 // Succeeded starts a session.
@@ -94,6 +97,11 @@ type PasswordReset struct {
 	Memory Memory `json:"memory,omitzero" history:"-"`
 }
 
+// Confirmed says that somebody who is signed in confirmed a change by a code of the device.
+type Confirmed struct {
+	Memory Memory `json:"memory,omitzero" history:"-"`
+}
+
 // SignedOut ends a session by its owner.
 type SignedOut struct {
 	Session uuid.UUID `json:"session"`
@@ -106,6 +114,7 @@ func (Failed) EventType() string        { return "signin.failed" }
 func (LockoutBegan) EventType() string  { return "signin.lockout_began" }
 func (Unlocked) EventType() string      { return "signin.unlocked" }
 func (PasswordReset) EventType() string { return "signin.password_reset" }
+func (Confirmed) EventType() string     { return "signin.confirmed" }
 func (SignedOut) EventType() string     { return "signin.signed_out" }
 
 func (e Succeeded) Summary() string {
@@ -125,6 +134,7 @@ func (e LockoutBegan) Summary() string {
 }
 func (Unlocked) Summary() string      { return "lockout ended by an administrator" }
 func (PasswordReset) Summary() string { return "lockout ended by the reset of the password" }
+func (Confirmed) Summary() string     { return "a change confirmed by a code" }
 func (SignedOut) Summary() string     { return "signed out" }
 
 // Policy is when a network is locked out: after Attempts wrong passwords, each within Within of the one before, for
@@ -156,7 +166,15 @@ func (s *State) Evolve(event domain.Event) {
 		s.Memory = e.Memory
 	case PasswordReset:
 		s.Memory = e.Memory
+	case Confirmed:
+		s.Memory = e.Memory
 	case SignedOut:
+		s.Memory = e.Memory
+	case ResetLinkRequested:
+		s.Memory = e.Memory
+	case FirstLoginRequested:
+		s.Memory = e.Memory
+	case LinksLimited:
 		s.Memory = e.Memory
 	}
 }
@@ -249,6 +267,16 @@ func Succeed(s State, attempt Attempt, entry Entry, policy Policy) ([]domain.Eve
 	return []domain.Event{
 		Succeeded{Session: entry.Session, Method: entry.Method, Limited: entry.Limited, Memory: memory},
 	}, true
+}
+
+// Confirm uses up the step of a code by somebody who is signed in; a code whose step was used before fails.
+func Confirm(s State, attempt Attempt, step int64, policy Policy) ([]domain.Event, bool) {
+	if step <= s.Step {
+		return nil, false
+	}
+	memory := s.at(attempt.Now, policy)
+	memory.Step = step
+	return []domain.Event{Confirmed{Memory: memory}}, true
 }
 
 // SignOut ends a session.

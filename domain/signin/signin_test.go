@@ -452,3 +452,74 @@ func TestABackupCodeWorksOnce(t *testing.T) {
 		t.Errorf("%v are remembered, also those that the account knows to be used", got)
 	}
 }
+
+// Anybody may ask for links, as often as they like.
+func TestWishesForLinksAreBounded(t *testing.T) {
+	t.Parallel()
+	l := &log{t: t}
+	ask := func(after time.Duration, of, seal string, firstLogin bool) []domain.Event {
+		a := attempt(after, attacker)
+		a.Of = of
+		return l.record(signin.AskForLink(l.state(), a,
+			signin.Wish{Link: uuid.New(), FirstLogin: firstLogin, Language: "uk", Seal: seal}, policy))
+	}
+	for range 1000 {
+		ask(0, "", "", true)
+	}
+	if got := len(l.events); got != signin.MostLinks+1 {
+		t.Errorf("1000 wishes for which no link is sent are %d events", got)
+	}
+	limited, ok := l.events[len(l.events)-1].(signin.LinksLimited)
+	if !ok || !limited.Until.Equal(start.Add(signin.LinksWithin)) {
+		t.Errorf("the last of them is %+v", l.events[len(l.events)-1])
+	}
+	if got := ask(0, "somebody else", "", false); len(got) != 1 {
+		t.Errorf("another address that shares the stream is limited, too: %v", got)
+	}
+	for range 1000 {
+		ask(time.Minute, "", "1", false)
+	}
+	if got := len(l.state().Links); got != signin.MostLinks {
+		t.Errorf("1000 wishes are %d links", got)
+	}
+	if got := ask(signin.LinksWithin+time.Minute, "", "1", false); len(got) != 1 {
+		t.Errorf("for ever: %v", got)
+	}
+	if got := len(l.state().Links); got != signin.MostLinks+1 {
+		t.Errorf("%d links are left", got)
+	}
+	newest := l.state().Links[signin.MostLinks]
+	later := start.Add(signin.LinksWithin + time.Minute + signin.LinkLife)
+	for name, c := range map[string]struct {
+		firstLogin, usable bool
+		at                 time.Time
+	}{
+		"until it expires":    {false, true, later.Add(-time.Second)},
+		"not afterwards":      {false, false, later},
+		"not for another use": {true, false, start.Add(signin.LinksWithin + time.Minute)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, ok := l.state().Link(newest.ID, c.firstLogin, c.at); ok != c.usable {
+				t.Errorf("usable: %t", ok)
+			}
+		})
+	}
+}
+
+func TestACodeConfirmsOnce(t *testing.T) {
+	t.Parallel()
+	l := &log{t: t}
+	confirm := func(step int64) bool {
+		events, ok := signin.Confirm(l.state(), attempt(0, home), step, policy)
+		l.record(events)
+		return ok
+	}
+	if !confirm(7) || confirm(7) || confirm(6) || !confirm(8) {
+		t.Error("a code confirmed twice, or a later one not at all")
+	}
+	entry := signin.Entry{Method: signin.ByCode, Step: 8}
+	if _, ok := signin.Succeed(l.state(), attempt(0, home), entry, policy); ok {
+		t.Error("what confirmed a change signs in, too")
+	}
+}

@@ -12,17 +12,19 @@ import (
 
 // credentialEvents is the catalogue of what concerns the ways to sign in.
 var credentialEvents = []domain.Event{
-	PasswordSet{}, PasswordRehashed{}, PasswordResetRequested{}, FirstLoginRequested{}, FirstLoginUsed{},
+	PasswordSet{}, PasswordRehashed{}, FirstLoginUsed{},
 	TwoFactorPrepared{}, TwoFactorEnrolled{}, BackupCodesReplaced{}, BackupCodeUsed{}, TwoFactorDisabled{},
 	TwoFactorReset{},
 	SessionsEnded{},
 }
 
 // PasswordSet replaces the local password by a new one, as its sealed Argon2id hash. Link is the reset link that was
-// used, uuid.Nil without one.
+// used, uuid.Nil without one. Doubtful: the link went where somebody who is no superuser sent it, so that whoever set
+// the password may not be the person: it opens the account only while that has no rights.
 type PasswordSet struct {
-	Hash domain.Sealed `json:"hash" history:"-" secret:"true"`
-	Link uuid.UUID     `json:"link,omitzero" history:"-"`
+	Hash     domain.Sealed `json:"hash" history:"-" secret:"true"`
+	Link     uuid.UUID     `json:"link,omitzero" history:"-"`
+	Doubtful bool          `json:"doubtful,omitempty"`
 }
 
 // PasswordRehashed keeps the password but stores its hash with newer parameters.
@@ -30,22 +32,7 @@ type PasswordRehashed struct {
 	Hash domain.Sealed `json:"hash" history:"-" secret:"true"`
 }
 
-// PasswordResetRequested asks for a link with which a new password can be set, once, until ExpiresAt. The link's
-// token is signed and computed from this event when it is needed; it is stored nowhere.
-type PasswordResetRequested struct {
-	Link      uuid.UUID `json:"link" history:"-"`
-	ExpiresAt time.Time `json:"expires_at"`
-	Language  string    `json:"language,omitempty" history:"-"`
-}
-
-// FirstLoginRequested asks for a link that signs in once, with the company's cabinet password.
-type FirstLoginRequested struct {
-	Link      uuid.UUID `json:"link" history:"-"`
-	ExpiresAt time.Time `json:"expires_at"`
-	Language  string    `json:"language,omitempty" history:"-"`
-}
-
-// FirstLoginUsed says that the link was used.
+// FirstLoginUsed says that a first-login link was used.
 type FirstLoginUsed struct {
 	Link uuid.UUID `json:"link" history:"-"`
 }
@@ -83,51 +70,69 @@ type TwoFactorReset struct {
 // SessionsEnded ends all sessions of the account.
 type SessionsEnded struct{}
 
-func (PasswordSet) EventType() string            { return "user.password_set" }
-func (PasswordRehashed) EventType() string       { return "user.password_rehashed" }
-func (PasswordResetRequested) EventType() string { return "user.password_reset_requested" }
-func (FirstLoginRequested) EventType() string    { return "user.first_login_requested" }
-func (FirstLoginUsed) EventType() string         { return "user.first_login_used" }
-func (TwoFactorPrepared) EventType() string      { return "user.two_factor_prepared" }
-func (TwoFactorEnrolled) EventType() string      { return "user.two_factor_enrolled" }
-func (BackupCodesReplaced) EventType() string    { return "user.backup_codes_replaced" }
-func (BackupCodeUsed) EventType() string         { return "user.backup_code_used" }
-func (TwoFactorDisabled) EventType() string      { return "user.two_factor_disabled" }
-func (TwoFactorReset) EventType() string         { return "user.two_factor_reset" }
-func (SessionsEnded) EventType() string          { return "user.sessions_ended" }
+func (PasswordSet) EventType() string         { return "user.password_set" }
+func (PasswordRehashed) EventType() string    { return "user.password_rehashed" }
+func (FirstLoginUsed) EventType() string      { return "user.first_login_used" }
+func (TwoFactorPrepared) EventType() string   { return "user.two_factor_prepared" }
+func (TwoFactorEnrolled) EventType() string   { return "user.two_factor_enrolled" }
+func (BackupCodesReplaced) EventType() string { return "user.backup_codes_replaced" }
+func (BackupCodeUsed) EventType() string      { return "user.backup_code_used" }
+func (TwoFactorDisabled) EventType() string   { return "user.two_factor_disabled" }
+func (TwoFactorReset) EventType() string      { return "user.two_factor_reset" }
+func (SessionsEnded) EventType() string       { return "user.sessions_ended" }
 
 func (e PasswordSet) Summary() string {
-	if e.Link != uuid.Nil {
+	switch {
+	case e.Doubtful:
+		return "password set by a reset link that may not have gone to the person"
+	case e.Link != uuid.Nil:
 		return "password set by a reset link"
 	}
 	return "password set"
 }
-func (PasswordRehashed) Summary() string       { return "password hash renewed with stronger parameters" }
-func (PasswordResetRequested) Summary() string { return "password reset link requested" }
-func (FirstLoginRequested) Summary() string    { return "first-login link requested" }
-func (FirstLoginUsed) Summary() string         { return "first-login link used" }
-func (TwoFactorPrepared) Summary() string      { return "two-factor setup started" }
-func (TwoFactorEnrolled) Summary() string      { return "two-factor device confirmed" }
-func (BackupCodesReplaced) Summary() string    { return "backup codes replaced" }
-func (BackupCodeUsed) Summary() string         { return "backup code used" }
-func (TwoFactorDisabled) Summary() string      { return "two-factor switched off" }
-func (e TwoFactorReset) Summary() string       { return "two-factor reset" + domain.Because(e.Reason) }
-func (SessionsEnded) Summary() string          { return "all sessions ended" }
+func (PasswordRehashed) Summary() string    { return "password hash renewed with stronger parameters" }
+func (FirstLoginUsed) Summary() string      { return "first-login link used" }
+func (TwoFactorPrepared) Summary() string   { return "two-factor setup started" }
+func (TwoFactorEnrolled) Summary() string   { return "two-factor device confirmed" }
+func (BackupCodesReplaced) Summary() string { return "backup codes replaced" }
+func (BackupCodeUsed) Summary() string      { return "backup code used" }
+func (TwoFactorDisabled) Summary() string   { return "two-factor switched off" }
+func (e TwoFactorReset) Summary() string    { return "two-factor reset" + domain.Because(e.Reason) }
+func (SessionsEnded) Summary() string       { return "all sessions ended" }
 
-// EndsSessions says whether the sessions of an account end with an event; KeepsOwnSession, whether all do.
+// EndsSessions says whether the sessions of an account end with an event: because it is closed, because a credential is
+// another one, or because it may do more from then on. KeepsOwnSession says whether all do. What a group gives to all
+// of its members at once is not in here: see group.Widens.
 func EndsSessions(event domain.Event) bool {
+	switch e := event.(type) {
+	case Deactivated, DirectoryDisabled, SessionsEnded,
+		PasswordSet, FirstLoginUsed, TwoFactorEnrolled, TwoFactorRequired, TwoFactorReset,
+		SuperuserGranted, GroupJoined:
+		return true
+	case AccessPeriodChanged:
+		return e.extends()
+	}
+	return false
+}
+
+// KeepsOwnSession says whether the session of the person in which the person causes an event continues when the others
+// end with it: nobody gains anything by what they may do to their own account. A link is used outside of every session.
+func KeepsOwnSession(event domain.Event) bool {
 	switch event.(type) {
-	case PasswordSet, TwoFactorReset, Deactivated, DirectoryDisabled, SessionsEnded:
+	case PasswordSet, TwoFactorEnrolled, TwoFactorRequired, GroupJoined:
 		return true
 	}
 	return false
 }
 
-// KeepsOwnSession says whether the session in which somebody causes an event continues when the others end with it: the
-// one in which people change their own password does. A link is used outside of every session.
-func KeepsOwnSession(event domain.Event) bool {
-	_, own := event.(PasswordSet)
-	return own
+// voidsLinks says whether links and challenges are void with an event: with the sessions, and when what was sent to the
+// former address, or before, must open nothing any more.
+func voidsLinks(event domain.Event) bool {
+	switch event.(type) {
+	case EmailChanged, DirectoryLinked, DirectoryUnlinked:
+		return true
+	}
+	return EndsSessions(event)
 }
 
 // BackupCodes is how many backup codes a set has.
@@ -147,23 +152,18 @@ type TwoFactor struct {
 func (f TwoFactor) Challenges() bool { return f.Enrolled && !f.Suspended }
 
 func (s *State) evolveCredentials(event domain.Event) {
+	if voidsLinks(event) {
+		s.Mark++
+	}
 	switch e := event.(type) {
 	case PasswordSet:
-		s.Password, s.ResetLinks = e.Hash, nil
+		s.Password, s.PasswordDoubtful = e.Hash, e.Doubtful
 		s.PasswordsSet++
 	case PasswordRehashed:
 		s.Password = e.Hash
-	case PasswordResetRequested:
-		s.ResetLinks = append(s.ResetLinks, Link{e.Link, e.ExpiresAt})
-	case FirstLoginRequested:
-		s.FirstLogins = append(s.FirstLogins, Link{e.Link, e.ExpiresAt})
-	case FirstLoginUsed:
-		s.FirstLogins = nil
-	case EmailChanged, Deactivated, DirectoryLinked:
-		// what was sent to the former address, or before, opens nothing any more
-		s.ResetLinks, s.FirstLogins = nil, nil
-	case SessionsEnded:
-		s.SessionsEnded++
+	case EmailChanged:
+		s.AddressDoubtful = e.Doubtful
+		s.PasswordDoubtful = s.PasswordDoubtful || e.Doubtful && s.PasswordsSet > 0
 	case TwoFactorPrepared:
 		s.TwoFactor.Prepared = e.Secret
 	case TwoFactorEnrolled:
@@ -181,17 +181,6 @@ func (s *State) evolveCredentials(event domain.Event) {
 	case TwoFactorRequirementLifted:
 		s.TwoFactor.Suspended = s.TwoFactor.Enrolled
 	}
-}
-
-// Link is a link that was asked for and may still be used.
-type Link struct {
-	ID        uuid.UUID
-	ExpiresAt time.Time
-}
-
-// usable finds a link that has not expired.
-func usable(links []Link, id uuid.UUID, now time.Time) bool {
-	return slices.ContainsFunc(links, func(link Link) bool { return link.ID == id && now.Before(link.ExpiresAt) })
 }
 
 // CanSignIn gives the reason of package signin for which the account may not sign in at a time, or "" when it may.

@@ -138,7 +138,7 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 		return nil, domain.Refusef(domain.CodeOwnAccount,
 			"you can't change the first and the last day of your own account: ask another administrator")
 	}
-	events := changeDetails(s.Details, wanted)
+	events := changeDetails(s.Details, wanted, !by.Superuser)
 	for _, decide := range []func() ([]domain.Event, error){
 		func() ([]domain.Event, error) { return changeActive(s, by, patch.Active, "") },
 		func() ([]domain.Event, error) { return changeSuperuser(s, by, patch.Superuser) },
@@ -155,10 +155,11 @@ func Change(s State, by By, patch Patch) ([]domain.Event, error) {
 	return events, nil
 }
 
-func changeDetails(current, wanted Details) []domain.Event {
+// changeDetails gives an event for each thing that changes. doubtful is that of a changed address.
+func changeDetails(current, wanted Details, doubtful bool) []domain.Event {
 	var events []domain.Event
 	if email, ok := domain.Change(current.Email, &wanted.Email); ok {
-		events = append(events, EmailChanged{email})
+		events = append(events, EmailChanged{Email: email, Doubtful: doubtful})
 	}
 	first, firstChanged := domain.Change(current.FirstName, &wanted.FirstName)
 	last, lastChanged := domain.Change(current.LastName, &wanted.LastName)

@@ -10,12 +10,6 @@ import (
 	"github.com/secboard/secboard/domain"
 )
 
-// Links expire after this.
-const (
-	ResetLinkLife  = time.Hour
-	FirstLoginLife = time.Hour
-)
-
 // SetPassword replaces the local password by the sealed hash of a new one.
 func SetPassword(s State, hash domain.Sealed) ([]domain.Event, error) {
 	if !s.Exists {
@@ -50,41 +44,12 @@ func RehashPassword(s State, from, to domain.Sealed) ([]domain.Event, error) {
 	return []domain.Event{PasswordRehashed{Hash: to}}, nil
 }
 
-// RequestPasswordReset asks for a reset link. Nothing happens for accounts that may not sign in or whose password is
-// kept by a directory.
-func RequestPasswordReset(s State, link uuid.UUID, language string, now time.Time) ([]domain.Event, error) {
-	if !s.Exists || s.Source == SourceDirectory || s.CanSignIn(now) != "" {
-		return nil, nil
-	}
-	return []domain.Event{
-		PasswordResetRequested{Link: link, ExpiresAt: now.Add(ResetLinkLife).UTC(), Language: language},
-	}, nil
-}
-
-// UseResetLink sets a password by a link, once.
-func UseResetLink(s State, link uuid.UUID, hash domain.Sealed, now time.Time) ([]domain.Event, error) {
-	if s.CanSignIn(now) != "" || !usable(s.ResetLinks, link, now) {
-		return nil, ErrLink
-	}
-	return []domain.Event{PasswordSet{Hash: hash, Link: link}}, nil
-}
-
-// RequestFirstLogin asks for a first-login link.
-func RequestFirstLogin(s State, link uuid.UUID, language string, now time.Time) ([]domain.Event, error) {
-	if !s.Exists || s.Source == SourceDirectory || s.Password.Set() || s.CanSignIn(now) != "" {
-		return nil, nil
-	}
-	return []domain.Event{
-		FirstLoginRequested{Link: link, ExpiresAt: now.Add(FirstLoginLife).UTC(), Language: language},
-	}, nil
-}
-
-// UseFirstLogin uses a first-login link up.
-func UseFirstLogin(s State, link uuid.UUID, now time.Time) ([]domain.Event, error) {
-	if s.CanSignIn(now) != "" || s.Password.Set() || !usable(s.FirstLogins, link, now) {
-		return nil, ErrLink
-	}
-	return []domain.Event{FirstLoginUsed{Link: link}}, nil
+// UseResetLink sets a password by a link. What the link was opened under, the caller has checked; it is void with the
+// event. vouched says that the link's mail took no way which somebody who is no superuser chose.
+func UseResetLink(s State, link uuid.UUID, hash domain.Sealed, vouched, hasRights bool) []domain.Event {
+	// whoever gave the account its rights, or may do as much, knows the address
+	doubtful := !hasRights && (s.AddressDoubtful || !vouched)
+	return []domain.Event{PasswordSet{Hash: hash, Link: link, Doubtful: doubtful}}
 }
 
 // ErrLink says nothing about why.
@@ -92,14 +57,15 @@ var ErrLink = &domain.Error{
 	Code: domain.CodeInvalidLink, Detail: "the link is wrong, has already been used or has expired: ask for a new one",
 }
 
-// ResetLinkUsable says whether a reset link could be used at a time.
-func (s State) ResetLinkUsable(link uuid.UUID, now time.Time) bool {
-	return s.CanSignIn(now) == "" && usable(s.ResetLinks, link, now)
+// TakesResetLinks says whether a reset link may be sent and used: not by accounts that may not sign in, nor where the
+// password is kept by a directory.
+func (s State) TakesResetLinks(now time.Time) bool {
+	return s.Exists && s.Source != SourceDirectory && s.CanSignIn(now) == ""
 }
 
-// FirstLoginUsable says whether a first-login link could be used at a time.
-func (s State) FirstLoginUsable(link uuid.UUID, now time.Time) bool {
-	return s.CanSignIn(now) == "" && !s.Password.Set() && usable(s.FirstLogins, link, now)
+// TakesFirstLogins says whether a first-login link may be sent and used: as TakesResetLinks, until there is a password.
+func (s State) TakesFirstLogins(now time.Time) bool {
+	return s.TakesResetLinks(now) && !s.Password.Set()
 }
 
 // PrepareTwoFactor makes the sealed secret of a new device. It counts only when it is confirmed.
@@ -126,10 +92,15 @@ func ConfirmTwoFactor(s State, codes []string, step int64) ([]domain.Event, erro
 // ReplaceBackupCodes makes the former codes void.
 func ReplaceBackupCodes(s State, codes []string) ([]domain.Event, error) {
 	if !s.TwoFactor.Enrolled {
-		return nil, domain.Refusef(domain.CodeTwoFactorNotEnrolled,
-			"two-factor is not set up: set it up first with POST /me/two-factor")
+		return nil, ErrNotEnrolled()
 	}
 	return []domain.Event{BackupCodesReplaced{Codes: codes}}, nil
+}
+
+// ErrNotEnrolled refuses what takes a device.
+func ErrNotEnrolled() error {
+	return domain.Refusef(domain.CodeTwoFactorNotEnrolled,
+		"two-factor is not set up: set it up first with POST /me/two-factor")
 }
 
 // UseBackupCode makes one code void, which is done where there is no such code.
@@ -215,7 +186,7 @@ func ChangeProfile(s State, profile Profile) ([]domain.Event, error) {
 	if err := profile.Validate(); err != nil {
 		return nil, err
 	}
-	events := changeDetails(s.Details, profile.patch().ApplyTo(s.Details))
+	events := changeDetails(s.Details, profile.patch().ApplyTo(s.Details), false)
 	if language, ok := domain.Change(s.Language, profile.Language); ok {
 		events = append(events, LanguageChanged{language})
 	}

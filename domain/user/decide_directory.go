@@ -93,7 +93,7 @@ func SyncFromDirectory(s State, found DirectoryEntry) ([]domain.Event, error) {
 	if err := wanted.Validate(); err != nil {
 		return nil, err
 	}
-	events = append(events, changeDetails(s.Details, wanted)...)
+	events = append(events, changeDetails(s.Details, wanted, false)...)
 	return append(events, syncGroups(s, found)...), nil
 }
 

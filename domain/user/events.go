@@ -43,8 +43,12 @@ type Registered struct {
 }
 
 // EmailChanged gives the account another e-mail address, which is also its user name.
+//
+// Doubtful: somebody changed it who is no superuser. Whoever set the password until then, or sets one by a link to the
+// new address, may not be the person.
 type EmailChanged struct {
-	Email domain.Changed[string] `json:"email" personal:"true"`
+	Email    domain.Changed[string] `json:"email" personal:"true"`
+	Doubtful bool                   `json:"doubtful,omitempty"`
 }
 
 // NameChanged changes the first name, the last name or both; a part that stays is left out.
@@ -77,6 +81,17 @@ type PositionChanged struct {
 type AccessPeriodChanged struct {
 	StartDate domain.Changed[domain.Date] `json:"start_date,omitzero"`
 	EndDate   domain.Changed[domain.Date] `json:"end_date,omitzero"`
+}
+
+// extends says whether the account can be used on a day on which it could not: what was opened before its access ended
+// does not come back to life.
+func (e AccessPeriodChanged) extends() bool {
+	none := domain.Changed[domain.Date]{}
+	earlier := e.StartDate != none && (e.StartDate.To.IsZero() ||
+		!e.StartDate.From.IsZero() && e.StartDate.To.Before(e.StartDate.From))
+	later := e.EndDate != none && (e.EndDate.To.IsZero() ||
+		!e.EndDate.From.IsZero() && e.EndDate.From.Before(e.EndDate.To))
+	return earlier || later
 }
 
 // Activated lets the account sign in again.

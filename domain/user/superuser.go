@@ -53,15 +53,6 @@ func ExerciseSuperuser(s State, other uuid.UUID, now time.Time) ([]domain.Event,
 	return []domain.Event{SuperuserExercised{AccountID: other}}, nil
 }
 
-// GivesRights says whether an event lets an account do something that it may not have been able to do before.
-func GivesRights(event domain.Event) bool {
-	switch event.(type) {
-	case SuperuserGranted, GroupJoined:
-		return true
-	}
-	return false
-}
-
 // EasesTakeover says whether an event makes it easier for whoever caused it to sign in as the account: links go to its
 // address, and which directory answers for it depends on its company and on the entry that it is bound to.
 func EasesTakeover(event domain.Event) bool {

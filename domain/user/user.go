@@ -19,10 +19,10 @@ type State struct {
 	Superuser         bool
 	TwoFactorRequired bool
 	Password          domain.Sealed
-	PasswordsSet      int    // how many there were; one that is hashed again is still the same
-	SessionsEnded     int    // how often all sessions were ended by themselves
-	ResetLinks        []Link // asked for since the last password was set
-	FirstLogins       []Link
+	PasswordsSet      int  // how many there were; one that is hashed again is still the same
+	PasswordDoubtful  bool // whoever set it may not be the person
+	AddressDoubtful   bool // somebody who is no superuser changed it
+	Mark              int  // how often links and challenges were made void: see voidsLinks
 	TwoFactor         TwoFactor
 	Language          string
 	HasPhoto          bool

@@ -2,7 +2,6 @@ package user_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,28 +193,116 @@ func TestLiftingTwoFactorHoldsForAVoluntaryDeviceToo(t *testing.T) {
 	scenario.Given[user.State](anna).When(change(super, user.Patch{RequireTwoFactor: &no})).Then(t)
 }
 
-func TestALinkEndsWithTheAddressThatItWasSentTo(t *testing.T) {
-	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	link := uuid.UUID{40}
-	asked := []domain.Event{
-		anna, user.PasswordResetRequested{Link: link, ExpiresAt: now.Add(time.Hour)},
-		user.FirstLoginRequested{Link: link, ExpiresAt: now.Add(time.Hour)},
+// What an event makes void of what was opened before it.
+func TestWhatDoesNotOutlastAnEvent(t *testing.T) {
+	t.Parallel()
+	day := func(text string) domain.Date {
+		parsed, err := domain.ParseDate(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed
 	}
-	reset := func(s user.State) ([]domain.Event, error) { return user.UseResetLink(s, link, domain.Sealed("x"), now) }
-	first := func(s user.State) ([]domain.Event, error) { return user.UseFirstLogin(s, link, now) }
-	scenario.Given[user.State](asked...).When(reset).Then(t, user.PasswordSet{Hash: domain.Sealed("x"), Link: link})
-	for name, since := range map[string][]domain.Event{
-		"another address": {
-			user.EmailChanged{Email: domain.Changed[string]{From: "anna@acme.example", To: "hanna@acme.example"}},
-		},
-		"deactivated in between": {user.Deactivated{}, user.Activated{}},
-		"bound to a directory":   {user.DirectoryLinked{DirectoryID: uuid.UUID{41}, GUID: "g"}},
+	var never domain.Date
+	period := func(startFrom, startTo, endFrom, endTo domain.Date) user.AccessPeriodChanged {
+		return user.AccessPeriodChanged{
+			StartDate: domain.Changed[domain.Date]{From: startFrom, To: startTo},
+			EndDate:   domain.Changed[domain.Date]{From: endFrom, To: endTo},
+		}
+	}
+	june, july := day("2026-06-30"), day("2026-07-31")
+	for name, c := range map[string]struct {
+		event                domain.Event
+		links, sessions, own bool // own: even the session in which it was caused
+	}{
+		"made superuser":        {user.SuperuserGranted{}, true, true, true},
+		"no longer superuser":   {user.SuperuserRevoked{}, false, false, false},
+		"joined a group":        {user.GroupJoined{GroupID: uuid.UUID{1}}, true, true, false},
+		"left a group":          {user.GroupLeft{GroupID: uuid.UUID{1}}, false, false, false},
+		"a password":            {user.PasswordSet{Hash: domain.Sealed("x")}, true, true, false},
+		"the same, hashed anew": {user.PasswordRehashed{Hash: domain.Sealed("x")}, false, false, false},
+		"a link used":           {user.FirstLoginUsed{}, true, true, true},
+		"a device":              {user.TwoFactorEnrolled{}, true, true, false},
+		"a device required":     {user.TwoFactorRequired{}, true, true, false},
+		"a device lost":         {user.TwoFactorReset{}, true, true, true},
+		"another address":       {user.EmailChanged{}, true, false, false},
+		"another name":          {user.NameChanged{}, false, false, false},
+		"closed":                {user.Deactivated{}, true, true, true},
+		"closed by a directory": {user.DirectoryDisabled{}, true, true, true},
+		"bound to a directory":  {user.DirectoryLinked{DirectoryID: uuid.UUID{41}}, true, false, false},
+		"signed out everywhere": {user.SessionsEnded{}, true, true, true},
+		"a later last day":      {period(never, never, june, july), true, true, true},
+		"no last day any more":  {period(never, never, june, never), true, true, true},
+		"an earlier last day":   {period(never, never, july, june), false, false, false},
+		"a first last day":      {period(never, never, never, june), false, false, false},
+		"an earlier first day":  {period(july, june, never, never), true, true, true},
+		"no first day any more": {period(july, never, never, never), true, true, true},
+		"a later first day":     {period(june, july, never, never), false, false, false},
+		"a first first day":     {period(never, july, never, never), false, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			given := slices.Concat(asked, since)
-			scenario.Given[user.State](given...).When(reset).ThenRefused(t, "invalid_link")
-			scenario.Given[user.State](given...).When(first).ThenRefused(t, "invalid_link")
+			var s user.State
+			s.Evolve(anna)
+			before := s.Mark
+			s.Evolve(c.event)
+			if got := s.Mark != before; got != c.links {
+				t.Errorf("links and challenges are void: %t", got)
+			}
+			if got := user.EndsSessions(c.event); got != c.sessions {
+				t.Errorf("sessions end: %t", got)
+			}
+			if got := user.EndsSessions(c.event) && !user.KeepsOwnSession(c.event); got != c.own {
+				t.Errorf("so does the session of whoever caused it: %t", got)
+			}
+		})
+	}
+}
+
+// Whoever may change an address could set the password that way, and change it back.
+func TestAPasswordIsDoubtful(t *testing.T) {
+	t.Parallel()
+	moved := user.EmailChanged{
+		Email: domain.Changed[string]{From: "anna@acme.example", To: "a@acme.example"}, Doubtful: true,
+	}
+	back := user.EmailChanged{Email: domain.Changed[string]{From: "a@acme.example", To: "anna@acme.example"}}
+	set := user.PasswordSet{Hash: domain.Sealed("x")}
+	for name, c := range map[string]struct {
+		given              []domain.Event
+		vouched, hasRights bool
+		doubtful           bool
+	}{
+		"sent as superusers set it up":    {[]domain.Event{anna}, true, false, false},
+		"sent as somebody else set it up": {[]domain.Event{anna}, false, false, true},
+		"to an address of somebody else":  {[]domain.Event{anna, moved}, true, false, true},
+		"to one that a superuser knows":   {[]domain.Event{anna, moved, back}, true, false, false},
+		"who gave rights knows it":        {[]domain.Event{anna, moved}, true, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scenario.Given[user.State](c.given...).When(func(s user.State) ([]domain.Event, error) {
+				return user.UseResetLink(s, uuid.UUID{40}, domain.Sealed("x"), c.vouched, c.hasRights), nil
+			}).Then(t, user.PasswordSet{Hash: domain.Sealed("x"), Link: uuid.UUID{40}, Doubtful: c.doubtful})
+		})
+	}
+	for name, c := range map[string]struct {
+		given    []domain.Event
+		doubtful bool
+	}{
+		"set before somebody changed the address": {[]domain.Event{anna, set, moved}, true},
+		"still so when it was changed back":       {[]domain.Event{anna, set, moved, back}, true},
+		"set anew":                                {[]domain.Event{anna, set, moved, back, set}, false},
+		"the address changed by a superuser":      {[]domain.Event{anna, set, back}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var s user.State
+			for _, event := range c.given {
+				s.Evolve(event)
+			}
+			if s.PasswordDoubtful != c.doubtful {
+				t.Errorf("doubtful: %t", s.PasswordDoubtful)
+			}
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/secrets"
 )
@@ -61,21 +62,25 @@ func (s Session) Alive(security settings.Security, now time.Time) bool {
 	return now.Before(s.ExpiresAt) && now.Sub(s.CreatedAt) < Length(security) && now.Sub(s.LastSeenAt) <= idle
 }
 
-// Open stores a session that begins when its account is at a revision, and gives its token, of which only a hash is
-// kept.
-func (s *Store) Open(ctx context.Context, session Session, accountRevision int64) (token string, err error) {
+// Revisions are those of an account and of its groups when a session begins. What is recorded later may end it.
+type Revisions struct {
+	Account eventstore.Revision
+	Groups  map[uuid.UUID]eventstore.Revision
+}
+
+// Open stores a session that begins at some revisions, and gives its token, of which only a hash is kept.
+func (s *Store) Open(ctx context.Context, session Session, begins Revisions) (token string, err error) {
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
 		return "", err
 	}
 	token = secrets.TokenText(random)
 	_, err = s.pool.Exec(ctx, `
-		INSERT INTO app.sessions (id, token_hash, user_id, account_revision, kind, created_at, last_seen_at, expires_at,
-		ip, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), nullif($10, ''))`,
-		session.ID, secrets.TokenHash(token), session.UserID, accountRevision, session.Kind, session.CreatedAt,
-		session.LastSeenAt,
-		session.ExpiresAt, session.IP, session.UserAgent)
+		INSERT INTO app.sessions (id, token_hash, user_id, account_revision, group_revisions, kind, created_at,
+		last_seen_at, expires_at, ip, user_agent)
+		VALUES ($1, $2, $3, $4, coalesce($5::jsonb, '{}'), $6, $7, $8, $9, nullif($10, ''), nullif($11, ''))`,
+		session.ID, secrets.TokenHash(token), session.UserID, begins.Account, begins.Groups, session.Kind,
+		session.CreatedAt, session.LastSeenAt, session.ExpiresAt, session.IP, session.UserAgent)
 	return token, err
 }
 
@@ -83,9 +88,12 @@ func (s *Store) Open(ctx context.Context, session Session, accountRevision int64
 const columns = `a.id, a.user_id, a.kind, a.created_at, a.last_seen_at, a.expires_at, coalesce(a.ip, ''),
 	coalesce(a.user_agent, '')`
 
-// fromNotEnded are the sessions a that no event of their account u has ended.
+// fromNotEnded are the sessions a that no event has ended, neither of their account u nor of its groups. Those of a
+// superuser gain nothing by a group.
 const fromNotEnded = ` FROM app.sessions a JOIN users u ON u.id = a.user_id AND (a.account_revision >= u.sessions_ended
-	OR a.id = u.session_kept)`
+	OR a.id = u.session_kept) AND (u.superuser OR NOT EXISTS (SELECT FROM memberships m JOIN groups w
+		ON w.id = m.group_id WHERE m.user_id = u.id AND m.left_at IS NULL
+		AND w.widened > coalesce((a.group_revisions ->> w.id::text)::bigint, -1)))`
 
 const (
 	findStatement = "SELECT " + projections.AccessColumns + ", " + columns + fromNotEnded +
@@ -133,10 +141,10 @@ func (s *Store) MakeFull(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// End removes one session.
-func (s *Store) End(ctx context.Context, id uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM app.sessions WHERE id = $1`, id)
-	return err
+// End removes one session, and says whether this call did: one that ends twice, or at once with another call, did not.
+func (s *Store) End(ctx context.Context, id uuid.UUID) (ended bool, err error) {
+	removed, err := s.pool.Exec(ctx, `DELETE FROM app.sessions WHERE id = $1`, id)
+	return removed.RowsAffected() > 0, err
 }
 
 // EndOthers removes all sessions of an account but one; uuid.Nil keeps none. It only makes them end at once: the event

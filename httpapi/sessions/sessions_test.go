@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/secboard/secboard/domain/settings"
+	"github.com/secboard/secboard/eventstore"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/secrets"
 )
@@ -37,11 +39,11 @@ func newAccount(t *testing.T, pool *pgxpool.Pool) uuid.UUID {
 	return id
 }
 
-func openSession(t *testing.T, store *Store, session Session, revision int64) (string, Session) {
+func openSession(t *testing.T, store *Store, session Session, begins Revisions) (string, Session) {
 	t.Helper()
 	session.ID = uuid.Must(uuid.NewV7())
 	session.CreatedAt, session.LastSeenAt, session.ExpiresAt = testNow, testNow, testNow.Add(time.Hour)
-	token, err := store.Open(t.Context(), session, revision)
+	token, err := store.Open(t.Context(), session, begins)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +76,8 @@ func TestATokenOpensItsSession(t *testing.T) {
 	pool := pgtest.NewDatabase(t)
 	store, account := NewStore(pool), newAccount(t, pool)
 	token, session := openSession(t, store,
-		Session{UserID: account, Kind: TwoFactorSetupOnly, IP: "203.0.113.9", UserAgent: "curl"}, 0)
-	_, other := openSession(t, store, Session{UserID: account, Kind: Full}, 0)
+		Session{UserID: account, Kind: TwoFactorSetupOnly, IP: "203.0.113.9", UserAgent: "curl"}, Revisions{})
+	_, other := openSession(t, store, Session{UserID: account, Kind: Full}, Revisions{})
 
 	wantFound(t, store, token, testNow, &session)
 	wantFound(t, store, token, session.ExpiresAt, nil)
@@ -110,12 +112,26 @@ func TestSessionsEnd(t *testing.T) {
 		_, err := pool.Exec(ctx, `UPDATE users SET sessions_ended = $1, session_kept = $2`, revision, kept)
 		return err
 	}
+	joined := uuid.New()
+	widened := func(ctx context.Context, pool *pgxpool.Pool, revision int, superuser bool) error {
+		_, err := pool.Exec(ctx, `WITH g AS (
+			INSERT INTO groups (id, name, description, permissions, retired, created_at, updated_at, revision, widened,
+				name_key, search) VALUES ($1, '', '', '{}', false, $2, $2, $3, $3, '', '')),
+			m AS (INSERT INTO memberships (user_id, group_id, group_name, joined_at, joined_by_kind, joined_event,
+				joined_position) SELECT id, $1, '', $2, 'operator', $1, 1 FROM users)
+			UPDATE users SET superuser = $4`, joined, testNow, revision, superuser)
+		return err
+	}
 	for name, c := range map[string]struct {
 		end                  func(context.Context, *Store, *pgxpool.Pool, Session) error // given the first of two
 		firstGone, otherGone bool
 	}{
 		"one by itself": {func(ctx context.Context, store *Store, _ *pgxpool.Pool, first Session) error {
-			return store.End(ctx, first.ID)
+			ended, err := store.End(ctx, first.ID)
+			if again, _ := store.End(ctx, first.ID); !ended || again {
+				return fmt.Errorf("it ended: %t, and again: %t", ended, again)
+			}
+			return err
 		}, true, false},
 		"all others": {func(ctx context.Context, store *Store, _ *pgxpool.Pool, first Session) error {
 			return store.EndOthers(ctx, first.UserID, first.ID)
@@ -132,6 +148,15 @@ func TestSessionsEnd(t *testing.T) {
 		"by an event that keeps one": {func(ctx context.Context, _ *Store, pool *pgxpool.Pool, first Session) error {
 			return ended(ctx, pool, 6, first.ID)
 		}, false, true},
+		"by a group that gives more": {func(ctx context.Context, _ *Store, pool *pgxpool.Pool, _ Session) error {
+			return widened(ctx, pool, 3, false)
+		}, true, false},
+		"not by one that gave more before": {func(ctx context.Context, _ *Store, pool *pgxpool.Pool, _ Session) error {
+			return widened(ctx, pool, 2, false)
+		}, false, false},
+		"not those of superusers": {func(ctx context.Context, _ *Store, pool *pgxpool.Pool, _ Session) error {
+			return widened(ctx, pool, 3, true)
+		}, false, false},
 		"as expired": {func(ctx context.Context, store *Store, _ *pgxpool.Pool, first Session) error {
 			return store.RemoveExpired(ctx, first.ExpiresAt.Add(time.Microsecond))
 		}, true, true},
@@ -143,8 +168,10 @@ func TestSessionsEnd(t *testing.T) {
 			t.Parallel()
 			pool := pgtest.NewDatabase(t)
 			store, account := NewStore(pool), newAccount(t, pool)
-			firstToken, first := openSession(t, store, Session{UserID: account, Kind: Full}, 4)
-			otherToken, other := openSession(t, store, Session{UserID: account, Kind: Full}, 5)
+			firstToken, first := openSession(t, store, Session{UserID: account, Kind: Full},
+				Revisions{4, map[uuid.UUID]eventstore.Revision{joined: 2}})
+			otherToken, other := openSession(t, store, Session{UserID: account, Kind: Full},
+				Revisions{5, map[uuid.UUID]eventstore.Revision{joined: 3}})
 			if err := c.end(t.Context(), store, pool, first); err != nil {
 				t.Fatal(err)
 			}

@@ -50,13 +50,13 @@ func (r *Runner) sampling(ctx context.Context) {
 // unreached is the end of a log that goes on beyond what a sample looks through: no projection has all of it.
 const unreached = eventstore.Position(math.MaxInt64)
 
-// end finds the last event of the log from the last that was delivered on: unreached where there are too many more, or
+// end finds the last event of the log from the last known one on: unreached where there are too many more, or
 // the event store stops answering amid them; false where it does not answer at all. What is at its very end may be the
 // server's own, which projections never get.
 func (r *Runner) end(ctx context.Context) (eventstore.Position, bool) {
 	ctx, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
-	end, missing := r.head().position, 0
+	end, missing := max(r.head().position, r.furthest()), 0
 	for event, err := range r.log.ReadAll(ctx, end) {
 		switch missing++; {
 		case err != nil && missing == 1:
@@ -67,6 +67,17 @@ func (r *Runner) end(ctx context.Context) (eventstore.Position, bool) {
 		end = event.Position
 	}
 	return end, true
+}
+
+// furthest is the position of the last event that some projection has: the log has it, also before the subscription
+// has delivered it to this process.
+func (r *Runner) furthest() (position eventstore.Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.checkpoints {
+		position = max(position, c.position)
+	}
+	return position
 }
 
 // Fresh says whether projections have the log up to a moment ago: none of them is stopped, nor more than maxBehind
