@@ -22,7 +22,7 @@ func (h *Handler) guard(ctx context.Context, caller Caller, who *authority, id u
 	if err := who.refuseTakeover(ctx, s, events); err != nil {
 		return nil, err
 	}
-	if user.LimitsSuperuser(s, events) {
+	if user.LimitsSuperuser(s, events) && !caller.Dry {
 		return events, h.exerciseSuperuser(ctx, caller, id)
 	}
 	return events, nil

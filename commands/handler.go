@@ -55,6 +55,8 @@ type Caller struct {
 	CommandID     uuid.UUID // names this request; asking again with the same id changes nothing twice
 	CorrelationID uuid.UUID // uuid.Nil: CommandID
 	CausationID   uuid.UUID // uuid.Nil: CommandID
+	// Dry decides the command without recording anything.
+	Dry bool
 	// IfMatch is the only revision at which the caller wants the change; nil for any.
 	IfMatch *eventstore.Revision
 
@@ -95,6 +97,8 @@ type Result struct {
 	// owner made it, uuid.Nil for none. Whoever keeps the sessions should end them at once.
 	EndsSessions bool
 	KeptSession  uuid.UUID
+	// Account is the id of the account whose sessions end, where it is not ID.
+	Account string
 }
 
 // endSessions notes what an event, made in a session, means for the sessions of the account.
@@ -293,6 +297,9 @@ func tryOnce[S any, P state[S]](ctx context.Context, h *Handler, caller Caller, 
 	next := after[S, P](aggregate, events)
 	if err := caller.permitResult(who.Rights, stream, next); err != nil {
 		return Result{}, nil, err
+	}
+	if caller.Dry {
+		return Result{ID: id, Revision: aggregate.Revision, Position: aggregate.Position}, nil, nil
 	}
 	claims, err := h.prepareClaims(ctx, caller, stream, claimOf(aggregate.State), claimOf(next))
 	if isNew && isTaken(err) {

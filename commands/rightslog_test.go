@@ -1,6 +1,7 @@
 package commands_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/commands/rightstest"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/user"
@@ -21,6 +23,9 @@ import (
 type crowd struct {
 	*rights
 	people, groups []uuid.UUID
+
+	mu        sync.Mutex
+	proposals []uuid.UUID
 }
 
 func newCrowd(t *testing.T) *crowd {
@@ -53,7 +58,7 @@ func (c *crowd) act(t *testing.T, random *rand.Rand, by commands.Caller) {
 	change := func(patch user.Patch) {
 		c.ChangeUser(ctx, by, who, commands.ChangeUser{Patch: patch}) //nolint:errcheck // most may not
 	}
-	switch random.IntN(14) {
+	switch random.IntN(17) {
 	case 0:
 		c.JoinGroup(ctx, by, who, in) //nolint:errcheck // most may not
 	case 1:
@@ -83,6 +88,22 @@ func (c *crowd) act(t *testing.T, random *rand.Rand, by commands.Caller) {
 		command := register(uuid.NewString() + "@example.com")
 		command.Details.CompanyID, command.GroupIDs = company, []uuid.UUID{in}
 		c.RegisterUser(ctx, by, command) //nolint:errcheck // as above
+	case 14:
+		c.Propose(ctx, by, commands.Proposal{ //nolint:errcheck // as above
+			Operation: "change-user", SubjectID: who, Reason: "asked by phone",
+		})
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.proposals = append(c.proposals, by.CommandID)
+	case 15, 16:
+		c.mu.Lock()
+		proposals := append([]uuid.UUID{uuid.New()}, c.proposals...)
+		c.mu.Unlock()
+		c.Confirm(ctx, by, pick(random, proposals), func(ctx context.Context, //nolint:errcheck // as above
+			by commands.Caller, proposal approval.State) (commands.Result, error) {
+			patch := user.Patch{Email: new(uuid.NewString() + "@example.com"), Phone: new(uuid.NewString())}
+			return c.ChangeUser(ctx, by, proposal.SubjectID, commands.ChangeUser{Patch: patch})
+		})
 	case 13:
 		c.ChangeSite(ctx, by, settings.SitePatch{Name: new(uuid.NewString())}) //nolint:errcheck // as above
 	}

@@ -365,8 +365,8 @@ func (h *Handler) Unlock(ctx context.Context, caller Caller, id uuid.UUID) (Resu
 	if !a.account.Exists {
 		return Result{}, domain.Refusef(domain.CodeNotFound, "there is no such account")
 	}
-	if err := h.permitUnlock(ctx, caller, a.id, a.account); err != nil {
-		return Result{}, err
+	if err := h.permitUnlock(ctx, caller, a.id, a.account); err != nil || caller.Dry {
+		return Result{ID: id.String()}, err
 	}
 	return h.decide(ctx, caller, a, func(s signin.State) ([]domain.Event, error) {
 		return signin.Unlock(s, a.Now, h.Lockout()), nil

@@ -35,6 +35,8 @@ const (
 	CodeTwoFactorSetupRequired Code = "two_factor_setup_required"
 	CodeReadOnlyField          Code = "read_only_field"
 	CodeOwnAccount             Code = "own_account"
+	CodeOwnProposal            Code = "own_proposal"
+	CodeDecided                Code = "decided"
 
 	// Accounts and access.
 	CodeEmailTaken           Code = "email_taken"
@@ -216,6 +218,10 @@ var Codes = []CodeSection{
 		{CodeReadOnlyField, 403, false, "Only an administrator can change this field",
 			"Leave the field out, or ask an administrator"},
 		{CodeOwnAccount, 409, false, "You can't do this to your own account", "Ask another administrator"},
+		{CodeOwnProposal, 409, false, "A proposal takes a decision by another person than who made it",
+			"Ask somebody else who has the rights, or withdraw the proposal"},
+		{CodeDecided, 409, false, "The proposal was decided already, or has expired",
+			"Look at it with GET /approvals/{id}; propose the change again if it is still wanted"},
 	}},
 	{"Accounts and access", []CodeEntry{
 		{CodeEmailTaken, 409, false, "Another account has this e-mail address",

@@ -256,7 +256,7 @@ func filled(eventType reflect.Type) domain.Event {
 func fill(value reflect.Value, name string) {
 	date, _ := domain.ParseDate("2026-03-04")
 	switch value.Interface().(type) {
-	case string, domain.Action:
+	case string, domain.Action, domain.Code:
 		value.SetString("the " + name)
 	case uuid.UUID:
 		value.Set(reflect.ValueOf(uuid.NewSHA1(uuid.Nil, []byte(name))))
@@ -268,6 +268,8 @@ func fill(value reflect.Value, name string) {
 		value.SetBytes([]byte("secret"))
 	case []byte:
 		value.SetBytes([]byte("bytes"))
+	case json.RawMessage:
+		value.SetBytes([]byte(`"` + name + `"`))
 	case bool:
 		value.SetBool(true)
 	case int, int64:

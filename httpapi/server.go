@@ -140,6 +140,8 @@ var tags = []*huma.Tag{
 	{Name: "Roles", Description: "What people are in their company, and which widgets of the executive view they " +
 		"get."},
 	{Name: "Groups", Description: "What their members may do, module by module."},
+	{Name: "Approvals", Description: "Changes of accounts and groups that may do more than you: one person proposes, " +
+		"another one confirms."},
 	{Name: "Directories", Description: "Active Directory and other LDAP servers. People sign in with their " +
 		"passwords there."},
 	{Name: "Modules", Description: "The parts of the platform that permissions refer to."},
@@ -172,6 +174,7 @@ func (s *server) routesOf() {
 	s.addCompanies()
 	s.addRoles()
 	s.addGroups()
+	s.addApprovals()
 	s.addDirectories()
 	s.addModules()
 	s.addSessions()

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -288,7 +289,7 @@ func (s *server) endSessionsOf(ctx context.Context, result commands.Result) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.session)
 	defer cancel()
-	account, err := uuid.Parse(result.ID)
+	account, err := uuid.Parse(cmp.Or(result.Account, result.ID))
 	if err == nil {
 		err = s.sessions.EndOthers(ctx, account, result.KeptSession)
 	}

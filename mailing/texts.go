@@ -52,6 +52,12 @@ var textsOf = map[string]mailTexts{
 				"authentication of your account. The former ones no longer work."},
 			mailmessage.NoticeBackupCodeUsed: {"%s: a backup code was used", "Somebody signed in to your account " +
 				"with a backup code in place of a code of the device. It does not work again."},
+			mailmessage.NoticeProposed: {"%s: a change waits for confirmation", "An administrator proposed a change " +
+				"that takes the confirmation of a superuser, or of somebody else with enough rights. Look at it " +
+				"under " +
+				"Approvals."},
+			mailmessage.NoticeDecided: {"%s: your proposal was decided", "A change that you proposed was confirmed, " +
+				"refused, or has expired. Look at it under Approvals."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
@@ -96,6 +102,13 @@ var textsOf = map[string]mailTexts{
 				"облікового запису створено нові резервні коди. Попередні більше не діють."},
 			mailmessage.NoticeBackupCodeUsed: {"%s: використано резервний код", "До вашого облікового запису ввійшли " +
 				"за резервним кодом замість коду з пристрою. Удруге він не спрацює."},
+			mailmessage.NoticeProposed: {"%s: зміна чекає на підтвердження", "Адміністратор запропонував зміну, " +
+				"яку має " +
+				"підтвердити суперкористувач або інша особа з достатніми правами. Перегляньте її в розділі " +
+				"«Підтвердження»."},
+			mailmessage.NoticeDecided: {"%s: щодо вашої пропозиції є рішення", "Запропоновану вами зміну " +
+				"підтверджено або " +
+				"відхилено, або минув її термін. Перегляньте її в розділі «Підтвердження»."},
 		},
 		NoticeAdvice: "Якщо це були не ви, негайно повідомте адміністратора.",
 		Account:      "Обліковий запис", When: "Час", Address: "IP-адреса", Until: "Заблоковано до",
@@ -140,6 +153,12 @@ var textsOf = map[string]mailTexts{
 				"учётной записи созданы новые резервные коды. Прежние больше не действуют."},
 			mailmessage.NoticeBackupCodeUsed: {"%s: использован резервный код", "В вашу учётную запись вошли по " +
 				"резервному коду вместо кода устройства. Второй раз он не сработает."},
+			mailmessage.NoticeProposed: {"%s: изменение ждёт подтверждения", "Администратор предложил изменение, " +
+				"которое " +
+				"должен подтвердить суперпользователь или другое лицо с достаточными правами. Посмотрите его в " +
+				"разделе «Подтверждения»."},
+			mailmessage.NoticeDecided: {"%s: по вашему предложению есть решение", "Предложенное вами изменение " +
+				"подтверждено или отклонено, либо его срок истёк. Посмотрите его в разделе «Подтверждения»."},
 		},
 		NoticeAdvice: "Если это были не вы, немедленно сообщите администратору.",
 		Account:      "Учётная запись", When: "Время", Address: "IP-адрес", Until: "Заблокировано до",

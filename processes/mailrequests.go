@@ -14,6 +14,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/contact"
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/settings"
@@ -59,6 +60,14 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 		return m.notices(ctx, e, mailmessage.NoticeBackupCodes)
 	case user.BackupCodeUsed:
 		return m.notices(ctx, e, mailmessage.NoticeBackupCodeUsed)
+	case approval.Proposed:
+		return m.tellSuperusers(ctx, e, mailmessage.NoticeProposed, event.By)
+	case approval.Confirmed, approval.Refused, approval.Expired:
+		proposal, err := m.Commands.Proposal(ctx, e.Stream)
+		if err != nil {
+			return nil, err
+		}
+		return m.noticeTo(ctx, e, mailmessage.NoticeDecided, proposal.By)
 	case signin.LockoutBegan:
 		return m.lockedOut(ctx, e)
 	case contact.Received:
@@ -141,6 +150,43 @@ func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice strin
 		requests[i] = r
 	}
 	return m.completed(ctx, requests...)
+}
+
+// toldSuperusers is how many superusers are told what concerns them all.
+const toldSuperusers = 20
+
+// tellSuperusers tells superusers of something, but for one account.
+func (m *Mail) tellSuperusers(ctx context.Context, e *eventstore.Envelope, notice string,
+	but uuid.UUID) ([]mailRequest, error) {
+	ids, err := m.Superusers(ctx, toldSuperusers)
+	if err != nil {
+		return nil, err
+	}
+	var requests []mailRequest
+	for _, id := range ids {
+		if id == but {
+			continue
+		}
+		more, err := m.noticeTo(ctx, e, notice, id)
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, more...)
+	}
+	return requests, nil
+}
+
+// noticeTo tells an account of something that is about another one.
+func (m *Mail) noticeTo(ctx context.Context, e *eventstore.Envelope, notice string,
+	id uuid.UUID) ([]mailRequest, error) {
+	account, err := m.Commands.Account(ctx, id)
+	if err != nil || account.CanSignIn(m.Commands.Now()) != "" {
+		return nil, err
+	}
+	address := account.Details.Email
+	r := m.about(e, mailmessage.SecurityNotice, notice+"/"+user.NormalizeEmail(address), id, account, address)
+	r.Notice, r.Language = notice, account.Language
+	return m.completed(ctx, r)
 }
 
 // contact is the news of a message for those who answer it, and the automatic answer.

@@ -83,7 +83,7 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) newMail() *Mail {
 	return &Mail{
-		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail,
+		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail, Superusers: o.readModels.Superusers,
 		Logger:  slog.New(slog.NewTextHandler(&o.log, nil)),
 		BaseURL: func(context.Context) (string, error) { return "https://accounts.example.com/", nil },
 	}

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
@@ -27,6 +28,7 @@ func Set() engine.Set {
 		{Name: "roles", Kind: role.Kind, Tables: tables(roleRows.Table(writeRoles))},
 		{Name: "groups", Kind: group.Kind, Tables: tables(groupRows.Table(writeGroups))},
 		{Name: "directories", Kind: directory.Kind, Tables: tables(directoryRows.Table(writeDirectories))},
+		{Name: "approvals", Kind: approval.Kind, Tables: tables(approvalRows.Table(writeApprovals))},
 		{Name: "modules", Kind: module.Kind, Tables: tables(moduleRows.Table(writeModules))},
 		{Name: "mail_servers", Kind: mailserver.Kind, Tables: tables(mailServerRows.Table(writeMailServers))},
 		{Name: "mail_accounts", Kind: mailaccount.Kind, Tables: tables(mailAccountRows.Table(writeMailAccounts))},

@@ -358,6 +358,11 @@ func refsByName(names map[uuid.UUID]string) []Ref {
 	return refs
 }
 
+// Superusers gives active accounts that may do everything, at most so many of them.
+func (r *ReadModels) Superusers(ctx context.Context, limit int) ([]uuid.UUID, error) {
+	return r.ids(ctx, "SELECT id FROM users WHERE superuser AND active ORDER BY name_key, id LIMIT $1", limit)
+}
+
 // UserFilter chooses accounts; the zero value chooses all.
 type UserFilter struct {
 	Query     string // part of the name or e-mail address, in any case

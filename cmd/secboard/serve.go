@@ -103,6 +103,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	}
 	st.AwaitReadModels(ctx, app.projections)
 	background.Start("the checks of directories", app.directories.Run)
+	background.Start("the end of proposals", app.approvals.Run)
 	if err := app.mail.Begin(ctx); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type application struct {
 	projections *engine.Runner
 	api         http.Handler
 	directories processes.Directories
+	approvals   processes.Approvals
 	mail        *processes.Mail
 }
 
@@ -68,6 +69,7 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 	return &application{
 		commands: handler, projections: runner, api: api,
 		directories: processes.Directories{Pool: st.Pool, Commands: handler, Logger: logger},
+		approvals:   processes.Approvals{Commands: handler, Expired: readModels.ExpiredApprovals, Logger: logger},
 		mail:        c.mail(st, handler, readModels, address, logger),
 	}, nil
 }
@@ -77,7 +79,7 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 func (c *serveCmd) mail(st *instance.Stores, handler *commands.Handler, readModels *projections.ReadModels,
 	address net.Addr, logger *slog.Logger) *processes.Mail {
 	mail := &processes.Mail{
-		Pool: st.Pool, Commands: handler, Due: readModels.DueMail, Logger: logger,
+		Pool: st.Pool, Commands: handler, Due: readModels.DueMail, Superusers: readModels.Superusers, Logger: logger,
 		BaseURL: func(ctx context.Context) (string, error) {
 			if c.PublicURL != "" {
 				return c.PublicURL, nil

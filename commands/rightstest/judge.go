@@ -12,6 +12,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/access"
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
 	"github.com/secboard/secboard/domain/user"
@@ -23,6 +24,7 @@ type Judge struct {
 	accounts    map[string]*user.State // by stream
 	groups      map[uuid.UUID]*group.State
 	directories map[string]*directory.State
+	proposals   map[string]*approval.State
 
 	append struct { // that the last event belongs to
 		command uuid.UUID
@@ -48,7 +50,7 @@ func (v Violation) String() string {
 func (j *Judge) Follow(e eventstore.Envelope) *Violation {
 	if j.accounts == nil {
 		j.accounts, j.groups = map[string]*user.State{}, map[uuid.UUID]*group.State{}
-		j.directories = map[string]*directory.State{}
+		j.directories, j.proposals = map[string]*directory.State{}, map[string]*approval.State{}
 	}
 	if e.Err != nil || e.Event == nil {
 		return nil
@@ -91,6 +93,11 @@ func (j *Judge) evolve(e eventstore.Envelope) {
 			j.directories[e.Stream] = &directory.State{}
 		}
 		j.directories[e.Stream].Evolve(e.Event)
+	case approval.Kind:
+		if j.proposals[e.Stream] == nil {
+			j.proposals[e.Stream] = &approval.State{}
+		}
+		j.proposals[e.Stream].Evolve(e.Event)
 	}
 }
 
@@ -137,7 +144,7 @@ var byItself = map[string]bool{
 
 // free are kinds of streams whose events need no permission, or say themselves that one was checked for a query.
 var free = []string{"audit", "contactmessage", "installation", "email", "companyname", "groupname", "rolename",
-	"directoryname", "mailservername", "claim", "link", "links"}
+	"directoryname", "mailservername", "claim"}
 
 // judge says what was wrong with an event; "" for nothing.
 func (j *Judge) judge(e eventstore.Envelope) string {
@@ -170,6 +177,8 @@ func (j *Judge) judge(e eventstore.Envelope) string {
 		}
 	case group.Kind:
 		return j.judgeGroup(e, need)
+	case approval.Kind:
+		return j.judgeProposal(e)
 	case "company":
 		return cmp.Or(creation(e, "companies", uuid.Nil, rights), edits("companies"))
 	case "role":
@@ -271,6 +280,31 @@ func ownOnly(event domain.Event) bool {
 		return true
 	}
 	return false
+}
+
+// judgeProposal judges what is done about a proposal. The change that it led to is judged as any other.
+func (j *Judge) judgeProposal(e eventstore.Envelope) string {
+	proposal, isNew := e.Event.(approval.Proposed)
+	if !isNew {
+		if j.proposals[e.Stream] == nil {
+			return "decided on nothing"
+		}
+		proposal = j.proposals[e.Stream].Proposed
+	}
+	if by := e.Meta.Actor.ID == proposal.By.String(); by != (isNew || e.Type == "approval.withdrawn") {
+		return "took the part of the other person"
+	}
+	module, action := "users", domain.Edit
+	switch {
+	case proposal.Operation == "create-group":
+		module, action = "groups", domain.Add
+	case strings.HasSuffix(proposal.Operation, "-group"):
+		module = "groups"
+	}
+	if !j.append.rights.AllowsFor(proposal.CompanyID, module, action) {
+		return "lacked " + module + "." + string(action)
+	}
+	return ""
 }
 
 func (j *Judge) judgeGroup(e eventstore.Envelope, need func(string, domain.Action) string) string {

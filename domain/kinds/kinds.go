@@ -4,6 +4,7 @@ package kinds
 
 import (
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
@@ -42,6 +43,7 @@ type Aggregate interface {
 
 // All are the kinds, in the order of their names.
 var All = []Kind{
+	{Name: approval.Kind, Events: approval.Events, New: fresh[approval.State]},
 	{Name: audit.Kind, Events: audit.Events, Nameless: "one query of the audit, which its event's summary tells"},
 	{Name: "claim", Events: claim.Events, Nameless: "streams are named by an HMAC, so that nobody learns the value"},
 	{Name: company.Kind, Events: company.Events, New: fresh[company.State]},

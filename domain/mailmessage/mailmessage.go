@@ -30,12 +30,14 @@ const (
 	NoticeLockedOut       = "locked_out"
 	NoticeBackupCodes     = "backup_codes_replaced"
 	NoticeBackupCodeUsed  = "backup_code_used"
+	NoticeProposed        = "approval_proposed" // to superusers
+	NoticeDecided         = "approval_decided"  // to who proposed
 )
 
 // Notices lists the kinds of security notice.
 var Notices = []string{
 	NoticePasswordChanged, NoticeTwoFactorOn, NoticeTwoFactorOff, NoticeTwoFactorReset, NoticeEmailChanged,
-	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed,
+	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed, NoticeProposed, NoticeDecided,
 }
 
 // States of a message.
