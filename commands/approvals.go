@@ -113,14 +113,14 @@ func (h *Handler) Confirm(ctx context.Context, caller Caller, id uuid.UUID,
 	if err := h.checkProposer(ctx, found.State); err != nil {
 		return Result{}, err
 	}
-	change := caller
-	change.CommandID = uuid.NewSHA1(id, []byte("confirmed"))
-	change.CorrelationID, change.CausationID = caller.CommandID, id
+	asked := caller
+	asked.CommandID = uuid.NewSHA1(id, []byte("confirmed"))
+	asked.CorrelationID, asked.CausationID = caller.CommandID, id
 	if revision := eventstore.Revision(found.State.Revision); revision >= 0 {
-		change.IfMatch = &revision
+		asked.IfMatch = &revision
 	}
-	change.Dry = true
-	if _, err := do(ctx, change, found.State); err != nil {
+	asked.Dry = true
+	if _, err := do(ctx, asked, found.State); err != nil {
 		return Result{}, changedSince(err)
 	}
 	confirmed, err := changeBy(ctx, h, caller.needing(deciding(found.State)), stream,
@@ -128,9 +128,13 @@ func (h *Handler) Confirm(ctx context.Context, caller Caller, id uuid.UUID,
 	if err != nil {
 		return Result{}, err
 	}
-	change.Dry = false
-	result, err := do(ctx, change, found.State)
-	if refusal, ok := asRefusal(changedSince(err)); ok {
+	asked.Dry = false
+	result, err := do(ctx, asked, found.State)
+	err = changedSince(err)
+	if invalid, ok := errors.AsType[*domain.Invalid](err); ok {
+		err = &domain.Error{Code: domain.CodeInvalid, Detail: invalid.Error()}
+	}
+	if refusal, ok := asRefusal(err); ok {
 		_, recording := change(ctx, h, System(), stream, func(s approval.State) ([]domain.Event, error) {
 			return approval.Fail(s, refusal)
 		})

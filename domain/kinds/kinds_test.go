@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/contact"
 	"github.com/secboard/secboard/domain/directory"
@@ -107,6 +108,7 @@ func TestWhatPeopleCallIt(t *testing.T) {
 	t.Parallel()
 	renamed := domain.Changed[string]{From: "Old", To: "New"}
 	stories := map[string][]domain.Event{
+		approval.Kind:    {approval.Proposed{Operation: "change-user", Subject: "New"}},
 		company.Kind:     {company.Created{Name: "Old"}, company.Renamed{Name: renamed}},
 		contact.Kind:     {contact.Received{Name: "Anna", Subject: "New"}},
 		directory.Kind:   {directory.Connected{Name: "Old"}, directory.Renamed{Name: renamed}},
