@@ -300,6 +300,21 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 			return err
 		}},
 
+		{"Superusers", "", "users_superuser", func(r *ReadModels) error { return failure(r.Superusers(ctx, 9)) }},
+		{"Approval", "", "approvals_pkey users_pkey", func(r *ReadModels) error {
+			return failure(r.Approval(ctx, id, at))
+		}},
+		{"Approvals", "", "approvals_open", func(r *ReadModels) error {
+			return failure(r.Approvals(ctx, ApprovalFilter{All: true, State: "proposed"}, PageRequest{}, at))
+		}},
+		{"Approvals", "one may see", "approvals_created", func(r *ReadModels) error {
+			return failure(r.Approvals(ctx, ApprovalFilter{By: id, Operations: map[string][]uuid.UUID{"x": {id}}},
+				PageRequest{}, at))
+		}},
+		{"ExpiredApprovals", "", "approvals_open", func(r *ReadModels) error {
+			return failure(r.ExpiredApprovals(ctx, at))
+		}},
+
 		{"MailServer", "", "mail_servers_pkey", func(r *ReadModels) error { return failure(r.MailServer(ctx, id)) }},
 		{"MailServerAsOf", "", "history_subject", func(r *ReadModels) error {
 			return failure(r.MailServerAsOf(ctx, id, at))

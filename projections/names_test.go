@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/audit"
 	"github.com/secboard/secboard/domain/claim"
 	"github.com/secboard/secboard/domain/company"
@@ -51,6 +52,9 @@ func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 		}},
 		directory.Kind: {domain.StreamName(directory.Kind, id), "New", []domain.Event{
 			directory.Connected{Name: "Old"}, directory.Renamed{Name: renamed},
+		}},
+		approval.Kind: {domain.StreamName(approval.Kind, id), "New", []domain.Event{
+			approval.Proposed{Operation: "change-user", Subject: "New"},
 		}},
 		group.Kind: {
 			domain.StreamName(group.Kind, id), "New",
