@@ -23,7 +23,7 @@ type newDirectory struct {
 	BaseDN         string           `json:"base_dn" maxLength:"1000" example:"DC=nova,DC=example" doc:"Where the search for people starts"`
 	BindDN         Optional[string] `json:"bind_dn,omitzero" maxLength:"1000" doc:"Account used for searching; Active Directory also accepts name@domain. null: anonymous"`
 	BindPassword   Optional[string] `json:"bind_password,omitzero" maxLength:"1024" writeOnly:"true" doc:"Can't be read back"`
-	UserFilter     Optional[string] `json:"user_filter,omitzero" maxLength:"2000" nullable:"false" doc:"LDAP filter for who may sign in; default (objectClass=user)"`
+	UserFilter     Optional[string] `json:"user_filter,omitzero" maxLength:"2000" nullable:"false" doc:"LDAP filter for who may sign in, without attributes that hold secrets; default (objectClass=user)"`
 	AttrEmail      Optional[string] `json:"attr_email,omitzero" maxLength:"100" nullable:"false" doc:"Default mail"`
 	AttrFirstName  Optional[string] `json:"attr_first_name,omitzero" maxLength:"100" doc:"Default givenName; null: not read"`
 	AttrLastName   Optional[string] `json:"attr_last_name,omitzero" maxLength:"100" doc:"Default sn; null: not read"`

@@ -60,6 +60,16 @@ type Attributes struct {
 	Email, FirstName, LastName, Phone, Department, Position string
 }
 
+// shown leaves out the names of attributes that hold secrets: they are not read, whatever the settings say.
+func (a Attributes) shown() Attributes {
+	for _, name := range []*string{&a.Email, &a.FirstName, &a.LastName, &a.Phone, &a.Department, &a.Position} {
+		if directory.SecretAttribute(*name) {
+			*name = ""
+		}
+	}
+	return a
+}
+
 // SignIn finds the one entry of the e-mail address and binds as it. It answers no error, *Refused with the entry where
 // one was found (without its groups), or what keeps the directory from telling now: then *Failure, or several of them
 // where several servers were tried.
@@ -188,6 +198,16 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	// Compiled by itself, it can't end our brackets.
 	if _, err := ldap.CompileFilter(c.UserFilter); err != nil {
 		return nil, s.server.failure(directory.StepSearch, c.explainSearch(err))
+	}
+	// Settings from before such attributes were refused may still name them.
+	if err := directory.CheckFilter(c.UserFilter); err != nil {
+		return nil, s.server.failure(directory.StepSearch,
+			misconfigured(fmt.Sprintf("the user_filter %s", err), "Correct user_filter."))
+	}
+	if directory.SecretAttribute(c.Attributes.Email) {
+		return nil, s.server.failure(directory.StepSearch,
+			misconfigured(fmt.Sprintf("the attribute %s of attr_email holds a secret", c.Attributes.Email),
+				"Set attr_email to the attribute with the e-mail address, such as mail."))
 	}
 	for _, name := range c.attributes() {
 		if !attributeName.MatchString(name) {

@@ -30,6 +30,8 @@ type fake struct {
 	mu    sync.Mutex
 	clear []byte   // what came in clear
 	asked []string // who was bound at each search
+	// the attributes that the last search asked for
+	wanted []string
 }
 
 // behaviour is what the fake does at a step; nil is the proper thing.
@@ -148,6 +150,10 @@ func (f *fake) serve(conn net.Conn, settings *tls.Config) {
 		case ldap.ApplicationSearchRequest:
 			f.mu.Lock()
 			f.asked = append(f.asked, as)
+			f.wanted = nil
+			for _, attribute := range operation.Children[len(operation.Children)-1].Children {
+				f.wanted = append(f.wanted, attribute.Data.String())
+			}
 			f.mu.Unlock()
 			do(behave.search, func(e *exchange) {
 				e.anna()
