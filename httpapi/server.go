@@ -53,6 +53,8 @@ type Options struct {
 	// of other sites whose pages may act with the session cookie, such as https://portal.example.com
 	TrustedOrigins []string
 	HTTPSRedirect  bool // sends requests that came over http to https
+	// under which people reach SecBoard, without a slash at the end; empty: the settings of the site say it
+	PublicURL string
 
 	// What an operator calls the settings behind TrustedProxies, AllowedHosts and TrustedOrigins, for problems and for
 	// the checklist of a new installation. Problems leave out an empty one.

@@ -60,7 +60,7 @@ type httpSettings struct {
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
 	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.0/8. Empty: none."`
 	TrustedOrigins []string `group:"settings" placeholder:"URL" help:"Other sites whose pages may act with the session cookie, such as https://portal.example.com. Empty: none."`
-	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Redirect requests from http to https."`
+	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Redirect requests from http to https, for the host of SECBOARD_PUBLIC_URL, those of SECBOARD_ALLOWED_HOSTS and the domain of the site settings."`
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
 }
 

@@ -59,7 +59,7 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 		Commands: handler, ReadModels: readModels, Runner: runner, Pool: st.Pool, Security: readModels.Security,
 		PingStore: st.Log.Ping, Logger: logger, Registry: registry,
 		AllowedHosts: c.AllowedHosts, TrustedProxies: options.trustedProxies, MaxBody: options.maxBody,
-		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect,
+		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect, PublicURL: c.PublicURL,
 		ProxiesSetting: settingProxies, HostsSetting: settingHosts, OriginsSetting: settingOrigins,
 	})
 	if err != nil {

@@ -65,8 +65,8 @@ func TestAFilterNamesWhatItAsksFor(t *testing.T) {
 	t.Parallel()
 	for filter, want := range map[string]string{
 		"(objectClass=user)": "",
-		"(&(objectCategory=person)(userAccountControl:1.2.840.113556.1.4.803:=512)(mail=*))":                          "",
-		"(&(objectClass=user)(memberOf:1.2.840.113556.1.4.1941:=CN=SecBoard,DC=example,DC=com)(!(employeeType=bot)))": "",
+		"(&(objectCategory=person)(userAccountControl:1.2.840.113556.1.4.803:=512)(mail=*))": "",
+		"(&(cn=*)(memberOf:1.2.840.113556.1.4.1941:=CN=A,DC=example)(!(employeeType=bot)))":  "",
 		"(pwdLastSet>=1)":                                "",
 		"(cn=userPassword)":                              "", // a value
 		"(userPassword=*)":                               "userPassword",
