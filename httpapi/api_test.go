@@ -133,6 +133,17 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	return a
 }
 
+// metricsPage is what MetricsHandler shows of the server.
+func (a *api) metricsPage(t *testing.T) string {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	MetricsHandler(a.Registry).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if recorder.Code != http.StatusOK {
+		t.Fatalf("the metrics: %d %s", recorder.Code, recorder.Body)
+	}
+	return recorder.Body.String()
+}
+
 func serve(t testing.TB, s *server) string {
 	t.Helper()
 	listening := httptest.NewServer(s.engine)

@@ -95,7 +95,7 @@ func (s *server) begin(c *gin.Context) {
 	s.metrics.observe(info.route, c.Request.Method, c.Writer.Status(), took)
 	level := slog.LevelInfo
 	if !strings.HasPrefix(info.route, basePath) && c.Writer.Status() < http.StatusBadRequest {
-		level = slog.LevelDebug // probes and scrapers
+		level = slog.LevelDebug // probes
 	}
 	attributes := []slog.Attr{
 		slog.String("request_id", info.id.String()), slog.String("method", printable(c.Request.Method, 20)),
@@ -227,9 +227,9 @@ func (s *server) checkHost(c *gin.Context) {
 	}
 }
 
-// isProbe: probes and scrapers come by address and over http.
+// isProbe: probes come by address and over http.
 func isProbe(r *http.Request) bool {
-	return slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, r.URL.Path)
+	return r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 }
 
 // hostName is the name or address that a request is addressed to, without port and brackets.

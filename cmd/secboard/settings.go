@@ -56,6 +56,7 @@ func (s *storeSettings) instance() instance.Settings { return instance.Settings(
 // httpSettings say how the HTTP API is reached.
 type httpSettings struct {
 	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any free port."`
+	MetricsListen  string   `group:"settings" placeholder:"HOST:PORT|off" help:"Address of /metrics and of Go's profiles (/debug/pprof/), which ask nobody who they are. off: none. Empty: 127.0.0.1:9464, unless another program has it."`
 	PublicURL      string   `group:"settings" name:"public-url" placeholder:"URL" help:"Address under which people reach SecBoard, for links in mails, such as https://accounts.example.com. Empty: domain and protocol of the site settings."`
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
 	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.0/8. Empty: none."`
@@ -79,16 +80,13 @@ type httpOptions struct {
 
 func (s *httpSettings) parse() (httpOptions, error) {
 	var options httpOptions
-	host, port, err := net.SplitHostPort(s.Listen)
-	if err != nil {
-		return options, usagef("SECBOARD_LISTEN is %q: it must be host:port, such as 127.0.0.1:8080", s.Listen)
+	if err := checkListen("SECBOARD_LISTEN", s.Listen, "127.0.0.1:8080"); err != nil {
+		return options, err
 	}
-	if number, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(number, 10) != port {
-		return options, usagef("SECBOARD_LISTEN is %q: the port must be a number up to 65535", s.Listen)
-	}
-	if strings.ContainsAny(host, "/@ ") {
-		return options,
-			usagef("SECBOARD_LISTEN is %q: it must be host:port without a scheme, such as 127.0.0.1:8080", s.Listen)
+	if s.MetricsListen != "" && s.MetricsListen != noMetrics {
+		if err := checkListen(settingMetrics, s.MetricsListen, defaultMetrics); err != nil {
+			return options, err
+		}
 	}
 	if s.PublicURL != "" {
 		public, err := url.Parse(s.PublicURL)
@@ -134,6 +132,21 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	options.maxBody = int64(size)
 	return options, nil
+}
+
+// checkListen checks the address of a listener.
+func checkListen(setting, address, example string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("%s is %q: it must be host:port, such as %s", setting, address, example)
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(number, 10) != port {
+		return usagef("%s is %q: the port must be a number up to 65535", setting, address)
+	}
+	if strings.ContainsAny(host, "/@ ") {
+		return usagef("%s is %q: it must be host:port without a scheme, such as %s", setting, address, example)
+	}
+	return nil
 }
 
 // bootstrap is the first superuser, from the environment only: a password on the command line can be read by everybody

@@ -28,6 +28,10 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 		"listen on high port": {
 			settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"},
 		},
+		"metrics without port": {settings{settingMetrics: "127.0.0.1"}, nil, []string{
+			settingMetrics, `"127.0.0.1"`, "127.0.0.1:9464",
+		}},
+		"metrics with a scheme": {settings{settingMetrics: "http://127.0.0.1:9464"}, nil, []string{settingMetrics}},
 		"host with port": {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{
 			"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`,
 		}},

@@ -29,6 +29,7 @@ type application struct {
 	commands    *commands.Handler
 	projections *engine.Runner
 	api         http.Handler
+	metrics     http.Handler
 	directories processes.Directories
 	mail        *processes.Mail
 }
@@ -66,7 +67,7 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 		return nil, err
 	}
 	return &application{
-		commands: handler, projections: runner, api: api,
+		commands: handler, projections: runner, api: api, metrics: httpapi.MetricsHandler(registry),
 		directories: processes.Directories{Pool: st.Pool, Commands: handler, Logger: logger},
 		mail:        c.mail(st, handler, readModels, address, logger),
 	}, nil
