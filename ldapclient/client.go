@@ -15,6 +15,7 @@ import (
 
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/targets"
 )
 
 // pageSize is half of what Active Directory gives at most in one answer.
@@ -45,6 +46,8 @@ type Config struct {
 	// memberOf comes in parts that are not asked for: there NestedGroups finds them all.
 	Groups       bool
 	NestedGroups bool
+	// Targets are the addresses that may be connected to.
+	Targets targets.Policy
 	// Timeout bounds all that one server is asked in one call, for Entries each page.
 	Timeout time.Duration
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/ldapclient/sambatest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // fake is a directory that misbehaves where a test wants it to. It holds one person, anna@example.com.
@@ -99,7 +100,7 @@ func (f *fake) config() ldapclient.Config {
 		URLs: []string{scheme + f.address}, StartTLS: f.plain, CAPEM: f.caPEM, BaseDN: "DC=example,DC=com",
 		BindDN: searcher, BindPassword: "Bind-secret", UserFilter: "(objectClass=user)",
 		Attributes: ldapclient.Attributes{Email: "mail"},
-		Timeout:    patience,
+		Timeout:    patience, Targets: targetstest.Loopback,
 	}
 }
 

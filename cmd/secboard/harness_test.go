@@ -103,6 +103,9 @@ func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *progra
 			env = env.with(name, value)
 		}
 	}
+	if _, set := env[settingTargets]; !set {
+		env = env.with(settingTargets, "127.0.0.0/8,::1") // where the servers of the tests are
+	}
 	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr,
 		patience: deadline, storeTime: storeTime}
 }

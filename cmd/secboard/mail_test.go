@@ -41,6 +41,8 @@ func TestServeSendsMailAndDoctorTriesIt(t *testing.T) {
 		t.Errorf("what people do is not counted: %s", counted)
 	}
 	command(t, env, "", "doctor").expect(t, exitDone, "accounts@example.com can send through 127.0.0.1")
+	command(t, env.with(settingTargets, ""), "", "doctor").expect(t, exitFailed, "127.0.0.1 is a loopback address",
+		"("+settingTargets+")")
 	api.want(http.StatusOK, http.MethodPatch, "/api/v1/mail/servers/"+server.(string), map[string]any{"port": 1})
 	command(t, env, "", "doctor").expect(t, exitFailed, "accounts@example.com: ")
 	if taken := len(sink.Taken()); taken != 1 {

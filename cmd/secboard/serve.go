@@ -22,6 +22,7 @@ import (
 type serveCmd struct {
 	Demo bool `help:"Fill an empty store with three companies, 200 people and five years of history."`
 	httpSettings
+	targetSettings
 	storeSettings
 }
 
@@ -52,6 +53,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	}
 	options, err := c.parse()
 	if err != nil {
+		return err
+	}
+	if options.targets, err = c.policy(); err != nil {
 		return err
 	}
 	first, err := p.bootstrap()

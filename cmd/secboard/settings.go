@@ -20,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/secboard/secboard/instance"
+	"github.com/secboard/secboard/targets"
 )
 
 // settingsGroup is the kong group of the flags that are settings: those that a SECBOARD_* variable and a line of the
@@ -65,17 +66,29 @@ type httpSettings struct {
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
 }
 
+// targetSettings say which addresses SecBoard connects to because people name them.
+type targetSettings struct {
+	AllowedTargets []string `group:"settings" placeholder:"CIDR" help:"Networks in which directories and mail servers may be although they are special (loopback, link-local, multicast, a cloud's own), such as 127.0.0.1 or 169.254.7.0/24. Empty: none; the Internet and private networks always may."`
+}
+
+func (s *targetSettings) policy() (targets.Policy, error) {
+	allowed, err := parseNetworks(settingTargets, s.AllowedTargets)
+	return targets.Policy{Allowed: allowed, Setting: settingTargets}, err
+}
+
 // The settings that texts of other packages name.
 const (
 	settingHosts   = "SECBOARD_ALLOWED_HOSTS"
 	settingProxies = "SECBOARD_TRUSTED_PROXIES"
 	settingOrigins = "SECBOARD_TRUSTED_ORIGINS"
+	settingTargets = "SECBOARD_ALLOWED_TARGETS"
 )
 
-// httpOptions are httpSettings as the server takes them.
+// httpOptions are the settings as the server takes them.
 type httpOptions struct {
 	trustedProxies []netip.Prefix
 	maxBody        int64
+	targets        targets.Policy
 }
 
 func (s *httpSettings) parse() (httpOptions, error) {
@@ -107,18 +120,9 @@ func (s *httpSettings) parse() (httpOptions, error) {
 				"port, path or *, such as secboard.example.com", name)
 		}
 	}
-	for _, text := range s.TrustedProxies {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			address, err := netip.ParseAddr(text)
-			if err != nil {
-				return options,
-					usagef("SECBOARD_TRUSTED_PROXIES contains %q: it must be addresses or networks, such as 10.0.0.7 "+
-						"or 10.0.0.0/8", text)
-			}
-			prefix = netip.PrefixFrom(address, address.BitLen())
-		}
-		options.trustedProxies = append(options.trustedProxies, prefix.Masked())
+	var err error
+	if options.trustedProxies, err = parseNetworks(settingProxies, s.TrustedProxies); err != nil {
+		return options, err
 	}
 	for _, origin := range s.TrustedOrigins {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
@@ -132,6 +136,24 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	options.maxBody = int64(size)
 	return options, nil
+}
+
+// parseNetworks reads networks, and addresses as networks of one.
+func parseNetworks(setting string, texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			if err != nil || address.Zone() != "" {
+				return nil, usagef("%s contains %q: it must be addresses or networks, such as 10.0.0.7 or 10.0.0.0/8",
+					setting, text)
+			}
+			address = address.Unmap()
+			prefix = netip.PrefixFrom(address, address.BitLen())
+		}
+		networks = append(networks, prefix.Masked())
+	}
+	return networks, nil
 }
 
 // checkListen checks the address of a listener.

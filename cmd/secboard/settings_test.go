@@ -28,6 +28,10 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 		"listen on high port": {
 			settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"},
 		},
+		"target that is a name": {settings{settingTargets: "127.0.0.1,localhost"}, nil, []string{
+			settingTargets, `"localhost"`, "10.0.0.0/8",
+		}},
+		"target with a zone": {settings{settingTargets: "fe80::1%eth0"}, nil, []string{settingTargets}},
 		"metrics without port": {settings{settingMetrics: "127.0.0.1"}, nil, []string{
 			settingMetrics, `"127.0.0.1"`, "127.0.0.1:9464",
 		}},
