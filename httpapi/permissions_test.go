@@ -220,7 +220,7 @@ func TestNoRouteBypassesRegister(t *testing.T) {
 	}
 	var known []string
 	for _, path := range []string{
-		"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/page.css", "/pages/page.css",
+		"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/page.css", "/pages/page.css",
 		"/password_reset", "/password_reset/", "/password_reset/:token",
 		"/first_login", "/first_login/", "/first_login/:token", "/first_login/password", "/first_login/code",
 	} {

@@ -119,3 +119,71 @@ func lastStep(t *testing.T, test answered) map[string]any {
 	}
 	return steps[len(steps)-1].(map[string]any)
 }
+
+// Who had something connected to is in the history of the directory or mail account, and nobody looks around for long.
+func TestTestsAreSeenAndLimited(t *testing.T) {
+	t.Parallel()
+	strict := targets.Policy{}
+	a := newAPI(t, func(o *Options) {
+		o.Commands.Directory = ldapclient.Client{Targets: strict}
+		o.MailTransport = mailing.Transport{Targets: strict}
+	})
+	id := a.connect(t, "AD", map[string]any{"urls": []string{"ldaps://127.0.0.1:1"}, "bind_dn": "CN=reader",
+		"bind_password": "the bind password"})
+	server := a.create(t, "/mail/servers",
+		map[string]any{"name": "Mail", "host": "127.0.0.1", "port": 1, "security": "none"})
+	account := a.create(t, "/mail/accounts", map[string]any{"server_id": server, "address": "a@example.com"})
+	calls := []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPost, "/directories/" + id + "/test", map[string]any{"email": annasEmail, "password": "guessed"}},
+		{http.MethodGet, "/directories/" + id + "/check", nil},
+		{http.MethodPost, "/directories/" + id + "/check", map[string]any{}},
+		{http.MethodPost, "/mail/accounts/" + account + "/test", map[string]any{"to": annasEmail}},
+	}
+	revision := a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).header.Get("ETag")
+	for i := range tests {
+		c := calls[i%len(calls)]
+		if answer := a.call(t, a.admin, c.method, c.path, c.body); answer.status == http.StatusTooManyRequests {
+			t.Fatalf("refused after %d tests: %s", i, answer)
+		}
+	}
+	for _, c := range calls {
+		answer := a.call(t, a.admin, c.method, c.path, c.body)
+		if answer.status != http.StatusTooManyRequests || answer.text("code") != "rate_limited" ||
+			answer.header.Get("Retry-After") == "" {
+			t.Errorf("%s %s once more: %s", c.method, c.path, answer)
+		}
+	}
+
+	a.catchUp(t, a.head(t))
+	for path, want := range map[string]map[string]int{
+		"/directories/" + id:        {"directorytest.tested": 8, "directorytest.checked": 15},
+		"/mail/accounts/" + account: {"mailtest.sent": 7},
+	} {
+		history := a.call(t, a.admin, http.MethodGet, path+"/history?limit=100", nil)
+		got := map[string]int{}
+		for _, entry := range history.items() {
+			if kind := fmt.Sprint(entry["type"]); want[kind] > 0 {
+				got[kind]++
+				if actor := entry["actor"].(map[string]any); actor["id"] != a.adminID.String() {
+					t.Errorf("%s: it was %v", kind, actor)
+				}
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s shows %v, want %v", path, got, want)
+		}
+		if text := string(history.body); strings.Contains(text, "guessed") || strings.Contains(text, "bind password") {
+			t.Errorf("it shows a password: %s", text)
+		}
+	}
+	if got := a.call(t, a.admin, http.MethodGet, "/directories/"+id, nil).header.Get("ETag"); got != revision {
+		t.Errorf("tests moved the revision from %s to %s", revision, got)
+	}
+	found := a.call(t, a.admin, http.MethodGet, "/audit/events?type=directorytest", nil).items()
+	if len(found) != 23 || found[0]["subject"].(map[string]any)["name"] != "AD" {
+		t.Errorf("the audit shows %d tests: %v", len(found), found)
+	}
+}

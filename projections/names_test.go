@@ -21,6 +21,7 @@ import (
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/signin"
@@ -52,6 +53,8 @@ func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 		directory.Kind: {domain.StreamName(directory.Kind, id), "New", []domain.Event{
 			directory.Connected{Name: "Old"}, directory.Renamed{Name: renamed},
 		}},
+		probe.DirectoryKind: {domain.StreamName(probe.DirectoryKind, id), "New", []domain.Event{probe.DirectoryTested{}}},
+		probe.MailKind:      {domain.StreamName(probe.MailKind, id), "New", []domain.Event{probe.MailSent{}}},
 		group.Kind: {
 			domain.StreamName(group.Kind, id), "New",
 			[]domain.Event{group.Created{Name: "Old"}, group.Renamed{Name: renamed}},

@@ -84,7 +84,7 @@ func (d *doctor) directories(ctx context.Context) {
 		shown, err := readModels.Directory(ctx, id)
 		var test commands.DirectoryTest
 		if err == nil {
-			test, err = handler.TestDirectory(ctx, id, "", "")
+			test, err = handler.TryDirectory(ctx, id)
 		}
 		if err != nil {
 			d.problem("directories", fmt.Sprintf("%s: %v", id, err), "check the database and the event store")
