@@ -69,6 +69,12 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 			strings.Join(unknown, ", "))
 	}
 
+	if wide := options.wideProxies(); len(wide) > 0 {
+		logger.Warn(settingProxies+" has networks in which there may be clients: each of them can claim any address, and "+
+			"so get around limits and falsify histories; list the addresses of the proxies alone", "networks",
+			strings.Join(wide, ", "))
+	}
+
 	st, err := instance.Claim(ctx, instance.Request{
 		Settings: c.instance(), Parts: instance.Parts{Log: true, Database: true}, Command: "serve",
 		Patience:  p.patience,

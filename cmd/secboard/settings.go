@@ -60,7 +60,7 @@ type httpSettings struct {
 	MetricsListen  string   `group:"settings" placeholder:"HOST:PORT|off" help:"Address of /metrics and of Go's profiles (/debug/pprof/), which ask nobody who they are. off: none. Empty: 127.0.0.1:9464, unless another program has it."`
 	PublicURL      string   `group:"settings" name:"public-url" placeholder:"URL" help:"Address under which people reach SecBoard, for links in mails, such as https://accounts.example.com. Empty: domain and protocol of the site settings."`
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
-	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.0/8. Empty: none."`
+	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.7: whoever else has such an address can claim another one. Empty: none."`
 	TrustedOrigins []string `group:"settings" placeholder:"URL" help:"Other sites whose pages may act with the session cookie, such as https://portal.example.com. Empty: none."`
 	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Redirect requests from http to https, for the host of SECBOARD_PUBLIC_URL, those of SECBOARD_ALLOWED_HOSTS and the domain of the site settings."`
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
@@ -136,6 +136,20 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	options.maxBody = int64(size)
 	return options, nil
+}
+
+// wideProxies are trusted proxies that are whole private networks, in which there are clients too.
+func (o httpOptions) wideProxies() (wide []string) {
+	for _, network := range o.trustedProxies {
+		least := 24
+		if network.Addr().Is6() {
+			least = 120
+		}
+		if network.Addr().IsPrivate() && network.Bits() < least {
+			wide = append(wide, network.String())
+		}
+	}
+	return wide
 }
 
 // parseNetworks reads networks, and addresses as networks of one.
