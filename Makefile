@@ -29,8 +29,11 @@ help: ## list the targets
 setup: ## check Go, and install PostgreSQL if it is missing (run, test and bench do this)
 	@GO="$(GO)" ./scripts/setup
 
+# Directories and mail servers that are tried with the demo are on this machine.
+DEMO_TARGETS = SECBOARD_ALLOWED_TARGETS=$${SECBOARD_ALLOWED_TARGETS-127.0.0.0/8,::1}
+
 run: setup build ## run everything with demo data; ARGS="--listen 127.0.0.1:9000" adds flags
-	@$(BIN)/secboard serve --demo $(ARGS)
+	@$(DEMO_TARGETS) $(BIN)/secboard serve --demo $(ARGS)
 
 build: ## make bin/secboard, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags '$(LDFLAGS)' -o $(BIN)/secboard ./cmd/secboard

@@ -12,6 +12,7 @@ import (
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
 	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -249,9 +250,10 @@ type DirectoryTest struct {
 	Refusal string // why the entry could not sign in whatever the password; "" when it could
 }
 
-// TestDirectory tries a connection for an administrator. It changes nothing, and works for one that is switched off
-// too.
-func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, password string) (DirectoryTest, error) {
+// TestDirectory tries a connection for an administrator, and records that it was tried. It changes nothing else, and
+// works for one that is switched off too.
+func (h *Handler) TestDirectory(ctx context.Context, caller Caller, id uuid.UUID,
+	email, password string) (DirectoryTest, error) {
 	c, err := h.connection(ctx, id)
 	if err != nil {
 		return DirectoryTest{}, err
@@ -259,6 +261,31 @@ func (h *Handler) TestDirectory(ctx context.Context, id uuid.UUID, email, passwo
 	if !c.State.Exists {
 		return DirectoryTest{}, domain.Refusef(domain.CodeNotFound, "there is no such directory")
 	}
+	tried := probe.DirectoryTested{URLs: c.server.URLs, Email: email, Password: password != ""}
+	if err := h.recordDirectoryProbe(ctx, caller, c, domain.Edit, tried); err != nil {
+		return DirectoryTest{}, err
+	}
+	return h.tryDirectory(ctx, c, email, password)
+}
+
+// TryDirectory is TestDirectory without a person and without leaving a trace, for who operates the machine.
+func (h *Handler) TryDirectory(ctx context.Context, id uuid.UUID) (DirectoryTest, error) {
+	c, err := h.connection(ctx, id)
+	if err != nil {
+		return DirectoryTest{}, err
+	}
+	return h.tryDirectory(ctx, c, "", "")
+}
+
+// recordDirectoryProbe records what a person is about to have a directory asked.
+func (h *Handler) recordDirectoryProbe(ctx context.Context, caller Caller, c connection, action domain.Action,
+	event domain.Event) error {
+	caller = caller.needing(needs("directory", action).of(c.server.CompanyID))
+	return h.recordProbe(ctx, caller, domain.StreamName(probe.DirectoryKind, c.ID), event)
+}
+
+func (h *Handler) tryDirectory(ctx context.Context, c connection, email, password string) (DirectoryTest, error) {
+	var err error
 	var test DirectoryTest
 	test.Steps, test.Entry, err = h.Directory.Test(ctx, c.server, email, password)
 	if err != nil || test.Entry == nil {

@@ -145,7 +145,7 @@ func TestTryingADirectory(t *testing.T) {
 			s := newDirectoryStory(t)
 			s.groups = []uuid.UUID{must(t)(s.CreateGroup(t.Context(), admin(), group.Details{Name: "Risk"}))}
 			test.given(t, s)
-			got, err := s.TestDirectory(t.Context(), s.ids["hq"], test.email, "")
+			got, err := s.TestDirectory(t.Context(), admin(), s.ids["hq"], test.email, "")
 			if !errors.Is(err, test.err) {
 				t.Fatalf("failed with %v, want %v", err, test.err)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/user"
 )
 
@@ -75,6 +76,16 @@ func (h *Handler) CheckDirectory(ctx context.Context, caller Caller, id uuid.UUI
 	}
 	if !c.State.Exists {
 		return DirectoryCheck{}, domain.Refusef(domain.CodeNotFound, "there is no such directory")
+	}
+	if caller.isPerson() {
+		action := domain.Edit
+		if mode == CheckShow {
+			action = domain.View
+		}
+		tried := probe.DirectoryChecked{URLs: c.server.URLs}
+		if err := h.recordDirectoryProbe(ctx, caller, c, action, tried); err != nil {
+			return DirectoryCheck{}, err
+		}
 	}
 	check, err := h.compare(ctx, c)
 	if err != nil || mode == CheckShow {

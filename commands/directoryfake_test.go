@@ -40,6 +40,7 @@ type fakeServer struct {
 	people       map[string]*fakePerson // by the address under which they are found
 	down         error
 	asked        int
+	tried        int    // by tests and checks
 	bindPassword string // that it was asked with
 	before       func() // runs before a sign-in is answered
 }
@@ -155,6 +156,7 @@ func (f fakeDirectory) SignIn(_ context.Context, server directory.Server,
 func (f fakeDirectory) Test(_ context.Context, server directory.Server,
 	email, _ string) ([]directory.Step, *directory.Entry, error) {
 	d := f.server(server)
+	d.tried++
 	if d.down != nil {
 		return nil, nil, d.down
 	}
@@ -167,6 +169,7 @@ func (f fakeDirectory) Test(_ context.Context, server directory.Server,
 
 func (f fakeDirectory) Entries(_ context.Context, server directory.Server) iter.Seq2[directory.Entry, error] {
 	d := f.server(server)
+	d.tried++
 	return func(yield func(directory.Entry, error) bool) {
 		if d.down != nil {
 			yield(directory.Entry{}, d.down)

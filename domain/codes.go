@@ -115,6 +115,7 @@ const (
 	CodeLockedOut          Code = "locked_out"
 	CodeFilter             Code = "filter"
 	CodeAttribute          Code = "attribute"
+	CodeSecretAttribute    Code = "secret_attribute"
 	CodeDN                 Code = "dn"
 	CodeScheme             Code = "scheme"
 	CodeMixed              Code = "mixed"
@@ -328,6 +329,8 @@ var Codes = []CodeSection{
 			"so none is checked for some minutes, or up to an hour", "Try again later"},
 		{CodeFilter, 0, true, "The text is not an LDAP filter", "Write it as (objectClass=user)"},
 		{CodeAttribute, 0, true, "The text is not the name of an LDAP attribute", "Use letters, digits and hyphens"},
+		{CodeSecretAttribute, 0, true, "The LDAP attribute holds a password or a key, or could be any attribute",
+			"Name an attribute that everybody may see, by its name"},
 		{CodeDN, 0, true, "The text is not a distinguished name", "Write it as DC=example,DC=com"},
 		{CodeScheme, 0, true, "The address of the directory begins with neither ldaps:// nor ldap://",
 			"Use ldaps://, or ldap:// with `start_tls`"},

@@ -255,7 +255,8 @@ func (w *world) settings(store, database, listen, data string) []string {
 		"SECBOARD_DATABASE_URL=postgres://secboard@" + database + "/secboard?sslmode=disable",
 		"SECBOARD_LISTEN=" + listen, "SECBOARD_DATA=" + data, "SECBOARD_KEYSET=" + filepath.Join(w.dir, "keyset.json"),
 		"SECBOARD_BOOTSTRAP_EMAIL=" + rootEmail, "SECBOARD_BOOTSTRAP_PASSWORD=" + rootPassword,
-		"SECBOARD_TRUSTED_PROXIES=127.0.0.1", "SECBOARD_LOG_FORMAT=json",
+		"SECBOARD_TRUSTED_PROXIES=127.0.0.1", "SECBOARD_ALLOWED_TARGETS=127.0.0.1", "SECBOARD_METRICS_LISTEN=off",
+		"SECBOARD_LOG_FORMAT=json",
 	}
 }
 

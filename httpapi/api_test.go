@@ -29,12 +29,14 @@ import (
 	"github.com/secboard/secboard/eventstore/nodetest"
 	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/ldapclient"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/postgres"
 	"github.com/secboard/secboard/postgres/pgtest"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 	"github.com/secboard/secboard/secrets/secretstest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 const (
@@ -110,14 +112,15 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	handler := commands.New(store, keys, secretstest.Hasher(t))
 	handler.Now = now
 	handler.Pause = load.Pause(handler.Pause)
-	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, projections.NewReadModels(pool)
+	handler.Directory = ldapclient.Client{Targets: targetstest.Loopback}
+	handler.DirectoryIndex = projections.NewReadModels(pool)
 	runner := engine.NewRunner(projections.Set(), pool, store, slog.New(slog.DiscardHandler), nil)
 	a.stopRunner = run(t, runner)
+	log := slog.NewTextHandler(&locked{Writer: a.log}, &slog.HandlerOptions{Level: slog.LevelDebug})
 	options := Options{
 		Commands: handler, ReadModels: projections.NewReadModels(pool), Runner: runner,
-		Pool: pool, PingStore: store.Ping,
-		Logger: slog.New(slog.NewTextHandler(&locked{Writer: a.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now:    now,
+		Pool: pool, PingStore: store.Ping, MailTransport: mailing.Transport{Targets: targetstest.Loopback},
+		Logger: slog.New(log), Now: now,
 	}
 	// so that a busy machine changes no answer
 	options.limits = limits{request: patience, session: patience, check: patience}
@@ -131,6 +134,17 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	a.patience = patience // so that a busy machine changes no answer
 	a.url = serve(t, a.server)
 	return a
+}
+
+// metricsPage is what MetricsHandler shows of the server.
+func (a *api) metricsPage(t *testing.T) string {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	MetricsHandler(a.Registry).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if recorder.Code != http.StatusOK {
+		t.Fatalf("the metrics: %d %s", recorder.Code, recorder.Body)
+	}
+	return recorder.Body.String()
 }
 
 func serve(t testing.TB, s *server) string {

@@ -155,7 +155,10 @@ func TestOriginsMustBeOrigins(t *testing.T) {
 
 func TestHTTPSRedirect(t *testing.T) {
 	t.Parallel()
-	a := startAPI(t, trusting("10.0.0.0/8"), func(o *Options) { o.HTTPSRedirect = true })
+	a := startAPI(t, trusting("10.0.0.0/8"), func(o *Options) {
+		o.HTTPSRedirect, o.PublicURL = true, "https://secboard.example.com"
+		o.AllowedHosts = []string{"secboard.example.com", "Other.example.com", "2001:db8::1"}
+	})
 	for name, c := range map[string]struct {
 		remote, host, path string
 		proto              []string
@@ -167,6 +170,10 @@ func TestHTTPSRedirect(t *testing.T) {
 		"an IPv6 address": {
 			"198.51.100.1:1", "[2001:db8::1]:8080", "/docs", nil, 308, "https://[2001:db8::1]/docs",
 		},
+		"another allowed host, as it is set up": {
+			"198.51.100.1:1", "oTHER.example.com.:80", "/docs", nil, 308, "https://Other.example.com/docs",
+		},
+		"an unknown host": {"198.51.100.1:1", "evil.example.net", "/docs", nil, 421, ""},
 		"http to a trusted proxy": {
 			"10.0.0.1:1", "secboard.example.com", "/docs", []string{"http"}, 308, "https://secboard.example.com/docs",
 		},
@@ -194,10 +201,65 @@ func TestHTTPSRedirect(t *testing.T) {
 			if got := recorder.Header().Get("Location"); got != c.to {
 				t.Errorf("got %q, want %q", got, c.to)
 			}
+			if c.status == http.StatusMisdirectedRequest {
+				if got := recorder.Body.String(); !strings.Contains(got, "unknown_host") {
+					t.Errorf(`%q lacks "unknown_host"`, got)
+				}
+			}
 			if c.status == http.StatusBadRequest {
 				if got := recorder.Body.String(); !strings.Contains(got, "https_unknown") {
 					t.Errorf(`%q lacks "https_unknown"`, got)
 				}
+			}
+		})
+	}
+}
+
+// Where any host may be asked for, a redirect still leads only to one that somebody set up.
+func TestHTTPSRedirectsLeadToNoOtherHost(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, func(o *Options) { o.HostsSetting = "HOSTS" })
+	site := a.call(t, a.admin, http.MethodPatch, "/settings/site", map[string]any{"domain": "site.example.com:8443"})
+	if site.status != http.StatusOK {
+		t.Fatal(site)
+	}
+	for name, c := range map[string]struct {
+		public, host string
+		status       int
+		to           string
+	}{
+		"the domain of the site": {"", "site.example.com", 308, "https://site.example.com:8443/docs?x=y"},
+		"the public address": {
+			"https://public.example.com", "public.example.com:80", 308,
+			"https://public.example.com/docs?x=y",
+		},
+		"with its port": {
+			"https://public.example.com:444", "public.example.com", 308,
+			"https://public.example.com:444/docs?x=y",
+		},
+		"a public address of http": {
+			"http://public.example.com:8080", "public.example.com:8080", 308,
+			"https://public.example.com/docs?x=y",
+		},
+		"another host":                 {"https://public.example.com", "evil.example.net", 421, ""},
+		"a host that begins like ours": {"", "site.example.com.evil.example.net", 421, ""},
+		"a host that ends like ours":   {"", "evil-site.example.com", 421, ""},
+		"a user in front":              {"", "site.example.com@evil.example.net", 421, ""},
+		"an address":                   {"", "127.0.0.1:8080", 421, ""},
+		"none":                         {"", "", 421, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a.HTTPSRedirect, a.PublicURL = true, c.public
+			request := httptest.NewRequest(http.MethodGet, "http://x/docs?x=y", nil)
+			request.Host = c.host
+			recorder := httptest.NewRecorder()
+			a.engine.ServeHTTP(recorder, request)
+			if got := recorder.Header().Get("Location"); recorder.Code != c.status || got != c.to {
+				t.Errorf("got %d to %q, want %d to %q: %s", recorder.Code, got, c.status, c.to, recorder.Body)
+			}
+			if c.status == 421 && (!strings.Contains(recorder.Body.String(), `"unknown_host"`) ||
+				!strings.Contains(recorder.Body.String(), "(HOSTS)")) {
+				t.Errorf("the refusal says %s", recorder.Body)
 			}
 		})
 	}

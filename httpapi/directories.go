@@ -23,7 +23,7 @@ type newDirectory struct {
 	BaseDN         string           `json:"base_dn" maxLength:"1000" example:"DC=nova,DC=example" doc:"Where the search for people starts"`
 	BindDN         Optional[string] `json:"bind_dn,omitzero" maxLength:"1000" doc:"Account used for searching; Active Directory also accepts name@domain. null: anonymous"`
 	BindPassword   Optional[string] `json:"bind_password,omitzero" maxLength:"1024" writeOnly:"true" doc:"Can't be read back"`
-	UserFilter     Optional[string] `json:"user_filter,omitzero" maxLength:"2000" nullable:"false" doc:"LDAP filter for who may sign in; default (objectClass=user)"`
+	UserFilter     Optional[string] `json:"user_filter,omitzero" maxLength:"2000" nullable:"false" doc:"LDAP filter for who may sign in, without attributes that hold secrets; default (objectClass=user)"`
 	AttrEmail      Optional[string] `json:"attr_email,omitzero" maxLength:"100" nullable:"false" doc:"Default mail"`
 	AttrFirstName  Optional[string] `json:"attr_first_name,omitzero" maxLength:"100" doc:"Default givenName; null: not read"`
 	AttrLastName   Optional[string] `json:"attr_last_name,omitzero" maxLength:"100" doc:"Default sn; null: not read"`
@@ -263,12 +263,14 @@ func (s *server) addDirectories() {
 		required: edit, timeout: directoryTestTimeout,
 		errors: []int{http.StatusTooManyRequests}, summary: "Test a directory step by step",
 		description: "Connects to each server. With an e-mail address it also shows the person's entry in the " +
-			"directory and which groups a sign-in would give. Changes nothing in SecBoard.",
+			"directory and which groups a sign-in would give. Changes nothing in SecBoard; the directory's history " +
+			"shows who tested it. Tests and checks together are limited to 30 an hour for each person.",
 		example: map[string]any{"email": "olena.kovalenko@example.com"},
 	}, s.testDirectory)
 	register(s, operation{
 		method: http.MethodGet, path: "/directories/{id}/check", id: "show-directory-check", tag: directories.tag,
 		required: directories.needs(domain.View).and("users", domain.View), timeout: commands.CheckTimeout,
+		errors:  []int{http.StatusTooManyRequests},
 		summary: "Preview a comparison of all accounts with the directory",
 	}, func(ctx context.Context, in *showCheckRequest) (*directoryCheckAnswer, error) {
 		return s.checkDirectory(ctx, in.ID, commands.CheckShow)
@@ -276,6 +278,7 @@ func (s *server) addDirectories() {
 	register(s, operation{
 		method: http.MethodPost, path: "/directories/{id}/check", id: "run-directory-check", tag: directories.tag,
 		required: edit.and("users", domain.Edit), timeout: commands.CheckTimeout,
+		errors:  []int{http.StatusTooManyRequests},
 		summary: "Compare all accounts with the directory now",
 		description: "Accounts whose entries are disabled or gone are closed, and those whose entries are back are " +
 			"opened again. If that would change too many accounts at once, it waits for `confirm`.",
@@ -308,7 +311,10 @@ func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*
 	if _, err := s.directories().get(ctx, in.ID.String(), Moment{}); err != nil {
 		return nil, err
 	}
-	test, err := s.Commands.TestDirectory(ctx, in.ID, probe.Email, probe.Password)
+	if err := s.limitTests(ctx); err != nil {
+		return nil, err
+	}
+	test, err := s.Commands.TestDirectory(ctx, s.caller(ctx), in.ID, probe.Email, probe.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -338,6 +344,9 @@ func (s *server) testDirectory(ctx context.Context, in *testDirectoryRequest) (*
 func (s *server) checkDirectory(ctx context.Context, id uuid.UUID,
 	mode commands.CheckMode) (*directoryCheckAnswer, error) {
 	if _, err := s.directories().get(ctx, id.String(), Moment{}); err != nil {
+		return nil, err
+	}
+	if err := s.limitTests(ctx); err != nil {
 		return nil, err
 	}
 	check, err := s.Commands.CheckDirectory(ctx, s.caller(ctx), id, mode)

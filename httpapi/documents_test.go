@@ -216,7 +216,7 @@ func TestHealthAndMetrics(t *testing.T) {
 		}
 	}
 
-	metrics := string(a.request(t, "", http.MethodGet, "/metrics", nil).body)
+	metrics := a.metricsPage(t)
 	for _, line := range []string{
 		`secboard_http_request_duration_seconds_count{method="POST",route="/api/v1/companies",status="2xx"} 1`,
 		`secboard_http_request_duration_seconds_count{method="GET",route="/api/v1/companies/:id",status="4xx"} 1`,

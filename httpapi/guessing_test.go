@@ -1,10 +1,17 @@
 package httpapi
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Whoever signs in wrong again and again closes an account for nobody who is elsewhere, as the last superuser is.
@@ -108,5 +115,40 @@ func TestChangesOfTheOwnAccountAreLimited(t *testing.T) {
 	}
 	if got := a.call(t, token, http.MethodGet, "/me", nil).status; got != http.StatusOK {
 		t.Errorf("reading is not limited: status = %d", got)
+	}
+}
+
+// While a directory is down, nothing tells an address with an account from one without: no text, header or status, and
+// nothing in the log of the program, which more people read than the history.
+func TestAnOutageOfADirectoryTellsNoAddress(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, trusting("127.0.0.0/8"))
+	a.account(t, annasEmail, annasPassword)
+	a.create(t, "/users", map[string]any{"email": "without-password@example.com"})
+	a.connect(t, "AD", map[string]any{"urls": []string{"ldaps://127.0.0.1:1"}, "timeout_s": 30})
+	changing := regexp.MustCompile(`(time|took|request_id|instance)"?[=:]"?[^ "]+`)
+	ask := func(email string) string {
+		began := a.log.Len()
+		body, err := json.Marshal(map[string]any{"email": email, "password": "wrong"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := httptest.NewRequest(http.MethodPost, basePath+"/sessions", bytes.NewReader(body))
+		request.Header.Set("Content-Type", "application/json")
+		recorder := httptest.NewRecorder()
+		a.engine.ServeHTTP(recorder, request)
+		recorder.Header().Del("X-Request-ID")
+		if recorder.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s: status %d", email, recorder.Code)
+		}
+		return changing.ReplaceAllString(
+			fmt.Sprint(recorder.Code, recorder.Header(), recorder.Body, a.log.String()[began:]),
+			"$1")
+	}
+	want := ask("nobody@example.com")
+	for _, email := range []string{"somebody@example.com", annasEmail, "without-password@example.com", adminEmail} {
+		if diff := cmp.Diff(want, ask(email)); diff != "" {
+			t.Errorf("%s is told from nobody (-want +got):\n%s", email, diff)
+		}
 	}
 }

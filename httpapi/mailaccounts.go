@@ -143,8 +143,9 @@ func (s *server) addMailAccounts() {
 		method: http.MethodPost, path: accounts.path + "/{id}/test", id: "test-mail-account", tag: mailTag,
 		required: needs("mail", domain.Edit),
 		summary:  "Send a test mail", timeout: testTime, example: map[string]any{"to": "me@example.com"},
+		errors: []int{http.StatusTooManyRequests},
 		description: "It is sent the same way as every other mail. Each step says what happened and, if it failed, " +
-			"what to do.",
+			"what to do. The account's history shows who sent it. Tests are limited to 30 an hour for each person.",
 	}, s.testMailAccount)
 }
 
@@ -187,6 +188,12 @@ func (s *server) testMailAccount(ctx context.Context, in *testMailRequest) (*tes
 		MessageID: id.String() + "@" + host, At: s.Now(),
 	}, sender)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.limitTests(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.Commands.RecordMailTest(ctx, s.caller(ctx), sender, in.Body.To); err != nil {
 		return nil, err
 	}
 	var steps []smtpclient.Step

@@ -95,7 +95,7 @@ func (s *server) begin(c *gin.Context) {
 	s.metrics.observe(info.route, c.Request.Method, c.Writer.Status(), took)
 	level := slog.LevelInfo
 	if !strings.HasPrefix(info.route, basePath) && c.Writer.Status() < http.StatusBadRequest {
-		level = slog.LevelDebug // probes and scrapers
+		level = slog.LevelDebug // probes
 	}
 	attributes := []slog.Attr{
 		slog.String("request_id", info.id.String()), slog.String("method", printable(c.Request.Method, 20)),
@@ -140,7 +140,9 @@ func printable(text string, most int) string {
 }
 
 // clientOf finds the address of the client and whether it came over https. Behind trusted proxies that is the last
-// address of X-Forwarded-For that is none of theirs: what stands before it could have been made up.
+// address of X-Forwarded-For that is none of theirs: what stands before it could have been made up. Where all of them
+// are in trusted networks, the client is in one itself, and only the last address, which the proxy in front of us saw,
+// is no claim of the client.
 func (s *server) clientOf(r *http.Request) (ip string, https bool) {
 	address := addressOf(r.RemoteAddr)
 	https = r.TLS != nil
@@ -151,14 +153,16 @@ func (s *server) clientOf(r *http.Request) (ip string, https bool) {
 		https = strings.EqualFold(forwarded[len(forwarded)-1], "https")
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
+	for i, hop := range slices.Backward(hops) {
 		next := addressOf(strings.TrimSpace(hop))
 		if !next.IsValid() {
 			break
 		}
-		address = next
-		if !s.isTrustedProxy(address) {
-			break
+		if i == len(hops)-1 {
+			address = next
+		}
+		if !s.isTrustedProxy(next) {
+			return textOf(next), https
 		}
 	}
 	return textOf(address), https
@@ -227,9 +231,9 @@ func (s *server) checkHost(c *gin.Context) {
 	}
 }
 
-// isProbe: probes and scrapers come by address and over http.
+// isProbe: probes come by address and over http.
 func isProbe(r *http.Request) bool {
-	return slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, r.URL.Path)
+	return r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 }
 
 // hostName is the name or address that a request is addressed to, without port and brackets.

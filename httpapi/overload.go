@@ -20,7 +20,7 @@ type rejections struct {
 	loggedAt atomic.Int64 // in Unix nanoseconds
 }
 
-// limitWork rejects requests while there are too many. Probes and scrapers always come through.
+// limitWork rejects requests while there are too many. Probes always come through.
 func (s *server) limitWork(c *gin.Context) {
 	if isProbe(c.Request) {
 		return

@@ -161,7 +161,7 @@ func TestPagesKeepToThemselves(t *testing.T) {
 	if got := a.log.String(); !strings.Contains(got, "/password_reset/:token") {
 		t.Errorf(`%q lacks "/password_reset/:token"`, got)
 	}
-	metrics := string(a.request(t, "", http.MethodGet, "/metrics", nil).body)
+	metrics := a.metricsPage(t)
 	if strings.Contains(metrics, token) {
 		t.Errorf("%q contains %q", metrics, token)
 	}

@@ -220,7 +220,7 @@ func TestNoRouteBypassesRegister(t *testing.T) {
 	}
 	var known []string
 	for _, path := range []string{
-		"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/page.css", "/pages/page.css",
+		"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/page.css", "/pages/page.css",
 		"/password_reset", "/password_reset/", "/password_reset/:token",
 		"/first_login", "/first_login/", "/first_login/:token", "/first_login/password", "/first_login/code",
 	} {
@@ -242,14 +242,19 @@ func TestClientAddressAndSchemeBehindProxies(t *testing.T) {
 		forwarded []string
 		ip        string
 	}{
-		"not a proxy of ours":      {"198.51.100.1:1234", []string{"203.0.113.1"}, "198.51.100.1"},
-		"a proxy":                  {"10.1.2.3:1234", []string{"203.0.113.1"}, "203.0.113.1"},
-		"two proxies and a lie":    {"10.1.2.3:1234", []string{"6.6.6.6, 203.0.113.1, 10.9.9.9"}, "203.0.113.1"},
-		"a proxy that adds a line": {"10.1.2.3:1234", []string{"6.6.6.6", "203.0.113.1"}, "203.0.113.1"},
-		"no address":               {"10.1.2.3:1234", []string{"garbage"}, "10.1.2.3"},
-		"IPv6 with a port":         {"10.1.2.3:1234", []string{"[2001:db8::7]:99"}, "2001:db8::7"},
-		"a proxy as IPv4 in IPv6":  {"[::ffff:10.1.2.3]:1234", []string{"203.0.113.1"}, "203.0.113.1"},
-		"a Unix socket":            {"@", nil, ""},
+		"not a proxy of ours":           {"198.51.100.1:1234", []string{"203.0.113.1"}, "198.51.100.1"},
+		"a proxy":                       {"10.1.2.3:1234", []string{"203.0.113.1"}, "203.0.113.1"},
+		"two proxies and a lie":         {"10.1.2.3:1234", []string{"6.6.6.6, 203.0.113.1, 10.9.9.9"}, "203.0.113.1"},
+		"a proxy that adds a line":      {"10.1.2.3:1234", []string{"6.6.6.6", "203.0.113.1"}, "203.0.113.1"},
+		"a client in a trusted network": {"10.1.2.3:1234", []string{"10.7.7.7"}, "10.7.7.7"},
+		"one that lies":                 {"10.1.2.3:1234", []string{"10.6.6.6, 10.7.7.7"}, "10.7.7.7"},
+		"one that lies in two lines":    {"10.1.2.3:1234", []string{"10.6.6.6", "10.5.5.5", "10.7.7.7"}, "10.7.7.7"},
+		"garbage before a proxy":        {"10.1.2.3:1234", []string{"garbage, 10.9.9.9"}, "10.9.9.9"},
+		"an empty hop":                  {"10.1.2.3:1234", []string{"203.0.113.1, "}, "10.1.2.3"},
+		"no address":                    {"10.1.2.3:1234", []string{"garbage"}, "10.1.2.3"},
+		"IPv6 with a port":              {"10.1.2.3:1234", []string{"[2001:db8::7]:99"}, "2001:db8::7"},
+		"a proxy as IPv4 in IPv6":       {"[::ffff:10.1.2.3]:1234", []string{"203.0.113.1"}, "203.0.113.1"},
+		"a Unix socket":                 {"@", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := httptest.NewRequest(http.MethodGet, "/", nil)

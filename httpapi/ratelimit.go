@@ -43,6 +43,12 @@ const (
 	ownChanges = 100
 )
 
+// Tests of directories and mail servers within testWindow: enough to set one up, few for looking around in the network.
+const (
+	testWindow = time.Hour
+	tests      = 30
+)
+
 // Counters of windows up to shortWindow are removed after it, and those whose keys begin with longWindow after
 // ownWindow.
 const (
@@ -65,7 +71,8 @@ var (
 
 	contactRate = rate{"messages", linkWindow, messagesPerSender, messagesFromAddress, false}
 	// An office changes as many accounts as it has people.
-	ownRate = rate{"own changes", ownWindow, ownChanges, math.MaxInt32, false}
+	ownRate  = rate{"own changes", ownWindow, ownChanges, math.MaxInt32, false}
+	testRate = rate{"tests", testWindow, tests, math.MaxInt32, false}
 )
 
 // excess says which of the two was done too often, and when the later of their windows ends.
@@ -105,6 +112,15 @@ func (s *server) limitOwnChanges(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(ctx)
+}
+
+// limitTests counts a test of a directory or mail server for the person who asks for it.
+func (s *server) limitTests(ctx context.Context) error {
+	over, err := s.count(ctx, testRate, infoOf(ctx).access.UserID.String())
+	if err == nil && over.account {
+		return over.refusal()
+	}
+	return err
 }
 
 // count notes one more. account is an e-mail address, or whatever names the account.

@@ -20,7 +20,6 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
@@ -43,7 +42,7 @@ type Options struct {
 	PingStore  func(context.Context) error // whether the event store answers, for /readyz; nil: reading a stream tells
 
 	Logger   *slog.Logger         // nil: slog.Default()
-	Registry *prometheus.Registry // shown at /metrics; nil: a new one
+	Registry *prometheus.Registry // for MetricsHandler; nil: a new one
 	Now      func() time.Time     // nil: time.Now
 
 	AllowedHosts   []string       // host names, without port, that requests may be addressed to; empty: all
@@ -53,6 +52,8 @@ type Options struct {
 	// of other sites whose pages may act with the session cookie, such as https://portal.example.com
 	TrustedOrigins []string
 	HTTPSRedirect  bool // sends requests that came over http to https
+	// under which people reach SecBoard, without a slash at the end; empty: the settings of the site say it
+	PublicURL string
 
 	// What an operator calls the settings behind TrustedProxies, AllowedHosts and TrustedOrigins, for problems and for
 	// the checklist of a new installation. Problems leave out an empty one.
@@ -198,8 +199,6 @@ func (s *server) routesOf() {
 
 	s.addPages()
 	s.addHealth()
-	metricsPage := promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})
-	s.root("/metrics", func(c *gin.Context) { metricsPage.ServeHTTP(c.Writer, c.Request) })
 }
 
 // root adds a page outside the API that GET and HEAD may ask for.

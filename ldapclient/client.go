@@ -15,6 +15,7 @@ import (
 
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/user"
+	"github.com/secboard/secboard/targets"
 )
 
 // pageSize is half of what Active Directory gives at most in one answer.
@@ -45,6 +46,8 @@ type Config struct {
 	// memberOf comes in parts that are not asked for: there NestedGroups finds them all.
 	Groups       bool
 	NestedGroups bool
+	// Targets are the addresses that may be connected to.
+	Targets targets.Policy
 	// Timeout bounds all that one server is asked in one call, for Entries each page.
 	Timeout time.Duration
 }
@@ -58,6 +61,16 @@ func (c Config) String() string {
 // read; Email must have one.
 type Attributes struct {
 	Email, FirstName, LastName, Phone, Department, Position string
+}
+
+// shown leaves out the names of attributes that hold secrets: they are not read, whatever the settings say.
+func (a Attributes) shown() Attributes {
+	for _, name := range []*string{&a.Email, &a.FirstName, &a.LastName, &a.Phone, &a.Department, &a.Position} {
+		if directory.SecretAttribute(*name) {
+			*name = ""
+		}
+	}
+	return a
 }
 
 // SignIn finds the one entry of the e-mail address and binds as it. It answers no error, *Refused with the entry where
@@ -188,6 +201,16 @@ func (s *session) people(email string) (*ldap.SearchRequest, *Failure) {
 	// Compiled by itself, it can't end our brackets.
 	if _, err := ldap.CompileFilter(c.UserFilter); err != nil {
 		return nil, s.server.failure(directory.StepSearch, c.explainSearch(err))
+	}
+	// Settings from before such attributes were refused may still name them.
+	if err := directory.CheckFilter(c.UserFilter); err != nil {
+		return nil, s.server.failure(directory.StepSearch,
+			misconfigured(fmt.Sprintf("the user_filter %s", err), "Correct user_filter."))
+	}
+	if directory.SecretAttribute(c.Attributes.Email) {
+		return nil, s.server.failure(directory.StepSearch,
+			misconfigured(fmt.Sprintf("the attribute %s of attr_email holds a secret", c.Attributes.Email),
+				"Set attr_email to the attribute with the e-mail address, such as mail."))
 	}
 	for _, name := range c.attributes() {
 		if !attributeName.MatchString(name) {

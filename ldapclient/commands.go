@@ -9,14 +9,17 @@ import (
 	"strings"
 
 	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/targets"
 )
 
 // Client asks directories in the terms of the domain.
-type Client struct{}
+type Client struct {
+	Targets targets.Policy // the addresses that may be connected to
+}
 
 // SignIn finds the one entry of an e-mail address and signs in as it.
-func (Client) SignIn(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error) {
-	found, err := configOf(server).SignIn(ctx, email, password)
+func (c Client) SignIn(ctx context.Context, server directory.Server, email, password string) (directory.Entry, error) {
+	found, err := c.configOf(server).SignIn(ctx, email, password)
 	if refused, ok := errors.AsType[*Refused](err); ok {
 		err = &directory.Refused{Reason: string(refused.Reason)}
 	}
@@ -24,9 +27,9 @@ func (Client) SignIn(ctx context.Context, server directory.Server, email, passwo
 }
 
 // Test does the same step by step, as far as e-mail and password are given.
-func (Client) Test(ctx context.Context, server directory.Server,
+func (c Client) Test(ctx context.Context, server directory.Server,
 	email, password string) ([]directory.Step, *directory.Entry, error) {
-	config := configOf(server)
+	config := c.configOf(server)
 	config.Groups = true // also to see what switching it on would give
 	steps, found, err := config.Test(ctx, email, password)
 	if found == nil {
@@ -37,9 +40,9 @@ func (Client) Test(ctx context.Context, server directory.Server,
 }
 
 // Entries gives all entries that the user filter lets through.
-func (Client) Entries(ctx context.Context, server directory.Server) iter.Seq2[directory.Entry, error] {
+func (c Client) Entries(ctx context.Context, server directory.Server) iter.Seq2[directory.Entry, error] {
 	return func(yield func(directory.Entry, error) bool) {
-		for found, err := range configOf(server).Entries(ctx) {
+		for found, err := range c.configOf(server).Entries(ctx) {
 			if !yield(entryOf(found), err) {
 				return
 			}
@@ -47,11 +50,12 @@ func (Client) Entries(ctx context.Context, server directory.Server) iter.Seq2[di
 	}
 }
 
-func configOf(server directory.Server) Config {
+func (c Client) configOf(server directory.Server) Config {
 	return Config{
 		URLs: server.URLs, StartTLS: server.StartTLS, CAPEM: server.CAPEM, BaseDN: server.BaseDN, BindDN: server.BindDN,
 		BindPassword: server.BindPassword, UserFilter: server.UserFilter, Attributes: Attributes(server.Attributes),
 		Groups: server.SyncGroups, NestedGroups: server.NestedGroups, Timeout: server.Timeout(),
+		Targets: c.Targets,
 	}
 }
 

@@ -50,12 +50,12 @@ const (
 
 // attributes are what is read of a person.
 func (c Config) attributes() []string {
+	a := c.Attributes.shown()
 	names := []string{
-		c.Attributes.Email, attrAccountControl, attrComputedControl, attrAccountExpires, attrLockoutTime,
+		a.Email, attrAccountControl, attrComputedControl, attrAccountExpires, attrLockoutTime,
 		attrPasswordSet,
 		attrGUID, attrEntryUUID, attrSID, attrPrimaryGroup, attrMemberOf,
 	}
-	a := c.Attributes
 	for _, name := range []string{a.FirstName, a.LastName, a.Phone, a.Department, a.Position} {
 		if name != "" {
 			names = append(names, name)
@@ -79,17 +79,18 @@ func (c Config) entry(raw *ldap.Entry, email string, now time.Time) Entry {
 		}
 		return n
 	}
+	a := c.Attributes.shown()
 	e := Entry{
 		DN:         raw.DN,
 		GUID:       guid(raw),
-		Email:      value(c.Attributes.Email),
-		FirstName:  value(c.Attributes.FirstName),
-		LastName:   value(c.Attributes.LastName),
-		Phone:      value(c.Attributes.Phone),
-		Department: value(c.Attributes.Department),
-		Position:   value(c.Attributes.Position),
+		Email:      value(a.Email),
+		FirstName:  value(a.FirstName),
+		LastName:   value(a.LastName),
+		Phone:      value(a.Phone),
+		Department: value(a.Department),
+		Position:   value(a.Position),
 	}
-	for _, address := range raw.GetEqualFoldAttributeValues(c.Attributes.Email) {
+	for _, address := range raw.GetEqualFoldAttributeValues(a.Email) {
 		if email != "" && user.NormalizeEmail(address) == user.NormalizeEmail(email) {
 			e.Email = strings.TrimSpace(address)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/targets"
 )
 
 // Reason is why a directory refuses a person.
@@ -197,6 +198,9 @@ func explainNetwork(err error) (_ explained, ok bool) {
 func explainConnect(err error) explained {
 	if e, ok := explainNetwork(err); ok {
 		return e
+	}
+	if refused, ok := errors.AsType[*targets.Refused](err); ok {
+		return explained{detail: "its address " + refused.Error(), cause: err, fix: refused.Fix()}
 	}
 	return explained{
 		detail: "connecting failed: " + printable(err.Error()), cause: err, fix: "Check host and port in urls.",

@@ -16,6 +16,7 @@ import (
 
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/ldapclient/sambatest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // fake is a directory that misbehaves where a test wants it to. It holds one person, anna@example.com.
@@ -30,6 +31,8 @@ type fake struct {
 	mu    sync.Mutex
 	clear []byte   // what came in clear
 	asked []string // who was bound at each search
+	// the attributes that the last search asked for
+	wanted []string
 }
 
 // behaviour is what the fake does at a step; nil is the proper thing.
@@ -97,7 +100,7 @@ func (f *fake) config() ldapclient.Config {
 		URLs: []string{scheme + f.address}, StartTLS: f.plain, CAPEM: f.caPEM, BaseDN: "DC=example,DC=com",
 		BindDN: searcher, BindPassword: "Bind-secret", UserFilter: "(objectClass=user)",
 		Attributes: ldapclient.Attributes{Email: "mail"},
-		Timeout:    patience,
+		Timeout:    patience, Targets: targetstest.Loopback,
 	}
 }
 
@@ -148,6 +151,10 @@ func (f *fake) serve(conn net.Conn, settings *tls.Config) {
 		case ldap.ApplicationSearchRequest:
 			f.mu.Lock()
 			f.asked = append(f.asked, as)
+			f.wanted = nil
+			for _, attribute := range operation.Children[len(operation.Children)-1].Children {
+				f.wanted = append(f.wanted, attribute.Data.String())
+			}
 			f.mu.Unlock()
 			do(behave.search, func(e *exchange) {
 				e.anna()

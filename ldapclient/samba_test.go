@@ -14,6 +14,7 @@ import (
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/ldapclient"
 	"github.com/secboard/secboard/ldapclient/sambatest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // everyCharacter is a password that anything which quotes wrongly would damage.
@@ -27,7 +28,7 @@ func config(d *sambatest.Domain) ldapclient.Config {
 			Email: "mail", FirstName: "givenName", LastName: "sn", Phone: "telephoneNumber", Department: "department",
 			Position: "title",
 		},
-		Timeout: patience,
+		Timeout: patience, Targets: targetstest.Loopback,
 	}
 }
 

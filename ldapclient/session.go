@@ -100,7 +100,7 @@ func (c Config) open(ctx context.Context, url string, log *steps) (_ *session, e
 		}
 	}()
 	if err := log.run(directory.StepConnect, func() (string, *Failure) {
-		s.raw, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(to.host, to.port))
+		s.raw, err = c.Targets.Dialer().DialContext(ctx, "tcp", net.JoinHostPort(to.host, to.port))
 		if err != nil {
 			return "", to.failure(directory.StepConnect, explainConnect(cause(ctx, err)))
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/smtpclient"
+	"github.com/secboard/secboard/targets"
 )
 
 // FeatureTest is the mail by which an administrator tries a mail account. No route leads to it.
@@ -191,6 +192,8 @@ func Compose(m Message, sender commands.MailSender) (*mail.Msg, error) {
 type Transport struct {
 	// RootCAs are trusted to certify mail servers; nil: those of the system.
 	RootCAs *x509.CertPool
+	// Targets are the addresses that may be connected to.
+	Targets targets.Policy
 }
 
 // Send hands a mail to the sender's server, and says what each step did. Its error is a *smtpclient.Failure.
@@ -208,5 +211,6 @@ func (t Transport) server(sender commands.MailSender) smtpclient.Server {
 		Host: sender.Server.Host, Port: sender.Server.Port, Security: sender.Server.Security,
 		Timeout:  time.Duration(sender.Server.TimeoutS) * time.Second,
 		Username: sender.Account.Username, Password: sender.Password, RootCAs: t.RootCAs,
+		Targets: t.Targets,
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/eventstore/nodetest"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/mailing/mailtest"
 	"github.com/secboard/secboard/pause/pausetest"
 	"github.com/secboard/secboard/postgres"
@@ -27,6 +28,7 @@ import (
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
 	"github.com/secboard/secboard/secrets/secretstest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // office is a log, its read models and the process that sends mail.
@@ -84,8 +86,9 @@ func newOffice(t *testing.T) *office {
 func (o *office) newMail() *Mail {
 	return &Mail{
 		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail, Superusers: o.readModels.Superusers,
-		Logger:  slog.New(slog.NewTextHandler(&o.log, nil)),
-		BaseURL: func(context.Context) (string, error) { return "https://accounts.example.com/", nil },
+		Transport: mailing.Transport{Targets: targetstest.Loopback},
+		Logger:    slog.New(slog.NewTextHandler(&o.log, nil)),
+		BaseURL:   func(context.Context) (string, error) { return "https://accounts.example.com/", nil },
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 
 	"github.com/secboard/secboard/domain"
 	"github.com/secboard/secboard/domain/company"
+	"github.com/secboard/secboard/domain/directory"
+	"github.com/secboard/secboard/domain/mailaccount"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
@@ -144,6 +147,11 @@ type HistoryChange struct {
 	ToName   *string `json:"to_name,omitempty"`
 }
 
+// beside are the kinds of streams that belong to the history of another, under the same id.
+var beside = map[string]string{
+	user.Kind: signin.Kind, directory.Kind: probe.DirectoryKind, mailaccount.Kind: probe.MailKind,
+}
+
 // History lists the events of one aggregate, newest first; sort "position" turns it round. An aggregate that does not
 // exist has an empty history.
 func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page PageRequest) (List[HistoryEntry], error) {
@@ -151,9 +159,10 @@ func (r *ReadModels) History(ctx context.Context, filter HistoryFilter, page Pag
 		columns: historyEntryColumns, from: "history h", byDefault: "-position",
 		orders: map[string]order{"position": {"h.position", newInt}},
 	}
-	if filter.IncludeSignIns && filter.Kind == user.Kind {
-		q.where("h.kind IN (?, ?)", user.Kind, signin.Kind)
-	} else {
+	switch also := beside[filter.Kind]; {
+	case also != "" && (also != signin.Kind || filter.IncludeSignIns):
+		q.where("h.kind IN (?, ?)", filter.Kind, also)
+	default:
 		q.where("h.kind = ?", filter.Kind)
 	}
 	q.where("h.subject_id = ?", engine.Storable(filter.ID))

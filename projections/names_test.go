@@ -22,6 +22,7 @@ import (
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/signin"
@@ -56,6 +57,10 @@ func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 		approval.Kind: {domain.StreamName(approval.Kind, id), "New", []domain.Event{
 			approval.Proposed{Operation: "change-user", Subject: "New"},
 		}},
+		probe.DirectoryKind: {
+			domain.StreamName(probe.DirectoryKind, id), "New", []domain.Event{probe.DirectoryTested{}},
+		},
+		probe.MailKind: {domain.StreamName(probe.MailKind, id), "New", []domain.Event{probe.MailSent{}}},
 		group.Kind: {
 			domain.StreamName(group.Kind, id), "New",
 			[]domain.Event{group.Created{Name: "Old"}, group.Renamed{Name: renamed}},

@@ -65,7 +65,8 @@ func (c *Conn) resolve(ctx context.Context) (string, *Failure) {
 
 // connect opens the connection and, unless TLS comes first, reads the server's greeting.
 func (c *Conn) connect(ctx context.Context) (string, *Failure) {
-	dialer := net.Dialer{Timeout: c.server.Timeout}
+	dialer := c.server.Targets.Dialer()
+	dialer.Timeout = c.server.Timeout
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(c.host, strconv.Itoa(c.server.Port)))
 	if err != nil {
 		return "", c.unconnected(ctx, err)

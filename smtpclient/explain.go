@@ -21,6 +21,7 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/targets"
 )
 
 // The functions here turn one error of the dialogue into the administrator's sentence.
@@ -47,9 +48,13 @@ func (c *Conn) unresolved(ctx context.Context, err error) *Failure {
 func (c *Conn) unconnected(ctx context.Context, err error) *Failure {
 	f := &Failure{Err: err}
 	var dns *net.DNSError
+	var refused *targets.Refused
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return stopped(err)
+	case errors.As(err, &refused):
+		f.Detail = fmt.Sprintf("The address of %s is not allowed: %s.", c.server, refused)
+		f.Fix = refused.Fix()
 	case errors.As(err, &dns):
 		return c.unresolved(ctx, err)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/secboard/secboard/smtpclient"
 	"github.com/secboard/secboard/smtpclient/mtatest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // Against a real mail server.
@@ -36,7 +37,7 @@ const token = "s3cr3t-t0ken-of-a-mail-Zm9vYmFyYmF6cXV4"
 func account(mta *mtatest.Server) smtpclient.Server {
 	return smtpclient.Server{
 		Host: mta.Host, Port: mta.Port, Security: smtpclient.SecurityStartTLS, RootCAs: mta.RootCAs,
-		Username: mta.Username, Password: mta.Password,
+		Username: mta.Username, Password: mta.Password, Targets: targetstest.Loopback,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/secboard/secboard/smtpclient"
 	"github.com/secboard/secboard/smtpclient/mtatest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // script is a mail server that answers as no real one can be made to.
@@ -72,6 +73,7 @@ func (s *script) start(t testing.TB) smtpclient.Server {
 	server := smtpclient.Server{
 		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, Security: smtpclient.SecurityStartTLS,
 		RootCAs: authority.Pool, Username: "anna", Password: "hunter2!hunter2!",
+		Targets: targetstest.Loopback,
 	}
 	if s.tlsAtOnce {
 		server.Security = smtpclient.SecurityTLS

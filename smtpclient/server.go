@@ -12,6 +12,7 @@ import (
 	"github.com/wneessen/go-mail"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/targets"
 )
 
 // Values of Server.Security.
@@ -53,6 +54,7 @@ type Server struct {
 	Username string
 	Password string         `json:"-"`
 	RootCAs  *x509.CertPool `json:"-"` // nil: the system's
+	Targets  targets.Policy `json:"-"` // the addresses that may be connected to
 }
 
 // String is the server's address: printed anywhere, it must not show the password.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/secboard/secboard/smtpclient"
 	"github.com/secboard/secboard/smtpclient/mtatest"
+	"github.com/secboard/secboard/targets/targetstest"
 )
 
 // Against servers that are wrong in ways of their own.
@@ -547,7 +548,7 @@ func TestConnectionThatBreaksWithinTheMessageIsNoDoubt(t *testing.T) {
 	t.Cleanup(func() { _ = listener.Close() })
 	server := smtpclient.Server{
 		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, Security: smtpclient.SecurityNone,
-		Timeout: patience,
+		Timeout: patience, Targets: targetstest.Loopback,
 	}
 	msg := message(t, "noreply@secboard.example", "bob@example.org")
 	msg.SetBodyString("text/plain", strings.Repeat("All work and no play. ", 1_000_000)) // more than any buffer takes

@@ -22,6 +22,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080",
 		"address of the server, which must trust this program as a proxy: serve --trusted-proxies 127.0.0.1")
+	flag.StringVar(&o.metrics, "metrics", "http://127.0.0.1:9464/metrics", "page with the metrics of the server")
 	flag.StringVar(&o.email, "email", "root@example.com",
 		"e-mail address of a superuser; its password is read from SECBOARD_LOAD_PASSWORD")
 	flag.DurationVar(&o.length, "for", 10*time.Minute, "how long the steady load lasts")
@@ -41,9 +42,9 @@ func main() {
 }
 
 type options struct {
-	url, email, password, profile string
-	length                        time.Duration
-	rate                          float64
+	url, metrics, email, password, profile string
+	length                                 time.Duration
+	rate                                   float64
 }
 
 const (

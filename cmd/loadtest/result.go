@@ -43,7 +43,7 @@ func (l *load) attack(ctx context.Context, name string, rate float64, length tim
 		vegeta.Timeout(time.Minute), vegeta.MaxBody(512))
 	sampling, sampled := context.WithCancel(ctx)
 	var sampler sync.WaitGroup
-	sampler.Go(func() { r.sample(sampling, l.url) })
+	sampler.Go(func() { r.sample(sampling, l.metrics) })
 	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
 	for answer := range attacker.Attack(l.next, pace, length, name) {
 		kind := kindOf(answer)
@@ -84,7 +84,7 @@ func first(text string) string {
 	return text[:min(len(text), 90)]
 }
 
-// sample reads the server's resident memory until ctx ends.
+// sample reads the server's resident memory from its metrics until ctx ends.
 func (r *result) sample(ctx context.Context, url string) {
 	for ctx.Err() == nil {
 		if size := memory(ctx, url); size > 0 {
@@ -96,7 +96,7 @@ func (r *result) sample(ctx context.Context, url string) {
 
 // memory is the server's, 0 where it does not tell.
 func memory(ctx context.Context, url string) float64 {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0
 	}

@@ -11,11 +11,13 @@ import (
 
 	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/projections"
+	"github.com/secboard/secboard/targets"
 )
 
 type doctorCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 	httpSettings
+	targetSettings
 	storeSettings
 }
 
@@ -49,6 +51,7 @@ type doctor struct {
 	findings []finding
 	setup    []projections.SetupItem
 	keys     string // fingerprint of the keyset, if it is that of the log
+	targets  targets.Policy
 }
 
 func (d *doctor) ok(check, format string, args ...any) {
@@ -115,8 +118,10 @@ func (d *doctor) report() error {
 
 func (d *doctor) configuration(app *kong.Application) bool {
 	_, err := d.parse()
+	var targetsErr error
+	d.targets, targetsErr = d.policy()
 	_, bootstrapErr := d.p.bootstrap()
-	if err := errors.Join(d.check(), err, bootstrapErr); err != nil {
+	if err := errors.Join(d.check(), err, targetsErr, bootstrapErr); err != nil {
 		d.problem("configuration", strings.ReplaceAll(err.Error(), "\n", "; "),
 			"correct the settings; `secboard serve --help` lists all of them")
 		return false

@@ -37,7 +37,7 @@ func (d *doctor) mail(ctx context.Context) {
 		d.problem("mail", err.Error(), "restore the keyset file from a backup")
 		return
 	}
-	handler := checking(d.st, keys, projections.NewReadModels(d.st.Pool))
+	handler := checking(d.st, keys, projections.NewReadModels(d.st.Pool), d.targets)
 	for _, account := range accounts.Items {
 		d.mailAccount(ctx, handler, account)
 	}
@@ -51,7 +51,7 @@ func (d *doctor) mailAccount(ctx context.Context, handler *commands.Handler, acc
 		d.problem("mail", account.Address+": "+err.Error(), "choose another mail server for the account, or retire it")
 		return
 	}
-	steps, err := mailing.Transport{}.Check(ctx, sender)
+	steps, err := mailing.Transport{Targets: d.targets}.Check(ctx, sender)
 	if err != nil {
 		fix := "try again"
 		if len(steps) > 0 {
@@ -79,12 +79,12 @@ func (d *doctor) directories(ctx context.Context) {
 		d.problem("directories", err.Error(), "restore the keyset file from a backup")
 		return
 	}
-	handler := checking(d.st, keys, readModels)
+	handler := checking(d.st, keys, readModels, d.targets)
 	for _, id := range ids {
 		shown, err := readModels.Directory(ctx, id)
 		var test commands.DirectoryTest
 		if err == nil {
-			test, err = handler.TestDirectory(ctx, id, "", "")
+			test, err = handler.TryDirectory(ctx, id)
 		}
 		if err != nil {
 			d.problem("directories", fmt.Sprintf("%s: %v", id, err), "check the database and the event store")

@@ -18,7 +18,7 @@ type eventstoreCmd struct {
 type eventstoreServeCmd struct {
 	Listen    string `default:"127.0.0.1:2113" placeholder:"HOST:PORT" help:"Address, default ${default}. Port 0: any free port."`
 	Data      string `group:"settings" default:"./data" placeholder:"DIR" help:"Data directory. The log is in its folder eventstore."`
-	Insecure  bool   `help:"No TLS and no password: whoever can reach the port can write history."`
+	Insecure  bool   `help:"No TLS and no password: whoever can reach the port can read and write the whole history. For 127.0.0.1 only."`
 	LogFormat string `group:"settings" default:"text" placeholder:"text|json" help:"Format of the log on standard error."`
 }
 
@@ -44,9 +44,10 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return usagef("--listen is %q: it must be host:port, such as 127.0.0.1:2113", c.Listen)
 	}
+	logger := p.logger(c.LogFormat, slog.LevelInfo)
 	st, err := instance.Claim(ctx, instance.Request{
 		Settings: s.instance(), Parts: instance.Parts{Log: true}, Command: "eventstore serve",
-		Logger: p.logger(c.LogFormat, slog.LevelInfo),
+		Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -61,6 +62,7 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 	}
 	address := listener.Addr().String()
 	if c.Insecure {
+		p.warnOfOpenStore(logger, listener.Addr(), c.LogFormat)
 		err := p.printf("The event store listens on %s, without TLS and password.\n  "+
 			"SECBOARD_EVENTSTORE_URL='esdb://%s?tls=false'\n", address, address)
 		if err != nil {
@@ -80,6 +82,25 @@ func (c *eventstoreServeCmd) Run(ctx context.Context, p *program) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	return serveNode(ctx, st, func(ctx context.Context) error { return st.Node.ServeTCP(ctx, listener, credentials) })
+}
+
+// warnOfOpenStore says what --insecure means where others than this machine reach the port.
+func (p *program) warnOfOpenStore(logger *slog.Logger, address net.Addr, format string) {
+	if isLoopback(address) {
+		return
+	}
+	if format == formatText { // a log in JSON holds nothing else
+		p.complain("WARNING: --insecure on " + address.String() + ": everybody who reaches this port can read and " +
+			"write the whole history, and so become a superuser. Use --listen 127.0.0.1:2113, or leave --insecure out.")
+	}
+	logger.Warn("the event store is open to everybody who reaches its port, without TLS and password: listen on "+
+		"127.0.0.1, or leave --insecure out", "address", address.String())
+}
+
+// isLoopback says whether only this machine reaches a listener.
+func isLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // serveNode serves until ctx ends or the store fails.

@@ -103,6 +103,9 @@ func newProgram(env settings, stdin io.Reader, stdout, stderr io.Writer) *progra
 			env = env.with(name, value)
 		}
 	}
+	if _, set := env[settingTargets]; !set {
+		env = env.with(settingTargets, "127.0.0.0/8,::1") // where the servers of the tests are
+	}
 	return &program{env: env.with(asProgram, "1"), executable: executable, stdin: stdin, stdout: stdout, stderr: stderr,
 		patience: deadline, storeTime: storeTime}
 }
@@ -229,14 +232,22 @@ func serve(t testing.TB, env settings, args ...string) (*running, *client) {
 	if env["SECBOARD_LISTEN"] == "" {
 		env = env.with("SECBOARD_LISTEN", "127.0.0.1:0")
 	}
+	if env[settingMetrics] == "" {
+		env = env.with(settingMetrics, "127.0.0.1:0")
+	}
 	i := begin(t, env, "Stop with Ctrl-C", append([]string{"serve"}, args...)...)
-	return i, &client{t: t, url: i.found(`listens on (http://\S+)`)}
+	c := &client{t: t, url: i.found(`listens on (http://\S+)`)}
+	if env[settingMetrics] != noMetrics {
+		c.page = i.found(`Metrics: +(http://\S+)`)
+	}
+	return i, c
 }
 
 // client talks to the HTTP API.
 type client struct {
 	t     testing.TB
 	url   string
+	page  string // of the metrics
 	token string
 }
 
@@ -297,7 +308,7 @@ func (c *client) try(method, path string, body any) (_ answer, err error) {
 // metrics gives the page of metrics.
 func (c *client) metrics() string {
 	c.t.Helper()
-	response, err := http.Get(c.url + "/metrics")
+	response, err := http.Get(c.page)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestNoMailIsLostByKill(t *testing.T) {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"SECBOARD_DATA=" + filepath.Join(pgtest.TempDir(t), "data"), "SECBOARD_LISTEN=127.0.0.1:0",
-		"SECBOARD_PUBLIC_URL=https://accounts.example.com",
+		settingTargets + "=127.0.0.0/8", "SECBOARD_PUBLIC_URL=https://accounts.example.com",
 		bootstrapEmail + "=" + rootEmail, bootstrapPassword + "=" + rootPassword,
 	}
 	sink := mailtest.NewSink(t)

@@ -22,6 +22,7 @@ import (
 type serveCmd struct {
 	Demo bool `help:"Fill an empty store with three companies, 200 people and five years of history."`
 	httpSettings
+	targetSettings
 	storeSettings
 }
 
@@ -54,6 +55,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	if err != nil {
 		return err
 	}
+	if options.targets, err = c.policy(); err != nil {
+		return err
+	}
 	first, err := p.bootstrap()
 	if err != nil {
 		return err
@@ -63,6 +67,13 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	if unknown := p.unknownVariables(cli.Model); len(unknown) > 0 {
 		logger.Warn("these environment variables are not settings of secboard and have no effect", "names",
 			strings.Join(unknown, ", "))
+	}
+
+	if wide := options.wideProxies(); len(wide) > 0 {
+		logger.Warn(settingProxies+" has networks in which there may be clients: each of them can claim any "+
+			"address, and "+
+			"so get around limits and falsify histories; list the addresses of the proxies alone", "networks",
+			strings.Join(wide, ", "))
 	}
 
 	st, err := instance.Claim(ctx, instance.Request{
@@ -79,6 +90,13 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 		return err
 	}
 	st.OnClose(func(context.Context) error { return ignoreClosed(listener.Close()) })
+	metrics, err := c.listenForMetrics(ctx, logger)
+	if err != nil {
+		return err
+	}
+	if metrics != nil {
+		st.OnClose(func(context.Context) error { return ignoreClosed(metrics.Close()) })
+	}
 	if err := st.Open(ctx); err != nil {
 		return err
 	}
@@ -96,6 +114,11 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	// after the requests under way, which may wait for the read models
 	defer func() { err = errors.Join(err, background.End()) }()
 	background.Start("the projections", app.projections.Run)
+	if metrics != nil {
+		background.Start("the metrics", func(ctx context.Context) error {
+			return serveMetrics(ctx, metrics, app.metrics, logger)
+		})
+	}
 
 	welcome, err := c.firstStart(ctx, app.commands, first)
 	if err != nil {
@@ -119,7 +142,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	if err := announce(p, st, listener.Addr(), welcome); err != nil {
+	if err := announce(p, st, listener.Addr(), metrics, welcome); err != nil {
 		return errors.Join(err, server.Close())
 	}
 
@@ -206,15 +229,18 @@ func (c *serveCmd) firstStart(ctx context.Context, h *commands.Handler, first bo
 }
 
 // announce says where the API is: to people, and to other commands.
-func announce(p *program, st *instance.Stores, address net.Addr, welcome []string) error {
+func announce(p *program, st *instance.Stores, address net.Addr, metrics net.Listener, welcome []string) error {
 	if err := st.Announce(address.String()); err != nil {
 		return err
 	}
 	lines := []string{
 		"SecBoard listens on http://" + reachable(address),
 		"API:        http://" + reachable(address) + "/api/v1, described at /docs and /openapi.json",
-		"Data:       " + st.Where(),
 	}
+	if metrics != nil {
+		lines = append(lines, "Metrics:    http://"+reachable(metrics.Addr())+"/metrics")
+	}
+	lines = append(lines, "Data:       "+st.Where())
 	if len(welcome) == 0 {
 		welcome = []string{"Sign in:    POST /api/v1/sessions; `secboard superuser create` creates the first account"}
 	}

@@ -20,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/secboard/secboard/instance"
+	"github.com/secboard/secboard/targets"
 )
 
 // settingsGroup is the kong group of the flags that are settings: those that a SECBOARD_* variable and a line of the
@@ -56,12 +57,23 @@ func (s *storeSettings) instance() instance.Settings { return instance.Settings(
 // httpSettings say how the HTTP API is reached.
 type httpSettings struct {
 	Listen         string   `group:"settings" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the HTTP API. Port 0: any free port."`
+	MetricsListen  string   `group:"settings" placeholder:"HOST:PORT|off" help:"Address of /metrics and of Go's profiles (/debug/pprof/), which ask nobody who they are. off: none. Empty: 127.0.0.1:9464, unless another program has it."`
 	PublicURL      string   `group:"settings" name:"public-url" placeholder:"URL" help:"Address under which people reach SecBoard, for links in mails, such as https://accounts.example.com. Empty: domain and protocol of the site settings."`
 	AllowedHosts   []string `group:"settings" placeholder:"NAME" help:"Host names that requests may use. Empty: all."`
-	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.0/8. Empty: none."`
+	TrustedProxies []string `group:"settings" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, such as 10.0.0.7: whoever else has such an address can claim another one. Empty: none."`
 	TrustedOrigins []string `group:"settings" placeholder:"URL" help:"Other sites whose pages may act with the session cookie, such as https://portal.example.com. Empty: none."`
-	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Redirect requests from http to https."`
+	HTTPSRedirect  bool     `group:"settings" name:"https-redirect" help:"Redirect requests from http to https, for the host of SECBOARD_PUBLIC_URL, those of SECBOARD_ALLOWED_HOSTS and the domain of the site settings."`
 	MaxBody        string   `group:"settings" default:"100MB" placeholder:"SIZE" help:"Largest request body, such as 100MB."`
+}
+
+// targetSettings say which addresses SecBoard connects to because people name them.
+type targetSettings struct {
+	AllowedTargets []string `group:"settings" placeholder:"CIDR" help:"Networks in which directories and mail servers may be although they are special (loopback, link-local, multicast, a cloud's own), such as 127.0.0.1 or 169.254.7.0/24. Empty: none; the Internet and private networks always may."`
+}
+
+func (s *targetSettings) policy() (targets.Policy, error) {
+	allowed, err := parseNetworks(settingTargets, s.AllowedTargets)
+	return targets.Policy{Allowed: allowed, Setting: settingTargets}, err
 }
 
 // The settings that texts of other packages name.
@@ -69,26 +81,25 @@ const (
 	settingHosts   = "SECBOARD_ALLOWED_HOSTS"
 	settingProxies = "SECBOARD_TRUSTED_PROXIES"
 	settingOrigins = "SECBOARD_TRUSTED_ORIGINS"
+	settingTargets = "SECBOARD_ALLOWED_TARGETS"
 )
 
-// httpOptions are httpSettings as the server takes them.
+// httpOptions are the settings as the server takes them.
 type httpOptions struct {
 	trustedProxies []netip.Prefix
 	maxBody        int64
+	targets        targets.Policy
 }
 
 func (s *httpSettings) parse() (httpOptions, error) {
 	var options httpOptions
-	host, port, err := net.SplitHostPort(s.Listen)
-	if err != nil {
-		return options, usagef("SECBOARD_LISTEN is %q: it must be host:port, such as 127.0.0.1:8080", s.Listen)
+	if err := checkListen("SECBOARD_LISTEN", s.Listen, "127.0.0.1:8080"); err != nil {
+		return options, err
 	}
-	if number, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(number, 10) != port {
-		return options, usagef("SECBOARD_LISTEN is %q: the port must be a number up to 65535", s.Listen)
-	}
-	if strings.ContainsAny(host, "/@ ") {
-		return options,
-			usagef("SECBOARD_LISTEN is %q: it must be host:port without a scheme, such as 127.0.0.1:8080", s.Listen)
+	if s.MetricsListen != "" && s.MetricsListen != noMetrics {
+		if err := checkListen(settingMetrics, s.MetricsListen, defaultMetrics); err != nil {
+			return options, err
+		}
 	}
 	if s.PublicURL != "" {
 		public, err := url.Parse(s.PublicURL)
@@ -109,18 +120,9 @@ func (s *httpSettings) parse() (httpOptions, error) {
 				"port, path or *, such as secboard.example.com", name)
 		}
 	}
-	for _, text := range s.TrustedProxies {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			address, err := netip.ParseAddr(text)
-			if err != nil {
-				return options,
-					usagef("SECBOARD_TRUSTED_PROXIES contains %q: it must be addresses or networks, such as 10.0.0.7 "+
-						"or 10.0.0.0/8", text)
-			}
-			prefix = netip.PrefixFrom(address, address.BitLen())
-		}
-		options.trustedProxies = append(options.trustedProxies, prefix.Masked())
+	var err error
+	if options.trustedProxies, err = parseNetworks(settingProxies, s.TrustedProxies); err != nil {
+		return options, err
 	}
 	for _, origin := range s.TrustedOrigins {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
@@ -134,6 +136,53 @@ func (s *httpSettings) parse() (httpOptions, error) {
 	}
 	options.maxBody = int64(size)
 	return options, nil
+}
+
+// wideProxies are trusted proxies that are whole private networks, in which there are clients too.
+func (o httpOptions) wideProxies() (wide []string) {
+	for _, network := range o.trustedProxies {
+		least := 24
+		if network.Addr().Is6() {
+			least = 120
+		}
+		if network.Addr().IsPrivate() && network.Bits() < least {
+			wide = append(wide, network.String())
+		}
+	}
+	return wide
+}
+
+// parseNetworks reads networks, and addresses as networks of one.
+func parseNetworks(setting string, texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			if err != nil || address.Zone() != "" {
+				return nil, usagef("%s contains %q: it must be addresses or networks, such as 10.0.0.7 or 10.0.0.0/8",
+					setting, text)
+			}
+			address = address.Unmap()
+			prefix = netip.PrefixFrom(address, address.BitLen())
+		}
+		networks = append(networks, prefix.Masked())
+	}
+	return networks, nil
+}
+
+// checkListen checks the address of a listener.
+func checkListen(setting, address, example string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("%s is %q: it must be host:port, such as %s", setting, address, example)
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(number, 10) != port {
+		return usagef("%s is %q: the port must be a number up to 65535", setting, address)
+	}
+	if strings.ContainsAny(host, "/@ ") {
+		return usagef("%s is %q: it must be host:port without a scheme, such as %s", setting, address, example)
+	}
+	return nil
 }
 
 // bootstrap is the first superuser, from the environment only: a password on the command line can be read by everybody

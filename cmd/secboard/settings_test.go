@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,14 @@ func TestWrongSettingsStopTheStartWithASentence(t *testing.T) {
 		"listen on high port": {
 			settings{"SECBOARD_LISTEN": "127.0.0.1:70000"}, nil, []string{"SECBOARD_LISTEN", "65535"},
 		},
+		"target that is a name": {settings{settingTargets: "127.0.0.1,localhost"}, nil, []string{
+			settingTargets, `"localhost"`, "10.0.0.0/8",
+		}},
+		"target with a zone": {settings{settingTargets: "fe80::1%eth0"}, nil, []string{settingTargets}},
+		"metrics without port": {settings{settingMetrics: "127.0.0.1"}, nil, []string{
+			settingMetrics, `"127.0.0.1"`, "127.0.0.1:9464",
+		}},
+		"metrics with a scheme": {settings{settingMetrics: "http://127.0.0.1:9464"}, nil, []string{settingMetrics}},
 		"host with port": {settings{"SECBOARD_ALLOWED_HOSTS": "a.example,b.example:80"}, nil, []string{
 			"SECBOARD_ALLOWED_HOSTS", `"b.example:80"`,
 		}},
@@ -186,5 +195,21 @@ func TestVersion(t *testing.T) {
 	if err := json.Unmarshal([]byte(command(t, nil, "", "version", "--json").stdout), &v); err != nil ||
 		!strings.HasPrefix(v.Go, "go1.") {
 		t.Errorf("got %+v, %v", v, err)
+	}
+}
+
+func TestTrustedNetworksWithClientsAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	s := httpSettings{Listen: "127.0.0.1:0", MaxBody: "1MB", TrustedProxies: []string{
+		"10.0.0.0/8", "10.1.0.0/24", "10.0.0.7", "172.16.0.0/12", "127.0.0.0/8", "173.245.48.0/20", "fd00::/8",
+		"fd00::7",
+		"2400:cb00::/32",
+	}}
+	options, err := s.parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := options.wideProxies(); !slices.Equal(got, []string{"10.0.0.0/8", "172.16.0.0/12", "fd00::/8"}) {
+		t.Errorf("warns of %q", got)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -70,6 +71,39 @@ func TestStartWithStoresThatAreAway(t *testing.T) {
 	}
 }
 
+func TestAnOpenEventStoreIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		address, format string
+		said            []string // one entry per line
+	}{
+		"loopback":            {"127.0.0.1", formatText, nil},
+		"loopback of IPv6":    {"::1", formatText, nil},
+		"all addresses":       {"0.0.0.0", formatText, []string{"WARNING: --insecure on 0.0.0.0:2113", "level=WARN"}},
+		"all of IPv6":         {"::", formatText, []string{"WARNING: --insecure on [::]:2113", "level=WARN"}},
+		"one of a network":    {"10.0.0.7", formatText, []string{"WARNING: --insecure on 10.0.0.7:2113", "level=WARN"}},
+		"a log that is JSON":  {"0.0.0.0", formatJSON, []string{`"level":"WARN"`}},
+		"loopback, also JSON": {"127.0.0.2", formatJSON, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stderr strings.Builder
+			p := newProgram(nil, nil, nil, &stderr)
+			p.warnOfOpenStore(p.logger(c.format, slog.LevelInfo), &net.TCPAddr{IP: net.ParseIP(c.address), Port: 2113},
+				c.format)
+			lines := strings.FieldsFunc(stderr.String(), func(r rune) bool { return r == '\n' })
+			if len(lines) != len(c.said) {
+				t.Fatalf("it says %q, want %d lines", lines, len(c.said))
+			}
+			for i, text := range c.said {
+				if !strings.Contains(lines[i], text) {
+					t.Errorf("%q lacks %q", lines[i], text)
+				}
+			}
+		})
+	}
+}
+
 func TestEventStoreAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -84,6 +118,9 @@ func TestEventStoreAlone(t *testing.T) {
 		"in use by secboard eventstore serve")
 	if status := store.stop(); status != exitDone {
 		t.Errorf("it ended with status %d: %s", status, store.stderr)
+	}
+	if got := store.stderr.String(); strings.Contains(got, "WARN") {
+		t.Errorf("it warns of a port that only this machine reaches: %s", got)
 	}
 
 	// With TLS: only who has the certificate and the password gets in, and what was written is there.

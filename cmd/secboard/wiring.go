@@ -17,10 +17,12 @@ import (
 	"github.com/secboard/secboard/httpapi/load"
 	"github.com/secboard/secboard/instance"
 	"github.com/secboard/secboard/ldapclient"
+	"github.com/secboard/secboard/mailing"
 	"github.com/secboard/secboard/processes"
 	"github.com/secboard/secboard/projections"
 	"github.com/secboard/secboard/projections/engine"
 	"github.com/secboard/secboard/secrets"
+	"github.com/secboard/secboard/targets"
 )
 
 // application is all that serve runs on its stores. Which adapters, decorators and processes it consists of is decided
@@ -29,6 +31,7 @@ type application struct {
 	commands    *commands.Handler
 	projections *engine.Runner
 	api         http.Handler
+	metrics     http.Handler
 	directories processes.Directories
 	approvals   processes.Approvals
 	mail        *processes.Mail
@@ -46,7 +49,8 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 	registry := prometheus.NewRegistry()
 	// Requests and processes share this handler, with everything that stands around it.
 	handler.Log = newCountedLog(handler.Log, registry)
-	handler.Directory, handler.DirectoryIndex = load.NewDirectory(ldapclient.Client{}), readModels
+	handler.Directory = load.NewDirectory(ldapclient.Client{Targets: options.targets})
+	handler.DirectoryIndex = readModels
 	handler.Pause = load.Pause(handler.Pause)
 	registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler)),
@@ -60,26 +64,28 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 		Commands: handler, ReadModels: readModels, Runner: runner, Pool: st.Pool, Security: readModels.Security,
 		PingStore: st.Log.Ping, Logger: logger, Registry: registry,
 		AllowedHosts: c.AllowedHosts, TrustedProxies: options.trustedProxies, MaxBody: options.maxBody,
-		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect,
+		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect, PublicURL: c.PublicURL,
+		MailTransport:  mailing.Transport{Targets: options.targets},
 		ProxiesSetting: settingProxies, HostsSetting: settingHosts, OriginsSetting: settingOrigins,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &application{
-		commands: handler, projections: runner, api: api,
+		commands: handler, projections: runner, api: api, metrics: httpapi.MetricsHandler(registry),
 		directories: processes.Directories{Pool: st.Pool, Commands: handler, Logger: logger},
 		approvals:   processes.Approvals{Commands: handler, Expired: readModels.ExpiredApprovals, Logger: logger},
-		mail:        c.mail(st, handler, readModels, address, logger),
+		mail:        c.mail(st, handler, readModels, options.targets, address, logger),
 	}, nil
 }
 
 // mail is the process that sends mail. In the demo, which has no mail account, links are shown in the log: whoever
 // reads the log can use them.
 func (c *serveCmd) mail(st *instance.Stores, handler *commands.Handler, readModels *projections.ReadModels,
-	address net.Addr, logger *slog.Logger) *processes.Mail {
+	allowed targets.Policy, address net.Addr, logger *slog.Logger) *processes.Mail {
 	mail := &processes.Mail{
 		Pool: st.Pool, Commands: handler, Due: readModels.DueMail, Superusers: readModels.Superusers, Logger: logger,
+		Transport: mailing.Transport{Targets: allowed},
 		BaseURL: func(ctx context.Context) (string, error) {
 			if c.PublicURL != "" {
 				return c.PublicURL, nil
@@ -120,9 +126,10 @@ func auditing(st *instance.Stores) (*projections.ReadModels, *engine.Runner) {
 }
 
 // checking is a command handler that hashes no password: for checks, which change nothing.
-func checking(st *instance.Stores, keys *secrets.Keyset, readModels *projections.ReadModels) *commands.Handler {
+func checking(st *instance.Stores, keys *secrets.Keyset, readModels *projections.ReadModels,
+	allowed targets.Policy) *commands.Handler {
 	handler := commands.New(st.Log, keys, nil)
-	handler.Directory, handler.DirectoryIndex = ldapclient.Client{}, readModels
+	handler.Directory, handler.DirectoryIndex = ldapclient.Client{Targets: allowed}, readModels
 	return handler
 }
 

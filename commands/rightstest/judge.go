@@ -15,6 +15,7 @@ import (
 	"github.com/secboard/secboard/domain/approval"
 	"github.com/secboard/secboard/domain/directory"
 	"github.com/secboard/secboard/domain/group"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/eventstore"
 )
@@ -130,6 +131,8 @@ func (j *Judge) companyOf(stream string) uuid.UUID {
 		return j.groups[parsed].CompanyID
 	case kind == directory.Kind && j.directories[stream] != nil:
 		return j.directories[stream].Settings.CompanyID
+	case kind == probe.DirectoryKind:
+		return j.companyOf(directory.Kind + "-" + id)
 	case kind == "company":
 		return parsed
 	}
@@ -194,6 +197,13 @@ func (j *Judge) judge(e eventstore.Envelope) string {
 		return cmp.Or(creation(e, "directory", company, rights), edits("directory"))
 	case "mailserver", "mailaccount":
 		return cmp.Or(creation(e, "mail", uuid.Nil, rights), edits("mail"))
+	case probe.DirectoryKind:
+		if e.Type == (probe.DirectoryChecked{}).EventType() {
+			return need("directory", domain.View)
+		}
+		return need("directory", domain.Edit)
+	case probe.MailKind:
+		return need("mail", domain.Edit)
 	case "mailmessage":
 		if e.Type == "mailmessage.retried" {
 			return need("mail", domain.Edit)

@@ -173,6 +173,9 @@ func validateFilter(invalid *domain.Invalid, filter string) {
 		invalid.Add("user_filter", domain.CodeFilter, "is not an LDAP filter such as (objectClass=user): %s",
 			reasonOf(err))
 	}
+	if err := CheckFilter(filter); err != nil {
+		invalid.Add("user_filter", domain.CodeSecretAttribute, "%s", err)
+	}
 }
 
 func (a Attributes) validate(invalid *domain.Invalid, lacksEmail bool) {
@@ -183,9 +186,14 @@ func (a Attributes) validate(invalid *domain.Invalid, lacksEmail bool) {
 		{"attr_email", a.Email}, {"attr_first_name", a.FirstName}, {"attr_last_name", a.LastName},
 		{"attr_phone", a.Phone}, {"attr_department", a.Department}, {"attr_position", a.Position},
 	} {
-		if attribute.name != "" && !isAttribute(attribute.name) {
+		switch {
+		case attribute.name == "":
+		case !isAttribute(attribute.name):
 			invalid.Add(attribute.field, domain.CodeAttribute,
 				"must be the name of an attribute, of letters, digits and hyphens")
+		case SecretAttribute(attribute.name):
+			invalid.Add(attribute.field, domain.CodeSecretAttribute,
+				"must not be %s, which holds a secret: name an attribute that everybody may see", attribute.name)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/secboard/secboard/domain/mailmessage"
 	"github.com/secboard/secboard/domain/mailserver"
 	"github.com/secboard/secboard/domain/module"
+	"github.com/secboard/secboard/domain/probe"
 	"github.com/secboard/secboard/domain/role"
 	"github.com/secboard/secboard/domain/settings"
 	"github.com/secboard/secboard/domain/signin"
@@ -49,11 +50,13 @@ var All = []Kind{
 	{Name: company.Kind, Events: company.Events, New: fresh[company.State]},
 	{Name: contact.Kind, Events: contact.Events, New: fresh[contact.State]},
 	{Name: directory.Kind, Events: directory.Events, New: fresh[directory.State]},
+	{Name: probe.DirectoryKind, Events: probe.DirectoryEvents, About: directory.Kind},
 	{Name: group.Kind, Events: group.Events, New: fresh[group.State]},
 	{Name: installation.Kind, Events: installation.Events, Names: installation.Names},
 	{Name: mailaccount.Kind, Events: mailaccount.Events, New: fresh[mailaccount.State]},
 	{Name: mailmessage.Kind, Events: mailmessage.Events, New: fresh[mailmessage.State]},
 	{Name: mailserver.Kind, Events: mailserver.Events, New: fresh[mailserver.State]},
+	{Name: probe.MailKind, Events: probe.MailEvents, About: mailaccount.Kind},
 	{Name: module.Kind, Events: module.Events, New: fresh[module.State]},
 	{Name: role.Kind, Events: role.Events, New: fresh[role.State]},
 	{Name: settings.Kind, Events: settings.Events, Names: settings.Names},

@@ -142,10 +142,11 @@ func TestWhatPeopleCallIt(t *testing.T) {
 	}
 }
 
-func TestSignInsAreAboutTheAccount(t *testing.T) {
+func TestEventsBesideAreAboutTheSame(t *testing.T) {
 	t.Parallel()
 	for stream, want := range map[string][2]string{
 		"signin-1": {user.Kind, "1"}, "user-1": {user.Kind, "1"}, "group-a-b": {group.Kind, "a-b"},
+		"directorytest-1": {directory.Kind, "1"}, "mailtest-1": {mailaccount.Kind, "1"},
 		"email-x": {"email", "x"},
 	} {
 		t.Run(stream, func(t *testing.T) {

@@ -201,9 +201,7 @@ func (r *Runner) handle(ctx context.Context, page feed.Page, p Projection) error
 		r.fail(ctx, p, page, err)
 		return err
 	}
-	r.metrics.applied.WithLabelValues(p.Name).Add(float64(len(page.Events)))
-	r.metrics.pages.WithLabelValues(p.Name).Observe(float64(len(page.Events)))
-	r.metrics.seconds.WithLabelValues(p.Name).Observe(time.Since(started).Seconds())
+	r.metrics.observe(p.Name, len(page.Events), time.Since(started))
 	r.noteApplied(p, page)
 	if len(page.Events) < largePage && !r.head().known {
 		pause.For(ctx, gatherTime)
