@@ -448,11 +448,11 @@ func (d blockingDirectory) SignIn(ctx context.Context, server directory.Server,
 	return directory.Entry{}, &directory.Refused{Reason: directory.WrongPassword}
 }
 
-// The share of the time that a sign-in takes after 200,000 wrong ones, of that after none. In turn, because the machine
-// is not equally busy all the time.
+// The share of the time that a sign-in takes after 200,000 wrong ones and wishes for links, of that after none. In turn,
+// because the machine is not equally busy all the time.
 //
-//	go test ./commands -run "^$" -bench SignInAfterWrongSignIns -benchtime 500x
-func BenchmarkSignInAfterWrongSignIns(b *testing.B) {
+//	go test ./commands -run "^$" -bench SignInAfterAFlood -benchtime 500x
+func BenchmarkSignInAfterAFlood(b *testing.B) {
 	const guesses, page = 200_000, 500
 	s := newHandler(b, nodetest.Connect(b))
 	flooded, quiet := "flooded@acme.example", "quiet@acme.example"
@@ -471,9 +471,15 @@ func BenchmarkSignInAfterWrongSignIns(b *testing.B) {
 		for ; len(events) < page; i++ {
 			attempt := signin.Attempt{Network: fmt.Sprintf("10.0.%d.%d", i/250%250, i%250)}
 			attempt.Now = time.Now().Add(time.Duration(i-guesses) * 5 * time.Minute)
-			failed := signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy)
-			state.Evolve(failed[len(failed)-1])
-			events = append(events, failed...)
+			caused := signin.Fail(state, attempt, signin.WrongPassword, signin.DefaultPolicy)
+			if i%2 == 0 {
+				caused = signin.AskForLink(state, attempt, signin.Wish{Link: uuid.New(), Seal: "1"},
+					signin.DefaultPolicy)
+			}
+			if len(caused) > 0 {
+				state.Evolve(caused[len(caused)-1])
+			}
+			events = append(events, caused...)
 		}
 		proposed, err := eventstore.Encode(stream, expected, events,
 			eventstore.Metadata{At: time.Now(), CommandID: uuid.New()})
