@@ -46,7 +46,7 @@ func (a *authority) refuseMore(ctx context.Context, s user.State, what string) e
 	if lacking := a.Lacks(rights); len(lacking) > 0 {
 		return domain.Refusef(domain.CodeForbidden,
 			"this account has the permission %s, which you don't have: only a superuser, or somebody who has it too, "+
-				"can %s", lacking[0], what)
+				"can %s; propose it with POST /approvals", lacking[0], what)
 	}
 	return nil
 }

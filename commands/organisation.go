@@ -84,7 +84,7 @@ func (h *Handler) CreateGroup(ctx context.Context, caller Caller, details group.
 			if missing := who.lacks(details.CompanyID, details.Permissions); missing != "" {
 				return nil,
 					domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, "+
-						"or a superuser, can create a group with it", missing)
+						"or a superuser, can create a group with it; propose it with POST /approvals", missing)
 			}
 			return group.Create(s, details, known)
 		})
@@ -111,13 +111,14 @@ func (h *Handler) ChangeGroup(ctx context.Context, caller Caller, id uuid.UUID, 
 		if missing := who.lacks(wanted.CompanyID, wanted.Permissions.Without(s.Permissions)); missing != "" {
 			return nil,
 				domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, or "+
-					"a superuser, can add it to a group", missing)
+					"a superuser, can add it to a group; propose it with POST /approvals", missing)
 		}
 		if missing := who.lacks(wanted.CompanyID, wanted.Permissions); missing != "" &&
 			slices.ContainsFunc(events, group.MayWiden) {
 			return nil,
 				domain.Refusef(domain.CodeForbidden, "you don't have %s yourself: only somebody who has it, or "+
-					"a superuser, can rename a group with it or open it to all companies", missing)
+					"a superuser, can rename a group with it or open it to all companies; propose it with "+
+					"POST /approvals", missing)
 		}
 		return events, nil
 	})

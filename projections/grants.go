@@ -21,7 +21,8 @@ const (
 type Grant struct {
 	Kind           string     `json:"kind"`
 	GroupID        *uuid.UUID `json:"group_id"`
-	Name           *string    `json:"name"` // of the group, as it was at that time
+	Name           *string    `json:"name"`       // of the group, as it was at that time
+	CompanyID      *uuid.UUID `json:"company_id"` // for what belongs to it alone; nil: for everything
 	JoinedAt       *time.Time `json:"joined_at"`
 	JoinedBy       *Actor     `json:"joined_by"`
 	EventID        uuid.UUID  `json:"event_id"` // by which the account joined, or was made superuser
@@ -94,6 +95,7 @@ func shownGrant(g access.Grant) Grant {
 		return shown
 	}
 	shown.Kind, shown.GroupID, shown.Name = GrantGroup, &g.Group, optional(g.Offer.Name)
+	shown.CompanyID = optional(g.Offer.CompanyID)
 	shown.JoinedAt, shown.JoinedBy = optional(g.Joined.At.UTC()), shownActor(g.Joined.By)
 	shown.AllowedEventID, shown.AllowedAt, shown.AllowedBy = shownCause(&g.Allowed)
 	return shown

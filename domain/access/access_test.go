@@ -333,3 +333,33 @@ func TestNoRightsMayDoNothing(t *testing.T) {
 		t.Error("rights without a state allow something")
 	}
 }
+
+// What a company's group allows in SecBoard's own modules concerns that company alone, and the reason says so.
+func TestAReasonNamesItsScope(t *testing.T) {
+	t.Parallel()
+	allowed := domain.Permissions{"users": {View: true}, "risks": {View: true}}
+	for name, c := range map[string]struct {
+		company uuid.UUID
+		module  string
+		detail  string
+	}{
+		"of the company": {acme, "users", "member of the group Clerks, which allows users.view, for what belongs " +
+			"to its " +
+			"company alone"},
+		"of all companies":           {uuid.Nil, "users", "member of the group Clerks, which allows users.view"},
+		"a module of the host's own": {acme, "risks", "member of the group Clerks, which allows risks.view"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clerks := uuid.UUID{60}
+			facts := given(nil, joined(clerks, -5))
+			facts.Groups[clerks] = history(
+				since(-8, access.Offer{Name: "Clerks", CompanyID: c.company, Permissions: allowed}))
+			facts.Modules = []string{"risks", "users"}
+			may, reasons := facts.Answer(c.module, domain.View, nil)
+			if !may || len(reasons) != 1 || reasons[0].Detail != c.detail {
+				t.Errorf("%t: %+v", may, reasons)
+			}
+		})
+	}
+}

@@ -99,13 +99,17 @@ func (g Grant) because(module string, action domain.Action) Reason {
 	if g.Superuser {
 		return Reason{Code: BecauseSuperuser, Detail: "a superuser may do everything", Cause: given.orNil()}
 	}
+	scope := ""
+	if g.Offer.CompanyID != uuid.Nil && slices.Contains(domain.OwnModules, module) {
+		scope = ", for what belongs to its company alone"
+	}
 	r := Reason{Code: BecauseGroup, Group: g.Group, Cause: given.orNil()}
 	if given.EventID == g.Joined.EventID {
-		r.Detail = fmt.Sprintf("member of the group %s, which allows %s.%s", g.Offer.Name, module, action)
+		r.Detail = fmt.Sprintf("member of the group %s, which allows %s.%s%s", g.Offer.Name, module, action, scope)
 		return r
 	}
-	r.Detail = fmt.Sprintf("member of the group %s since %s; the group later began to allow %s.%s",
-		g.Offer.Name, g.Joined.At.UTC().Format(time.RFC3339), module, action)
+	r.Detail = fmt.Sprintf("member of the group %s since %s; the group later began to allow %s.%s%s",
+		g.Offer.Name, g.Joined.At.UTC().Format(time.RFC3339), module, action, scope)
 	return r
 }
 
