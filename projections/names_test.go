@@ -53,8 +53,10 @@ func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 		directory.Kind: {domain.StreamName(directory.Kind, id), "New", []domain.Event{
 			directory.Connected{Name: "Old"}, directory.Renamed{Name: renamed},
 		}},
-		probe.DirectoryKind: {domain.StreamName(probe.DirectoryKind, id), "New", []domain.Event{probe.DirectoryTested{}}},
-		probe.MailKind:      {domain.StreamName(probe.MailKind, id), "New", []domain.Event{probe.MailSent{}}},
+		probe.DirectoryKind: { // the directory's
+			domain.StreamName(probe.DirectoryKind, id), "New", []domain.Event{probe.DirectoryTested{}},
+		},
+		probe.MailKind: {domain.StreamName(probe.MailKind, id), "New", []domain.Event{probe.MailSent{}}},
 		group.Kind: {
 			domain.StreamName(group.Kind, id), "New",
 			[]domain.Event{group.Created{Name: "Old"}, group.Renamed{Name: renamed}},
