@@ -52,6 +52,9 @@ var textsOf = map[string]mailTexts{
 				"authentication of your account. The former ones no longer work."},
 			mailmessage.NoticeBackupCodeUsed: {"%s: a backup code was used", "Somebody signed in to your account " +
 				"with a backup code in place of a code of the device. It does not work again."},
+			mailmessage.NoticeSuperuserMade: {"%s: a superuser was made on the server", "Somebody with access to " +
+				"the server made an account a superuser with \"secboard superuser create\". The history of the " +
+				"account says who did it. If nobody of you did, find out who has access to the server."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
@@ -96,6 +99,9 @@ var textsOf = map[string]mailTexts{
 				"облікового запису створено нові резервні коди. Попередні більше не діють."},
 			mailmessage.NoticeBackupCodeUsed: {"%s: використано резервний код", "До вашого облікового запису ввійшли " +
 				"за резервним кодом замість коду з пристрою. Удруге він не спрацює."},
+			mailmessage.NoticeSuperuserMade: {"%s: на сервері створено суперкористувача", "Хтось із доступом до " +
+				"сервера зробив обліковий запис суперкористувачем командою \"secboard superuser create\". Хто це " +
+				"зробив, видно з історії запису. Якщо це не хтось із вас, з’ясуйте, хто має доступ до сервера."},
 		},
 		NoticeAdvice: "Якщо це були не ви, негайно повідомте адміністратора.",
 		Account:      "Обліковий запис", When: "Час", Address: "IP-адреса", Until: "Заблоковано до",
@@ -140,6 +146,9 @@ var textsOf = map[string]mailTexts{
 				"учётной записи созданы новые резервные коды. Прежние больше не действуют."},
 			mailmessage.NoticeBackupCodeUsed: {"%s: использован резервный код", "В вашу учётную запись вошли по " +
 				"резервному коду вместо кода устройства. Второй раз он не сработает."},
+			mailmessage.NoticeSuperuserMade: {"%s: на сервере создан суперпользователь", "Кто-то с доступом к " +
+				"серверу сделал учётную запись суперпользователем командой \"secboard superuser create\". Кто это " +
+				"сделал, видно из истории записи. Если это не кто-то из вас, выясните, у кого есть доступ к серверу."},
 		},
 		NoticeAdvice: "Если это были не вы, немедленно сообщите администратору.",
 		Account:      "Учётная запись", When: "Время", Address: "IP-адрес", Until: "Заблокировано до",

@@ -129,8 +129,8 @@ const (
 	nowhere    = "https://nowhere.invalid"
 )
 
-// download fetches Postgres binaries into downloadDir. To unpack them the library has no call for that alone, so it starts an empty
-// server once, on a loopback port under a random password, and stops it: proof that the binaries run here.
+// download fetches Postgres binaries into downloadDir. The library has no call to unpack them alone, so it starts an
+// empty server once, on a loopback port under a random password, and stops it: proof that the binaries run here.
 func download(ctx context.Context) error {
 	dir, err := downloadDir()
 	if err != nil {

@@ -34,6 +34,8 @@ type Mail struct {
 	// routes. It may be behind the log.
 	Due func(ctx context.Context, at time.Time, except []uuid.UUID, closed []mailmessage.Route,
 		limit int) ([]mailmessage.Due, error)
+	// Superusers lists the accounts that are superusers. It may be behind the log.
+	Superusers func(context.Context) ([]uuid.UUID, error)
 	// ShowLink, where it is set, gets the links that no mail account can send, and nothing is queued without one: for
 	// the demo. Whoever has a link gets into the account.
 	ShowLink func(ctx context.Context, feature, to, url string)

@@ -59,6 +59,8 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 		return m.notices(ctx, e, mailmessage.NoticeBackupCodes)
 	case user.BackupCodeUsed:
 		return m.notices(ctx, e, mailmessage.NoticeBackupCodeUsed)
+	case user.SuperuserGranted:
+		return m.superuserMade(ctx, e)
 	case signin.LockoutBegan:
 		return m.lockedOut(ctx, e)
 	case contact.Received:
@@ -139,6 +141,36 @@ func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice strin
 			r.id = uuid.NewSHA1(id, []byte(notice+e.Meta.At.UTC().Format("2006-01-02 15")))
 		}
 		requests[i] = r
+	}
+	return m.completed(ctx, requests...)
+}
+
+// superuserMade tells the superusers that somebody with a shell on the server made another one: nobody else sees it.
+func (m *Mail) superuserMade(ctx context.Context, e *eventstore.Envelope) ([]mailRequest, error) {
+	if e.Meta.Actor.Kind != eventstore.ActorOperator {
+		return nil, nil
+	}
+	made, err := subjectOf(e)
+	if err != nil {
+		return nil, err
+	}
+	superusers, err := m.Superusers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var requests []mailRequest
+	for _, id := range superusers {
+		account, err := m.Commands.Account(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if id == made || !account.Superuser || account.CanSignIn(m.Commands.Now()) != "" {
+			continue
+		}
+		r := m.about(e, mailmessage.SecurityNotice, mailmessage.NoticeSuperuserMade+"/"+id.String(), id, account,
+			account.Details.Email)
+		r.Notice, r.Language = mailmessage.NoticeSuperuserMade, account.Language
+		requests = append(requests, r)
 	}
 	return m.completed(ctx, requests...)
 }

@@ -85,7 +85,7 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) newMail() *Mail {
 	return &Mail{
-		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail,
+		Pool: o.pool, Commands: o.Handler, Due: o.readModels.DueMail, Superusers: o.readModels.Superusers,
 		Transport: mailing.Transport{Targets: targetstest.Loopback},
 		Logger:    slog.New(slog.NewTextHandler(&o.log, nil)),
 		BaseURL:   func(context.Context) (string, error) { return "https://accounts.example.com/", nil },
@@ -153,7 +153,7 @@ const phrase = "the pass phrase of somebody"
 
 func (o *office) person(email string) uuid.UUID {
 	o.t.Helper()
-	result, err := o.CreateSuperuser(o.t.Context(), commands.Operator(), email, phrase)
+	result, err := o.CreateSuperuser(o.t.Context(), commands.System(), email, phrase)
 	if err != nil {
 		o.t.Fatal(err)
 	}

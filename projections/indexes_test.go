@@ -279,6 +279,7 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		}},
 		directories("", "directories_name", DirectoryFilter{Query: "x", CompanyID: &id, Enabled: &yes}, ""),
 		directories("by age", "directories_created", DirectoryFilter{}, "created_at"),
+		{"Superusers", "", "users_superuser", func(r *ReadModels) error { return failure(r.Superusers(ctx)) }},
 		{"EnabledDirectories", "", "directories_created", func(r *ReadModels) error {
 			return failure(r.EnabledDirectories(ctx))
 		}},

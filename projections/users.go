@@ -304,6 +304,11 @@ func scanShown(row pgx.Row, now time.Time, place ...any) (User, error) {
 	return u.show(now, ref, roles, groups, lastSignIn), nil
 }
 
+// Superusers gives the ids of the accounts that are superusers, in the order of their names.
+func (r *ReadModels) Superusers(ctx context.Context) ([]uuid.UUID, error) {
+	return r.ids(ctx, "SELECT id FROM users WHERE superuser ORDER BY name_key, id")
+}
+
 // User gives one account; now decides on its state.
 func (r *ReadModels) User(ctx context.Context, id uuid.UUID, now time.Time) (User, error) {
 	return orNotFound(scanShown(r.pool.QueryRow(ctx, "SELECT "+shownColumns+" FROM users u WHERE u.id = $1", id), now))

@@ -30,12 +30,13 @@ const (
 	NoticeLockedOut       = "locked_out"
 	NoticeBackupCodes     = "backup_codes_replaced"
 	NoticeBackupCodeUsed  = "backup_code_used"
+	NoticeSuperuserMade   = "superuser_made" // on the server; goes to the other superusers
 )
 
 // Notices lists the kinds of security notice.
 var Notices = []string{
 	NoticePasswordChanged, NoticeTwoFactorOn, NoticeTwoFactorOff, NoticeTwoFactorReset, NoticeEmailChanged,
-	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed,
+	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed, NoticeSuperuserMade,
 }
 
 // States of a message.
