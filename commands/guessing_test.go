@@ -448,8 +448,8 @@ func (d blockingDirectory) SignIn(ctx context.Context, server directory.Server,
 	return directory.Entry{}, &directory.Refused{Reason: directory.WrongPassword}
 }
 
-// The share of the time that a sign-in takes after 200,000 wrong ones and wishes for links, of that after none. In turn,
-// because the machine is not equally busy all the time.
+// The share of the time that a sign-in takes after 200,000 wrong ones and wishes for links, of that after none. In
+// turn, because the machine is not equally busy all the time.
 //
 //	go test ./commands -run "^$" -bench SignInAfterAFlood -benchtime 500x
 func BenchmarkSignInAfterAFlood(b *testing.B) {

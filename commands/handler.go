@@ -69,6 +69,13 @@ func System() Caller { return internal(eventstore.ActorSystem) }
 // Operator is somebody with a shell on the server as a caller.
 func Operator() Caller { return internal(eventstore.ActorOperator) }
 
+// OperatorNamed is Operator with who it is, such as root@host: what the server's system says of the process.
+func OperatorNamed(name string) Caller {
+	caller := Operator()
+	caller.Actor.ID = name
+	return caller
+}
+
 func internal(kind string) Caller {
 	return Caller{Actor: eventstore.Actor{Kind: kind}, CommandID: uuid.Must(uuid.NewV7())}
 }

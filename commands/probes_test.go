@@ -131,17 +131,15 @@ func TestATestLeavesTheSettingsRevisionAlone(t *testing.T) {
 func TestWhoSendsATestMailIsRecorded(t *testing.T) {
 	t.Parallel()
 	r := newRights(t)
-	mail := domain.Permissions{"mail": {Edit: true}}
+	mail, viewing := domain.Permissions{"mail": {Edit: true}}, domain.Permissions{"mail": {View: true}}
 	sender := commands.MailSender{ID: uuid.New(), Server: mailserver.Details{Host: "mx.example", Port: 25}}
 	for name, c := range map[string]struct {
 		by   commands.Caller
 		code domain.Code
 	}{
-		"with mail.edit":       {r.with(t, uuid.Nil, mail), ""},
-		"for one company only": {r.with(t, r.acme, mail), domain.CodeNotFound},
-		"with another permission": {
-			r.with(t, uuid.Nil, domain.Permissions{"mail": {View: true}}), domain.CodeForbidden,
-		},
+		"with mail.edit":           {r.with(t, uuid.Nil, mail), ""},
+		"for one company only":     {r.with(t, r.acme, mail), domain.CodeNotFound},
+		"with another permission":  {r.with(t, uuid.Nil, viewing), domain.CodeForbidden},
 		"with nothing whatsoever":  {r.with(t, uuid.Nil, nil), domain.CodeForbidden},
 		"with mail.edit once more": {r.with(t, uuid.Nil, mail), ""},
 	} {

@@ -37,7 +37,8 @@ const (
 	ActorOperator  = "operator"  // somebody with a shell on the server
 )
 
-// Actor is who caused an event. ID is empty for system, operator, and a person who is not signed in.
+// Actor is who caused an event. ID is empty for system and a person who is not signed in. Of an operator it is the user
+// and the host, such as root@host, and empty in what was written before that was recorded.
 type Actor struct {
 	Kind string `json:"kind"`
 	ID   string `json:"id,omitempty"`

@@ -123,7 +123,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 		Logger: slog.New(log), Now: now,
 	}
 	// so that a busy machine changes no answer
-	options.limits = limits{request: patience, session: patience, check: patience}
+	options.limits = limits{request: patience, session: patience, check: patience, stall: patience, readOn: patience}
 	for _, c := range configure {
 		c(&options)
 	}

@@ -28,7 +28,7 @@ type auditExportRequest struct {
 const (
 	exportTimeout = 24 * time.Hour
 	exportBuffer  = 64 << 10 // in bytes
-	// stallTime is how long a client may take for one buffer.
+	// stallTime is how long a client may take for one buffer: longer than for other answers, since it costs no slot.
 	stallTime = time.Minute
 )
 

@@ -141,9 +141,8 @@ func TestAnOutageOfADirectoryTellsNoAddress(t *testing.T) {
 		if recorder.Code != http.StatusServiceUnavailable {
 			t.Errorf("%s: status %d", email, recorder.Code)
 		}
-		return changing.ReplaceAllString(
-			fmt.Sprint(recorder.Code, recorder.Header(), recorder.Body, a.log.String()[began:]),
-			"$1")
+		told := fmt.Sprint(recorder.Code, recorder.Header(), recorder.Body, a.log.String()[began:])
+		return changing.ReplaceAllString(told, "$1")
 	}
 	want := ask("nobody@example.com")
 	for _, email := range []string{"somebody@example.com", annasEmail, "without-password@example.com", adminEmail} {

@@ -9,8 +9,11 @@ type limits struct {
 	check   time.Duration // each check of /readyz
 	// unasked is how long an export goes on without asking whether its session and permission still hold.
 	unasked time.Duration
+	stall   time.Duration // that a client may take for each piece of an answer
+	readOn  time.Duration // that the rest of a refused body may take to arrive
 }
 
 var defaultLimits = limits{
 	request: 10 * time.Second, session: 3 * time.Second, check: time.Second, unasked: 2 * time.Second,
+	stall: 10 * time.Second, readOn: 10 * time.Second,
 }

@@ -25,8 +25,8 @@ func (a *api) sends(t *testing.T) {
 	t.Helper()
 	mail := &processes.Mail{
 		Pool: a.pool, Commands: a.Commands, Due: a.ReadModels.DueMail, Logger: slog.New(slog.DiscardHandler),
-		Transport: a.MailTransport,
-		BaseURL:   func(context.Context) (string, error) { return a.url, nil },
+		Transport: a.MailTransport, Superusers: a.ReadModels.Superusers,
+		BaseURL: func(context.Context) (string, error) { return a.url, nil },
 	}
 	if err := mail.Begin(t.Context()); err != nil {
 		t.Fatal(err)

@@ -75,6 +75,11 @@ func (s *server) begin(c *gin.Context) {
 	}
 	info.ip, info.https = s.clientOf(c.Request)
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), infoKey{}, info))
+	if c.Request.Body != nil && c.Request.Body != http.NoBody {
+		body := &receivedBody{ReadCloser: c.Request.Body}
+		c.Request.Body = body
+		defer s.readOn(c, body) // after the access log, which is about the answer
+	}
 
 	header := c.Writer.Header()
 	header.Set("X-Request-ID", info.id.String())

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
 
+	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/httpapi/load"
 )
 
@@ -22,15 +23,20 @@ type rejections struct {
 
 // limitWork rejects requests while there are too many. Probes always come through.
 func (s *server) limitWork(c *gin.Context) {
+	answer := newPacedAnswer(c, s.limits.stall)
+	c.Writer = answer
+	defer answer.end()
 	if isProbe(c.Request) {
+		c.Next()
 		return
 	}
-	ctx, end, err := s.limiter.Begin(c.Request.Context())
+	ctx, end, err := s.limiter.Begin(c.Request.Context(), signin.Network(infoOf(c.Request.Context()).ip))
 	if err != nil {
 		s.reject(c, err)
 		return
 	}
 	defer end()
+	answer.ctx = ctx
 	c.Request = c.Request.WithContext(ctx)
 	if c.Request.Body != http.NoBody {
 		c.Request.Body = load.Body{ReadCloser: c.Request.Body, Context: ctx}

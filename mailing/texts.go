@@ -58,6 +58,9 @@ var textsOf = map[string]mailTexts{
 				"Approvals."},
 			mailmessage.NoticeDecided: {"%s: your proposal was decided", "A change that you proposed was confirmed, " +
 				"refused, or has expired. Look at it under Approvals."},
+			mailmessage.NoticeSuperuserMade: {"%s: a superuser was made on the server", "Somebody with access to " +
+				"the server made an account a superuser with \"secboard superuser create\". The history of the " +
+				"account says who did it. If nobody of you did, find out who has access to the server."},
 		},
 		NoticeAdvice: "If this was not you, tell your administrator immediately.",
 		Account:      "Account", When: "Time", Address: "IP address", Until: "Locked until",
@@ -109,6 +112,9 @@ var textsOf = map[string]mailTexts{
 			mailmessage.NoticeDecided: {"%s: щодо вашої пропозиції є рішення", "Запропоновану вами зміну " +
 				"підтверджено або " +
 				"відхилено, або минув її термін. Перегляньте її в розділі «Підтвердження»."},
+			mailmessage.NoticeSuperuserMade: {"%s: на сервері створено суперкористувача", "Хтось із доступом до " +
+				"сервера зробив обліковий запис суперкористувачем командою \"secboard superuser create\". Хто це " +
+				"зробив, видно з історії запису. Якщо це не хтось із вас, з’ясуйте, хто має доступ до сервера."},
 		},
 		NoticeAdvice: "Якщо це були не ви, негайно повідомте адміністратора.",
 		Account:      "Обліковий запис", When: "Час", Address: "IP-адреса", Until: "Заблоковано до",
@@ -159,6 +165,9 @@ var textsOf = map[string]mailTexts{
 				"разделе «Подтверждения»."},
 			mailmessage.NoticeDecided: {"%s: по вашему предложению есть решение", "Предложенное вами изменение " +
 				"подтверждено или отклонено, либо его срок истёк. Посмотрите его в разделе «Подтверждения»."},
+			mailmessage.NoticeSuperuserMade: {"%s: на сервере создан суперпользователь", "Кто-то с доступом к " +
+				"серверу сделал учётную запись суперпользователем командой \"secboard superuser create\". Кто это " +
+				"сделал, видно из истории записи. Если это не кто-то из вас, выясните, у кого есть доступ к серверу."},
 		},
 		NoticeAdvice: "Если это были не вы, немедленно сообщите администратору.",
 		Account:      "Учётная запись", When: "Время", Address: "IP-адрес", Until: "Заблокировано до",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -671,5 +672,65 @@ func TestWhatPeopleAreToldOf(t *testing.T) {
 				t.Errorf(`%q lacks "192.0.2.7"`, got)
 			}
 		}
+	}
+}
+
+// Whoever has a shell on the server can become anybody: the superusers hear of it.
+func TestSuperusersHearOfOneThatWasMadeOnTheServer(t *testing.T) {
+	t.Parallel()
+	o, sink := newOffice(t), mailtest.NewSink(t)
+	o.siteAccount(sink)
+	superuser := func(email string) uuid.UUID {
+		t.Helper()
+		result, err := o.RegisterUser(t.Context(), commands.System(),
+			commands.RegisterUser{Details: user.Details{Email: email}, Superuser: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uuid.MustParse(result.ID)
+	}
+	first := superuser("first@example.com")
+	superuser("second@example.com")
+	if _, err := o.DeactivateUser(t.Context(), commands.System(), superuser("gone@example.com"), "left"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.RegisterUser(t.Context(), commands.System(),
+		commands.RegisterUser{Details: user.Details{Email: "clerk@example.com"}}); err != nil {
+		t.Fatal(err)
+	}
+	o.eventually("the read models know them", func() bool {
+		known, err := o.readModels.Superusers(t.Context(), 100)
+		return err == nil && len(known) == 3
+	})
+	o.start()
+	byPerson := commands.Caller{
+		Actor:     eventstore.Actor{Kind: eventstore.ActorUser, ID: first.String()},
+		CommandID: uuid.Must(uuid.NewV7()),
+	}
+	made, err := o.RegisterUser(t.Context(), byPerson, commands.RegisterUser{
+		Details: user.Details{Email: "by-a-person@example.com"}, Superuser: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byPerson.CommandID = uuid.Must(uuid.NewV7())
+	if _, err := o.DeactivateUser(t.Context(), byPerson, uuid.MustParse(made.ID), "only for a moment"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.CreateSuperuser(t.Context(), commands.OperatorNamed("root@host"), "new@example.com",
+		"a long enough pass phrase"); err != nil {
+		t.Fatal(err)
+	}
+	o.askForReset("clerk@example.com", "en") // the last mail
+	told := []string{}
+	for _, m := range sink.Wait(t, 3) {
+		if strings.Contains(m.Part(t, "text/plain"), "superuser create") {
+			told = append(told, m.Header(t, "To"))
+		}
+	}
+	slices.Sort(told)
+	want := []string{`"first@example.com" <first@example.com>`, `"second@example.com" <second@example.com>`}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }

@@ -68,6 +68,8 @@ func (m *Mail) requestsOf(ctx context.Context, e *eventstore.Envelope) ([]mailRe
 			return nil, err
 		}
 		return m.noticeTo(ctx, e, mailmessage.NoticeDecided, proposal.By)
+	case user.SuperuserGranted:
+		return m.superuserMade(ctx, e)
 	case signin.LockoutBegan:
 		return m.lockedOut(ctx, e)
 	case contact.Received:
@@ -152,6 +154,18 @@ func (m *Mail) notices(ctx context.Context, e *eventstore.Envelope, notice strin
 	return m.completed(ctx, requests...)
 }
 
+// superuserMade tells the superusers that somebody with a shell on the server made another one: nobody else sees it.
+func (m *Mail) superuserMade(ctx context.Context, e *eventstore.Envelope) ([]mailRequest, error) {
+	if e.Meta.Actor.Kind != eventstore.ActorOperator {
+		return nil, nil
+	}
+	made, err := subjectOf(e)
+	if err != nil {
+		return nil, err
+	}
+	return m.tellSuperusers(ctx, e, mailmessage.NoticeSuperuserMade, made)
+}
+
 // toldSuperusers is how many superusers are told what concerns them all.
 const toldSuperusers = 20
 
@@ -164,7 +178,11 @@ func (m *Mail) tellSuperusers(ctx context.Context, e *eventstore.Envelope, notic
 	}
 	var requests []mailRequest
 	for _, id := range ids {
-		if id == but {
+		account, err := m.Commands.Account(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if id == but || !account.Superuser {
 			continue
 		}
 		more, err := m.noticeTo(ctx, e, notice, id)

@@ -153,7 +153,7 @@ const phrase = "the pass phrase of somebody"
 
 func (o *office) person(email string) uuid.UUID {
 	o.t.Helper()
-	result, err := o.CreateSuperuser(o.t.Context(), commands.Operator(), email, phrase)
+	result, err := o.CreateSuperuser(o.t.Context(), commands.System(), email, phrase)
 	if err != nil {
 		o.t.Fatal(err)
 	}

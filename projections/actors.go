@@ -21,6 +21,8 @@ func (a *Actor) known() string {
 	switch {
 	case a.Kind == eventstore.ActorSystem:
 		return "SecBoard"
+	case a.Kind == eventstore.ActorOperator && a.ID != nil:
+		return "the operator " + *a.ID
 	case a.Kind == eventstore.ActorOperator:
 		return "an operator on the server"
 	case a.Kind == eventstore.ActorUser && a.ID == nil:

@@ -57,7 +57,7 @@ func TestTheSubjectOfEveryKindIsNamed(t *testing.T) {
 		approval.Kind: {domain.StreamName(approval.Kind, id), "New", []domain.Event{
 			approval.Proposed{Operation: "change-user", Subject: "New"},
 		}},
-		probe.DirectoryKind: {
+		probe.DirectoryKind: { // the directory's
 			domain.StreamName(probe.DirectoryKind, id), "New", []domain.Event{probe.DirectoryTested{}},
 		},
 		probe.MailKind: {domain.StreamName(probe.MailKind, id), "New", []domain.Event{probe.MailSent{}}},

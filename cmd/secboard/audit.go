@@ -77,7 +77,7 @@ func (p *program) audited(ctx context.Context, s *storeSettings, command string,
 			return err
 		}
 		return work(readModels, func(reading domain.Event) error {
-			_, err := h.RecordReading(ctx, commands.Operator(), reading)
+			_, err := h.RecordReading(ctx, commands.OperatorNamed(operatorName()), reading)
 			return err
 		})
 	})

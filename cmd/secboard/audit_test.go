@@ -141,7 +141,7 @@ func TestTheAuditOnTheCommandLine(t *testing.T) {
 		t.Fatal(err, alone.stdout)
 	}
 	command(t, env, "", "audit", "events", "--type", "audit.", "--limit", "0").expect(t, exitDone,
-		"looked at an account on the server", "asked who may view in users", "by an operator on the server")
+		"looked at an account on the server", "asked who may view in users", "by the operator "+operatorName())
 
 	// From here on there is no Postgres.
 	if err := os.Rename(filepath.Join(env["SECBOARD_DATA"], "postgres"), filepath.Join(dir, "postgres")); err != nil {

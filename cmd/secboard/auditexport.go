@@ -68,7 +68,7 @@ func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
-		recorded, err := h.RecordReading(ctx, commands.Operator(),
+		recorded, err := h.RecordReading(ctx, commands.OperatorNamed(operatorName()),
 			audit.Exported{Format: c.Format, From: from, To: to, After: uint64(copied.After)})
 		if err != nil {
 			return err

@@ -76,7 +76,7 @@ func (c *auditReplayCmd) Run(ctx context.Context, p *program) error {
 				return err
 			}
 		}
-		recorded, err := h.RecordReading(ctx, commands.Operator(),
+		recorded, err := h.RecordReading(ctx, commands.OperatorNamed(operatorName()),
 			audit.Replayed{AccountID: account, Until: until.at, UntilPosition: uint64(until.position)})
 		if err != nil {
 			return err

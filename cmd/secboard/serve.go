@@ -70,9 +70,8 @@ func (c *serveCmd) Run(ctx context.Context, p *program, cli *kong.Kong) (err err
 	}
 
 	if wide := options.wideProxies(); len(wide) > 0 {
-		logger.Warn(settingProxies+" has networks in which there may be clients: each of them can claim any "+
-			"address, and "+
-			"so get around limits and falsify histories; list the addresses of the proxies alone", "networks",
+		logger.Warn(settingProxies+" has networks in which there may be clients: each of them can claim any address, "+
+			"and so get around limits and falsify histories; list the addresses of the proxies alone", "networks",
 			strings.Join(wide, ", "))
 	}
 

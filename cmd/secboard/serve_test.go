@@ -58,6 +58,11 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 	command(t, env, "another fine password\n", "superuser", "create", "--email", "second@example.com",
 		"--password-stdin").
 		expect(t, exitDone, "second@example.com is a superuser")
+	if name := operatorName(); !strings.HasSuffix(name, "@"+hostOfTest(t)) || strings.HasPrefix(name, "@") {
+		t.Errorf("the operator is %q", name)
+	}
+	command(t, env, "", "audit", "events", "--type", "user.superuser_granted").expect(t, exitDone,
+		"by the operator "+operatorName())
 	api.signIn("second@example.com", "another fine password")
 	// A superuser whom wrong passwords have locked out is let in again.
 	wrong := map[string]string{"email": "second@example.com", "password": "not the right one"}
@@ -148,6 +153,15 @@ func TestServeFromAnEmptyDirectory(t *testing.T) {
 		"answers, and its schema is up to date", "127.0.0.1:0 is free",
 		"done     company", "open     site")
 	command(t, env, "", "projections", "status").expect(t, exitDone, "users")
+}
+
+func hostOfTest(t *testing.T) string {
+	t.Helper()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
 }
 
 // slowRequest sends a command of which the end comes only after the server was told to stop.

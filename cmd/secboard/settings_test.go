@@ -202,8 +202,7 @@ func TestTrustedNetworksWithClientsAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	s := httpSettings{Listen: "127.0.0.1:0", MaxBody: "1MB", TrustedProxies: []string{
 		"10.0.0.0/8", "10.1.0.0/24", "10.0.0.7", "172.16.0.0/12", "127.0.0.0/8", "173.245.48.0/20", "fd00::/8",
-		"fd00::7",
-		"2400:cb00::/32",
+		"fd00::7", "2400:cb00::/32",
 	}}
 	options, err := s.parse()
 	if err != nil {

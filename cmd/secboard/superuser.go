@@ -54,7 +54,7 @@ func (c *superuserCreateCmd) Run(ctx context.Context, p *program) error {
 			if c.ResetTwoFactor {
 				reason = "by the operator: secboard superuser create --reset-two-factor"
 			}
-			id, account, err := h.EnsureSuperuser(ctx, commands.Operator(), email, password, reason)
+			id, account, err := h.EnsureSuperuser(ctx, commands.OperatorNamed(operatorName()), email, password, reason)
 			if err != nil {
 				return err
 			}

@@ -84,7 +84,8 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 func (c *serveCmd) mail(st *instance.Stores, handler *commands.Handler, readModels *projections.ReadModels,
 	allowed targets.Policy, address net.Addr, logger *slog.Logger) *processes.Mail {
 	mail := &processes.Mail{
-		Pool: st.Pool, Commands: handler, Due: readModels.DueMail, Superusers: readModels.Superusers, Logger: logger,
+		Pool: st.Pool, Commands: handler, Due: readModels.DueMail, Superusers: readModels.Superusers,
+		Logger:    logger,
 		Transport: mailing.Transport{Targets: allowed},
 		BaseURL: func(ctx context.Context) (string, error) {
 			if c.PublicURL != "" {

@@ -32,12 +32,13 @@ const (
 	NoticeBackupCodeUsed  = "backup_code_used"
 	NoticeProposed        = "approval_proposed" // to superusers
 	NoticeDecided         = "approval_decided"  // to who proposed
+	NoticeSuperuserMade   = "superuser_made"    // on the server; goes to the other superusers
 )
 
 // Notices lists the kinds of security notice.
 var Notices = []string{
 	NoticePasswordChanged, NoticeTwoFactorOn, NoticeTwoFactorOff, NoticeTwoFactorReset, NoticeEmailChanged,
-	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed, NoticeProposed, NoticeDecided,
+	NoticeLockedOut, NoticeBackupCodes, NoticeBackupCodeUsed, NoticeProposed, NoticeDecided, NoticeSuperuserMade,
 }
 
 // States of a message.

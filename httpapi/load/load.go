@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"sync/atomic"
 )
 
 // DefaultMost is how many requests are worked on at once. More would only wait for each other, longer and longer, and
@@ -22,29 +21,58 @@ var ErrOverloaded = errors.New("too many requests at the moment")
 
 // Limiter counts the requests that are worked on.
 type Limiter struct {
-	Most   int64
-	atWork atomic.Int64
+	Most int64 // of all networks together
+
+	mu       sync.Mutex
+	atWork   int64
+	networks map[string]int64 // at work, by network
 }
 
 // NewLimiter lets DefaultMost requests be worked on.
-func NewLimiter() *Limiter { return &Limiter{Most: DefaultMost} }
+func NewLimiter() *Limiter { return &Limiter{Most: DefaultMost, networks: map[string]int64{}} }
 
 // AtWork is how many requests are worked on at this moment.
-func (l *Limiter) AtWork() int64 { return l.atWork.Load() }
+func (l *Limiter) AtWork() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.atWork
+}
 
-// Begin gives a request a slot, which is in the context and has to be given back by end. ErrOverloaded when there is
-// none.
-func (l *Limiter) Begin(ctx context.Context) (with context.Context, end func(), err error) {
-	if l.atWork.Add(1) > l.Most {
-		l.atWork.Add(-1)
+// share is how many requests of one network are worked on at most: three quarters. A proxy that is not known as one
+// looks like a network, and should still be served well.
+func (l *Limiter) share() int64 { return (3*l.Most + 3) / 4 }
+
+// Begin gives a request of a network a slot, which is in the context and has to be given back by end. ErrOverloaded
+// when there is none, or none for the network; "" is in no network.
+func (l *Limiter) Begin(ctx context.Context, network string) (with context.Context, end func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.atWork >= l.Most || network != "" && l.networks[network] >= l.share() {
 		return ctx, nil, ErrOverloaded
 	}
-	return context.WithValue(ctx, slotKey{}, &slot{limiter: l}), func() { l.atWork.Add(-1) }, nil
+	l.count(network, 1)
+	held := &slot{limiter: l, network: network}
+	return context.WithValue(ctx, slotKey{}, held), func() { l.add(network, -1) }, nil
+}
+
+func (l *Limiter) add(network string, more int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count(network, more)
+}
+
+// count is add for who holds the lock.
+func (l *Limiter) count(network string, more int64) {
+	l.atWork += more
+	if l.networks[network] += more; l.networks[network] == 0 {
+		delete(l.networks, network)
+	}
 }
 
 // slot is a request's place among those that are worked on.
 type slot struct {
 	limiter *Limiter
+	network string
 	mu      sync.Mutex
 	waits   int // within each other, or at the same time
 }
@@ -60,7 +88,7 @@ func (s *slot) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waits++; s.waits == 1 {
-		s.limiter.atWork.Add(-1)
+		s.limiter.add(s.network, -1)
 	}
 }
 
@@ -68,7 +96,7 @@ func (s *slot) takeAgain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waits--; s.waits == 0 {
-		s.limiter.atWork.Add(1)
+		s.limiter.add(s.network, 1)
 	}
 }
 

@@ -18,7 +18,7 @@ func begin(t *testing.T) (*Limiter, context.Context) {
 	t.Helper()
 	limiter := NewLimiter()
 	limiter.Most = 1
-	ctx, end, err := limiter.Begin(t.Context())
+	ctx, end, err := limiter.Begin(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +41,74 @@ func wantAtWork(t *testing.T, limiter *Limiter, want int64) {
 func TestNoMoreRequestsAreWorkedOnThanAllowed(t *testing.T) {
 	t.Parallel()
 	limiter, _ := begin(t)
-	if _, _, err := limiter.Begin(t.Context()); !errors.Is(err, ErrOverloaded) {
+	if _, _, err := limiter.Begin(t.Context(), ""); !errors.Is(err, ErrOverloaded) {
 		t.Error(err)
 	}
 	wantAtWork(t, limiter, 1)
+}
+
+// What one network sends leaves places for others.
+func TestANetworkHasAShare(t *testing.T) {
+	t.Parallel()
+	limiter := NewLimiter()
+	limiter.Most = 8
+	ends := map[string][]func(){}
+	begin := func(network string) error {
+		_, end, err := limiter.Begin(t.Context(), network)
+		if err == nil {
+			ends[network] = append(ends[network], end)
+		}
+		return err
+	}
+	for i := range 8 {
+		if err := begin("one"); (err == nil) != (i < 6) {
+			t.Errorf("request %d of one network: %v", i+1, err)
+		}
+	}
+	for i, network := range []string{"two", "three", "four"} {
+		if err := begin(network); (err == nil) != (i < 2) {
+			t.Errorf("the network %s: %v", network, err)
+		}
+	}
+	for _, of := range ends {
+		for _, end := range of {
+			end()
+		}
+	}
+	wantAtWork(t, limiter, 0)
+	if len(limiter.networks) > 0 {
+		t.Errorf("%v is remembered", limiter.networks)
+	}
+	for range 8 { // what comes from no network
+		if err := begin(""); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A request that only waits counts neither for all nor for its network.
+func TestAWaitingRequestLeavesItsNetworksShare(t *testing.T) {
+	t.Parallel()
+	limiter := NewLimiter()
+	limiter.Most = 1
+	ctx, end, err := limiter.Begin(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	err = WithoutSlot(ctx, func() error {
+		_, other, err := limiter.Begin(t.Context(), "one")
+		if err == nil {
+			other()
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, _, err := limiter.Begin(t.Context(), "one"); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestARequestThatWaitsHasNoSlot(t *testing.T) {
