@@ -20,9 +20,10 @@ type rejections struct {
 	loggedAt atomic.Int64 // in Unix nanoseconds
 }
 
-// limitWork rejects requests while there are too many. Probes always come through.
+// limitWork rejects requests while there are too many. Probes always come through. The console itself does no work:
+// what it asks the API for is counted.
 func (s *server) limitWork(c *gin.Context) {
-	if isProbe(c.Request) {
+	if isProbe(c.Request) || s.isForConsole(c) {
 		return
 	}
 	ctx, end, err := s.limiter.Begin(c.Request.Context())
