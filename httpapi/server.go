@@ -152,6 +152,7 @@ func (s *server) addConsole() error {
 	}
 	s.engine.NoRoute(func(c *gin.Context) {
 		if s.isForConsole(c) {
+			c.Status(http.StatusOK) // unless it says otherwise: Gin took it for a 404
 			console.ServeHTTP(c.Writer, c.Request)
 			return
 		}
@@ -225,7 +226,6 @@ func (s *server) routesOf() {
 	s.addProjections()
 	s.addRebuilds()
 
-	s.addPages()
 	s.addHealth()
 }
 
