@@ -75,7 +75,11 @@ func (s *server) listSessions(ctx context.Context, in *accountSessionsRequest) (
 	if err := s.reachAccount(ctx, in.ID, Moment{}); err != nil {
 		return nil, err
 	}
-	alive, err := s.sessionsOf(ctx, in.ID)
+	return s.listSessionsOf(ctx, in.ID)
+}
+
+func (s *server) listSessionsOf(ctx context.Context, account uuid.UUID) (*list[listedSession], error) {
+	alive, err := s.sessionsOf(ctx, account)
 	if err != nil {
 		return nil, err
 	}

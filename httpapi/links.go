@@ -10,6 +10,7 @@ import (
 
 	"github.com/secboard/secboard/commands"
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/domain/user"
 	"github.com/secboard/secboard/pause"
 )
 
@@ -64,6 +65,7 @@ func (s *server) addLinks() {
 	}, func(ctx context.Context, in *askForResetRequest) (*struct{}, error) {
 		return nil, s.askForReset(ctx, in.Body.Email, languageOf(in.Language))
 	})
+	s.registerLinkCheck("/password-resets/{token}", "check-password-reset", "a reset", s.Commands.ResetLinkUsable)
 	register(s, operation{
 		method: http.MethodPost, path: "/password-resets/{token}", id: "use-password-reset", tag: tag,
 		status: http.StatusNoContent, required: anybody,
@@ -82,6 +84,7 @@ func (s *server) addLinks() {
 	}, func(ctx context.Context, in *askForFirstLoginRequest) (*struct{}, error) {
 		return nil, s.askForFirstLogin(ctx, in.Body.Email, in.Body.CabinetPassword, languageOf(in.Language))
 	})
+	s.registerLinkCheck("/first-logins/{token}", "check-first-login", "a first-login", s.Commands.FirstLoginUsable)
 	registerEntry(s, operation{
 		method: http.MethodPost, path: "/first-logins/{token}", id: "use-first-login",
 		summary: "Sign in with a first-login link",
@@ -93,6 +96,22 @@ func (s *server) addLinks() {
 			return nil, err
 		}
 		return s.answerSignIn(ctx, outcome)
+	})
+}
+
+// registerLinkCheck adds the question whether a link still works. Mail filters open links too, so asking uses none up.
+func (s *server) registerLinkCheck(path, id, kind string, usable func(context.Context, string) (bool, error)) {
+	register(s, operation{
+		method: http.MethodGet, path: path, id: id, tag: "Signing in", status: http.StatusNoContent, required: anybody,
+		summary: "Check whether " + kind + " link works",
+		description: "It isn't used up by that. A link that is wrong, used or expired is refused with 422 " +
+			"`invalid_link`.",
+	}, func(ctx context.Context, in *ByToken) (*struct{}, error) {
+		works, err := usable(ctx, in.Token)
+		if err == nil && !works {
+			err = user.ErrLink
+		}
+		return nil, err
 	})
 }
 

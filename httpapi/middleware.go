@@ -70,7 +70,11 @@ func (s *server) begin(c *gin.Context) {
 	}
 	info.id = info.command
 	info.by(uuid.Nil)
-	if info.route == "" {
+	switch {
+	case info.route != "":
+	case s.isForConsole(c):
+		info.route = consoleRoute
+	default:
 		info.route = "unmatched"
 	}
 	info.ip, info.https = s.clientOf(c.Request)

@@ -21,12 +21,13 @@ type rejections struct {
 	loggedAt atomic.Int64 // in Unix nanoseconds
 }
 
-// limitWork rejects requests while there are too many. Probes always come through.
+// limitWork rejects requests while there are too many. Probes always come through. The console itself does no work:
+// what it asks the API for is counted.
 func (s *server) limitWork(c *gin.Context) {
 	answer := newPacedAnswer(c, s.limits.stall)
 	c.Writer = answer
 	defer answer.end()
-	if isProbe(c.Request) {
+	if isProbe(c.Request) || s.isForConsole(c) {
 		c.Next()
 		return
 	}

@@ -24,9 +24,10 @@ type widget struct {
 }
 
 type ownAccess struct {
-	Superuser   bool               `json:"superuser" doc:"Whether the account may do everything, regardless of permissions"`
-	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow, be it for one company only"`
-	Granted     []grantedAction    `json:"granted" doc:"The same, each with the company that it is for"`
+	Superuser   bool                     `json:"superuser" doc:"Whether the account may do everything, regardless of permissions"`
+	Permissions domain.Permissions       `json:"permissions" doc:"What the groups allow, be it for one company only"`
+	Granted     []grantedAction          `json:"granted" doc:"The same, each with the company that it is for"`
+	Items       []projections.AccessItem `json:"items" doc:"The same, each with the grants that it comes from, as at GET /users/{id}/access"`
 }
 
 // grantedAction is one action in one module that groups allow, and for which company.
@@ -92,9 +93,13 @@ func (s *server) addOverviews() {
 		summary: "What your own account may do",
 	}, func(ctx context.Context, _ *struct{ QueryHeaders }) (*ownAccessAnswer, error) {
 		access := infoOf(ctx).access
+		found, err := s.ReadModels.AccountAccess(ctx, access.UserID, projections.AccessFilter{}, s.Now(), nil)
+		if err != nil {
+			return nil, err
+		}
 		return &ownAccessAnswer{Body: ownAccess{
 			Superuser: access.Superuser, Permissions: access.Granted.Anywhere(),
-			Granted: grantedActions(access.Granted),
+			Granted: grantedActions(access.Granted), Items: found.Items,
 		}}, nil
 	})
 }

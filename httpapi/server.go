@@ -65,6 +65,10 @@ type Options struct {
 	// settings.DefaultSecurity.
 	Security func(context.Context) (settings.Security, error)
 
+	// Console makes the web console, which answers every path that is not the API's, from the API's handler, whose
+	// client it is. nil: there is none.
+	Console func(api http.Handler) (http.Handler, error)
+
 	limits limits // zero: defaultLimits
 }
 
@@ -128,7 +132,34 @@ func newServer(options Options) (*server, error) {
 		}
 	}
 	s.routesOf()
+	if err := s.addConsole(); err != nil {
+		return nil, err
+	}
 	return s, s.addDocs()
+}
+
+// consoleRoute is the route of all pages of the console, in log and metrics.
+const consoleRoute = "/console"
+
+// addConsole answers paths that are not the API's.
+func (s *server) addConsole() error {
+	var console http.Handler
+	if s.Console != nil {
+		var err error
+		if console, err = s.Console(s.engine); err != nil {
+			return err
+		}
+	}
+	s.engine.NoRoute(func(c *gin.Context) {
+		if s.isForConsole(c) {
+			c.Status(http.StatusOK) // unless it says otherwise: Gin took it for a 404
+			console.ServeHTTP(c.Writer, c.Request)
+			return
+		}
+		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such " +
+			"path: /docs lists them all"})
+	})
+	return nil
 }
 
 // tags are the chapters of the document, in their order.
@@ -162,10 +193,6 @@ func (s *server) routesOf() {
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	s.engine.Use(s.begin, s.recoverPanics, s.limitWork, s.checkHost, s.redirectToHTTPS, s.checkRequest)
-	s.engine.NoRoute(func(c *gin.Context) {
-		writeProblem(c, &refusal{status: http.StatusNotFound, code: domain.CodeNotFound, detail: "there is no such " +
-			"path: /docs lists them all"})
-	})
 	s.engine.NoMethod(s.refuseMethod)
 
 	s.api = humagin.New(s.engine, s.openAPIConfig())
@@ -178,9 +205,11 @@ func (s *server) routesOf() {
 	s.addApprovals()
 	s.addDirectories()
 	s.addModules()
+	s.addSite()
 	s.addSessions()
 	s.addLinks()
 	s.addOwnAccount()
+	s.addOwnSessions()
 	s.addPhoto()
 	s.addTwoFactor()
 	s.addOverviews()
@@ -197,8 +226,16 @@ func (s *server) routesOf() {
 	s.addProjections()
 	s.addRebuilds()
 
-	s.addPages()
 	s.addHealth()
+}
+
+// isForConsole says whether the console answers. Programs that ask for JSON get a problem for a wrong path.
+func (s *server) isForConsole(c *gin.Context) bool {
+	if s.Console == nil || c.FullPath() != "" || strings.HasPrefix(c.Request.URL.Path, basePath+"/") {
+		return false
+	}
+	accepted := c.Request.Header.Get("Accept")
+	return !strings.Contains(accepted, "json") || strings.Contains(accepted, "text/html")
 }
 
 // root adds a page outside the API that GET and HEAD may ask for.

@@ -99,6 +99,7 @@ type currentSession struct {
 	Limited     bool               `json:"limited" doc:"Whether it may only set up two-factor"`
 	CSRFToken   string             `json:"csrf_token" doc:"Value for X-CSRF-Token when the session cookie is used"`
 	User        projections.User   `json:"user"`
+	Site        siteOfSession      `json:"site"`
 	Permissions domain.Permissions `json:"permissions" doc:"What the groups allow, be it for one company only; a superuser may do everything"`
 	Granted     []grantedAction    `json:"granted" doc:"The same, each with the company that it is for"`
 }
@@ -167,9 +168,14 @@ func (s *server) currentSession(ctx context.Context, _ *struct{ QueryHeaders }) 
 	if err != nil {
 		return nil, err
 	}
+	site, err := s.siteOf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return &currentSessionAnswer{Body: currentSession{
 		CreatedAt: info.session.CreatedAt, LastSeenAt: info.session.LastSeenAt, ExpiresAt: info.session.ExpiresAt,
 		Limited: info.session.Kind != sessions.Full, CSRFToken: csrf, User: account,
+		Site:        site,
 		Permissions: info.access.Granted.Anywhere(), Granted: grantedActions(info.access.Granted),
 	}}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/commands"
@@ -115,7 +116,7 @@ func (s *server) users() resource[projections.User] {
 type listUsersRequest struct {
 	QueryHeaders
 	PageParams
-	Query     string              `query:"query" maxLength:"200" doc:"Part of the name or of the e-mail address"`
+	Query     string              `query:"query" maxLength:"200" doc:"Words of the name or the e-mail address, or parts of them, in any order"`
 	CompanyID uuid.UUID           `query:"company_id" format:"uuid"`
 	RoleID    uuid.UUID           `query:"role_id" format:"uuid"`
 	GroupID   uuid.UUID           `query:"group_id" format:"uuid"`
@@ -123,7 +124,32 @@ type listUsersRequest struct {
 	Source    string              `query:"source" enum:"local,directory"`
 	Superuser OptionalParam[bool] `query:"superuser"`
 	TwoFactor OptionalParam[bool] `query:"two_factor" doc:"Whether a device is enrolled"`
+
+	RequireTwoFactor OptionalParam[bool] `query:"require_two_factor"`
+	HasPassword      OptionalParam[bool] `query:"has_password"`
+	NeverSignedIn    bool                `query:"never_signed_in" doc:"Only those that were never signed in to"`
+	EndsBefore       string              `query:"ends_before" format:"date" doc:"Only those whose last day is before this one"`
+
+	endsBefore *domain.Date
 }
+
+// Resolve reads the day.
+func (r *listUsersRequest) Resolve(huma.Context) []error {
+	if r.EndsBefore == "" {
+		return nil
+	}
+	var problems domain.Invalid
+	day := readDate("ends_before", r.EndsBefore, &problems)
+	r.endsBefore = &day
+	return findings(problems)
+}
+
+type userSummaryRequest struct {
+	QueryHeaders
+	CompanyID uuid.UUID `query:"company_id" format:"uuid"`
+}
+
+type userSummaryAnswer struct{ Body projections.UserSummary }
 
 func (s *server) addUsers() {
 	users := s.users()
@@ -145,7 +171,16 @@ func (s *server) addUsers() {
 			Query: in.Query, CompanyID: infoOf(ctx).reach.within(in.CompanyID), RoleID: given(in.RoleID),
 			GroupID: given(in.GroupID),
 			State:   in.State, Source: in.Source, Superuser: in.Superuser.pointer(), TwoFactor: in.TwoFactor.pointer(),
+			RequireTwoFactor: in.RequireTwoFactor.pointer(), HasPassword: in.HasPassword.pointer(),
+			NeverSignedIn: in.NeverSignedIn, EndsBefore: in.endsBefore,
 		}, in.request(), s.Now()))
+	})
+	register(s, operation{
+		method: http.MethodGet, path: "/users/summary", id: "user-summary", tag: users.tag,
+		required: users.needs(domain.View), summary: "How many accounts there are of each kind",
+	}, func(ctx context.Context, in *userSummaryRequest) (*userSummaryAnswer, error) {
+		summary, err := s.ReadModels.UserSummary(ctx, infoOf(ctx).reach.within(in.CompanyID), s.Now())
+		return &userSummaryAnswer{Body: summary}, err
 	})
 	registerGet(s, users, "One account, now or as it was")
 	registerChange[userChanges](s, users, operation{

@@ -110,7 +110,7 @@ func someAccount(t testing.TB, pool *pgxpool.Pool) world {
 
 // everyQuery are the queries of ReadModels, with each filter and each order.
 func everyQuery(ctx context.Context, w world) []askedQuery {
-	id, yes, no := w.account, true, false
+	id, yes, no, day := w.account, true, false, domain.DateOf(time.Date(2026, 12, 23, 0, 0, 0, 0, time.UTC))
 	begin, at := w.log[0].Meta.At, time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	users := func(special, indexes string, filter UserFilter, sort string) askedQuery {
 		return askedQuery{"Users", special, indexes, func(r *ReadModels) error {
@@ -221,6 +221,14 @@ func everyQuery(ctx context.Context, w world) []askedQuery {
 		users("others", "users_name", UserFilter{Superuser: &no}, ""),
 		users("with a device", "users_two_factor", UserFilter{TwoFactor: &yes}, ""),
 		users("without one", "users_two_factor", UserFilter{TwoFactor: &no}, ""),
+		users("that have to set it up", "users_two_factor", UserFilter{TwoFactor: &no, RequireTwoFactor: &yes}, ""),
+		users("without a password", "users_name", UserFilter{HasPassword: &no}, ""),
+		users("who never came", "users_name sign_ins_pkey", UserFilter{NeverSignedIn: true}, ""),
+		users("that end soon", "users_name", UserFilter{EndsBefore: &day}, ""),
+		{"UserSummary", "", "", func(r *ReadModels) error { return failure(r.UserSummary(ctx, nil, at)) }},
+		{"UserSummary", "of a company", "", func(r *ReadModels) error {
+			return failure(r.UserSummary(ctx, &id, at))
+		}},
 		users("active", "users_name", UserFilter{State: access.Active}, ""),
 		users("inactive", "users_inactive", UserFilter{State: access.Inactive}, ""),
 		users("closed by a directory", "users_directory_disabled", UserFilter{State: access.DirectoryDisabled}, ""),

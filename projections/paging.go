@@ -109,13 +109,12 @@ func (q *query) whether(column string, value bool) {
 	}
 }
 
-// containing keeps rows whose column, lower-case text, contains text in any case.
+// containing keeps rows whose column, lower-case text, contains each word of text, in any order and case.
 func (q *query) containing(column, text string) {
-	if text = strings.ToLower(strings.TrimSpace(text)); text == "" {
-		return
+	for word := range strings.FieldsSeq(strings.ToLower(text)) {
+		q.where(column+` LIKE '%' || ? || '%'`,
+			strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(engine.Storable(word)))
 	}
-	q.where(column+` LIKE '%' || ? || '%'`,
-		strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(engine.Storable(text)))
 }
 
 // searchText is what a list's query looks at.

@@ -365,7 +365,7 @@ func (r *ReadModels) Superusers(ctx context.Context, limit int) ([]uuid.UUID, er
 
 // UserFilter chooses accounts; the zero value chooses all.
 type UserFilter struct {
-	Query     string // part of the name or e-mail address, in any case
+	Query     string // words of the name or e-mail address, or parts of them, in any order and case
 	CompanyID *uuid.UUID
 	RoleID    *uuid.UUID
 	GroupID   *uuid.UUID
@@ -373,6 +373,10 @@ type UserFilter struct {
 	Source    string
 	Superuser *bool
 	TwoFactor *bool // whether a device is enrolled
+
+	RequireTwoFactor, HasPassword *bool
+	NeverSignedIn                 bool
+	EndsBefore                    *domain.Date // whose last day is before this one
 }
 
 // Users lists accounts, sorted by name, email or created_at; now decides on their states.
@@ -402,6 +406,18 @@ func (r *ReadModels) Users(ctx context.Context, filter UserFilter, page PageRequ
 	}
 	if filter.TwoFactor != nil {
 		q.whether("u.two_factor_enrolled", *filter.TwoFactor)
+	}
+	if filter.RequireTwoFactor != nil {
+		q.whether("u.require_two_factor", *filter.RequireTwoFactor)
+	}
+	if filter.HasPassword != nil {
+		q.whether("u.has_password", *filter.HasPassword)
+	}
+	if filter.NeverSignedIn {
+		q.where("NOT EXISTS (SELECT FROM sign_ins s WHERE s.user_id = u.id)")
+	}
+	if filter.EndsBefore != nil {
+		q.where("u.end_date < ?", filter.EndsBefore.Time())
 	}
 	return list(ctx, r.pool, q, page, func(rows pgx.Rows, place ...any) (User, error) {
 		return scanShown(rows, now, place...)

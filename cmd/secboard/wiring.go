@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/secboard/secboard/commands"
+	"github.com/secboard/secboard/console"
 	"github.com/secboard/secboard/domain/signin"
 	"github.com/secboard/secboard/httpapi"
 	"github.com/secboard/secboard/httpapi/load"
@@ -67,6 +68,7 @@ func (c *serveCmd) wire(ctx context.Context, p *program, st *instance.Stores, op
 		TrustedOrigins: c.TrustedOrigins, HTTPSRedirect: c.HTTPSRedirect, PublicURL: c.PublicURL,
 		MailTransport:  mailing.Transport{Targets: options.targets},
 		ProxiesSetting: settingProxies, HostsSetting: settingHosts, OriginsSetting: settingOrigins,
+		Console: func(api http.Handler) (http.Handler, error) { return console.New(console.Options{API: api}) },
 	})
 	if err != nil {
 		return nil, err
