@@ -74,7 +74,7 @@ func TestAccountsAreCountedAndFoundByWhatTheyLack(t *testing.T) {
 	t.Log("whoever sees the accounts of one company counts those")
 	own := a.create(t, "/groups", map[string]any{"name": "Desk of Nova", "company_id": nova,
 		"permissions": map[string]any{"users": map[string]any{"view": true}}})
-	id, desk := a.person(t, "desk@example.com", nil)
+	id, _ := a.person(t, "desk@example.com", nil)
 	a.change(t, http.MethodPatch, "/users/"+id.String(),
 		map[string]any{"company_id": nova, "group_ids": []string{own}})
 	desk, _, err := a.startSession(t.Context(), id, a.Now())
@@ -86,7 +86,8 @@ func TestAccountsAreCountedAndFoundByWhatTheyLack(t *testing.T) {
 			t.Errorf("%s: %v, want 2", path, got)
 		}
 	}
-	if got := a.call(t, desk, http.MethodGet, "/users/summary?company_id="+uuid.NewString(), nil); got.json["all"] == 8.0 {
+	if got := a.call(t, desk, http.MethodGet, "/users/summary?company_id="+uuid.NewString(),
+		nil); got.json["all"] == 8.0 {
 		t.Errorf("another company: %v", got)
 	}
 	_, nobody := a.person(t, "nobody@example.com", domain.Permissions{"groups": {View: true}})
