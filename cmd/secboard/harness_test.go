@@ -25,7 +25,7 @@ import (
 )
 
 // deadline bounds every wait of these tests. It is no expectation of how long something takes.
-const deadline = 3 * time.Minute
+const deadline = 10 * time.Minute
 
 // storeTime is as long as the event store of a machine that is ten times too busy may need for one call.
 const storeTime = 20 * time.Second

@@ -10,7 +10,7 @@ import (
 )
 
 // Patience bounds every wait for what has to happen. It is no expectation of how long something takes.
-const Patience = 3 * time.Minute
+const Patience = 10 * time.Minute
 
 // Until polls until something holds that has to become true without the test's help. It fails the test after Patience.
 func Until(t testing.TB, what string, holds func() bool) {
