@@ -52,9 +52,9 @@ type api struct {
 	*server
 	url     string
 	pool    *pgxpool.Pool
-	wire    *wire         // to the database
-	log     *bytes.Buffer // what the server logged; read it after its requests only
-	admin   string        // the superuser's token
+	wire    *wire // to the database
+	log     *logged
+	admin   string // the superuser's token
 	adminID uuid.UUID
 
 	stopRunner func()        // the read models stay as they are from then on
@@ -107,7 +107,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &api{pool: pool, wire: wire, log: &bytes.Buffer{}, ahead: &atomic.Int64{}}
+	a := &api{pool: pool, wire: wire, log: &logged{}, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 	handler := commands.New(store, keys, secretstest.Hasher(t))
 	handler.Now = now
@@ -116,7 +116,7 @@ func startAPI(t testing.TB, configure ...func(*Options)) *api {
 	handler.DirectoryIndex = projections.NewReadModels(pool)
 	runner := engine.NewRunner(projections.Set(), pool, store, slog.New(slog.DiscardHandler), nil)
 	a.stopRunner = run(t, runner)
-	log := slog.NewTextHandler(&locked{Writer: a.log}, &slog.HandlerOptions{Level: slog.LevelDebug})
+	log := slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	options := Options{
 		Commands: handler, ReadModels: projections.NewReadModels(pool), Runner: runner,
 		Pool: pool, PingStore: store.Ping, MailTransport: mailing.Transport{Targets: targetstest.Loopback},
@@ -205,16 +205,28 @@ func (w *wire) mend() {
 	w.isCut = false
 }
 
-// locked lets several requests log at once.
-type locked struct {
-	sync.Mutex
-	io.Writer
+// logged keeps what the server logged; it may be read while requests are under way.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
-func (w *locked) Write(data []byte) (int, error) {
-	w.Lock()
-	defer w.Unlock()
-	return w.Writer.Write(data)
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logged) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Len()
 }
 
 // answered is what came back for a request.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/secboard/secboard/domain"
+	"github.com/secboard/secboard/pause/pausetest"
 )
 
 var updateMatrix = flag.Bool("update-matrix", false, "write the table of who may do what")
@@ -123,7 +124,11 @@ func (m *matrix) gets(t *testing.T, o operation, token string) bool {
 	if given, ok := bodies[o.id]; ok {
 		body = given
 	}
-	got := m.call(t, token, o.method, m.path.Replace(o.path), body, with{"If-Match", `"99999"`})
+	var got answered
+	pausetest.Until(t, "the read models stay behind", func() bool {
+		got = m.call(t, token, o.method, m.path.Replace(o.path), body, with{"If-Match", `"99999"`})
+		return got.text("code") != "behind" // on a busy machine: a client comes again
+	})
 	switch {
 	case got.status == http.StatusUnauthorized:
 		t.Errorf("%s: %v", o.id, got)
@@ -140,7 +145,7 @@ func TestEveryOperationByEverySinglePermission(t *testing.T) {
 	m := newMatrix(t)
 	lines := make([]string, len(m.routes))
 	var all sync.WaitGroup
-	atOnce := make(chan struct{}, 8)
+	atOnce := make(chan struct{}, 2)
 	for i, o := range m.routes {
 		if o.required.public || o.id == "sign-out" {
 			continue
